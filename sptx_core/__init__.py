@@ -1,0 +1,1 @@
+"""SpTransformer in PyTorch: the network, its checkpoints, its windows and its engine. No Ray, no genome files."""
