@@ -1,0 +1,158 @@
+"""Windows on a fixed grid: which window owns a base, which bases a window reads, cutting and stitching.
+
+Axis. Everything here lives on one axis `x` of 0-based positions >= 0: a contig's positions (genomic flanks) or the
+distance from a transcript's 5' end (transcript flanks). Intervals are half-open. Window k = 0, 1, 2, ... predicts its
+core [k * stride, k * stride + core) and reads `context` more positions on each side, so it may read below 0 and past
+the end of the axis, where the caller puts N. Neighbouring cores share `overlap` positions: stride = core - overlap.
+
+Ownership. A position that lies in several cores belongs to the window whose centre is nearest; equidistant, to the
+window on the 5' side. Centres are those of whole cores, before anything is trimmed at the end of the axis. Cores k - 1
+and k are equidistant from k * stride + overlap / 2 (in the continuous coordinate where position x spans x to x + 1), so
+window k owns from k * stride + `lead`, with overlap / 2 rounded up where the 5' end is the low end of the axis and down
+where it is the high end. The first window also owns what lies before its lead.
+
+Transcription order. `cut` and the network work from 5' to 3'. For the minus strand the caller reverse-complements the
+stretch before cutting, so the first row of its values is the highest window and each row runs against the axis;
+`stitch(..., reverse=True)` turns that back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from sptx_core.errors import InputError
+
+TRAINED_CORE = 1000  # predicted bases of a window in the authors' training
+TRAINED_CONTEXT = 4000  # flanking bases on each side of it
+
+
+@dataclass(frozen=True)
+class WindowSpec:
+    """How windows lie on the axis.
+
+    Args:
+        core: bases predicted by a window, at least 1.
+        context: flanking bases read on each side, at least 0.
+        overlap: core bases shared by neighbours, 0 <= overlap < core.
+
+    Raises:
+        InputError: a size is out of range.
+
+    """
+
+    core: int = TRAINED_CORE
+    context: int = TRAINED_CONTEXT
+    overlap: int = 0
+
+    def __post_init__(self) -> None:
+        if self.core < 1:
+            raise InputError(f"window core is {self.core}: choose at least 1 base.")
+        if self.context < 0:
+            raise InputError(f"window context is {self.context}: choose 0 or more bases.")
+        if not 0 <= self.overlap < self.core:
+            raise InputError(
+                f"window overlap is {self.overlap}: choose from 0 to {self.core - 1}, one less than the core."
+            )
+
+    @property
+    def stride(self) -> int:
+        """Distance between the starts of neighbouring cores."""
+        return self.core - self.overlap
+
+    @property
+    def width(self) -> int:
+        """Bases that a window reads: its core and both flanks."""
+        return self.core + 2 * self.context
+
+    def lead(self, *, five_prime_low: bool = True) -> int:
+        """Positions of a core's low end that belong to the window before it."""
+        return (self.overlap + 1) // 2 if five_prime_low else self.overlap // 2
+
+    @overload
+    def owner(self, x: int, *, five_prime_low: bool = True) -> int: ...
+    @overload
+    def owner(self, x: npt.NDArray[np.int64], *, five_prime_low: bool = True) -> npt.NDArray[np.int64]: ...
+    def owner(self, x: Any, *, five_prime_low: bool = True) -> Any:
+        """Window that owns position `x` (an int, or an array of them)."""
+        k = (x - self.lead(five_prime_low=five_prime_low)) // self.stride
+        return max(k, 0) if isinstance(k, int) else np.maximum(k, 0)
+
+    def owned(self, k: int, *, five_prime_low: bool = True) -> tuple[int, int]:
+        """Half-open interval of positions that window `k` owns."""
+        lead = self.lead(five_prime_low=five_prime_low)
+        return (k * self.stride + lead if k > 0 else 0), (k + 1) * self.stride + lead
+
+    def input_span(self, k_first: int, k_last: int) -> tuple[int, int]:
+        """Half-open interval that windows `k_first` to `k_last` (both included) read: their stretch."""
+        return k_first * self.stride - self.context, k_last * self.stride + self.core + self.context
+
+    def count(self, stretch_length: int) -> int:
+        """Number of windows in a stretch of that many bases.
+
+        Raises:
+            ValueError: the length is not that of a whole number of windows, at least one.
+
+        """
+        n, rest = divmod(stretch_length - self.width, self.stride)
+        if n < 0 or rest:
+            raise ValueError(f"a stretch of {stretch_length} bases is no whole number of windows of {self}")
+        return n + 1
+
+
+def cut(stretch: npt.NDArray[np.uint8], spec: WindowSpec) -> npt.NDArray[np.uint8]:
+    """Windows of a stretch in transcription order.
+
+    Args:
+        stretch: codes [(n - 1) * stride + core + 2 * context], 5' to 3'.
+        spec: how the windows lie.
+
+    Returns:
+        Codes [n, core + 2 * context]; a read-only view of `stretch`, nothing is copied.
+
+    """
+    spec.count(len(stretch))
+    return np.lib.stride_tricks.sliding_window_view(stretch, spec.width)[:: spec.stride]
+
+
+def stitch(
+    values: npt.NDArray[Any],
+    spec: WindowSpec,
+    k_first: int,
+    first: int,
+    end: int,
+    *,
+    reverse: bool,
+    five_prime_low: bool,
+) -> npt.NDArray[Any]:
+    """Rows of positions [first, end), each taken from the window that owns it.
+
+    Args:
+        values: [n, core, ...] of windows k_first .. k_first + n - 1, in transcription order.
+        spec: how the windows lie.
+        k_first: lowest window of `values`.
+        first: first position wanted.
+        end: end of the positions wanted, exclusive.
+        reverse: the stretch was reverse-complemented before it was cut.
+        five_prime_low: the 5' end is the low end of the axis (decides ties).
+
+    Returns:
+        [end - first, ...] in the axis' order.
+
+    Raises:
+        ValueError: a wanted position belongs to a window that is not in `values`.
+
+    """
+    n = len(values)
+    x = np.arange(first, end, dtype=np.int64)
+    k = spec.owner(x, five_prime_low=five_prime_low)
+    if len(x) and not (k_first <= k[0] and k[-1] < k_first + n):
+        raise ValueError(f"positions {first} to {end} are not owned by windows {k_first} to {k_first + n - 1} alone")
+    row, column = k - k_first, x - k * spec.stride
+    if reverse:
+        row, column = n - 1 - row, spec.core - 1 - column
+    rows: npt.NDArray[Any] = values[row, column]
+    return rows
