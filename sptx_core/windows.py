@@ -19,7 +19,7 @@ stretch before cutting, so the first row of its values is the highest window and
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ from sptx_core.errors import InputError
 
 TRAINED_CORE = 1000  # predicted bases of a window in the authors' training
 TRAINED_CONTEXT = 4000  # flanking bases on each side of it
+
+Base = TypeVar("Base", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class WindowSpec:
         return n + 1
 
 
-def cut(stretch: npt.NDArray[np.uint8], spec: WindowSpec) -> npt.NDArray[np.uint8]:
+def cut(stretch: npt.NDArray[Base], spec: WindowSpec) -> npt.NDArray[Base]:
     """Windows of a stretch in transcription order.
 
     Args:
