@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.coordinates import (
+    Interval,
+    Strand,
+    parse_region,
+    reconcile_contigs,
+    require_contigs,
+    shortened,
+)
+from sptx_core.errors import InputError
+
+CONTIG_NAMES = st.sampled_from(
+    ["1", "chr1", "CHR1", "M", "MT", "chrM", "chrMT", "X", "chrX", "GL000220.1", "chrUn_GL000220v1", "chrGL000220.1"]
+)
+
+
+def test_strand_is_its_symbol_and_has_a_folder_name():
+    assert [(strand.value, strand.partition) for strand in Strand] == [("+", "plus"), ("-", "minus")]
+    assert Strand("-") is Strand.MINUS
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("chr9:214,854-220,000", Interval("chr9", 214_853, 220_000)),
+        ("9:1-1", Interval("9", 0, 1)),
+        (" chrM ", Interval("chrM", 0, None)),
+        ("HLA-A*01:01:5-90", Interval("HLA-A*01:01", 4, 90)),
+    ],
+)
+def test_region_text_is_one_based_and_inclusive(text, expected):
+    assert parse_region(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "chr9:", "chr9:5", "chr9:0-5", "chr9:6-5", "chr9:a-b", "chr9:5-", "chr9:,-,"])
+def test_unreadable_region_is_named(text):
+    with pytest.raises(InputError) as error:
+        parse_region(text)
+    assert repr(text) in str(error.value)
+
+
+@given(st.integers(0, 10**9), st.integers(1, 10**9))
+def test_region_text_round_trips(start, length):
+    interval = Interval("chr9", start, start + length)
+    assert parse_region(str(interval)) == interval
+    assert parse_region(f"chr9:{start + 1:,}-{start + length:,}") == interval
+
+
+@pytest.mark.parametrize(
+    ("annotation", "fasta"),
+    [
+        ("chr9", "9"),
+        ("9", "chr9"),
+        ("chrM", "MT"),
+        ("MT", "chrM"),
+        ("M", "chrMT"),
+        ("GL000220.1", "chrUn_GL000220v1"),
+        ("chr1_KI270706v1_random", "KI270706.1"),
+        ("GL000220.1", "chrGL000220.1"),
+    ],
+)
+def test_alias_is_found(annotation, fasta):
+    contigs = reconcile_contigs([annotation], ["decoy", fasta])
+    assert contigs.mapping == {annotation: fasta}
+    assert contigs.rule == f"0 contigs by the same name, 1 by alias ({annotation} -> {fasta})"
+
+
+def test_exact_name_wins_over_alias():
+    assert reconcile_contigs(["9"], ["chr9", "9"]).mapping == {"9": "9"}
+
+
+@pytest.mark.parametrize(
+    ("annotation", "fasta"),
+    [(["MT"], ["chrM", "chrMT"]), (["9", "CHR9"], ["chr9"]), (["chr9", "9"], ["chr9"])],
+)
+def test_ambiguous_alias_is_no_match(annotation, fasta):
+    contigs = reconcile_contigs(annotation, fasta)
+    assert set(contigs.unmatched) == set(annotation) - set(fasta)
+
+
+def test_unmatched_contigs_are_listed_with_those_of_the_fasta():
+    contigs = reconcile_contigs(["chr9", "chr10"], ["chr9", "chr9_other"])
+    assert contigs.unmatched == ("chr10",)
+    assert "1 not in the FASTA (chr10)" in contigs.rule
+    with pytest.raises(InputError, match=r"contigs chr10 are not in the FASTA, which holds chr9, chr9_other"):
+        require_contigs(contigs, ["chr9", "chr9_other"])
+
+
+def test_matched_contigs_pass():
+    require_contigs(reconcile_contigs(["9"], ["chr9"]), ["chr9"])
+
+
+def test_long_lists_are_shortened():
+    assert shortened([str(number) for number in range(200)]).endswith("7, ... (200 in all)")
+
+
+@given(st.lists(CONTIG_NAMES, unique=True), st.lists(CONTIG_NAMES, unique=True))
+def test_every_name_is_matched_once_or_reported(annotation, fasta):
+    contigs = reconcile_contigs(annotation, fasta)
+    assert sorted([*contigs.mapping, *contigs.unmatched]) == sorted(annotation)
+    assert len(set(contigs.mapping.values())) == len(contigs.mapping)
+    assert set(contigs.mapping.values()) <= set(fasta)
+    assert all(contigs.mapping[name] == name for name in set(annotation) & set(fasta))
+
+
+@given(st.lists(CONTIG_NAMES, unique=True), st.lists(CONTIG_NAMES, unique=True))
+def test_reconciling_is_symmetric(annotation, fasta):
+    forward = reconcile_contigs(annotation, fasta).mapping
+    backward = reconcile_contigs(fasta, annotation).mapping
+    assert {held: name for name, held in forward.items()} == backward
