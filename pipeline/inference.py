@@ -1,0 +1,245 @@
+"""The worker: one shard of coordinates in, its part of the table committed, a receipt out. No Ray here.
+
+A worker is made once a process and called from several threads: reading the genome and writing the part of one
+shard overlap with the network on another, which runs in a single thread of its own (the device takes one shard
+at a time, and CPU thread counts stay with the thread that set them).
+
+Errors never leave `__call__`: a shard is tried `max_attempts` times, then its error is recorded in storage and in
+the receipt. A shard that kills the process cannot report; it leaves a strike in storage each time it starts, and
+is given up after `max_attempts` strikes. An error that poisons the CUDA context ends the process on purpose.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import traceback
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.genome import Genome
+from pipeline.plan import Piece, Shard
+from pipeline.record import Execution
+from pipeline.schema import TrackSchema
+from pipeline.settings import Flanks
+from pipeline.storage import Store
+from pipeline.table import ShardKey, ShardRows, commit_shard
+from sptx_core.alphabet import N_CODE, reverse_complement
+from sptx_core.checkpoint import checkpoint_digest
+from sptx_core.engine import Predictor
+from sptx_core.errors import InputError
+from sptx_core.model import SpTransformerModel
+from sptx_core.windows import WindowSpec, stitch
+
+Codes = NDArray[np.uint8]
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class WorkOrder:
+    """What every worker of a run needs to know; travels once to each."""
+
+    fasta: str
+    checkpoint: str
+    checkpoint_digest: str
+    root: str
+    fingerprint: str
+    spec: WindowSpec
+    flanks: Flanks
+    channels: tuple[str, ...]
+    exact: bool
+    sites_threshold: float
+    execution: Execution
+    lengths: Mapping[str, int]
+    max_attempts: int
+
+
+class Receipt(NamedTuple):
+    """What the driver learns of a shard; `error` and `cause` are empty when it was committed."""
+
+    shard: int
+    rows: int
+    bytes: int
+    error: str = ""
+    cause: str = ""
+
+
+class Stretch(NamedTuple):
+    """A run of consecutive windows `k_first..k_last` on the axis of `owner`, and the pieces that they serve."""
+
+    k_first: int
+    k_last: int
+    pieces: tuple[Piece, ...]
+
+
+class ShardWorker:
+    """Computes and commits shards; see the module's contract."""
+
+    def __init__(self, order: WorkOrder) -> None:
+        self.order = order
+        self.store = Store(order.root)
+        self.genome = Genome(order.fasta)
+        for chrom, length in order.lengths.items():
+            if self.genome.lengths.get(chrom) != length:
+                raise InputError(f"{order.fasta} on this node is not the genome of the plan: {chrom} differs")
+        self.schema = TrackSchema.make(order.channels, flanks=order.flanks.value, exact=order.exact)
+        self.device_thread = ThreadPoolExecutor(
+            1, "device", initializer=torch.set_num_threads, initargs=(order.execution.threads,)
+        )
+        self.predictor = self.device_thread.submit(self._load).result()
+
+    def _load(self) -> Predictor:
+        order = self.order
+        model = SpTransformerModel.from_pretrained(order.checkpoint)
+        if checkpoint_digest(model) != order.checkpoint_digest:
+            raise InputError(f"{order.checkpoint} on this node is not the checkpoint of the plan")
+        execution = order.execution
+        return Predictor(
+            model,
+            order.spec,
+            precision=execution.precision,
+            device=execution.device,
+            batch=execution.batch,
+            path=execution.engine,
+        )
+
+    def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Work on the shard that `row` describes (see `Shard.to_row`) and return its receipt as a row."""
+        shard = Shard.from_row(row)
+        strikes = len(self.store.list(f"strikes/{shard.index:06d}-"))
+        if strikes >= self.order.max_attempts:
+            return self._give_up(
+                shard, f"the process died {strikes} times while computing it", "process death", strikes
+            )._asdict()
+        for attempt in range(1, self.order.max_attempts + 1):
+            try:
+                return self._compute(shard, strikes + attempt)._asdict()
+            except Exception as error:  # a bad shard must not stop the run: it becomes a recorded failure
+                if _poisons_device(error):
+                    os._exit(1)
+                if attempt == self.order.max_attempts:
+                    return self._give_up(shard, _sentence(error), traceback.format_exc(), attempt)._asdict()
+        raise AssertionError("max_attempts is at least 1")
+
+    def _compute(self, shard: Shard, attempt: int) -> Receipt:
+        stretches = shard_stretches(shard, self.order.spec, self.order.flanks)
+        codes = [self._read(shard, stretch) for stretch in stretches]
+        strike = f"strikes/{shard.index:06d}-{attempt}"
+        values = self.device_thread.submit(self._predict, codes, strike).result()
+        key = ShardKey(shard.index, shard.chrom, shard.strand, shard.first + 1, shard.last + 1)
+        receipt = commit_shard(
+            self.store,
+            key,
+            self._rows(shard, stretches, values),
+            self.schema,
+            fingerprint=self.order.fingerprint,
+            sites_threshold=self.order.sites_threshold,
+            provenance={"execution": json.dumps(asdict(self.order.execution), sort_keys=True)},
+        )
+        self.store.delete(strike)
+        self.store.delete(failure_name(shard.index))
+        return Receipt(shard.index, receipt.rows, receipt.bytes + receipt.sites_bytes)
+
+    def _predict(self, codes: list[Codes], strike: str) -> list[Scores]:
+        # The strike is placed only now: neighbours that wait for the device are not to blame for its death.
+        self.store.put_atomic(strike, b"")
+        return self.predictor.predict(codes)
+
+    def _read(self, shard: Shard, stretch: Stretch) -> Codes:
+        """Codes of the stretch with its flanks, in transcription order."""
+        low, high = self.order.spec.input_span(stretch.k_first, stretch.k_last)
+        if self.order.flanks is Flanks.GENOMIC:
+            codes = self.genome.fetch(shard.chrom, low, high)
+            return reverse_complement(codes) if shard.strand == "-" else codes
+        piece = stretch.pieces[0]
+        codes = np.full(high - low, N_CODE, dtype=np.uint8)
+        span = piece.origin_end - piece.origin_start
+        first, end = max(low, 0), min(high, span)
+        if shard.strand == "-":
+            text = self.genome.fetch(shard.chrom, piece.origin_end - end, piece.origin_end - first)
+            text = reverse_complement(text)
+        else:
+            text = self.genome.fetch(shard.chrom, piece.origin_start + first, piece.origin_start + end)
+        codes[first - low : end - low] = text
+        return codes
+
+    def _rows(self, shard: Shard, stretches: list[Stretch], values: list[Scores]) -> ShardRows:
+        spec, genomic, minus = self.order.spec, self.order.flanks is Flanks.GENOMIC, shard.strand == "-"
+        scores, ids = [], []
+        for stretch, predicted in zip(stretches, values, strict=True):
+            for piece in stretch.pieces:
+                first, end = axis_span(piece, minus=minus, flanks=self.order.flanks)
+                part = stitch(
+                    predicted,
+                    spec,
+                    stretch.k_first,
+                    first,
+                    end,
+                    reverse=genomic and minus,
+                    five_prime_low=not (genomic and minus),
+                )
+                scores.append(part if genomic or not minus else part[::-1])
+                ids.append((piece.transcript_id, piece.end - piece.start))
+        pieces = [piece for stretch in stretches for piece in stretch.pieces]
+        return ShardRows(
+            pos=np.concatenate([np.arange(p.start + 1, p.end + 1, dtype=np.int32) for p in pieces]),
+            ref=np.concatenate([self.genome.fetch(shard.chrom, p.start, p.end) for p in pieces]),
+            scores=np.concatenate(scores),
+            transcript_id=None if genomic else np.repeat([i for i, _ in ids], [n for _, n in ids]),
+        )
+
+    def _give_up(self, shard: Shard, error: str, cause: str, attempts: int) -> Receipt:
+        body = {"shard": shard.index, "error": error, "cause": cause, "attempts": attempts}
+        self.store.put_atomic(failure_name(shard.index), (json.dumps(body, indent=1) + "\n").encode())
+        return Receipt(shard.index, 0, 0, error, cause)
+
+
+def failure_name(shard: int) -> str:
+    """Where the failure of a shard is recorded."""
+    return f"failures/{shard:06d}.json"
+
+
+def axis_span(piece: Piece, *, minus: bool, flanks: Flanks) -> tuple[int, int]:
+    """`[first, end)` of the piece on its window axis."""
+    if flanks is Flanks.GENOMIC:
+        return piece.start, piece.end
+    if minus:
+        return piece.origin_end - piece.end, piece.origin_end - piece.start
+    return piece.start - piece.origin_start, piece.end - piece.origin_start
+
+
+def shard_stretches(shard: Shard, spec: WindowSpec, flanks: Flanks) -> list[Stretch]:
+    """The shard's windows as runs of consecutive ones, each with its pieces in row order.
+
+    In genomic mode pieces whose windows touch or are shared form one run, so a window is computed once; in
+    transcript mode each piece is its own run.
+    """
+    minus = shard.strand == "-"
+    genomic = flanks is Flanks.GENOMIC
+    stretches: list[Stretch] = []
+    for piece in shard.pieces:
+        first, end = axis_span(piece, minus=minus, flanks=flanks)
+        five_prime_low = not (genomic and minus)
+        k_first = int(spec.owner(first, five_prime_low=five_prime_low))
+        k_last = int(spec.owner(end - 1, five_prime_low=five_prime_low))
+        if genomic and stretches and k_first <= stretches[-1].k_last + 1:
+            run = stretches[-1]
+            stretches[-1] = Stretch(run.k_first, max(run.k_last, k_last), (*run.pieces, piece))
+        else:
+            stretches.append(Stretch(k_first, k_last, (piece,)))
+    return stretches
+
+
+def _poisons_device(error: Exception) -> bool:
+    """Whether the process can no longer use its GPU (every later call would fail too)."""
+    return torch.cuda.is_available() and isinstance(error, torch.AcceleratorError)
+
+
+def _sentence(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
