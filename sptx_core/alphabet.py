@@ -1,0 +1,86 @@
+"""Bases as numbers: A C G T N are the codes 0 1 2 3 4.
+
+Text is accepted in either case (lower case is soft masking), U counts as T, and the IUPAC ambiguity letters count as
+N. Codes are one byte a base (uint8 arrays of one dimension); `DnaTokenizer` makes int64 tensors of them for
+`SpTransformerModel`. Any other character is an `InputError` that names it and its 0-based offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from sptx_core.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Codes = npt.NDArray[np.uint8]
+
+BASES = "ACGTN"
+N_CODE = BASES.index("N")
+
+_AMBIGUOUS = "RYSWKMBDHV"  # IUPAC letters for two or three possible bases
+_INVALID = 255
+
+
+def _code_of_byte() -> Codes:
+    codes = np.full(256, _INVALID, dtype=np.uint8)
+    for code, letters in enumerate(("A", "C", "G", "TU", "N" + _AMBIGUOUS)):
+        for letter in letters + letters.lower():
+            codes[ord(letter)] = code
+    return codes
+
+
+_CODE_OF_BYTE = _code_of_byte()
+_BYTE_OF_CODE = np.frombuffer(BASES.encode(), dtype=np.uint8)
+_COMPLEMENT = np.array([BASES.index(base) for base in "TGCAN"], dtype=np.uint8)
+
+
+def encode(sequence: str | bytes) -> Codes:
+    """Codes of a sequence: uint8 [len(sequence)]."""
+    text = sequence.encode("ascii", errors="replace") if isinstance(sequence, str) else sequence
+    codes: Codes = _CODE_OF_BYTE[np.frombuffer(text, dtype=np.uint8)]
+    if (codes == _INVALID).any():
+        offset = int(np.argmax(codes == _INVALID))
+        found = sequence[offset] if isinstance(sequence, str) else chr(text[offset])
+        raise InputError(
+            f"{found!r} at offset {offset} (0-based) is no nucleotide; expected A, C, G, T, U, N or an IUPAC code"
+        )
+    return codes
+
+
+def decode(codes: Codes) -> str:
+    """The upper-case sequence of codes 0..4: the inverse of `encode` up to case, U and ambiguity letters."""
+    if codes.size and codes.max() > N_CODE:
+        raise InputError(f"code {codes.max()} is no nucleotide; expected 0..{N_CODE} ({' '.join(BASES)})")
+    return _BYTE_OF_CODE[codes].tobytes().decode("ascii")
+
+
+def reverse_complement(codes: Codes) -> Codes:
+    """The opposite strand of codes 0..4, read 5' to 3'; N stays N. A new contiguous array."""
+    return _COMPLEMENT[codes[::-1]]
+
+
+class DnaTokenizer:
+    """Sequences to the `input_ids` of `SpTransformerModel`, and back.
+
+    A single sequence makes a batch of one; shorter sequences of a batch are filled up with N at their 3' end.
+    """
+
+    def __call__(self, sequences: str | Sequence[str]) -> Tensor:
+        """int64 [B, length of the longest sequence]."""
+        import torch  # late: readers of genomes use the functions above without loading PyTorch
+
+        rows = [encode(sequence) for sequence in ([sequences] if isinstance(sequences, str) else sequences)]
+        ids = np.full((len(rows), max((row.size for row in rows), default=0)), N_CODE, dtype=np.int64)
+        for padded, row in zip(ids, rows, strict=True):
+            padded[: row.size] = row
+        return torch.from_numpy(ids)
+
+    def decode(self, input_ids: Tensor) -> list[str]:
+        """The sequences of input_ids [B, L], all of length L: filled-up ends come back as N."""
+        return [decode(row) for row in input_ids.cpu().numpy().astype(np.uint8)]

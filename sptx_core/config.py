@@ -1,0 +1,148 @@
+"""The sizes of a SpTransformer network, validated.
+
+The defaults are the published network (You et al. 2024, SpliceTransformer), with an input channel for each of
+A C G T N: 17,074,386 parameters. Published checkpoints have four input channels; N is then an all-zero column.
+An impossible size is an `InputError` that names the setting. `to_dict` and `from_dict` are the JSON form.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from sptx_core.errors import InputError
+
+INPUT_CHANNELS = (4, 5)  # A C G T, or A C G T N
+
+
+def _require_integers(config: Any, zero_allowed: tuple[str, ...] = ()) -> None:
+    """Every field declared as an int holds one, at least 1 (or 0 where that is allowed)."""
+    for field in dataclasses.fields(config):
+        value, minimum = getattr(config, field.name), 0 if field.name in zero_allowed else 1
+        if field.type == "int" and (type(value) is not int or value < minimum):
+            name = f"{field.name} of a {type(config).__name__}"
+            raise InputError(f"{name} must be an integer of at least {minimum}, not {value!r}")
+
+
+def _require_tuple(config: Any, name: str, of: type) -> None:
+    items = getattr(config, name)
+    if not (isinstance(items, tuple) and items and all(isinstance(item, of) for item in items)):
+        raise InputError(f"{name} must be a tuple of one or more {of.__name__}, not {items!r}")
+
+
+@dataclass(frozen=True)
+class ResidualStage:
+    """Consecutive residual blocks of one shape; each block has two convolutions."""
+
+    blocks: int
+    kernel_size: int
+    """Bases, odd."""
+    dilation: int
+    """Bases between the taps of the kernel."""
+
+    def __post_init__(self) -> None:
+        _require_integers(self)
+        if self.kernel_size % 2 == 0:
+            raise InputError(f"kernel_size of a ResidualStage must be odd to centre on a base, not {self.kernel_size}")
+
+
+@dataclass(frozen=True)
+class SpTransformerFeatureEncoderConfig:
+    """One stack of residual blocks; a 1x1 skip branches off before the first stage and after each stage."""
+
+    channels: int = 128
+    stages: tuple[ResidualStage, ...] = (
+        ResidualStage(4, 11, 1),
+        ResidualStage(4, 11, 4),
+        ResidualStage(4, 21, 10),
+        ResidualStage(4, 21, 20),
+    )
+
+    def __post_init__(self) -> None:
+        _require_integers(self)
+        _require_tuple(self, "stages", ResidualStage)
+
+
+@dataclass(frozen=True)
+class SpTransformerConfig:
+    """The whole network; see `sptx_core.model` for what each part does."""
+
+    input_channels: int = 5
+    """4 (A C G T; N is all zeros) or 5 (A C G T N)."""
+    context: int = 4000
+    """Flanking bases read on each side of the predicted ones."""
+    max_seq_len: int = 8192
+    """Bases that the attention layers see at once, and the most that one call predicts; a multiple of bucket_size."""
+    encoders: tuple[SpTransformerFeatureEncoderConfig, ...] = (
+        SpTransformerFeatureEncoderConfig(128),
+        SpTransformerFeatureEncoderConfig(64),
+    )
+    input_path_channels: int = 128
+    """Channels of the path from the input around the encoders."""
+    hidden_size: int = 256
+    """Channels of the attention layers; a multiple of heads."""
+    layers: int = 8
+    heads: int = 8
+    local_heads: int = 2
+    """How many of the heads (the first ones) are local; the others are Sinkhorn heads."""
+    bucket_size: int = 64
+    """Bases in a window of local attention and in a bucket of Sinkhorn attention."""
+    feed_forward_size: int = 1024
+    tissues: int = 15
+    """Usage channels, after the three splice channels."""
+
+    def __post_init__(self) -> None:
+        _require_integers(self, zero_allowed=("context", "local_heads"))
+        _require_tuple(self, "encoders", SpTransformerFeatureEncoderConfig)
+        if self.input_channels not in INPUT_CHANNELS:
+            raise InputError(f"input_channels must be 4 (A C G T) or 5 (A C G T N), not {self.input_channels}")
+        if self.local_heads > self.heads:
+            raise InputError(f"local_heads ({self.local_heads}) must be at most heads ({self.heads})")
+        for whole, part in (("hidden_size", "heads"), ("max_seq_len", "bucket_size")):
+            if getattr(self, whole) % getattr(self, part):
+                raise InputError(
+                    f"{whole} ({getattr(self, whole)}) must be a multiple of {part} ({getattr(self, part)})"
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values in nested dictionaries and tuples, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`, also after a trip through JSON; settings left out keep their defaults."""
+        settings = _settings(cls, values)
+        if "encoders" in settings:
+            settings["encoders"] = tuple(_encoder(encoder) for encoder in _items(settings, "encoders"))
+        return cls(**settings)
+
+
+def _encoder(values: Any) -> SpTransformerFeatureEncoderConfig:
+    settings = _settings(SpTransformerFeatureEncoderConfig, values)
+    if "stages" in settings:
+        stages = _items(settings, "stages")
+        settings["stages"] = tuple(ResidualStage(**_settings(ResidualStage, stage)) for stage in stages)
+    return SpTransformerFeatureEncoderConfig(**settings)
+
+
+def _settings(cls: type, values: Any) -> dict[str, Any]:
+    """A copy of `values` that holds nothing but settings of the dataclass `cls`."""
+    if not isinstance(values, Mapping):
+        raise InputError(f"expected the settings of a {cls.__name__} by name, found {values!r}")
+    fields = dataclasses.fields(cls)
+    unknown = sorted(set(values) - {field.name for field in fields})
+    missing = [field.name for field in fields if field.default is dataclasses.MISSING and field.name not in values]
+    if unknown:
+        raise InputError(f"{cls.__name__} has no setting {', '.join(unknown)}")
+    if missing:
+        raise InputError(f"{cls.__name__} lacks its setting {', '.join(missing)}")
+    return dict(values)
+
+
+def _items(settings: Mapping[str, Any], name: str) -> list[Any] | tuple[Any, ...]:
+    items = settings[name]
+    if not isinstance(items, list | tuple):
+        raise InputError(f"{name} must be a list, not {items!r}")
+    return items

@@ -1,0 +1,238 @@
+"""The SpTransformer network, top to bottom.
+
+In: `input_ids`, integer codes 0..4 for A C G T N (`sptx_core.alphabet`), read 5' to 3'. Out, for every base that is
+not flank: three splice logits and a usage logit for each tissue (`sptx_core.channels`), all before softmax and
+sigmoid. The architecture is that of SpliceTransformer (You et al., Nature Communications 2024):
+
+    input ids -> one-hot columns -+-> residual encoder, 128 channels --+
+                                  +-> residual encoder, 64 channels ---+-> 1x1 fusion -> + position -> attention and
+                                  +-> two 1x1 convolutions, 128 -------+   feed-forward layers -> norm -> 1x1 heads
+
+Shapes in the comments: B sequences, L predicted bases, W = L + 2 * context bases with their flanks,
+S = max_seq_len positions in the attention layers, C channels (of the part at hand). N and padding are all-zero
+columns; a checkpoint with a fifth input channel gives N (not padding) a column of its own.
+
+This is the plain eager reference: every other path is measured against it. It runs in the precision of its
+parameters, float64 included. Impossible input is an `InputError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sptx_core import channels
+from sptx_core.alphabet import BASES, N_CODE
+from sptx_core.attention import SpTransformerAttentionMap, local_attention, sinkhorn_attention
+from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
+from sptx_core.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class SpTransformerModelOutput(Mapping[str, Tensor | SpTransformerAttentionMap]):
+    """What the network returns: attributes that are also the entries of an ordered mapping, empty ones left out."""
+
+    logits: Tensor
+    """[B, L, 3 + tissues]: no-splice, acceptor, donor, then the tissues; before softmax and sigmoid."""
+    last_hidden_state: Tensor
+    """[B, L, hidden_size], after the last norm: what the heads read."""
+    attention_map: SpTransformerAttentionMap | None = None
+    """What the Sinkhorn heads chose, [B, layers, heads, buckets]; only when asked for."""
+
+    def scores(self) -> Tensor:
+        """Probabilities [B, L, 3 + tissues]: softmax over the first three channels, a sigmoid for each tissue."""
+        return channels.scores(self.logits)
+
+    def __getitem__(self, name: str) -> Tensor | SpTransformerAttentionMap:
+        if name not in set(self):
+            raise KeyError(name)
+        entry: Tensor | SpTransformerAttentionMap = getattr(self, name)
+        return entry
+
+    def __iter__(self) -> Iterator[str]:
+        return (field.name for field in fields(self) if getattr(self, field.name) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class SpTransformerModel(nn.Module):
+    """The network with its splice and usage heads; `config` defaults to the sizes of the published one."""
+
+    def __init__(self, config: SpTransformerConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or SpTransformerConfig()
+        path, hidden = config.input_path_channels, config.hidden_size
+        self.encoders = nn.ModuleList(FeatureEncoder(config.input_channels, encoder) for encoder in config.encoders)
+        self.input_path = nn.Sequential(nn.Conv1d(config.input_channels, path, 1), nn.Conv1d(path, path, 1))
+        self.fusion = nn.Conv1d(sum(encoder.channels for encoder in config.encoders) + path, hidden, 1)
+        self.position = AxialPosition(config.max_seq_len // config.bucket_size, config.bucket_size, hidden)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(hidden)
+        self.splice_head = nn.Conv1d(hidden, len(channels.SPLICE), 1)
+        self.usage_head = nn.Conv1d(hidden, config.tissues, 1)
+
+    def forward(
+        self, input_ids: Tensor, *, flanked: bool = False, output_attention_map: bool = False
+    ) -> SpTransformerModelOutput:
+        """Predict every base of `input_ids` that is not flank; L of them, 1 to max_seq_len.
+
+        `input_ids` are integers 0..4: [B, L], to which `context` empty columns are added on both sides, or with
+        `flanked` [B, L + 2 * context], which hold their flanks already. `output_attention_map` adds what the
+        Sinkhorn heads chose. Wrong types, shapes, lengths and codes are an `InputError`.
+        """
+        self._check(input_ids, flanked)
+        columns = one_hot(input_ids, self.config.input_channels, self.norm.weight.dtype)  # [B, 4 or 5, W or L]
+        if not flanked:
+            columns = F.pad(columns, (self.config.context, self.config.context))
+        return self.predict_columns(columns, output_attention_map=output_attention_map)
+
+    def predict_columns(self, columns: Tensor, *, output_attention_map: bool = False) -> SpTransformerModelOutput:
+        """`forward` after its checks: one-hot columns [B, 4 or 5, W] with their flanks, in the network's precision."""
+        length = columns.shape[2] - 2 * self.config.context
+        before = (self.config.max_seq_len - length) // 2  # attended positions before the first predicted base
+
+        # columns: [B, 4 or 5, W]
+        features = [part(columns) for part in (*self.encoders, self.input_path)]  # each [B, C, W]
+        first = self.config.context - before
+        x = torch.cat([_stretch(part, first, self.config.max_seq_len) for part in features], 1)  # [B, C, S]
+        x = self.position(self.fusion(x).transpose(1, 2))  # [B, S, C]
+        chosen: list[SpTransformerAttentionMap] = []
+        for layer in self.layers:
+            x, layer_map = layer(x)
+            chosen.append(layer_map)
+        x = self.norm(x[:, before : before + length])  # [B, L, C]
+        heads = [head(x.transpose(1, 2)) for head in (self.splice_head, self.usage_head)]  # [B, 3, L], [B, tissues, L]
+        logits = torch.cat(heads, 1).transpose(1, 2)  # [B, L, 3 + tissues]
+
+        attention_map = SpTransformerAttentionMap(
+            *(torch.stack(of_layers, 1) for of_layers in zip(*chosen, strict=True))
+        )
+        return SpTransformerModelOutput(logits, x, attention_map if output_attention_map else None)
+
+    def _check(self, input_ids: Tensor, flanked: bool) -> None:
+        if input_ids.ndim != 2 or input_ids.is_floating_point() or input_ids.dtype == torch.bool:
+            found = f"{input_ids.dtype} of shape {list(input_ids.shape)}"
+            raise InputError(f"input_ids must be integers of shape [batch, length], not {found}")
+        flanks = 2 * self.config.context if flanked else 0
+        length = input_ids.shape[1] - flanks
+        if length < 1:
+            raise InputError(
+                f"input_ids of {input_ids.shape[1]} bases leave nothing to predict: "
+                + (f"{flanks} of them are flank" if flanked else "give at least one base")
+            )
+        if length > self.config.max_seq_len:
+            raise InputError(
+                f"{length} bases to predict are more than the {self.config.max_seq_len} that the network's position "
+                "embedding covers (max_seq_len); predict them in windows"
+            )
+        if input_ids.numel() and not (input_ids.min() >= 0 and input_ids.max() <= N_CODE):
+            raise InputError(f"input_ids must be 0..{N_CODE} ({' '.join(BASES)}), found other codes")
+
+
+def one_hot(codes: Tensor, input_channels: int, dtype: torch.dtype) -> Tensor:
+    """[B, L] codes -> [B, input_channels, L] of zeros and ones; with four channels N is an all-zero column."""
+    return (codes[:, None] == torch.arange(input_channels, device=codes.device)[:, None]).to(dtype)
+
+
+def _stretch(x: Tensor, first: int, length: int) -> Tensor:
+    """Positions first .. first + length of x [B, C, W], with zeros where x has none: [B, C, length]."""
+    return F.pad(x, (-first, first + length - x.shape[2]))  # a negative pad crops
+
+
+class FeatureEncoder(nn.Module):
+    """Stages of residual blocks; their inputs and outputs, each through a 1x1 skip, add up to the features."""
+
+    def __init__(self, input_channels: int, config: SpTransformerFeatureEncoderConfig) -> None:
+        super().__init__()
+        size = config.channels
+        self.input = nn.Conv1d(input_channels, size, 1)
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(ResidualBlock(size, stage) for _ in range(stage.blocks))) for stage in config.stages
+        )
+        self.skips = nn.ModuleList(nn.Conv1d(size, size, 1) for _ in range(len(config.stages) + 1))
+
+    def forward(self, columns: Tensor) -> Tensor:
+        """[B, 4 or 5, W] -> [B, C, W]."""
+        x = self.input(columns)
+        features: Tensor = self.skips[0](x)
+        for stage, skip in zip(self.stages, self.skips[1:], strict=True):
+            x = stage(x)
+            features = features + skip(x)
+        return features
+
+
+class ResidualBlock(nn.Module):
+    """Twice norm, ReLU and convolution, added to the input; each convolution pads its own input with zeros."""
+
+    def __init__(self, size: int, stage: ResidualStage) -> None:
+        super().__init__()
+        kernel_size, dilation = stage.kernel_size, stage.dilation
+        self.norm1 = nn.BatchNorm1d(size)
+        self.conv1 = nn.Conv1d(size, size, kernel_size, dilation=dilation, padding="same")
+        self.norm2 = nn.BatchNorm1d(size)
+        self.conv2 = nn.Conv1d(size, size, kernel_size, dilation=dilation, padding="same")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, W] -> [B, C, W]."""
+        y: Tensor = self.conv1(F.relu(self.norm1(x)))
+        y = self.conv2(F.relu(self.norm2(y)))
+        return x + y
+
+
+class AxialPosition(nn.Module):
+    """A learned embedding of each position: the sum of one for its bucket and one for its place in the bucket."""
+
+    def __init__(self, buckets: int, bucket_size: int, size: int) -> None:
+        super().__init__()
+        self.bucket = nn.Parameter(torch.randn(1, buckets, 1, size))
+        self.place = nn.Parameter(torch.randn(1, 1, bucket_size, size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, S, C] -> [B, S, C]."""
+        return x + (self.bucket + self.place).flatten(1, 2)
+
+
+class Layer(nn.Module):
+    """Attention and feed-forward, each behind a LayerNorm and added to its input."""
+
+    def __init__(self, config: SpTransformerConfig) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.attention_norm = nn.LayerNorm(size)
+        self.attention = Attention(config)
+        self.feed_forward_norm = nn.LayerNorm(size)
+        self.expand = nn.Linear(size, config.feed_forward_size)
+        self.contract = nn.Linear(config.feed_forward_size, size)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, SpTransformerAttentionMap]:
+        """[B, S, C] -> [B, S, C], and the choice of the Sinkhorn heads."""
+        attended, chosen = self.attention(self.attention_norm(x))
+        x = x + attended
+        x = x + self.contract(F.gelu(self.expand(self.feed_forward_norm(x))))
+        return x, chosen
+
+
+class Attention(nn.Module):
+    """Heads of two kinds over the same projections: the first `local_heads` look around, the others far."""
+
+    def __init__(self, config: SpTransformerConfig) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.heads, self.local_heads, self.bucket_size = config.heads, config.local_heads, config.bucket_size
+        self.query = nn.Linear(size, size, bias=False)
+        self.key_value = nn.Linear(size, 2 * size, bias=False)
+        self.output = nn.Linear(size, size)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, SpTransformerAttentionMap]:
+        """[B, S, C] -> [B, S, C], and the choice of the Sinkhorn heads."""
+        projected = (self.query(x), *self.key_value(x).chunk(2, -1))
+        q, k, v = (y.unflatten(2, (self.heads, -1)).transpose(1, 2) for y in projected)  # each [B, H, S, C / H]
+        n = self.local_heads
+        near = local_attention(q[:, :n], k[:, :n], v[:, :n], self.bucket_size)
+        far, chosen = sinkhorn_attention(q[:, n:], k[:, n:], v[:, n:], self.bucket_size)
+        return self.output(torch.cat((near, far), 1).transpose(1, 2).flatten(2)), chosen
