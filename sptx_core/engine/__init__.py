@@ -1,0 +1,15 @@
+"""The engine: codes of stretches in, scores of their windows out, as fast as the machine allows.
+
+The network (`sptx_core.model`) stays plain and never learns of this package, which is applied to a loaded network
+from outside. `Predictor` has the paths
+
+- `reference`: the network as it is, in micro-batches of windows; what every other path is measured against;
+- `auto`: the fastest path there is for this network, these windows and this device.
+
+`calibrate` chooses path and micro-batch once, before the first result is kept; after that they stay as they are.
+"""
+
+from sptx_core.engine.calibration import Calibration, calibrate
+from sptx_core.engine.predictor import PATHS, PRECISIONS, Predictor
+
+__all__ = ["PATHS", "PRECISIONS", "Calibration", "Predictor", "calibrate"]

@@ -1,0 +1,100 @@
+"""Codes of stretches in, scores of their windows out.
+
+In: stretches of consecutive windows, uint8 codes (A C G T N = 0..4) 5' to 3', of length (n - 1) * stride + core +
+2 * context (`sptx_core.windows`). Out: probabilities, float32 [n, core, channels], still by window and 5' to 3'; the
+channels are those of `sptx_core.channels`. For a fixed batch, path and number of threads (which the caller sets by
+`torch.set_num_threads`) the same stretches give the same bytes on one kind of hardware.
+
+Errors: `InputError` for settings that cannot work; `ArithmeticError` for output that is not finite.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sptx_core import channels
+from sptx_core.alphabet import Codes
+from sptx_core.engine.reference import ReferencePath
+from sptx_core.errors import InputError
+from sptx_core.model import SpTransformerModel
+from sptx_core.windows import WindowSpec
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+PATHS = ("auto", "reference")
+
+
+class Predictor:
+    """A loaded network made ready for prediction; the network given is left as it is.
+
+    Args:
+        model: the network, on any device.
+        spec: how the windows lie; its context must be the network's.
+        precision: "float32" or "bfloat16".
+        device: "cpu", "cuda" or "cuda:<index>".
+        batch: windows in a micro-batch.
+        path: one of `PATHS`.
+
+    Raises:
+        InputError: the settings cannot work together.
+
+    """
+
+    def __init__(
+        self,
+        model: SpTransformerModel,
+        spec: WindowSpec,
+        *,
+        precision: str = "float32",
+        device: str = "cpu",
+        batch: int,
+        path: str = "auto",
+    ) -> None:
+        _check(model, spec, precision, device, batch, path)
+        self.spec = spec
+        self.path = "reference" if path == "auto" else path
+        self.channels = len(channels.SPLICE) + model.config.tissues
+        ready = copy.deepcopy(model).to(device=device).eval()
+        self._path = ReferencePath(ready, spec, batch)
+
+    @torch.inference_mode()
+    def predict(self, stretches: Sequence[Codes]) -> list[npt.NDArray[np.float32]]:
+        """Scores of the windows of each stretch, [n, core, channels], 5' to 3'.
+
+        Raises:
+            ValueError: a stretch is not a whole number of windows.
+            ArithmeticError: the network's output is not finite.
+
+        """
+        counts = [self.spec.count(len(stretch)) for stretch in stretches]
+        scores = np.empty((sum(counts), self.spec.core, self.channels), dtype=np.float32)
+        done = 0
+        for logits in self._path.logits(stretches):
+            rows = scores[done : done + len(logits)]
+            rows[...] = channels.scores(logits).cpu().numpy()
+            done += len(logits)
+            if not np.isfinite(rows).all():
+                raise ArithmeticError("the network's output is not finite: the checkpoint or its precision is at fault")
+        return np.split(scores, np.cumsum(counts)[:-1]) if counts else []
+
+
+def _check(model: SpTransformerModel, spec: WindowSpec, precision: str, device: str, batch: int, path: str) -> None:
+    config = model.config
+    if spec.context != config.context:
+        raise InputError(f"windows have {spec.context} flanking bases and the network reads {config.context}: use its.")
+    if spec.core > config.max_seq_len:
+        raise InputError(
+            f"window core is {spec.core}: this network predicts {config.max_seq_len} bases at once at most."
+        )
+    for name, value, known in (("precision", precision, tuple(PRECISIONS)), ("engine path", path, PATHS)):
+        if value not in known:
+            raise InputError(f"{name} {value!r} is unknown: choose one of {', '.join(known)}.")
+    if batch < 1:
+        raise InputError(f"batch is {batch}: choose at least 1 window.")
+    kind = torch.device(device).type
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device {device!r} was asked for, but PyTorch finds no CUDA device here: use device 'cpu'.")
