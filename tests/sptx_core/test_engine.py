@@ -91,7 +91,7 @@ def test_output_that_is_not_finite_is_an_error() -> None:
     ("spec", "settings", "message"),
     [
         (WindowSpec(20, CONTEXT + 1), {}, "flanking bases"),
-        (WindowSpec(65, CONTEXT), {}, "at most the network's 64 bases"),
+        (WindowSpec(65, CONTEXT), {}, "64 bases at once"),
         (SPEC, {"precision": "float8"}, "precision 'float8' is unknown"),
         (SPEC, {"path": "warp"}, "engine path 'warp' is unknown"),
         (SPEC, {"batch": 0}, "batch is 0"),
