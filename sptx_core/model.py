@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
@@ -150,18 +151,20 @@ class FeatureEncoder(nn.Module):
     def __init__(self, input_channels: int, config: SpTransformerFeatureEncoderConfig) -> None:
         super().__init__()
         size = config.channels
+        self.blocks_of_stages = [stage.blocks for stage in config.stages]
         self.input = nn.Conv1d(input_channels, size, 1)
-        self.stages = nn.ModuleList(
-            nn.Sequential(*(ResidualBlock(size, stage) for _ in range(stage.blocks))) for stage in config.stages
-        )
-        self.skips = nn.ModuleList(nn.Conv1d(size, size, 1) for _ in range(len(config.stages) + 1))
+        self.first_skip = nn.Conv1d(size, size, 1)
+        self.blocks = nn.ModuleList(ResidualBlock(size, stage) for stage in config.stages for _ in range(stage.blocks))
+        self.skips = nn.ModuleList(nn.Conv1d(size, size, 1) for _ in config.stages)
 
     def forward(self, columns: Tensor) -> Tensor:
         """[B, 4 or 5, W] -> [B, C, W]."""
         x = self.input(columns)
-        features: Tensor = self.skips[0](x)
-        for stage, skip in zip(self.stages, self.skips[1:], strict=True):
-            x = stage(x)
+        features: Tensor = self.first_skip(x)
+        blocks = iter(self.blocks)
+        for count, skip in zip(self.blocks_of_stages, self.skips, strict=True):
+            for block in islice(blocks, count):
+                x = block(x)
             features = features + skip(x)
         return features
 
