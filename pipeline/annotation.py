@@ -86,8 +86,8 @@ def check_spans(transcripts: pl.DataFrame, contigs: ContigMap, lengths: Mapping[
         first = beyond.row(0, named=True)
         raise InputError(
             f"{uri} line {first['line']}: transcript {first['transcript_id']} ends at "
-            f"{first['contig']}:{first['end']}, but contig {contigs.mapping[first['contig']]} of the FASTA has {first['length']} bases; "
-            "annotation and FASTA are of different assemblies, or the FASTA is cut"
+            f"{first['contig']}:{first['end']}, but contig {contigs.mapping[first['contig']]} of the FASTA "
+            f"has {first['length']} bases; annotation and FASTA are of different assemblies, or the FASTA is cut"
         )
 
 
@@ -153,31 +153,36 @@ def _placed_exons(exons: pl.DataFrame, transcripts: pl.DataFrame, uri: str) -> p
 
 def _described(transcripts: pl.DataFrame, features: Features) -> pl.DataFrame:
     """Ids, names and biotypes, taken from the transcript's line or else from its gene's."""
-    gene_lines = (
-        features.named.filter(pl.col("feature") != "exon")
-        if features.dialect == "gff3"
-        else (features.named.filter(pl.col("feature") == "gene"))
-    )
-    gene = gene_lines.unique("key", keep="first").select(
-        pl.col("key").alias("parent"),
-        pl.col("gene_id").alias("of_id"),
-        pl.coalesce("gene_version", "version").alias("of_version"),
-        pl.coalesce("gene_name", "gene", "Name").alias("of_name"),
-        pl.coalesce("gene_type", "gene_biotype", "biotype").alias("of_type"),
+    is_gene = pl.col("feature") == "gene" if features.dialect == "gtf" else pl.col("feature") != "exon"
+    gene = (
+        features.named.filter(is_gene)
+        .unique("key", keep="first")
+        .select(
+            pl.col("key").alias("parent"),
+            pl.col("gene_id").alias("of_id"),
+            pl.coalesce("gene_version", "version").alias("of_version"),
+            pl.coalesce("gene_name", "gene", "Name").alias("of_name"),
+            pl.coalesce("gene_type", "gene_biotype", "biotype").alias("of_type"),
+        )
     )
     own_version = pl.when(pl.col("feature") != "exon").then("version")  # an exon's version is its own
     without_prefix = pl.col("key").str.replace(_ID_PREFIX, "")
     gene_type = pl.coalesce("gene_type", "gene_biotype", "of_type")
-    described = transcripts.join(gene, on="parent", how="left", maintain_order="left").with_columns(
-        pl.coalesce("transcript_id", without_prefix).alias("transcript_id"),
-        pl.coalesce("transcript_version", own_version).alias("transcript_version"),
-        pl.coalesce("gene_id", "of_id", "gene", pl.col("parent").str.replace(_ID_PREFIX, ""), without_prefix),
-        pl.coalesce("gene_version", "of_version").alias("gene_version"),
-        pl.coalesce("gene_name", "gene", "of_name").alias("gene_name"),
-        pl.coalesce(gene_type, pl.lit(UNKNOWN_BIOTYPE)).alias("gene_type"),
-        pl.coalesce("transcript_type", "transcript_biotype", "biotype", gene_type, pl.lit(UNKNOWN_BIOTYPE)).alias(
-            "transcript_type"
-        ),
+    parent = pl.coalesce("parent", "key")  # a gene with exons of its own is its own transcript
+    described = (
+        transcripts.with_columns(parent)
+        .join(gene, on="parent", how="left", maintain_order="left")
+        .with_columns(
+            pl.coalesce("transcript_id", without_prefix),
+            pl.coalesce("transcript_version", own_version),
+            pl.coalesce("gene_id", "of_id", "gene", pl.col("parent").str.replace(_ID_PREFIX, ""), without_prefix),
+            pl.coalesce("gene_version", "of_version"),
+            pl.coalesce("gene_name", "gene", "of_name"),
+            pl.coalesce(gene_type, pl.lit(UNKNOWN_BIOTYPE)).alias("gene_type"),
+            pl.coalesce(
+                *("transcript_type", "transcript_biotype", "biotype", gene_type), pl.lit(UNKNOWN_BIOTYPE)
+            ).alias("transcript_type"),
+        )
     )
     # RefSeq's GFF3 gives both copies of a pseudoautosomal transcript one transcript_id, but each an ID.
     repeated = pl.col("transcript_id").is_duplicated()

@@ -34,6 +34,7 @@ from pipeline.coordinates import Interval, reconcile_contigs, shortened
 from sptx_core.errors import InputError
 
 _VERSIONED = r"^([A-Za-z_]*\d+)\.\d+(_PAR_Y)?$"  # ENSG00000137090.12, NM_203447.4, ENST00000381192.8_PAR_Y
+_CANDIDATES = 100  # names looked at closely for the one nearest to an unknown name
 
 
 @dataclass(frozen=True)
@@ -121,21 +122,32 @@ def _contigs(annotation: Annotation) -> list[str]:
 
 def _require_held(annotation: Annotation, kind: str, values: Sequence[str], held: pl.Series) -> None:
     """Raise `InputError` for the first value that the annotation does not hold."""
-    names = held.unique(maintain_order=True).to_list()
-    unknown = next((value for value in dict.fromkeys(values) if value not in set(names)), None)
+    held = held.unique(maintain_order=True)
+    found = set(held.filter(held.is_in(list(values))))
+    unknown = next((value for value in values if value not in found), None)
     if unknown is None:
         return
     if kind == "transcript" and unknown in annotation.unstranded:
         raise InputError(f"transcript {unknown} of {annotation.uri} has no strand; splice sites need one")
-    nearest = _nearest(unknown, names)
-    hint = f"; the nearest is {nearest}" if nearest else f"; it has {shortened(names)}"
+    nearest = _nearest(unknown, held)
+    hint = f"; the nearest is {nearest}" if nearest else f"; it has {shortened(held.to_list())}"
     raise InputError(f"{annotation.uri} has no {kind} {unknown}{hint}")
 
 
-def _nearest(unknown: str, names: Sequence[str]) -> str | None:
+def _nearest(unknown: str, held: pl.Series) -> str | None:
     """The name that differs in case or version alone, else the most alike."""
-    base = unknown.partition(".")[0].casefold()
-    for name in names:
-        if name.casefold() == unknown.casefold() or ("." in name and name.partition(".")[0].casefold() == base):
-            return name
-    return next(iter(difflib.get_close_matches(unknown, names, n=1)), None)
+    name, unversioned = pl.col("name"), pl.lit(unknown).str.replace(_VERSIONED, "$1$2")
+    same_base = name.str.replace(_VERSIONED, "$1$2").str.to_lowercase() == unversioned.str.to_lowercase()
+    # A slip of one letter leaves all others to the common prefix and suffix. Choosing candidates by that spares
+    # difflib the ids of a genome, which all look alike and would take it half a minute.
+    cuts = range(1, len(unknown) + 1)
+    shared = [name.str.starts_with(unknown[:cut]) for cut in cuts] + [
+        name.str.ends_with(unknown[-cut:]) for cut in cuts
+    ]
+    likely = (
+        held.alias("name").to_frame().sort(same_base, pl.sum_horizontal(shared), descending=True, maintain_order=True)
+    )
+    if not likely.filter(same_base).is_empty():
+        return str(likely.item(0, "name"))
+    candidates = likely["name"].head(_CANDIDATES).to_list()
+    return next(iter(difflib.get_close_matches(unknown, candidates, n=1)), None)
