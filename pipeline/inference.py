@@ -24,10 +24,10 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.genome import Genome
-from pipeline.plan import Piece, Shard
 from pipeline.record import Execution
 from pipeline.schema import TrackSchema
 from pipeline.settings import Flanks
+from pipeline.shards import Shard, Stretch, axis_span, shard_stretches
 from pipeline.storage import Store
 from pipeline.table import ShardKey, ShardRows, commit_shard
 from sptx_core.alphabet import N_CODE, reverse_complement
@@ -68,14 +68,6 @@ class Receipt(NamedTuple):
     bytes: int
     error: str = ""
     cause: str = ""
-
-
-class Stretch(NamedTuple):
-    """A run of consecutive windows `k_first..k_last` on the axis of `owner`, and the pieces that they serve."""
-
-    k_first: int
-    k_last: int
-    pieces: tuple[Piece, ...]
 
 
 class ShardWorker:
@@ -131,18 +123,20 @@ class ShardWorker:
         stretches = shard_stretches(shard, self.order.spec, self.order.flanks)
         codes = [self._read(shard, stretch) for stretch in stretches]
         strike = f"strikes/{shard.index:06d}-{attempt}"
-        values = self.device_thread.submit(self._predict, codes, strike).result()
-        key = ShardKey(shard.index, shard.chrom, shard.strand, shard.first + 1, shard.last + 1)
-        receipt = commit_shard(
-            self.store,
-            key,
-            self._rows(shard, stretches, values),
-            self.schema,
-            fingerprint=self.order.fingerprint,
-            sites_threshold=self.order.sites_threshold,
-            provenance={"execution": json.dumps(asdict(self.order.execution), sort_keys=True)},
-        )
-        self.store.delete(strike)
+        try:
+            values = self.device_thread.submit(self._predict, codes, strike).result()
+            key = ShardKey(shard.index, shard.chrom, shard.strand, shard.first + 1, shard.last + 1)
+            receipt = commit_shard(
+                self.store,
+                key,
+                self._rows(shard, stretches, values),
+                self.schema,
+                fingerprint=self.order.fingerprint,
+                sites_threshold=self.order.sites_threshold,
+                provenance={"execution": json.dumps(asdict(self.order.execution), sort_keys=True)},
+            )
+        finally:  # the process lives, so this try is no strike
+            self.store.delete(strike)
         self.store.delete(failure_name(shard.index))
         return Receipt(shard.index, receipt.rows, receipt.bytes + receipt.sites_bytes)
 
@@ -203,37 +197,6 @@ class ShardWorker:
 def failure_name(shard: int) -> str:
     """Where the failure of a shard is recorded."""
     return f"failures/{shard:06d}.json"
-
-
-def axis_span(piece: Piece, *, minus: bool, flanks: Flanks) -> tuple[int, int]:
-    """`[first, end)` of the piece on its window axis."""
-    if flanks is Flanks.GENOMIC:
-        return piece.start, piece.end
-    if minus:
-        return piece.origin_end - piece.end, piece.origin_end - piece.start
-    return piece.start - piece.origin_start, piece.end - piece.origin_start
-
-
-def shard_stretches(shard: Shard, spec: WindowSpec, flanks: Flanks) -> list[Stretch]:
-    """The shard's windows as runs of consecutive ones, each with its pieces in row order.
-
-    In genomic mode pieces whose windows touch or are shared form one run, so a window is computed once; in
-    transcript mode each piece is its own run.
-    """
-    minus = shard.strand == "-"
-    genomic = flanks is Flanks.GENOMIC
-    stretches: list[Stretch] = []
-    for piece in shard.pieces:
-        first, end = axis_span(piece, minus=minus, flanks=flanks)
-        five_prime_low = not (genomic and minus)
-        k_first = int(spec.owner(first, five_prime_low=five_prime_low))
-        k_last = int(spec.owner(end - 1, five_prime_low=five_prime_low))
-        if genomic and stretches and k_first <= stretches[-1].k_last + 1:
-            run = stretches[-1]
-            stretches[-1] = Stretch(run.k_first, max(run.k_last, k_last), (*run.pieces, piece))
-        else:
-            stretches.append(Stretch(k_first, k_last, (piece,)))
-    return stretches
 
 
 def _poisons_device(error: Exception) -> bool:

@@ -19,9 +19,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,67 +33,13 @@ from numpy.typing import NDArray
 
 from pipeline.coordinates import Interval
 from pipeline.settings import Flanks
+from pipeline.shards import Piece, Shard
 from sptx_core.errors import InputError
 from sptx_core.windows import WindowSpec
 
 Ints = NDArray[np.int64]
 STRANDS = ("+", "-")
 MAX_SHARD_ROWS = 16_000_000  # rows a Parquet part holds at most
-
-
-class Piece(NamedTuple):
-    """A stretch `[start, end)` of one locus that one shard computes.
-
-    `origin_start`, `origin_end` and `transcript_id` describe the transcript that lays the windows in transcript
-    mode; in genomic mode they are 0, 0 and "".
-    """
-
-    locus: int
-    start: int
-    end: int
-    origin_start: int
-    origin_end: int
-    transcript_id: str
-
-
-class Shard(NamedTuple):
-    """The unit of work, retry, commit and file: pieces in the order of the part's rows."""
-
-    index: int
-    chrom: str
-    strand: str
-    pieces: tuple[Piece, ...]
-    windows: int
-
-    @property
-    def first(self) -> int:
-        """Least position, 0-based."""
-        return min(piece.start for piece in self.pieces)
-
-    @property
-    def last(self) -> int:
-        """Largest position, 0-based."""
-        return max(piece.end for piece in self.pieces) - 1
-
-    @property
-    def rows(self) -> int:
-        """Bases predicted."""
-        return sum(piece.end - piece.start for piece in self.pieces)
-
-    def to_row(self) -> dict[str, Any]:
-        """The shard as a row of plain columns, the form in which it travels."""
-        columns = {name: [getattr(piece, name) for piece in self.pieces] for name in Piece._fields}
-        return {"index": self.index, "chrom": self.chrom, "strand": self.strand, "windows": self.windows, **columns}
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Shard:
-        """The shard that `to_row` described."""
-        columns = (row[name] for name in Piece._fields)
-        pieces = tuple(
-            Piece(int(locus), int(start), int(end), int(origin_start), int(origin_end), str(transcript_id))
-            for locus, start, end, origin_start, origin_end, transcript_id in zip(*columns, strict=True)
-        )
-        return cls(int(row["index"]), str(row["chrom"]), str(row["strand"]), pieces, int(row["windows"]))
 
 
 @dataclass(frozen=True)
@@ -198,7 +146,8 @@ def _merged_loci(transcripts: pl.DataFrame) -> pl.DataFrame:
         pl.col("end").alias("End"),
         pl.col("strand").alias("Strand"),
     )
-    merged = _to_polars(pr.PyRanges(_to_pandas(frame)).merge(strand=True, count=True))
+    with _pyranges() as ranges:
+        merged = _to_polars(ranges(_to_pandas(frame)).merge(strand=True, count=True))
     return merged.select(
         pl.col("Chromosome").alias("chrom"),
         pl.col("Strand").alias("strand"),
@@ -234,10 +183,12 @@ def _clip(loci: pl.DataFrame, regions: Sequence[Interval]) -> pl.DataFrame:
             "End": [region.end for region in regions],
         }
     )
-    clipped = pr.PyRanges(_to_pandas(frame)).intersect(pr.PyRanges(wanted).merge(strand=False))
-    if clipped.empty:
-        return loci.clear()
-    renamed = _to_polars(clipped).rename({"Chromosome": "chrom", "Strand": "strand", "Start": "start", "End": "end"})
+    with _pyranges() as ranges:
+        clipped = ranges(_to_pandas(frame)).intersect(ranges(wanted).merge(strand=False))
+        if clipped.empty:
+            return loci.clear()
+        table = _to_polars(clipped)
+    renamed = table.rename({"Chromosome": "chrom", "Strand": "strand", "Start": "start", "End": "end"})
     return renamed.select(loci.columns)
 
 
@@ -296,9 +247,8 @@ def window_range(
     else:
         origin = loci["origin_start"].to_numpy().astype(np.int64)
         x_first, x_last, five_prime_low, ascending = start - origin, end - 1 - origin, True, True
-    first = np.asarray(spec.owner(x_first, five_prime_low=five_prime_low), dtype=np.int64)
-    last = np.asarray(spec.owner(x_last, five_prime_low=five_prime_low), dtype=np.int64)
-    return first, last, ascending
+    first = spec.owner(x_first, five_prime_low=five_prime_low)
+    return first, spec.owner(x_last, five_prime_low=five_prime_low), ascending
 
 
 def _owned_span(
@@ -306,8 +256,8 @@ def _owned_span(
 ) -> tuple[Ints, Ints]:
     """Genomic `[start, end)` owned by windows `k_low..k_high` of each piece's axis."""
     five_prime_low = flanks is Flanks.TRANSCRIPT or not minus
-    low = np.asarray(spec.owned(k_low, five_prime_low=five_prime_low)[0], dtype=np.int64)
-    high = np.asarray(spec.owned(k_high, five_prime_low=five_prime_low)[1], dtype=np.int64)
+    low = spec.owned(k_low, five_prime_low=five_prime_low)[0]
+    high = spec.owned(k_high, five_prime_low=five_prime_low)[1]
     if flanks is Flanks.GENOMIC:
         return low, high
     if minus:
@@ -337,6 +287,14 @@ def loci_digest(loci: pl.DataFrame) -> str:
 def fingerprint(fields: Mapping[str, Any]) -> str:
     """SHA-256 of the fields that define a table, as 64 hexadecimal digits."""
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+@contextmanager
+def _pyranges() -> Iterator[Any]:
+    """The PyRanges class; its use of an option that pandas has deprecated is not the user's concern."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The 'mode.chained_assignment' option", category=Warning)
+        yield pr.PyRanges
 
 
 def _to_pandas(frame: pl.DataFrame) -> pd.DataFrame:

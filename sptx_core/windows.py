@@ -83,10 +83,16 @@ class WindowSpec:
         k = (x - self.lead(five_prime_low=five_prime_low)) // self.stride
         return max(k, 0) if isinstance(k, int) else np.maximum(k, 0)
 
-    def owned(self, k: int, *, five_prime_low: bool = True) -> tuple[int, int]:
-        """Half-open interval of positions that window `k` owns."""
+    @overload
+    def owned(self, k: int, *, five_prime_low: bool = True) -> tuple[int, int]: ...
+    @overload
+    def owned(
+        self, k: npt.NDArray[np.int64], *, five_prime_low: bool = True
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]: ...
+    def owned(self, k: Any, *, five_prime_low: bool = True) -> tuple[Any, Any]:
+        """Half-open interval of positions that window `k` owns (an int, or an array of them)."""
         lead = self.lead(five_prime_low=five_prime_low)
-        return (k * self.stride + lead if k > 0 else 0), (k + 1) * self.stride + lead
+        return (k * self.stride + lead) * (k > 0), (k + 1) * self.stride + lead
 
     def input_span(self, k_first: int, k_last: int) -> tuple[int, int]:
         """Half-open interval that windows `k_first` to `k_last` (both included) read: their stretch."""

@@ -1,0 +1,282 @@
+"""`sptx`: the command line. Flags become settings, results become lines and exit codes; the work lies elsewhere.
+
+Exit codes: 0 done; 2 bad input or settings (one sentence, no traceback); 3 incomplete (`run`, `status`) or unsound
+(`verify`). Tables and results go to standard output, everything said to a person on the way to standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import polars as pl
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.settings import Flanks, Precision, RunConfig, absolute
+from sptx_core.errors import InputError
+
+BAD_INPUT, INCOMPLETE = 2, 3
+
+app = typer.Typer(
+    name="sptx",
+    help="Splice-site and tissue-usage tracks of a genome, by SpTransformer on Ray Data.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+notes = Console(stderr=True, highlight=False, soft_wrap=True)
+
+INPUTS, SELECTION, TABLE, EXECUTION = "Inputs", "Selection", "What is computed", "Execution"
+
+
+def _flag(text: str, panel: str, *names: str) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False)
+
+
+Config = Annotated[str | None, _flag("YAML file of settings (names as the flags'); flags win.", INPUTS)]
+Fasta = Annotated[str | None, _flag("Genome FASTA, plain or bgzip; path or URI.", INPUTS)]
+Gtf = Annotated[str | None, _flag("GENCODE or Ensembl GTF or GFF3, plain or gzip; path or URI.", INPUTS)]
+Checkpoint = Annotated[str | None, _flag("Official .ckpt, safetensors file or folder, or hub id.", INPUTS)]
+Output = Annotated[str | None, _flag("Root of the table: a folder or an s3://, gs://, az:// URI.", INPUTS)]
+Genes = Annotated[list[str] | None, _flag("Gene names or ids, separated by commas.", SELECTION)]
+Transcripts = Annotated[list[str] | None, _flag("Transcript ids.", SELECTION)]
+Regions = Annotated[
+    list[str] | None,
+    _flag("Regions, 1-based inclusive (chr9:200,000-500,000): transcripts that overlap, clipped to them.", SELECTION),
+]
+Contigs = Annotated[list[str] | None, _flag("Contigs.", SELECTION)]
+Biotypes = Annotated[list[str] | None, _flag("Transcript types, such as protein_coding,lncRNA.", SELECTION)]
+Tags = Annotated[list[str] | None, _flag("Transcripts with any of these tags: basic,MANE_Select.", SELECTION)]
+FlanksFlag = Annotated[
+    Flanks | None,
+    _flag("Beyond a transcript's ends: the genome [default], or N as in training (rows by transcript).", TABLE),
+]
+PrecisionFlag = Annotated[Precision | None, _flag("Arithmetic of the network [float32].", TABLE)]
+Core = Annotated[int | None, _flag("Predicted bases a window [1000, as trained].", TABLE)]
+Overlap = Annotated[int | None, _flag("Core bases that neighbouring windows share [0].", TABLE)]
+PerShard = Annotated[
+    int | None, _flag("Windows in a shard, the unit of work, retry and file [64; 2,000 suits a GPU].", TABLE)
+]
+Exact = Annotated[bool | None, _flag("Store unrounded float32 (about nine times larger).", TABLE, "--exact")]
+Threshold = Annotated[float | None, _flag("Least max(acceptor, donor) of a row of the sites table [0.01].", TABLE)]
+Workers = Annotated[int | None, _flag("Actors [one a GPU, else the cores once over].", EXECUTION)]
+Threads = Annotated[int | None, _flag("CPU threads an actor computes with.", EXECUTION)]
+Gpus = Annotated[float | None, _flag("Share of a GPU an actor holds; 0 computes on CPUs.", EXECUTION)]
+Batch = Annotated[int | None, _flag("Windows in a micro-batch [chosen once, before the first commit].", EXECUTION)]
+Engine = Annotated[str | None, _flag("Engine path [auto]; see `sptx bench`.", EXECUTION)]
+Address = Annotated[str | None, _flag("Ray cluster to join (auto, host:port); RAY_ADDRESS works too.", EXECUTION)]
+Shared = Annotated[
+    bool | None, _flag("A local --output is one file system on every node.", EXECUTION, "--shared-output")
+]
+
+
+@app.command(rich_help_panel="Compute")
+def run(
+    config: Config = None,
+    fasta: Fasta = None,
+    gtf: Gtf = None,
+    checkpoint: Checkpoint = None,
+    output: Output = None,
+    genes: Genes = None,
+    transcripts: Transcripts = None,
+    regions: Regions = None,
+    contigs: Contigs = None,
+    biotypes: Biotypes = None,
+    tags: Tags = None,
+    flanks: FlanksFlag = None,
+    precision: PrecisionFlag = None,
+    core: Core = None,
+    overlap: Overlap = None,
+    windows_per_shard: PerShard = None,
+    exact: Exact = None,
+    sites_threshold: Threshold = None,
+    workers: Workers = None,
+    threads: Threads = None,
+    gpus_per_worker: Gpus = None,
+    batch: Batch = None,
+    engine: Engine = None,
+    address: Address = None,
+    shared_output: Shared = None,
+) -> None:
+    """Compute the tracks of every base of the selected transcripts.
+
+    Killing it loses nothing: the same command again computes just what is missing. Ends with 3 when shards
+    failed; `sptx status` names them.
+    """
+    settings = _settings(locals())
+    from pipeline.run import prepare
+    from pipeline.run import run as run_job
+
+    if settings.output is None:
+        raise InputError("setting `output` is required (--output): where to put the table")
+    outcome = run_job(prepare(settings, _say), _say)
+    for shard, error in sorted(outcome.failed.items())[:10]:
+        _say(f"shard {shard} failed: {error}")
+    if not outcome.complete:
+        _say(
+            f"incomplete: {outcome.done:,} of {outcome.shards:,} shards done, {len(outcome.failed):,} failed, "
+            f"{outcome.missing:,} missing; run the same command again to try these, "
+            f"`sptx status {settings.output}` names them"
+        )
+        raise typer.Exit(INCOMPLETE)
+    _say(
+        f"done: {outcome.rows:,} bases in {outcome.shards:,} parts ({outcome.computed:,} computed now), "
+        f"{outcome.bytes:,} bytes, {outcome.bytes / outcome.rows:.2f} bytes per base, at {settings.output}"
+    )
+
+
+@app.command(rich_help_panel="Compute")
+def plan(
+    config: Config = None,
+    fasta: Fasta = None,
+    gtf: Gtf = None,
+    checkpoint: Checkpoint = None,
+    output: Output = None,
+    genes: Genes = None,
+    transcripts: Transcripts = None,
+    regions: Regions = None,
+    contigs: Contigs = None,
+    biotypes: Biotypes = None,
+    tags: Tags = None,
+    flanks: FlanksFlag = None,
+    core: Core = None,
+    overlap: Overlap = None,
+    windows_per_shard: PerShard = None,
+    exact: Exact = None,
+) -> None:
+    """Say what `run` would do, and compute nothing: loci, bases, windows, shards, FLOPs, size of the table."""
+    settings = _settings(locals())
+    from pipeline.estimate import estimate
+    from pipeline.run import prepare
+
+    job = prepare(settings, _say)
+    summary = estimate(job)
+    _print_table(summary.by_contig, "Plan by contig")
+    typer.echo(summary.text)
+
+
+@app.command(rich_help_panel="Look")
+def status(output: Annotated[str, typer.Argument(help="Root of the table.")]) -> None:
+    """Say what is done, missing and failed; ends with 3 while anything is missing."""
+    from pipeline.tracks import open_tracks
+
+    found = open_tracks(absolute(output)).status()
+    total = found.done + found.missing + len(found.failed)
+    typer.echo(f"{found.done:,} of {total:,} shards done, {found.missing:,} missing, {len(found.failed):,} failed")
+    for failure in found.failed:
+        typer.echo(f"shard {failure.shard} failed after {failure.attempts} tries: {failure.error}")
+        typer.echo("  " + failure.cause.strip().replace("\n", "\n  "))
+    if found.done < total:
+        raise typer.Exit(INCOMPLETE)
+
+
+@app.command(rich_help_panel="Look")
+def verify(output: Annotated[str, typer.Argument(help="Root of the table.")]) -> None:
+    """Read every part back: schema, rows, coverage of the plan, checksums, probabilities; ends with 3 if unsound."""
+    from pipeline.storage import Store
+    from pipeline.verify import verify as verify_table
+
+    report = verify_table(Store(absolute(output)))
+    for problem in report.problems:
+        typer.echo(problem)
+    verdict = "unsound" if report.problems else "sound"
+    typer.echo(f"{verdict}: {report.parts:,} parts, {report.rows:,} rows, {report.bytes:,} bytes")
+    if report.problems:
+        raise typer.Exit(INCOMPLETE)
+
+
+class Format(StrEnum):
+    """How `query` prints."""
+
+    TABLE = "table"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+@app.command(rich_help_panel="Look")
+def query(
+    output: Annotated[str, typer.Argument(help="Root of the table.")],
+    what: Annotated[str, typer.Argument(help="chr9:214,854-220,000 (1-based inclusive), a gene or a transcript id.")],
+    strand: Annotated[str | None, typer.Option(help="+ or -; both when not given.", show_default=False)] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Score columns, such as acceptor,donor,brain [all].", show_default=False)
+    ] = None,
+    sites: Annotated[bool, typer.Option("--sites", help="Read the sites table: unrounded, likely sites only.")] = False,
+    form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="File to write instead of standard output.", show_default=False)
+    ] = None,
+) -> None:
+    """Print the rows of a region, a gene or a transcript."""
+    from pipeline.tracks import open_tracks
+
+    names = [name.strip() for name in columns.split(",") if name.strip()] if columns else None
+    frame = open_tracks(absolute(output)).query(what, strand=strand, columns=names, sites=sites)
+    _write_rows(frame, form, to)
+
+
+@app.command(rich_help_panel="Checkpoints and engine")
+def convert(
+    source: Annotated[str, typer.Argument(help="Official .ckpt, safetensors file or folder, or hub id.")],
+    target: Annotated[Path, typer.Argument(help="Folder to write model.safetensors and config.json to.")],
+) -> None:
+    """Convert a checkpoint to safetensors + config.json."""
+    from sptx_core.model import SpTransformerModel
+
+    model = SpTransformerModel.from_pretrained(source)
+    model.save_pretrained(target)
+    _say(f"{source}: {sum(p.numel() for p in model.parameters()):,} parameters written to {target}")
+
+
+def main() -> None:
+    """Entry point: an `InputError` becomes one sentence and exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("interrupted; run the same command again to go on")
+
+
+def _fail(sentence: str) -> NoReturn:
+    notes.print(f"sptx: {sentence}", style="red", markup=False)
+    sys.exit(BAD_INPUT)
+
+
+def _say(sentence: str) -> None:
+    notes.print(sentence, markup=False)
+
+
+def _settings(flags: dict[str, Any]) -> RunConfig:
+    yaml_uri = flags.pop("config")
+    return RunConfig.load(yaml_uri, flags)
+
+
+def _write_rows(frame: pl.DataFrame, form: Format, to: Path | None) -> None:
+    if form is Format.TABLE:
+        with pl.Config(tbl_rows=60, tbl_cols=-1, tbl_width_chars=200, tbl_hide_dataframe_shape=False):
+            text = f"{frame}\n"
+        if to is None:
+            typer.echo(text, nl=False)
+        else:
+            to.write_text(text)
+        return
+    target: Any = to if to is not None else sys.stdout.buffer
+    if form is Format.CSV:
+        frame.write_csv(target)
+    else:
+        frame.write_parquet(target)
+
+
+def _print_table(frame: pl.DataFrame, title: str) -> None:
+    table = Table(title=title)
+    for name in frame.columns:
+        table.add_column(name, justify="left" if frame[name].dtype == pl.String else "right")
+    for row in frame.iter_rows():
+        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row))
+    Console().print(table)

@@ -1,0 +1,75 @@
+"""The progress line of a run: bases done of all, bases a second, time left, failures.
+
+On a terminal a live line (rich); elsewhere a plain line about every `PLAIN_SECONDS`, made for logs. Rates count only
+what this run computed, not what it found done. Written to standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+PLAIN_SECONDS = 15.0
+
+
+class Progress:
+    """Context manager that shows how far a run is; `done` of `total` bases were there before it."""
+
+    def __init__(self, total: int, done: int) -> None:
+        self.total, self.found, self.done = total, done, done
+        self.failures = 0
+        self.started = self.said = time.monotonic()
+        self.bar: RichProgress | None = None
+        if sys.stderr.isatty():
+            self.bar = RichProgress(
+                BarColumn(),
+                TextColumn("{task.completed:,.0f} of {task.total:,.0f} bases, {task.fields[rate]:,.0f}/s,"),
+                TimeRemainingColumn(compact=True),
+                TextColumn("left, {task.fields[failures]} failures"),
+                console=Console(stderr=True),
+            )
+            self.task = self.bar.add_task("", total=total, completed=done, rate=0.0, failures=0)
+
+    def __enter__(self) -> Self:
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar:
+            self.bar.stop()
+        elif kind is None:
+            self._line()
+
+    def advance(self, bases: int, *, failures: int) -> None:
+        """Another `bases` are done; `failures` shards have failed so far."""
+        self.done += bases
+        self.failures = failures
+        if self.bar:
+            self.bar.update(self.task, completed=self.done, rate=self.rate, failures=failures)
+        elif time.monotonic() - self.said >= PLAIN_SECONDS:
+            self._line()
+
+    @property
+    def rate(self) -> float:
+        """Bases a second that this run computed."""
+        return (self.done - self.found) / max(time.monotonic() - self.started, 1e-9)
+
+    def _line(self) -> None:
+        self.said = time.monotonic()
+        left = (self.total - self.done) / self.rate if self.rate else float("inf")
+        eta = f"{left / 60:,.1f} min left" if left < float("inf") else "time left unknown"
+        print(
+            f"{self.done:,} of {self.total:,} bases ({self.done / self.total:.1%}), {self.rate:,.0f} bases/s, "
+            f"{eta}, {self.failures} failures",
+            file=sys.stderr,
+            flush=True,
+        )

@@ -1,0 +1,296 @@
+"""The main job: settings in, a table out. `prepare` checks everything before any work; `run` does the work.
+
+`prepare` reads annotation, genome and checkpoint together and refuses what does not fit (contig names, ends beyond
+contigs, tensors, channels), so that nothing is computed for a run that cannot end well. `run` settles the output
+(fingerprint, execution), asks storage which shards are missing, has them computed, and at the end compares plan and
+storage again: what is done is what storage holds.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from pipeline import topology
+from pipeline.annotation import check_spans, read_annotation
+from pipeline.coordinates import ContigMap, Interval, parse_region, reconcile_contigs, require_contigs
+from pipeline.genome import Genome
+from pipeline.inference import WorkOrder
+from pipeline.plan import Plan, loci_digest, make_plan, transcripts_digest
+from pipeline.progress import Progress
+from pipeline.record import Execution, RunRecord, adopt
+from pipeline.schema import FORMAT_VERSION, TrackSchema
+from pipeline.selection import Selection, select
+from pipeline.settings import RunConfig, absolute, ray_address
+from pipeline.shards import Shard
+from pipeline.storage import Store
+from pipeline.table import committed, sweep, write_manifest
+from sptx_core.channels import SPLICE, TISSUES
+from sptx_core.checkpoint import checkpoint_digest
+from sptx_core.engine import calibrate
+from sptx_core.errors import InputError
+from sptx_core.model import SpTransformerModel
+from sptx_core.windows import WindowSpec
+
+Say = Callable[[str], None]
+CLEAN_UP_LIMIT = 10_000  # strikes and failures of an earlier run, deleted one by one
+
+
+@dataclass(frozen=True)
+class Job:
+    """A checked run: what to compute, from what."""
+
+    config: RunConfig
+    plan: Plan
+    model: SpTransformerModel
+    contigs: ContigMap
+    channels: tuple[str, ...]
+    lengths: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended; `failed` maps a shard to its error, `missing` counts shards neither done nor failed."""
+
+    shards: int
+    done: int
+    computed: int
+    failed: dict[int, str]
+    missing: int
+    rows: int
+    bytes: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether storage holds every shard of the plan."""
+        return self.done == self.shards
+
+
+def prepare(config: RunConfig, say: Say) -> Job:
+    """Read and check the inputs, and plan; `say` hears what a person should know."""
+    annotation = read_annotation(config.gtf)
+    genome = Genome(config.fasta)
+    contigs = reconcile_contigs(annotation.transcripts["contig"].unique(maintain_order=True), genome.lengths)
+    regions = [parse_region(text) for text in config.regions]
+    selection = Selection(
+        genes=config.genes,
+        transcripts=config.transcripts,
+        regions=tuple(regions),
+        contigs=config.contigs,
+        biotypes=config.biotypes,
+        tags=config.tags,
+    )
+    selected = select(annotation, selection)
+    used = selected["contig"].unique(maintain_order=True).to_list()
+    own = ContigMap(
+        {name: contigs.mapping[name] for name in used if name in contigs.mapping},
+        tuple(name for name in used if name not in contigs.mapping),
+        contigs.rule,
+    )
+    require_contigs(own, genome.lengths)
+    check_spans(selected, own, genome.lengths, config.gtf)
+    say(f"contigs: {own.rule}")
+    model = load_model(config.checkpoint)
+    spec = WindowSpec(core=config.core, context=model.config.context, overlap=config.overlap)
+    if config.core > model.config.max_seq_len:
+        raise InputError(
+            f"core = {config.core} exceeds the {model.config.max_seq_len} bases that the network of "
+            f"{config.checkpoint} predicts at once"
+        )
+    plan = make_plan(
+        selected.with_columns(selected["contig"].replace_strict(own.mapping).alias("contig")),
+        genome.lengths,
+        spec=spec,
+        flanks=config.flanks,
+        windows_per_shard=config.windows_per_shard,
+        regions=[_in_genome(region, own, genome.lengths) for region in regions],
+        annotation_names={held: name for name, held in own.mapping.items()},
+    )
+    lengths = dict(zip(plan.contigs["chrom"], plan.contigs["length"], strict=True))
+    return Job(config, plan, model, own, channel_names(model.config.tissues), lengths)
+
+
+def load_model(checkpoint: str) -> SpTransformerModel:
+    """The network of a checkpoint, ready for inference."""
+    return SpTransformerModel.from_pretrained(checkpoint).eval()
+
+
+def channel_names(tissues: int) -> tuple[str, ...]:
+    """Column names of a network's channels; a network with other than the 15 official tissues numbers its own."""
+    names = TISSUES if tissues == len(TISSUES) else tuple(f"tissue_{index + 1}" for index in range(tissues))
+    return (*SPLICE, *names)
+
+
+def run(job: Job, say: Say) -> Outcome:
+    """Compute what storage lacks of the job's table."""
+    config, plan = job.config, job.plan
+    if config.output is None:
+        raise InputError("setting `output` is required (--output): where to put the table")
+    store = Store(config.output)
+    store.ensure_writable()
+    use_gpus = config.gpus_per_worker != 0
+    address = ray_address(config)
+    with topology.session(address, object_store_mb=config.object_store_mb, use_gpus=use_gpus) as cluster:
+        _check_nodes(job, store, cluster)
+        pool = topology.choose_pool(cluster, config.workers, config.threads, config.gpus_per_worker)
+        execution = _settle_execution(job, pool)
+        record = make_record(job, execution)
+        record, note = adopt(store, record, plan, config.to_yaml())
+        if note:
+            say(note)
+        pool = replace(pool, threads=record.execution.threads)
+        sweep(store)
+        present = set(committed(store, record.fingerprint))
+        missing = [index for index in plan.shards["shard"].to_list() if index not in present]
+        _forget_troubles(store)
+        order = _work_order(job, store, record)
+        say(_opening(job, record, pool, len(present), len(missing)))
+        failed: dict[int, str] = {}
+        rows_done = plan.bases - sum(shard.rows for shard in plan.iter_shards(missing))
+        if missing:
+            with Progress(plan.bases, rows_done) as progress:
+                shards: list[Shard] = list(plan.iter_shards(missing))
+                for receipt in topology.execute(shards, order, pool, embedded=cluster.embedded):
+                    if receipt.error:
+                        failed[receipt.shard] = receipt.error
+                    progress.advance(receipt.rows, failures=len(failed))
+    parts = committed(store, record.fingerprint)
+    if len(parts) == record.shards:
+        write_manifest(store, record.fingerprint)
+    failed = {shard: error for shard, error in failed.items() if shard not in parts}
+    return Outcome(
+        shards=record.shards,
+        done=len(parts),
+        computed=len(parts) - len(present),
+        failed=failed,
+        missing=record.shards - len(parts) - len(failed),
+        rows=plan.bases,
+        bytes=sum(part.bytes for part in parts.values()),
+    )
+
+
+def make_record(job: Job, execution: Execution) -> RunRecord:
+    """The run's record; its fields are all that defines the table, and nothing of how it is executed."""
+    config, plan = job.config, job.plan
+    schema = TrackSchema.make(job.channels, flanks=config.flanks.value, exact=config.exact)
+    fields = {
+        "checkpoint": checkpoint_digest(job.model),
+        "precision": config.precision.value,
+        "core": plan.spec.core,
+        "context": plan.spec.context,
+        "overlap": plan.spec.overlap,
+        "flanks": config.flanks.value,
+        "genome": Genome(config.fasta).digest(list(job.lengths)),
+        "transcripts": transcripts_digest(plan.transcripts),
+        "loci": loci_digest(plan.loci),
+        "windows_per_shard": config.windows_per_shard,
+        "exact": config.exact,
+        "sites_threshold": config.sites_threshold,
+        "channels": ",".join(job.channels),
+        "encoding": schema.digest,
+        "format_version": FORMAT_VERSION,
+    }
+    return RunRecord(
+        fields=fields,
+        execution=execution,
+        flanks=config.flanks.value,
+        channels=job.channels,
+        exact=config.exact,
+        sites_threshold=config.sites_threshold,
+        shards=int(plan.pieces["shard"].max()) + 1,  # type: ignore[arg-type]  # a column of integers
+        rows=plan.bases,
+    )
+
+
+def _settle_execution(job: Job, pool: topology.Pool) -> Execution:
+    """Choose engine path and micro-batch where the work will be done."""
+    config = job.config
+    task = partial(
+        choose_execution,
+        config.checkpoint,
+        job.plan.spec,
+        config.precision.value,
+        "cuda" if pool.gpus else "cpu",
+        config.engine,
+        config.batch,
+        pool.threads,
+    )
+    return topology.on_worker(task, gpus=pool.gpus) if pool.gpus else task()
+
+
+def choose_execution(
+    checkpoint: str, spec: WindowSpec, precision: str, device: str, engine: str, batch: int | None, threads: int
+) -> Execution:
+    """The execution for this process' hardware; on a GPU the micro-batch is tried against its memory."""
+    settled = calibrate(load_model(checkpoint), spec, precision=precision, device=device, path=engine, batch=batch)
+    return Execution(device, settled.hardware, settled.path, precision, settled.batch, threads)
+
+
+def _check_nodes(job: Job, store: Store, cluster: topology.Cluster) -> None:
+    """On several nodes, refuse an output or inputs that each node would take for its own."""
+    if cluster.nodes < 2:
+        return
+    if store.is_local and not job.config.shared_output:
+        raise InputError(
+            f"{store.root} is a local path and the cluster has {cluster.nodes} nodes, each of which would write its "
+            "own disk; give an object-storage URI, or --shared-output when all nodes mount the same path"
+        )
+    local = [path for path in (job.config.fasta, job.config.checkpoint) if os.path.isabs(path)]  # noqa: PTH117
+    for missing in topology.on_every_node(partial(_unreadable, tuple(local))):
+        if missing:
+            raise InputError(f"{missing} cannot be read on every node of the cluster; put it on shared storage")
+
+
+def _unreadable(paths: tuple[str, ...]) -> str:
+    return next((path for path in paths if not os.access(path, os.R_OK)), "")
+
+
+def _forget_troubles(store: Store) -> None:
+    """A new run tries everything that is missing afresh."""
+    for name in [*store.list("strikes/"), *store.list("failures/")][:CLEAN_UP_LIMIT]:
+        store.delete(name)
+
+
+def _work_order(job: Job, store: Store, record: RunRecord) -> WorkOrder:
+    return WorkOrder(
+        fasta=job.config.fasta,
+        checkpoint=job.config.checkpoint,
+        checkpoint_digest=str(record.fields["checkpoint"]),
+        root=store.root,
+        fingerprint=record.fingerprint,
+        spec=job.plan.spec,
+        flanks=job.config.flanks,
+        channels=job.channels,
+        exact=job.config.exact,
+        sites_threshold=job.config.sites_threshold,
+        execution=record.execution,
+        lengths=job.lengths,
+        max_attempts=job.config.max_attempts,
+    )
+
+
+def _opening(job: Job, record: RunRecord, pool: topology.Pool, present: int, missing: int) -> str:
+    execution = record.execution
+    where = f"{pool.workers} x {execution.hardware}"
+    return (
+        f"{job.plan.bases:,} bases in {len(job.plan.loci):,} loci, {record.shards:,} shards "
+        f"({present:,} done, {missing:,} to do) on {where}, {execution.engine} engine, {execution.precision}, "
+        f"batch {execution.batch}, {execution.threads} threads"
+    )
+
+
+def _in_genome(region: Interval, contigs: ContigMap, lengths: dict[str, int]) -> Interval:
+    """`region` with the FASTA's contig name and a definite end."""
+    renamed = reconcile_contigs([region.contig], lengths).mapping
+    name = contigs.mapping.get(region.contig) or renamed.get(region.contig)
+    if name is None:
+        raise InputError(f"region {region}: the FASTA has no contig {region.contig}")
+    end = lengths[name] if region.end is None else min(region.end, lengths[name])
+    return Interval(name, region.start, end)
+
+
+def resolve_output(uri: str) -> Store:
+    """The store of an existing table's root."""
+    return Store(absolute(uri))

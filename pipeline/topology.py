@@ -1,0 +1,201 @@
+"""Ray: the only file that imports it. Rows of coordinates go to a pool of actors, receipts come back.
+
+`session` starts an embedded Ray with bounded memory, or joins a cluster; `execute` runs shards on it as one fused,
+threaded actor stage of Ray Data: one block a shard, so a shard is never split, and one receipt a shard, so no
+payload passes through the object store. Faults are Ray's to repair (a dead actor or node repeats its shards);
+what a shard did wrong arrives as a receipt. A shard whose receipt is lost is found missing by the caller, who
+asks storage, not receipts, what is done.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pipeline.inference import Receipt, ShardWorker, WorkOrder
+from pipeline.shards import Shard
+from sptx_core.errors import InputError
+
+T = TypeVar("T")
+MIB = 1024 * 1024
+CALLS_PER_ACTOR = 3  # one shard on the device, one being read, one being written
+TASKS_IN_FLIGHT = 6  # at least 1.75 x CALLS_PER_ACTOR, or an autoscaling pool never grows
+MAX_CPU_THREADS = 8  # beyond this a convolution of one micro-batch gains little from another core
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What the joined or started Ray offers."""
+
+    embedded: bool
+    nodes: int
+    cpus: float
+    cpus_per_node: float
+    gpus: float
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The actors of a run: how many, and what each holds."""
+
+    workers: int
+    threads: int
+    gpus: float
+
+
+@contextmanager
+def session(address: str | None, *, object_store_mb: int, use_gpus: bool) -> Iterator[Cluster]:
+    """Ray for the duration of the block; an embedded one ends with it, a joined cluster is only left."""
+    log = _quiet_environment()
+    import ray
+
+    # Workers start in an empty folder: Ray would put the driver's own first on their path, and a folder there
+    # called `pipeline` would be imported instead of ours. A Ray job has settled its working folder itself.
+    empty = tempfile.mkdtemp(prefix="sptx-cwd-")
+    in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if not in_job:
+        options["runtime_env"] = {"working_dir": empty}
+    if address is None:
+        options |= {
+            "address": "local",
+            "include_dashboard": False,
+            "object_store_memory": object_store_mb * MIB,
+            "num_cpus": os.cpu_count(),
+        }
+        if not use_gpus:
+            options["num_gpus"] = 0
+    else:
+        options["address"] = address
+    try:
+        try:
+            ray.init(**options)
+        except ConnectionError as error:
+            raise InputError(f"no Ray cluster answers at {address}: {' '.join(str(error).split())[:300]}") from None
+        _log_to_file(log)
+        _quiet_data()
+        alive = [node for node in ray.nodes() if node["Alive"]]
+        total = ray.cluster_resources()
+        yield Cluster(
+            embedded=address is None,
+            nodes=len(alive),
+            cpus=float(total.get("CPU", 0)),
+            cpus_per_node=max(float(node["Resources"].get("CPU", 0)) for node in alive),
+            gpus=float(total.get("GPU", 0)),
+        )
+    finally:
+        ray.shutdown()
+        Path(empty).rmdir()
+
+
+def choose_pool(cluster: Cluster, workers: int | None, threads: int | None, gpus_per_worker: float | None) -> Pool:
+    """Actors for `cluster`: one a GPU (or share), else CPU actors that together use the cores once."""
+    gpus = gpus_per_worker if gpus_per_worker is not None else (1.0 if cluster.gpus else 0.0)
+    if gpus > cluster.gpus:
+        raise InputError(
+            f"an actor is to hold {gpus:g} GPU but the Ray {'here' if cluster.embedded else 'cluster'} has "
+            f"{cluster.gpus:g}; set --gpus-per-worker 0 to compute on CPUs"
+        )
+    if gpus:
+        return Pool(workers or max(1, int(cluster.gpus / gpus)), threads or 2, gpus)
+    if threads is None:
+        share = cluster.cpus / workers if workers else cluster.cpus
+        threads = max(1, int(min(share, cluster.cpus_per_node, MAX_CPU_THREADS)))
+    if workers is None:
+        workers = max(1, int(cluster.cpus_per_node // threads) * cluster.nodes)
+    return Pool(workers, threads, 0.0)
+
+
+def on_worker(task: Callable[[], T], *, gpus: float) -> T:
+    """`task()` run once in a worker process with the resources of an actor."""
+    import ray
+
+    remote = ray.remote(num_gpus=gpus, num_cpus=0, max_retries=1)(task)
+    result: T = _unwrapped(lambda: ray.get(remote.remote()))
+    return result
+
+
+def on_every_node(task: Callable[[], T]) -> list[T]:
+    """`task()` run once on each live node."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    remote = ray.remote(num_cpus=0)(task)
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+    calls = [
+        remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote() for node in nodes
+    ]
+    result: list[T] = _unwrapped(lambda: ray.get(calls))
+    return result
+
+
+def execute(shards: Sequence[Shard], order: WorkOrder, pool: Pool, *, embedded: bool) -> Iterator[Receipt]:
+    """Work on `shards` and yield their receipts as they come, in any order."""
+    import ray
+    from ray.data import ActorPoolStrategy
+
+    strategy = ActorPoolStrategy(
+        size=min(pool.workers, len(shards)),
+        max_tasks_in_flight_per_actor=TASKS_IN_FLIGHT,
+        max_concurrent_calls_per_actor=CALLS_PER_ACTOR,
+        enable_true_multi_threading=True,
+    )
+    rows = [shard.to_row() for shard in shards]
+    # Embedded, threads are bounded by the actor itself; a reservation could only starve the pool.
+    num_cpus = 0 if embedded or pool.gpus else math.ceil(pool.threads)
+    receipts = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+        ShardWorker,
+        fn_constructor_args=(order,),
+        compute=strategy,
+        num_cpus=num_cpus,
+        num_gpus=pool.gpus,
+    )
+    for row in receipts.iter_rows():
+        yield Receipt(**row)
+
+
+def _unwrapped(call: Callable[[], T]) -> T:
+    """`call()`, with an `InputError` of the worker raised as itself."""
+    from ray.exceptions import RayTaskError
+
+    try:
+        return call()
+    except RayTaskError as error:
+        if isinstance(error.cause, InputError):
+            raise InputError(str(error.cause)) from None
+        raise
+
+
+def _quiet_environment() -> Path:
+    """Settings that Ray reads when it is imported; the user's own win. Returns the log's path."""
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    return Path(tempfile.gettempdir()) / f"sptx-ray-{os.getpid()}.log"
+
+
+def _log_to_file(path: Path) -> None:
+    """Ray's Python loggers write to a file instead of the terminal."""
+    handler = logging.FileHandler(path, delay=True)
+    for name in ("ray", "ray.data"):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.propagate = False
+
+
+def _quiet_data() -> None:
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    # A node's death can lose a block's receipt; the caller asks storage what is missing.
+    context.max_errored_blocks = -1
+    context.max_consecutive_actor_init_deaths = 3
