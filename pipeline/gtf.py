@@ -22,7 +22,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Literal, cast
+from typing import Literal
 from urllib.parse import unquote
 
 import polars as pl
@@ -79,11 +79,10 @@ def read_features(uri: str) -> Features:
     return Features(dialect, pl.concat(named), pl.concat(exons))
 
 
-def _chunks(stream: BinaryIO, uri: str) -> Iterator[tuple[int, list[str]]]:
+def _chunks(stream: io.BufferedReader, uri: str) -> Iterator[tuple[int, list[str]]]:
     """Whole lines of the text, some MiB at a time, each list with the number of its first line."""
-    raw = io.BufferedReader(cast("io.RawIOBase", stream))
-    zipped = raw.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
-    text = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if zipped else raw
+    zipped = stream.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
+    text = gzip.GzipFile(fileobj=stream) if zipped else stream
     number, rest = 1, b""
     while block := _read(text, uri):
         if b"\0" in block:
@@ -100,7 +99,7 @@ def _chunks(stream: BinaryIO, uri: str) -> Iterator[tuple[int, list[str]]]:
         yield number, [rest.decode(errors="replace")]
 
 
-def _read(text: BinaryIO, uri: str) -> bytes:
+def _read(text: io.BufferedIOBase, uri: str) -> bytes:
     try:
         return text.read(_CHUNK)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

@@ -6,10 +6,10 @@ Whatever keeps a file from being read (missing, no permission, no driver for the
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import fsspec
 from fsspec.core import split_protocol
@@ -27,14 +27,14 @@ def local_path(uri: str) -> Path | None:
 
 
 @contextmanager
-def open_input(uri: str) -> Iterator[BinaryIO]:
+def open_input(uri: str) -> Iterator[io.BufferedReader]:
     """Open a file for reading bytes; raises `InputError` naming it when it can't be opened or read."""
     path = local_path(uri)
     if path is not None and path.is_dir():
         raise InputError(f"{uri} is a folder, not a file")
     try:
-        with fsspec.open(uri, "rb") as stream:
-            yield cast("BinaryIO", stream)
+        with fsspec.open(uri, "rb") as raw, io.BufferedReader(raw) as stream:
+            yield stream
     except (InputError, MemoryError):
         raise
     except FileNotFoundError as error:
