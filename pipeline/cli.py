@@ -233,6 +233,16 @@ def convert(
     _say(f"{source}: {sum(p.numel() for p in model.parameters()):,} parameters written to {target}")
 
 
+@app.command(rich_help_panel="Compute")
+def example(folder: Annotated[Path, typer.Argument(help="Folder to write to.")]) -> None:
+    """Write a small made-up genome, annotation and untrained checkpoint to try `run` on."""
+    from pipeline.example import write_example
+
+    genome, annotation, checkpoint = write_example(folder)
+    _say("the example's checkpoint is untrained: its scores mean nothing")
+    typer.echo(f"sptx run --fasta {genome} --gtf {annotation} --checkpoint {checkpoint} --output {folder / 'tracks'}")
+
+
 def main() -> None:
     """Entry point: an `InputError` becomes one sentence and exit code 2."""
     try:

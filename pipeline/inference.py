@@ -89,7 +89,7 @@ class ShardWorker:
     def _load(self) -> Predictor:
         order = self.order
         model = SpTransformerModel.from_pretrained(order.checkpoint)
-        if checkpoint_digest(model) != order.checkpoint_digest:
+        if checkpoint_digest(order.checkpoint) != order.checkpoint_digest:
             raise InputError(f"{order.checkpoint} on this node is not the checkpoint of the plan")
         execution = order.execution
         return Predictor(

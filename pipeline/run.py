@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+import torch
+
 from pipeline import topology
 from pipeline.annotation import check_spans, read_annotation
 from pipeline.coordinates import ContigMap, Interval, parse_region, reconcile_contigs, require_contigs
@@ -20,16 +22,16 @@ from pipeline.genome import Genome
 from pipeline.inference import WorkOrder
 from pipeline.plan import Plan, loci_digest, make_plan, transcripts_digest
 from pipeline.progress import Progress
-from pipeline.record import Execution, RunRecord, adopt
+from pipeline.record import Execution, RunRecord, adopt, read_record
 from pipeline.schema import FORMAT_VERSION, TrackSchema
 from pipeline.selection import Selection, select
-from pipeline.settings import RunConfig, absolute, ray_address
+from pipeline.settings import RunConfig, ray_address
 from pipeline.shards import Shard
 from pipeline.storage import Store
 from pipeline.table import committed, sweep, write_manifest
 from sptx_core.channels import SPLICE, TISSUES
 from sptx_core.checkpoint import checkpoint_digest
-from sptx_core.engine import calibrate
+from sptx_core.engine import Calibration, calibrate, hardware
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
@@ -135,7 +137,7 @@ def run(job: Job, say: Say) -> Outcome:
     with topology.session(address, object_store_mb=config.object_store_mb, use_gpus=use_gpus) as cluster:
         _check_nodes(job, store, cluster)
         pool = topology.choose_pool(cluster, config.workers, config.threads, config.gpus_per_worker)
-        execution = _settle_execution(job, pool)
+        execution = _settle_execution(job, store, pool)
         record = make_record(job, execution)
         record, note = adopt(store, record, plan, config.to_yaml())
         if note:
@@ -176,7 +178,7 @@ def make_record(job: Job, execution: Execution) -> RunRecord:
     config, plan = job.config, job.plan
     schema = TrackSchema.make(job.channels, flanks=config.flanks.value, exact=config.exact)
     fields = {
-        "checkpoint": checkpoint_digest(job.model),
+        "checkpoint": checkpoint_digest(config.checkpoint),
         "precision": config.precision.value,
         "core": plan.spec.core,
         "context": plan.spec.context,
@@ -204,28 +206,31 @@ def make_record(job: Job, execution: Execution) -> RunRecord:
     )
 
 
-def _settle_execution(job: Job, pool: topology.Pool) -> Execution:
-    """Choose engine path and micro-batch where the work will be done."""
-    config = job.config
-    task = partial(
-        choose_execution,
-        config.checkpoint,
-        job.plan.spec,
-        config.precision.value,
-        "cuda" if pool.gpus else "cpu",
-        config.engine,
-        config.batch,
-        pool.threads,
+def _settle_execution(job: Job, store: Store, pool: topology.Pool) -> Execution:
+    """The stored execution where the run began on the same hardware, else one chosen where the work will be done."""
+    config, device = job.config, "cuda" if pool.gpus else "cpu"
+    name = topology.on_worker(partial(hardware, device), gpus=pool.gpus) if pool.gpus else hardware(device)
+    present = read_record(store)
+    if present is not None and (present.execution.device, present.execution.hardware) == (device, name):
+        return present.execution
+    choose = partial(
+        calibrate,
+        spec=job.plan.spec,
+        precision=config.precision.value,
+        device=device,
+        path=config.engine,
+        batch=config.batch,
     )
-    return topology.on_worker(task, gpus=pool.gpus) if pool.gpus else task()
+    if pool.gpus:
+        settled = topology.on_worker(partial(_calibrate_loaded, config.checkpoint, choose), gpus=pool.gpus)
+    else:
+        torch.set_num_threads(pool.threads)
+        settled = choose(job.model)
+    return Execution(device, name, settled.path, config.precision.value, settled.batch, pool.threads)
 
 
-def choose_execution(
-    checkpoint: str, spec: WindowSpec, precision: str, device: str, engine: str, batch: int | None, threads: int
-) -> Execution:
-    """The execution for this process' hardware; on a GPU the micro-batch is tried against its memory."""
-    settled = calibrate(load_model(checkpoint), spec, precision=precision, device=device, path=engine, batch=batch)
-    return Execution(device, settled.hardware, settled.path, precision, settled.batch, threads)
+def _calibrate_loaded(checkpoint: str, choose: Callable[[SpTransformerModel], Calibration]) -> Calibration:
+    return choose(load_model(checkpoint))
 
 
 def _check_nodes(job: Job, store: Store, cluster: topology.Cluster) -> None:
@@ -289,8 +294,3 @@ def _in_genome(region: Interval, contigs: ContigMap, lengths: dict[str, int]) ->
         raise InputError(f"region {region}: the FASTA has no contig {region.contig}")
     end = lengths[name] if region.end is None else min(region.end, lengths[name])
     return Interval(name, region.start, end)
-
-
-def resolve_output(uri: str) -> Store:
-    """The store of an existing table's root."""
-    return Store(absolute(uri))

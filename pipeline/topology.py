@@ -81,8 +81,8 @@ def session(address: str | None, *, object_store_mb: int, use_gpus: bool) -> Ite
             raise InputError(f"no Ray cluster answers at {address}: {' '.join(str(error).split())[:300]}") from None
         _log_to_file(log)
         _quiet_data()
-        alive = [node for node in ray.nodes() if node["Alive"]]
-        total = ray.cluster_resources()
+        alive = _alive()
+        total = ray.cluster_resources()  # type: ignore[no-untyped-call]
         yield Cluster(
             embedded=address is None,
             nodes=len(alive),
@@ -128,7 +128,7 @@ def on_every_node(task: Callable[[], T]) -> list[T]:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     remote = ray.remote(num_cpus=0)(task)
-    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+    nodes = [node["NodeID"] for node in _alive()]
     calls = [
         remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote() for node in nodes
     ]
@@ -151,7 +151,7 @@ def execute(shards: Sequence[Shard], order: WorkOrder, pool: Pool, *, embedded: 
     # Embedded, threads are bounded by the actor itself; a reservation could only starve the pool.
     num_cpus = 0 if embedded or pool.gpus else math.ceil(pool.threads)
     receipts = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-        ShardWorker,
+        ShardWorker,  # type: ignore[arg-type]  # Ray makes the instance whose call maps a row
         fn_constructor_args=(order,),
         compute=strategy,
         num_cpus=num_cpus,
@@ -159,6 +159,12 @@ def execute(shards: Sequence[Shard], order: WorkOrder, pool: Pool, *, embedded: 
     )
     for row in receipts.iter_rows():
         yield Receipt(**row)
+
+
+def _alive() -> list[dict[str, Any]]:
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
 def _unwrapped(call: Callable[[], T]) -> T:

@@ -9,7 +9,7 @@ from outside. `Predictor` has the paths
 `calibrate` chooses path and micro-batch once, before the first result is kept; after that they stay as they are.
 """
 
-from sptx_core.engine.calibration import Calibration, calibrate
+from sptx_core.engine.calibration import Calibration, calibrate, hardware
 from sptx_core.engine.predictor import PATHS, PRECISIONS, Predictor
 
-__all__ = ["PATHS", "PRECISIONS", "Calibration", "Predictor", "calibrate"]
+__all__ = ["PATHS", "PRECISIONS", "Calibration", "Predictor", "calibrate", "hardware"]

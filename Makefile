@@ -1,0 +1,30 @@
+# `make demo` and `make test` work on a fresh clone with nothing but Python 3.11 or later.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+EXTRAS ?= dev
+
+.PHONY: demo test lint types clean
+
+# torch comes first and alone, so that a CPU build that is already there (see README.md) is kept.
+$(VENV)/ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(EXTRAS)]"
+	touch $@
+
+demo: $(VENV)/ready
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python workflows/demo.py demo
+
+test: $(VENV)/ready
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/ready
+	$(BIN)/mypy
+
+clean:
+	rm -rf demo build *.egg-info

@@ -1,0 +1,62 @@
+"""What a plan will cost: windows, FLOPs by the published count, size of the table.
+
+FLOPs are counted by PyTorch on the network's shapes (two per multiply-add of convolutions and matrix products), for
+one window as published, that is without any saving of the engine. Bytes per base are those measured on real
+positions with simulated usage of a trained network; what a table takes depends on how many of its values differ.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import polars as pl
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from pipeline.run import Job
+from sptx_core.model import SpTransformerModel
+from sptx_core.windows import WindowSpec
+
+BYTES_PER_BASE = 6.1  # dictionary-encoded steps, zstd-1; docs/table.md
+BYTES_PER_BASE_EXACT = 54.9  # unrounded float32, byte-stream-split; docs/table.md
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Cost of a plan: a row a contig and strand, and a summary in words."""
+
+    by_contig: pl.DataFrame
+    text: str
+
+
+def window_flops(model: SpTransformerModel, spec: WindowSpec) -> int:
+    """FLOPs of the published network on one window, flanks included."""
+    with torch.inference_mode():
+        shapes = copy.deepcopy(model).to("meta")
+        codes = torch.zeros(1, spec.width, dtype=torch.uint8, device="meta")
+        with FlopCounterMode(display=False) as counter:
+            shapes(codes, flanked=True)
+    return int(counter.get_total_flops())
+
+
+def estimate(job: Job) -> Estimate:
+    """Count what `job` would do."""
+    plan = job.plan
+    per_base = BYTES_PER_BASE_EXACT if job.config.exact else BYTES_PER_BASE
+    loci = plan.loci.group_by("chrom", "strand").agg(pl.len().alias("loci"))
+    by_contig = (
+        plan.shards.group_by("chrom", "strand", maintain_order=True)
+        .agg(pl.col("rows").sum().alias("bases"), pl.col("windows").sum(), pl.len().alias("shards"))
+        .join(loci, on=["chrom", "strand"], maintain_order="left")
+        .select("chrom", "strand", "loci", "bases", "windows", "shards")
+        .with_columns((pl.col("bases") * per_base / 1e6).round(1).alias("MB"))
+    )
+    flops = window_flops(job.model, plan.spec)
+    text = (
+        f"{len(plan.transcripts):,} transcripts, {len(plan.loci):,} loci, {plan.bases:,} bases, "
+        f"{plan.windows:,} windows, {int(by_contig['shards'].sum()):,} shards\n"
+        f"{flops / 1e9:,.1f} GFLOP a window as published, {flops * plan.windows / 1e15:,.3f} PFLOP in all\n"
+        f"about {plan.bases * per_base / 1e6:,.1f} MB as Parquet ({per_base} bytes per base)"
+    )
+    return Estimate(by_contig, text)

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# A Ray cluster inside one Slurm allocation, the job on it, and its end: sbatch workflows/slurm-ray.sh ARGUMENTS
+# ARGUMENTS are those of `sptx run`; inputs and --output lie on the file system that the nodes share. Submit it again
+# after the time limit struck: the run goes on where it was.
+#SBATCH --job-name=sptx
+#SBATCH --nodes=4
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=4
+#SBATCH --cpus-per-task=32
+#SBATCH --time=04:00:00
+set -euo pipefail
+
+mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+head=${nodes[0]}
+address="$(srun --nodes=1 --ntasks=1 -w "$head" hostname --ip-address | awk '{print $1}'):6379"
+
+srun --nodes=1 --ntasks=1 -w "$head" \
+    ray start --head --node-ip-address="${address%:*}" --port="${address#*:}" --block &
+sleep 20
+if ((SLURM_JOB_NUM_NODES > 1)); then
+    srun --nodes=$((SLURM_JOB_NUM_NODES - 1)) --ntasks=$((SLURM_JOB_NUM_NODES - 1)) --exclude="$head" \
+        ray start --address="$address" --block &
+    sleep 20
+fi
+srun --overlap --nodes=1 --ntasks=1 -w "$head" sptx run --address "$address" --shared-output "$@"
