@@ -18,9 +18,11 @@ parameters, float64 included. Impossible input is an `InputError`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import islice
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -76,6 +78,24 @@ class SpTransformerModel(nn.Module):
         self.norm = nn.LayerNorm(hidden)
         self.splice_head = nn.Conv1d(hidden, len(channels.SPLICE), 1)
         self.usage_head = nn.Conv1d(hidden, config.tissues, 1)
+
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> Self:
+        """The network of a checkpoint, ready to predict: a file, a folder or a hub id (`sptx_core.checkpoint`)."""
+        from sptx_core.checkpoint import load_checkpoint  # late: that module imports this one
+
+        checkpoint = load_checkpoint(source)
+        with torch.device("meta"):  # no memory and no random numbers for tensors that come from the checkpoint
+            model = cls(checkpoint.config)
+        model.load_state_dict(checkpoint.tensors, assign=True)
+        return model.eval().to(device)
+
+    def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
+        """Write `model.safetensors` (float32) and `config.json` into a folder that `from_pretrained` reads."""
+        from sptx_core.checkpoint import Checkpoint, save_checkpoint  # late: that module imports this one
+
+        widened = {name: x.float() if x.is_floating_point() else x for name, x in self.state_dict().items()}
+        save_checkpoint(Checkpoint(self.config, {name: x.cpu() for name, x in widened.items()}), directory)
 
     def forward(
         self, input_ids: Tensor, *, flanked: bool = False, output_attention_map: bool = False

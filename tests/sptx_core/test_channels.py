@@ -1,0 +1,46 @@
+"""Order of the channels, and logits to scores."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from sptx_core.channels import CHANNELS, SPLICE, TISSUES, scores
+
+
+def test_channels_are_three_splice_classes_then_fifteen_tissues() -> None:
+    assert CHANNELS[:3] == SPLICE == ("no_splice", "acceptor", "donor")
+    assert CHANNELS[3:] == TISSUES
+    assert len(set(CHANNELS)) == 18
+    assert (TISSUES[0], TISSUES[3], TISSUES[11], TISSUES[14]) == (
+        "adipose_tissue",
+        "brain",
+        "small_intestine",
+        "stomach",
+    )
+
+
+def test_scores_are_a_softmax_and_independent_sigmoids() -> None:
+    logits = torch.tensor([[0.0, 1.0, 2.0, 0.0, -3.0, 50.0]])
+    exponentials = torch.tensor([0.0, 1.0, 2.0]).exp()
+    result = scores(logits)
+    assert torch.allclose(result[0, :3], exponentials / exponentials.sum())
+    assert torch.allclose(result[0, 3:], torch.tensor([0.5, 0.04742587, 1.0]))
+
+
+@pytest.mark.parametrize(
+    ("given", "returned"),
+    [(torch.bfloat16, torch.float32), (torch.float16, torch.float32), (torch.float64, torch.float64)],
+)
+def test_scores_are_computed_in_at_least_float32(given: torch.dtype, returned: torch.dtype) -> None:
+    logits = torch.randn(2, 5, 18, generator=torch.Generator().manual_seed(0)).to(given)
+    assert scores(logits).dtype == returned
+    assert torch.equal(scores(logits), scores(logits.to(returned)))
+
+
+def test_names_and_codes_need_no_torch() -> None:
+    program = "import sys, sptx_core.channels, sptx_core.alphabet; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
