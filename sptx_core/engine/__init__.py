@@ -4,6 +4,7 @@ The network (`sptx_core.model`) stays plain and never learns of this package, wh
 from outside. `Predictor` has the paths
 
 - `reference`: the network as it is, in micro-batches of windows; what every other path is measured against;
+- `shared`: the same numbers without computing anything twice or for nothing, in float32 or bfloat16;
 - `auto`: the fastest path there is for this network, these windows and this device.
 
 `calibrate` chooses path and micro-batch once, before the first result is kept; after that they stay as they are.

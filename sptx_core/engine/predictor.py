@@ -19,13 +19,14 @@ import torch
 
 from sptx_core import channels
 from sptx_core.alphabet import Codes
+from sptx_core.engine.fast import SharedPath, fits
 from sptx_core.engine.reference import ReferencePath
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-PATHS = ("auto", "reference")
+PATHS = ("auto", "reference", "shared")
 
 
 class Predictor:
@@ -56,10 +57,15 @@ class Predictor:
     ) -> None:
         _check(model, spec, precision, device, batch, path)
         self.spec = spec
-        self.path = "reference" if path == "auto" else path
+        self.path = _settle(model, spec, precision, path)
         self.channels = len(channels.SPLICE) + model.config.tissues
         ready = copy.deepcopy(model).to(device=device).eval()
-        self._path = ReferencePath(ready, spec, batch)
+        with torch.inference_mode():
+            self._path = (
+                SharedPath(ready, spec, PRECISIONS[precision])
+                if self.path == "shared"
+                else ReferencePath(ready, spec, batch)
+            )
 
     @torch.inference_mode()
     def predict(self, stretches: Sequence[Codes]) -> list[npt.NDArray[np.float32]]:
@@ -98,3 +104,15 @@ def _check(model: SpTransformerModel, spec: WindowSpec, precision: str, device: 
     kind = torch.device(device).type
     if kind == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device {device!r} was asked for, but PyTorch finds no CUDA device here: use device 'cpu'.")
+
+
+def _settle(model: SpTransformerModel, spec: WindowSpec, precision: str, path: str) -> str:
+    """The path that `path` stands for."""
+    shareable = fits(model, spec)
+    if path == "shared" and not shareable:
+        raise InputError("engine path 'shared' needs windows wider than the reach of the encoders: use 'reference'.")
+    if path == "auto":
+        path = "shared" if shareable else "reference"
+    if path == "reference" and precision != "float32":
+        raise InputError(f"engine path 'reference' computes in float32 alone, not in {precision}.")
+    return path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from sptx_core import channels
 from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
 from sptx_core.engine import Predictor, calibrate
+from sptx_core.engine.fast import SharedPath, fits
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec, cut
@@ -109,3 +112,58 @@ def test_calibration_settles_path_and_batch() -> None:
     assert chosen.batch >= 1
     assert calibrate(model, SPEC, path="reference", batch=3).batch == 3
     assert calibrate(model, SPEC, path=chosen.path, batch=chosen.batch) == chosen
+
+
+LAYOUTS = [
+    pytest.param(WindowSpec(20, CONTEXT, 5), 64, id="features-cropped"),
+    pytest.param(WindowSpec(20, CONTEXT), 128, id="crop-inside-the-reach"),
+    pytest.param(WindowSpec(33, CONTEXT, 32), 128, id="odd-core-dense-windows"),
+    pytest.param(WindowSpec(1, CONTEXT), 120, id="one-base-core"),
+    pytest.param(WindowSpec(20, CONTEXT, 1), 192, id="features-padded"),
+    pytest.param(WindowSpec(7, CONTEXT), 128, id="odd-padding"),
+    pytest.param(WindowSpec(64, CONTEXT), 64, id="everything-kept"),
+    pytest.param(WindowSpec(8, CONTEXT), 8, id="one-bucket"),
+    pytest.param(WindowSpec(8, CONTEXT), 16, id="two-buckets"),
+]
+
+
+@pytest.mark.parametrize(("spec", "max_seq_len"), LAYOUTS)
+@pytest.mark.parametrize("windows", [1, 2, 30])
+@torch.inference_mode()
+def test_shared_path_equals_the_network_in_float64(spec: WindowSpec, max_seq_len: int, windows: int) -> None:
+    model = small_model(max_seq_len).double()
+    (stretch,) = stretches(spec, [windows])
+    shared = torch.cat(list(SharedPath(model, spec, torch.float64).logits([stretch])))
+    rows = torch.from_numpy(cut(stretch, spec).copy())
+    torch.testing.assert_close(shared, model(rows, flanked=True).logits, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_shared_path_predicts_each_stretch(precision: str) -> None:
+    model = small_model(128)
+    given = stretches(SPEC, [1, 4, 2])
+    predicted = Predictor(model, SPEC, batch=1, path="shared", precision=precision).predict(given)
+    for stretch, scores in zip(given, predicted, strict=True):
+        np.testing.assert_allclose(
+            scores, direct(model, SPEC, stretch), rtol=0, atol=2e-6 if precision == "float32" else 0.02
+        )
+
+
+def test_windows_narrower_than_their_ends_take_the_plain_path() -> None:
+    model, spec = small_model(context=10), WindowSpec(core=20, context=10)
+    assert not fits(model, spec)
+    assert Predictor(model, spec, batch=1).path == "reference"
+    for settings in ({"path": "shared"}, {"precision": "bfloat16"}):
+        with pytest.raises(InputError, match="engine path"):
+            Predictor(model, spec, batch=1, **settings)
+
+
+@torch.inference_mode()
+def test_fast_path_gives_the_golden_logits(shared: Path, golden_checkpoint: Path) -> None:
+    model = SpTransformerModel.from_pretrained(golden_checkpoint)
+    golden = np.load(shared / "golden" / "official_seed0.npz")
+    for case in (1, 3, 5):
+        codes, expected = golden[f"codes_{case}"], golden[f"logits_{case}"]
+        spec = WindowSpec(core=len(expected))
+        logits = next(SharedPath(model, spec, torch.float32).logits([codes]))[0].numpy()
+        assert np.abs(logits - expected).max() < 2e-5
