@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from moto.server import ThreadedMotoServer
+from s3fs import S3FileSystem
 
 import pipeline.gtf
 from pipeline.annotation import check_spans, read_annotation
@@ -335,6 +337,28 @@ def test_files_that_are_no_text_or_not_there(tmp_path):
         with pytest.raises(InputError, match=message) as error:
             read_annotation(str(path))
         assert str(path) in str(error.value)
+
+
+def test_annotation_in_object_storage(written, monkeypatch):
+    uri = written(*ONE_TRANSCRIPT)
+    content = gzip.compress(Path(uri).read_bytes())
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    S3FileSystem.clear_instance_cache()
+    S3FileSystem().mkdir("annotations")
+    S3FileSystem().pipe_file("annotations/a.gtf.gz", content)
+    try:
+        found = read_annotation("s3://annotations/a.gtf.gz").transcripts
+        with pytest.raises(InputError, match=r"s3://annotations/absent.gtf does not exist"):
+            read_annotation("s3://annotations/absent.gtf")
+    finally:
+        S3FileSystem.clear_instance_cache()
+        server.stop()
+    assert found.equals(read_annotation(uri).transcripts)
 
 
 def test_protocol_without_driver_is_named():
