@@ -149,6 +149,7 @@ def run(job: Job, say: Say) -> Outcome:
         _forget_troubles(store)
         order = _work_order(job, store, record)
         say(_opening(job, record, pool, len(present), len(missing)))
+        say(f"Ray's own messages go to {cluster.log}")
         failed: dict[int, str] = {}
         rows_done = plan.bases - sum(shard.rows for shard in plan.iter_shards(missing))
         if missing:

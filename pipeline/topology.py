@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ class Cluster:
     cpus: float
     cpus_per_node: float
     gpus: float
+    log: Path
 
 
 @dataclass(frozen=True)
@@ -53,46 +55,49 @@ class Pool:
 @contextmanager
 def session(address: str | None, *, object_store_mb: int, use_gpus: bool) -> Iterator[Cluster]:
     """Ray for the duration of the block; an embedded one ends with it, a joined cluster is only left."""
-    log = _quiet_environment()
-    import ray
+    log = Path(tempfile.gettempdir()) / f"sptx-ray-{os.getpid()}.log"
+    with _noise_to(log):
+        os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")  # read when Ray is imported
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        import ray
 
-    # Workers start in an empty folder: Ray would put the driver's own first on their path, and a folder there
-    # called `pipeline` would be imported instead of ours. A Ray job has settled its working folder itself.
-    empty = tempfile.mkdtemp(prefix="sptx-cwd-")
-    in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if not in_job:
-        options["runtime_env"] = {"working_dir": empty}
-    if address is None:
-        options |= {
-            "address": "local",
-            "include_dashboard": False,
-            "object_store_memory": object_store_mb * MIB,
-            "num_cpus": os.cpu_count(),
-        }
-        if not use_gpus:
-            options["num_gpus"] = 0
-    else:
-        options["address"] = address
-    try:
+        # Workers start in an empty folder: Ray would put the driver's own first on their path, and a folder there
+        # called `pipeline` would be imported instead of ours. A Ray job has settled its working folder itself.
+        empty = tempfile.mkdtemp(prefix="sptx-cwd-")
+        options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+        if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
+            options["runtime_env"] = {"working_dir": empty}
+        if address is None:
+            options |= {
+                "address": "local",
+                "include_dashboard": False,
+                "object_store_memory": object_store_mb * MIB,
+                "num_cpus": os.cpu_count(),
+            }
+            if not use_gpus:
+                options["num_gpus"] = 0
+        else:
+            options["address"] = address
         try:
-            ray.init(**options)
-        except ConnectionError as error:
-            raise InputError(f"no Ray cluster answers at {address}: {' '.join(str(error).split())[:300]}") from None
-        _log_to_file(log)
-        _quiet_data()
-        alive = _alive()
-        total = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        yield Cluster(
-            embedded=address is None,
-            nodes=len(alive),
-            cpus=float(total.get("CPU", 0)),
-            cpus_per_node=max(float(node["Resources"].get("CPU", 0)) for node in alive),
-            gpus=float(total.get("GPU", 0)),
-        )
-    finally:
-        ray.shutdown()
-        Path(empty).rmdir()
+            try:
+                ray.init(**options)
+            except ConnectionError as error:
+                reason = " ".join(str(error).split())[:300]
+                raise InputError(f"no Ray cluster answers at {address}: {reason}") from None
+            _quiet_data()
+            alive = _alive()
+            total = ray.cluster_resources()  # type: ignore[no-untyped-call]
+            yield Cluster(
+                embedded=address is None,
+                nodes=len(alive),
+                cpus=float(total.get("CPU", 0)),
+                cpus_per_node=max(float(node["Resources"].get("CPU", 0)) for node in alive),
+                gpus=float(total.get("GPU", 0)),
+                log=log,
+            )
+        finally:
+            ray.shutdown()
+            Path(empty).rmdir()
 
 
 def choose_pool(cluster: Cluster, workers: int | None, threads: int | None, gpus_per_worker: float | None) -> Pool:
@@ -179,21 +184,41 @@ def _unwrapped(call: Callable[[], T]) -> T:
         raise
 
 
-def _quiet_environment() -> Path:
-    """Settings that Ray reads when it is imported; the user's own win. Returns the log's path."""
-    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    return Path(tempfile.gettempdir()) / f"sptx-ray-{os.getpid()}.log"
+@contextmanager
+def _noise_to(log: Path) -> Iterator[None]:
+    """Standard output and error of the process go to a file, those of Python's own code stay where they are.
+
+    Ray's processes and C++ core write to the descriptors, which no logging level silences.
+    """
+    descriptors = (sys.stdout.fileno(), sys.stderr.fileno()) if _has_descriptors() else ()
+    if not descriptors:
+        yield
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    streams = sys.stdout, sys.stderr
+    saved = [os.dup(descriptor) for descriptor in descriptors]
+    ours = [os.fdopen(os.dup(descriptor), "w", buffering=1) for descriptor in descriptors]
+    with log.open("ab") as file:
+        try:
+            sys.stdout, sys.stderr = ours
+            for descriptor in descriptors:
+                os.dup2(file.fileno(), descriptor)
+            yield
+        finally:
+            sys.stdout, sys.stderr = streams
+            for descriptor, original, stream in zip(descriptors, saved, ours, strict=True):
+                stream.close()
+                os.dup2(original, descriptor)
+                os.close(original)
 
 
-def _log_to_file(path: Path) -> None:
-    """Ray's Python loggers write to a file instead of the terminal."""
-    handler = logging.FileHandler(path, delay=True)
-    for name in ("ray", "ray.data"):
-        logger = logging.getLogger(name)
-        logger.handlers = [handler]
-        logger.propagate = False
+def _has_descriptors() -> bool:
+    """False where a notebook or a test has replaced the standard streams."""
+    try:
+        return (sys.stdout.fileno(), sys.stderr.fileno()) == (1, 2)
+    except (OSError, ValueError):  # io.UnsupportedOperation is both
+        return False
 
 
 def _quiet_data() -> None:

@@ -1,0 +1,86 @@
+"""The example as input, and `sptx` as a person runs it: a process of its own with its real exit code."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.example import write_example
+
+SPTX = [sys.executable, "-c", "from pipeline.cli import main; main()"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """Paths of the example, and the flags that name them."""
+
+    genome: Path
+    annotation: Path
+    checkpoint: Path
+
+    @property
+    def inputs(self) -> list[str]:
+        return ["--fasta", str(self.genome), "--gtf", str(self.annotation), "--checkpoint", str(self.checkpoint)]
+
+
+@pytest.fixture(scope="session")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Example:
+    return Example(*write_example(tmp_path_factory.mktemp("example")))
+
+
+@pytest.fixture(scope="session")
+def clean_environment() -> dict[str, str]:
+    """The environment less what would lead Ray or the object store elsewhere."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "AWS_", "FSSPEC_"))}
+
+
+@pytest.fixture(scope="session")
+def sptx(clean_environment: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `sptx ARGUMENTS` and return the finished process; `code` is the exit code that it must have."""
+
+    def call(
+        *arguments: object, code: int | None = 0, env: dict[str, str] | None = None, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [*SPTX, *map(str, arguments)],
+            env={**clean_environment, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            **options,
+        )
+        assert code is None or done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def table(example: Example, sptx: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example's whole table, computed once, undisturbed, one window a shard."""
+    output = tmp_path_factory.mktemp("undisturbed") / "table"
+    sptx("run", *example.inputs, "--output", output, "--windows-per-shard", 1)
+    return output
+
+
+def parts_of(root: Path) -> dict[str, str]:
+    """Relative name -> digest of every file of a table but the settings, which hold its own path."""
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.name != "settings.yaml"
+    }
+
+
+@pytest.fixture(scope="session")
+def digests() -> Callable[[Path], dict[str, str]]:
+    return parts_of
