@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import tempfile
 import zlib
 from collections.abc import Iterable
@@ -35,7 +36,7 @@ from sptx_core.alphabet import N_CODE, Codes, encode
 from sptx_core.errors import InputError
 
 _DIGEST_BASES = 4 << 20  # bases read at a time for the digest
-_DIGEST_THREADS = 4
+_DIGEST_THREADS = min(8, os.cpu_count() or 1)
 _LONGEST_HEADER = 1 << 16  # bytes; a wider gap between contigs means a wrong index
 _GZIP_MAGIC = b"\x1f\x8b"
 _BGZF_FLAGS = b"\x1f\x8b\x08\x04"  # gzip with an extra field, whose first subfield is BC (SAM specification, 4.1)

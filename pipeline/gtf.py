@@ -87,7 +87,10 @@ def _chunks(stream: io.BufferedReader, uri: str) -> Iterator[tuple[int, list[str
     while block := _read(text, uri):
         if b"\0" in block:
             raise InputError(f"{uri} is not text: give a GTF or GFF3 file, plain or gzip")
-        whole, newline, rest = (rest + block).replace(b"\r\n", b"\n").rpartition(b"\n")
+        unread = rest + block
+        if b"\r" in unread:
+            unread = unread.replace(b"\r\n", b"\n")
+        whole, newline, rest = unread.rpartition(b"\n")
         if newline:
             lines = whole.decode(errors="replace").split("\n")
             if "##FASTA" in lines:  # GFF3: the sequence itself follows
