@@ -12,22 +12,32 @@ upstream and raise `ValueError` naming the shard.
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.coordinates import Strand
-from pipeline.schema import MAX_PART_ROWS, ROW_GROUP_ROWS, TrackSchema, ref_letters, round_to_steps
+from pipeline.schema import FORMAT_VERSION, MAX_PART_ROWS, ROW_GROUP_ROWS, TrackSchema, ref_letters, round_to_steps
 from pipeline.storage import Store
+from sptx_core.errors import InputError
 
 TRACKS, SITES = "tracks", "sites"
+RUN_FILE = "run.json"
+MANIFEST = "manifest.parquet"
+READERS = 4  # parts read at once, each in memory whole
 NAME_DIGITS = 12  # of the fingerprint in a part's name
 
 _PART_NAME = re.compile(
@@ -83,6 +93,32 @@ class ShardRows:
         """The rows at `rows`."""
         ids = None if self.transcript_id is None else np.asarray(self.transcript_id)[rows]
         return replace(self, pos=self.pos[rows], ref=self.ref[rows], scores=self.scores[rows], transcript_id=ids)
+
+
+class ManifestLine(NamedTuple):
+    """What `manifest.parquet` says of a shard's two parts."""
+
+    shard: int
+    chrom: str
+    strand: str
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+    sites_path: str
+    sites_rows: int
+    sites_bytes: int
+    sites_sha256: str
+
+
+class Header(NamedTuple):
+    """What `run.json` says of the table."""
+
+    fingerprint: str
+    schema: TrackSchema
+    sites_threshold: float
+    shards: int
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -159,9 +195,59 @@ def committed(store: Store, fingerprint: str) -> dict[int, PartInfo]:
     return {part.key.index: part for part in sorted(own)}
 
 
+def read_header(store: Store) -> Header:
+    """The table's header; `InputError` where there is none, or one of another format version."""
+    try:
+        run = json.loads(store.read_bytes(RUN_FILE))
+        if run["format_version"] != FORMAT_VERSION:
+            raise InputError(
+                f"{store.root} has format version {run['format_version']}; this program reads {FORMAT_VERSION}"
+            )
+        schema = TrackSchema.make(run["channels"], flanks=run["flanks"], exact=run["exact"])
+        return Header(run["fingerprint"], schema, run["sites_threshold"], run["shards"], run["rows"])
+    except FileNotFoundError:
+        raise InputError(f"{store.root} holds no table: there is no {RUN_FILE}; give the --output of a run") from None
+    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{store.uri(RUN_FILE)} is not the record of a run ({error!r})") from None
+
+
+def write_manifest(store: Store, fingerprint: str) -> None:
+    """Write `manifest.parquet`: rows, bytes and SHA-256 of every committed part, read back from storage."""
+    parts = committed(store, fingerprint).values()
+    with ThreadPoolExecutor(READERS) as pool:
+        lines = list(pool.map(partial(_manifest_line, store, fingerprint), parts))
+    buffer = io.BytesIO()
+    frame = pl.DataFrame(lines, schema=ManifestLine._fields, orient="row").with_columns(pl.col("shard").cast(pl.Int32))
+    frame.write_parquet(buffer)
+    store.put_atomic(MANIFEST, buffer.getvalue())
+
+
+def read_side_table(store: Store, name: str) -> pl.DataFrame:
+    """One of the small tables beside the parts, `name` without its ending; `InputError` if it cannot be read."""
+    path = f"{name}.parquet"
+    try:
+        return pl.read_parquet(io.BytesIO(store.read_bytes(path)))
+    except (FileNotFoundError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"{store.uri(path)} cannot be read ({error})") from None
+
+
 def sweep(store: Store) -> tuple[str, ...]:
     """Remove what killed writers left beside the parts on a disk; returns the names."""
     return store.sweep(f"{TRACKS}/") + store.sweep(f"{SITES}/")
+
+
+def _manifest_line(store: Store, fingerprint: str, part: PartInfo) -> ManifestLine:
+    key = part.key
+    sites = key.sites_name(fingerprint)
+    tracks_part, sites_part = _measure(store, part.path), _measure(store, sites)
+    return ManifestLine(key.index, key.chrom, key.strand, part.path, *tracks_part, sites, *sites_part)
+
+
+def _measure(store: Store, name: str) -> tuple[int, int, str]:
+    """Rows, bytes and SHA-256 of a part."""
+    content = store.read_bytes(name)
+    rows = pq.read_metadata(pa.BufferReader(content)).num_rows
+    return rows, len(content), hashlib.sha256(content).hexdigest()
 
 
 def _arrays(rows: ShardRows, schema: TrackSchema, *, rounded: bool) -> Iterator[pa.Array]:
