@@ -1,7 +1,7 @@
 """`sptx`: the command line. Flags become settings, results become lines and exit codes; the work lies elsewhere.
 
 Exit codes: 0 done; 2 bad input or settings (one sentence, no traceback); 3 incomplete (`run`, `status`) or unsound
-(`verify`). Tables and results go to standard output, everything said to a person on the way to standard error.
+(`verify`); 130 interrupted. Results go to standard output, what is said on the way to standard error.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import polars as pl
 import typer
@@ -20,6 +20,7 @@ from pipeline.settings import Flanks, Precision, RunConfig, absolute
 from sptx_core.errors import InputError
 
 BAD_INPUT, INCOMPLETE = 2, 3
+INTERRUPTED = 130  # as shells count a process ended by SIGINT
 
 app = typer.Typer(
     name="sptx",
@@ -114,7 +115,11 @@ def run(
 
     if settings.output is None:
         raise InputError("setting `output` is required (--output): where to put the table")
-    outcome = run_job(prepare(settings, _say), _say)
+    try:
+        outcome = run_job(prepare(settings, _say), _say)
+    except KeyboardInterrupt:
+        _say("interrupted; the same command again goes on with what is missing")
+        raise typer.Exit(INTERRUPTED) from None
     for shard, error in sorted(outcome.failed.items())[:10]:
         _say(f"shard {shard} failed: {error}")
     if not outcome.complete:
@@ -248,14 +253,8 @@ def main() -> None:
     try:
         app()
     except InputError as error:
-        _fail(str(error))
-    except KeyboardInterrupt:
-        _fail("interrupted; run the same command again to go on")
-
-
-def _fail(sentence: str) -> NoReturn:
-    notes.print(f"sptx: {sentence}", style="red", markup=False)
-    sys.exit(BAD_INPUT)
+        notes.print(f"sptx: {error}", style="red", markup=False)
+        sys.exit(BAD_INPUT)
 
 
 def _say(sentence: str) -> None:

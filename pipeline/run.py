@@ -37,7 +37,6 @@ from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
 
 Say = Callable[[str], None]
-CLEAN_UP_LIMIT = 10_000  # strikes and failures of an earlier run, deleted one by one
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def run(job: Job, say: Say) -> Outcome:
         sweep(store)
         present = set(committed(store, record.fingerprint))
         missing = [index for index in plan.shards["shard"].to_list() if index not in present]
-        _forget_troubles(store)
+        _forget(store, "strikes/", "failures/")  # a new run tries everything that is missing afresh
         order = _work_order(job, store, record)
         say(_opening(job, record, pool, len(present), len(missing)))
         say(f"Ray's own messages go to {cluster.log}")
@@ -162,6 +161,7 @@ def run(job: Job, say: Say) -> Outcome:
     parts = committed(store, record.fingerprint)
     if len(parts) == record.shards:
         write_manifest(store, record.fingerprint)
+        _forget(store, "strikes/")
     failed = {shard: error for shard, error in failed.items() if shard not in parts}
     return Outcome(
         shards=record.shards,
@@ -253,10 +253,10 @@ def _unreadable(paths: tuple[str, ...]) -> str:
     return next((path for path in paths if not os.access(path, os.R_OK)), "")
 
 
-def _forget_troubles(store: Store) -> None:
-    """A new run tries everything that is missing afresh."""
-    for name in [*store.list("strikes/"), *store.list("failures/")][:CLEAN_UP_LIMIT]:
-        store.delete(name)
+def _forget(store: Store, *folders: str) -> None:
+    for folder in folders:
+        for name in store.list(folder):
+            store.delete(name)
 
 
 def _work_order(job: Job, store: Store, record: RunRecord) -> WorkOrder:

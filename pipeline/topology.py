@@ -122,7 +122,7 @@ def on_worker(task: Callable[[], T], *, gpus: float) -> T:
     """`task()` run once in a worker process with the resources of an actor."""
     import ray
 
-    remote = ray.remote(num_gpus=gpus, num_cpus=0, max_retries=1)(task)
+    remote = ray.remote(num_gpus=gpus, num_cpus=0, max_retries=1)(lambda: task())
     result: T = _unwrapped(lambda: ray.get(remote.remote()))
     return result
 
@@ -132,7 +132,7 @@ def on_every_node(task: Callable[[], T]) -> list[T]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    remote = ray.remote(num_cpus=0)(task)
+    remote = ray.remote(num_cpus=0)(lambda: task())
     nodes = [node["NodeID"] for node in _alive()]
     calls = [
         remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote() for node in nodes
