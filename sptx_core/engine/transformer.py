@@ -21,6 +21,7 @@ from sptx_core.model import Layer, SpTransformerModel
 from sptx_core.windows import WindowSpec
 
 ROWS = 1024  # rows of the feed-forward at a time: 4 MB of its 1,024 channels in float32
+BUCKETS = 16  # buckets of Sinkhorn attention at a time
 
 
 class Transformer:
@@ -45,11 +46,15 @@ class Transformer:
         bias = torch.cat([head.bias for head in heads if head.bias is not None])
         self.heads = Projection(weight, bias, wide)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """[S, hidden], which is overwritten -> [core, channels]."""
+    def __call__(self, x: Tensor, choices: list[Tensor] | None = None) -> Tensor:
+        """[S, hidden], which is overwritten -> [core, channels].
+
+        To `choices` are added each layer's chosen buckets, [far heads, buckets]; of the last layer, -1 where none was
+        needed.
+        """
         for layer in self.layers[:-1]:
-            layer(x)
-        x = self.layers[-1].last(x, self.before, self.core)
+            layer(x, choices)
+        x = self.layers[-1].last(x, self.before, self.core, choices)
         logits: Tensor = self.heads(self.norm(x))
         return logits
 
@@ -84,23 +89,28 @@ class FastLayer:
         self.expand = Projection(layer.expand.weight, layer.expand.bias, dtype)
         self.contract = Projection(layer.contract.weight, layer.contract.bias, dtype)
 
-    def __call__(self, x: Tensor) -> None:
-        """Add attention and feed-forward to x [S, hidden]."""
+    def __call__(self, x: Tensor, choices: list[Tensor] | None = None) -> None:
+        """Add attention and feed-forward to x [S, hidden]; its choices [far heads, buckets] to `choices`."""
         y = self.attention_norm(x)
         bucket, probability = self._choose(y, slice(None))
+        if choices is not None:
+            choices.append(bucket.T)
         qkv = self.project(y)
         x += self._attend(qkv, self._buckets(qkv)[:, :, 1], bucket, probability)
         self._feed_forward(x)
 
-    def last(self, x: Tensor, first: int, length: int) -> Tensor:
+    def last(self, x: Tensor, first: int, length: int, choices: list[Tensor] | None = None) -> Tensor:
         """What the layer makes of rows [first, first + length) of x [S, hidden]: [length, hidden]."""
         size = self.bucket_size
         low = max(first // size - 1, 0)  # buckets of those rows and a neighbour on either side
         high = min(-(-(first + length) // size) + 1, len(x) // size)
         y = self.attention_norm(x)
         bucket, probability = self._choose(y, slice(low, high))
+        if choices is not None:
+            choices.append(bucket.new_full((bucket.shape[1], len(x) // size), -1))
+            choices[-1][:, low:high] = bucket.T
         asked, place = torch.unique(bucket, return_inverse=True)
-        keys = self.project(y.view(-1, size, self.size)[asked]) if len(asked) else y
+        keys = self.project(y.view(-1, size, self.size)[asked])
         qkv = self.project(y[low * size : high * size])
         attended = self._attend(qkv, self._buckets(keys)[:, :, 1], place, probability)
         rows = slice(first - low * size, first - low * size + length)
@@ -127,50 +137,59 @@ class FastLayer:
 
     def _buckets(self, qkv: Tensor) -> Tensor:
         """[rows, 3 * hidden] -> [buckets, bucket_size, 3, heads, D], a view."""
-        return qkv.view(-1, self.bucket_size, 3, self.heads, self.head_size)
+        buckets = qkv.shape[:-1].numel() // self.bucket_size
+        return qkv.view(buckets, self.bucket_size, 3, self.heads, self.head_size)
 
     def _attend(self, qkv: Tensor, keys: Tensor, bucket: Tensor, probability: Tensor) -> Tensor:
         """Both kinds of attention and the output projection: [rows, 3 * hidden] -> [rows, hidden].
 
         keys: [buckets to choose from, bucket_size, heads, D]; bucket, probability: [buckets, far heads].
         """
+        merged = qkv.new_empty(len(qkv) // self.bucket_size, self.bucket_size, self.heads, self.head_size)
         near = self.near // self.head_size
-        parts = []
         if near:
-            parts.append(self._local(qkv, near))
+            self._local(qkv, merged[:, :, :near])
         if near < self.heads:
-            own = self._buckets(qkv)[:, :, :, near:].permute(2, 0, 3, 1, 4)  # 3 x [buckets, far heads, size, D]
-            far = keys[:, :, near:].transpose(1, 2)  # [buckets, far heads, size, D]
-            moved = far[bucket, torch.arange(far.shape[1], device=far.device)]
-            moved = moved * probability[..., None, None].to(moved.dtype)
-            query, key, value = own
-            attended = F.scaled_dot_product_attention(
-                query, torch.cat((moved, key), 2), torch.cat((moved, value), 2), scale=self.scale
-            )
-            parts.append(attended.transpose(1, 2).flatten(2))
-        merged = torch.cat(parts, 2).view(-1, self.size)
-        return self.output(merged)
+            own = self._buckets(qkv)[:, :, :, near:]
+            for first in range(0, len(merged), BUCKETS):
+                part = slice(first, first + BUCKETS)
+                self._sinkhorn(own[part], keys[:, :, near:], bucket[part], probability[part], merged[part, :, near:])
+        return self.output(merged.view(-1, self.size))
 
-    def _local(self, qkv: Tensor, heads: int) -> Tensor:
-        """Each bucket attends to itself and its neighbours: [rows, 3 * hidden] -> [buckets, size, heads * D].
+    def _sinkhorn(self, own: Tensor, keys: Tensor, bucket: Tensor, probability: Tensor, attended: Tensor) -> None:
+        """Each bucket attends to the weighted keys of the one it chose and to itself.
 
-        Neighbours are read in place, as overlapping views.
+        own: [buckets, size, 3, far heads, D]; keys: [all buckets, size, far heads, D]; bucket, probability: [buckets,
+        far heads]; attended: [buckets, size, far heads, D], which is written.
         """
-        size, row = self.bucket_size, 3 * self.size
-        buckets = len(qkv) // size
-        attended = qkv.new_empty(buckets, size, heads * self.head_size)
+        buckets, size, _, heads, width = own.shape
+        query, key, value = own.permute(2, 0, 3, 1, 4)  # [buckets, far heads, size, D]
+        pair = own.new_empty(2, buckets, heads, 2 * size, width)  # keys and values of [chosen | own]
+        chosen = keys.transpose(1, 2)[bucket, torch.arange(heads, device=keys.device)]
+        weight = probability[..., None, None].to(chosen.dtype)
+        pair[:, :, :, :size] = chosen * weight
+        pair[0, :, :, size:], pair[1, :, :, size:] = key, value
+        y = F.scaled_dot_product_attention(query, pair[0], pair[1], scale=self.scale)
+        attended.copy_(y.transpose(1, 2))
+
+    def _local(self, qkv: Tensor, attended: Tensor) -> None:
+        """Each bucket attends to itself and its neighbours, which are read in place, as overlapping views.
+
+        qkv: [rows, 3 * hidden]; attended: [buckets, size, local heads, D], which is written.
+        """
+        buckets, size, heads, width = attended.shape
+        row = 3 * self.size
+        strides = (size * row, width, row, 1)
         for first, end, low, high in _neighbourhoods(buckets):
-            shape = (end - first, heads, size, self.head_size)
-            strides = (size * row, self.head_size, row, 1)
+            shape = (end - first, heads, size, width)
+            around = (end - first, heads, (high - low) * size, width)
             query = qkv.as_strided(shape, strides, qkv.storage_offset() + first * size * row)
-            around = (end - first, heads, (high - low) * size, self.head_size)
             key, value = (
                 qkv.as_strided(around, strides, qkv.storage_offset() + low * size * row + part * self.size)
                 for part in (1, 2)
             )
             y = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
-            attended[first:end] = y.transpose(1, 2).flatten(2)
-        return attended
+            attended[first:end] = y.transpose(1, 2)
 
 
 def _neighbourhoods(buckets: int) -> list[tuple[int, int, int, int]]:

@@ -1,0 +1,360 @@
+"""How fast and how true each engine path is on this machine: `sptx bench`, or `python -m sptx_core.bench`.
+
+Needs PyTorch and NumPy alone. The network has the published sizes and weights made here from a seed, with norm
+statistics and biases away from their defaults, so that no part of it is idle. The reference is the plain network in
+float32 at batch 1; all paths run in turn, several times over, on the same windows of one stretch, and ratios are
+medians over these turns, so that a busy machine disturbs both sides alike.
+
+Reported for each path and precision: windows/s; ratio to the reference; FLOP/s by the published count (what the plain
+network performs for a window) and as performed; largest and median difference of scores from the reference, and the
+largest of logits, over windows whose Sinkhorn heads chose the same buckets; windows with another choice; peak memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from sptx_core import channels
+from sptx_core.alphabet import Codes
+from sptx_core.config import SpTransformerConfig
+from sptx_core.engine import PATHS, PRECISIONS, Predictor
+from sptx_core.engine.calibration import hardware
+from sptx_core.engine.fast import SharedPath
+from sptx_core.errors import InputError
+from sptx_core.model import SpTransformerModel
+from sptx_core.windows import WindowSpec, cut
+
+REFERENCE = ("reference", "float32")
+DEFAULT_RUNS = (REFERENCE, ("shared", "float32"), ("shared", "bfloat16"))
+REFERENCE_WINDOWS = 2  # windows that the reference computes in a turn
+
+
+@dataclass(frozen=True)
+class BenchRow:
+    """One path in one precision. Differences are None for the reference."""
+
+    path: str
+    precision: str
+    batch: int
+    windows_per_second: float
+    ratio: float
+    """Throughput over that of the reference; median over the turns."""
+    published_flops: float
+    """FLOP/s by the published count."""
+    performed_flops: float
+    """FLOP/s as performed."""
+    largest_score_difference: float | None
+    median_score_difference: float | None
+    largest_logit_difference: float | None
+    other_choices: int | None
+    """Windows in which a Sinkhorn head chose another bucket than in the reference."""
+    peak_bytes: int
+    """Peak memory: of the process on a CPU, allocated on a GPU."""
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """All rows and what they were measured on."""
+
+    machine: str
+    threads: int
+    torch: str
+    windows: int
+    repeats: int
+    rows: tuple[BenchRow, ...]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the report as JSON."""
+        Path(path).write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> BenchReport:
+        """Read a report that `save` wrote.
+
+        Raises:
+            InputError: there is no such file, or it holds something else.
+
+        """
+        try:
+            values = json.loads(Path(path).read_text())
+            return cls(**{**values, "rows": tuple(BenchRow(**row) for row in values["rows"])})
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{os.fspath(path)} is no report of `sptx bench --save`: {error}") from error
+
+
+def run_bench(
+    *,
+    runs: Sequence[tuple[str, str]] = DEFAULT_RUNS,
+    device: str = "cpu",
+    batch: int = 1,
+    windows: int = 8,
+    repeats: int = 3,
+    config: SpTransformerConfig | None = None,
+    spec: WindowSpec | None = None,
+    seed: int = 0,
+) -> BenchReport:
+    """Measure paths side by side.
+
+    Args:
+        runs: (path, precision) pairs; the reference is added when it is not among them.
+        device: "cpu" or "cuda".
+        batch: micro-batch of every path but the reference, which runs at 1.
+        windows: consecutive windows that each path predicts in a turn.
+        repeats: turns.
+        config: sizes of the network, the published ones by default.
+        spec: how the windows lie, as trained by default.
+        seed: of weights and sequence.
+
+    Raises:
+        InputError: a setting cannot work.
+
+    """
+    if windows < 1 or repeats < 1:
+        raise InputError(f"{windows} windows in {repeats} turns measure nothing: choose at least one of each.")
+    model = seeded_model(config or SpTransformerConfig(), seed)
+    spec = spec or WindowSpec(context=model.config.context)
+    first, end = spec.input_span(0, windows - 1)
+    stretch = np.random.default_rng(seed).integers(0, 4, end - first, dtype=np.uint8)
+    sides = [
+        Side(model, spec, path, precision, device, 1 if (path, precision) == REFERENCE else batch, stretch)
+        for path, precision in dict.fromkeys((REFERENCE, *runs))
+    ]
+    times: list[list[float]] = [[side.turn() for side in sides] for _ in range(repeats)]
+    expected = sides[0].outcome(model)
+    published = sides[0].flops
+    rows = tuple(
+        side.row(model, expected, [turn[i] for turn in times], [turn[0] for turn in times], published)
+        for i, side in enumerate(sides)
+    )
+    return BenchReport(hardware(device), torch.get_num_threads(), torch.__version__, windows, repeats, rows)
+
+
+def seeded_model(config: SpTransformerConfig, seed: int) -> SpTransformerModel:
+    """A network whose every tensor is a function of the seed and its name.
+
+    Weights are normal with variance gain / fan-in; the gain of residual convolutions is small enough to keep their
+    sum in range, that of the others large enough to make softmax and norms work.
+    """
+    model = SpTransformerModel(config).eval()
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if not tensor.is_floating_point():
+                continue
+            noise = np.random.default_rng([seed, zlib.crc32(name.encode())]).standard_normal(tuple(tensor.shape))
+            match name.rsplit(".", 1)[-1]:
+                case "running_mean" | "bias":
+                    values = 0.15 * noise
+                case "running_var":
+                    values = np.exp(0.4 * noise)
+                case "weight" if tensor.ndim == 1:
+                    values = 1 + 0.15 * noise
+                case "weight":
+                    gain = 0.3 if ".blocks." in name else 2.0
+                    values = noise * np.sqrt(gain / np.prod(tensor.shape[1:]))
+                case _:  # position embeddings
+                    values = 0.5 * noise
+            tensor.copy_(torch.from_numpy(values))
+    return model
+
+
+class Outcome:
+    """Logits [n, core, channels] and chosen buckets [n, layers, heads, buckets] of the compared windows, in order."""
+
+    def __init__(self, logits: Tensor, choices: Tensor) -> None:
+        self.logits, self.choices = logits.double().cpu(), choices.cpu()
+        self.scores = channels.scores(self.logits)
+
+
+class Side:
+    """One path in one precision, with what a turn costs it."""
+
+    def __init__(
+        self,
+        model: SpTransformerModel,
+        spec: WindowSpec,
+        path: str,
+        precision: str,
+        device: str,
+        batch: int,
+        stretch: Codes,
+    ) -> None:
+        self.precision, self.batch, self.device, self.spec = precision, batch, device, spec
+        self.predictor = Predictor(model, spec, precision=precision, device=device, batch=batch, path=path)
+        self.path = self.predictor.path
+        windows = spec.count(len(stretch))
+        self.windows = min(windows, REFERENCE_WINDOWS) if (self.path, precision) == REFERENCE else windows
+        self.stretch = stretch[: spec.input_span(0, self.windows - 1)[1] + spec.context]
+        self.flops = self._flops_per_window()
+        self.peak_bytes = 0
+
+    def turn(self) -> float:
+        """Seconds per window."""
+        _forget_peak(self.device)
+        start = time.perf_counter()
+        self.predictor.predict([self.stretch])
+        seconds = time.perf_counter() - start
+        self.peak_bytes = max(self.peak_bytes, _peak(self.device))
+        return seconds / self.windows
+
+    def _flops_per_window(self) -> float:
+        """Counted by PyTorch in one prediction, which also warms the path up."""
+        fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+        with FlopCounterMode(display=False, custom_mapping={fused: _attention_flops}) as counter:
+            self.predictor.predict([self.stretch])
+        total: int = counter.get_total_flops()
+        return total / self.windows
+
+    @torch.inference_mode()
+    def outcome(self, model: SpTransformerModel) -> Outcome:
+        """Logits and choices of the windows that the reference computes in a turn."""
+        end = self.spec.input_span(0, min(self.windows, REFERENCE_WINDOWS) - 1)[1] + self.spec.context
+        stretch = self.stretch[:end]
+        if self.path == "shared":
+            path = SharedPath(model.to(self.device), self.spec, PRECISIONS[self.precision])
+            logits, choices = [], []
+            for x in path.encoder(torch.from_numpy(stretch).to(self.device)):
+                chosen: list[Tensor] = []
+                logits.append(path.transformer(x, chosen))
+                choices.append(torch.stack(chosen))
+            return Outcome(torch.stack(logits), torch.stack(choices))
+        rows = torch.from_numpy(cut(stretch, self.spec).copy()).to(self.device)
+        outputs = [model.to(self.device)(row[None], flanked=True, output_attention_map=True) for row in rows]
+        return Outcome(
+            torch.cat([output.logits for output in outputs]),
+            torch.cat([output.attention_map.bucket for output in outputs]),
+        )
+
+    def row(
+        self,
+        model: SpTransformerModel,
+        expected: Outcome,
+        seconds: Sequence[float],
+        reference: Sequence[float],
+        published: float,
+    ) -> BenchRow:
+        """What was measured, and the differences from the reference."""
+        rate = 1 / statistics.median(seconds)
+        ratio = statistics.median(r / s for r, s in zip(reference, seconds, strict=True))
+        difference: tuple[float | None, float | None, float | None, int | None] = (None, None, None, None)
+        if (self.path, self.precision) != REFERENCE:
+            found = self.outcome(model)
+            needed = found.choices >= 0
+            other = ((found.choices != expected.choices) & needed).flatten(1).any(1)
+            scores, logits = (
+                (getattr(found, what) - getattr(expected, what)).abs()[~other] for what in ("scores", "logits")
+            )
+            same = scores.numel() > 0
+            difference = (
+                scores.max().item() if same else None,
+                scores.median().item() if same else None,
+                logits.max().item() if same else None,
+                int(other.sum()),
+            )
+        speeds = (rate, ratio, rate * published, rate * self.flops)
+        return BenchRow(self.path, self.precision, self.batch, *speeds, *difference, self.peak_bytes)
+
+
+def _attention_flops(query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    """Two products of [..., queries, D] with [..., keys, D]; arguments are shapes."""
+    del value, out_shape
+    return int(4 * np.prod(query) * key[-2])
+
+
+def _forget_peak(device: str) -> None:
+    if torch.device(device).type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif platform.system() == "Linux":
+        Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark of resident memory
+
+
+def _peak(device: str) -> int:
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if platform.system() == "Linux":
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(status.split("VmHWM:")[1].split()[0])
+    import resource  # late: absent on Windows, which has no cheap equivalent
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def format_report(report: BenchReport, earlier: BenchReport | None = None) -> str:
+    """The report as a table for a terminal; with `earlier`, its ratios beside the new ones."""
+    before = {(row.path, row.precision): row.ratio for row in earlier.rows} if earlier else {}
+    head = ["path", "precision", "batch", "windows/s", "ratio", "published", "performed", "largest", "median"]
+    head += ["logits", "other", "memory"] + (["earlier ratio"] if earlier else [])
+    lines = [head]
+    for row in report.rows:
+        cells = [row.path, row.precision, str(row.batch), f"{row.windows_per_second:.3g}", f"{row.ratio:.2f}"]
+        cells += [f"{flops / 1e9:,.0f} GF/s" for flops in (row.published_flops, row.performed_flops)]
+        found = (row.largest_score_difference, row.median_score_difference, row.largest_logit_difference)
+        cells += ["-" if x is None else f"{x:.1e}" for x in found]
+        cells += ["-" if row.other_choices is None else str(row.other_choices), f"{row.peak_bytes / 2**20:,.0f} MiB"]
+        if earlier:
+            ratio = before.get((row.path, row.precision))
+            cells.append("-" if ratio is None else f"{ratio:.2f}")
+        lines.append(cells)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    table = "\n".join(
+        "  ".join(
+            cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    )
+    where = (
+        f"{report.machine}, {platform.system()}, {report.threads} threads, PyTorch {report.torch}; {report.windows} "
+        f"consecutive windows, median of {report.repeats} turns; the first row is the reference"
+    )
+    return f"{where}\n{table}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """`python -m sptx_core.bench`."""
+    parser = argparse.ArgumentParser(prog="python -m sptx_core.bench", description="Measure the engine's paths.")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--paths", nargs="+", default=["reference", "shared"], choices=PATHS)
+    parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=list(PRECISIONS))
+    parser.add_argument("--batch", type=int, default=1, help="micro-batch of every path but the reference")
+    parser.add_argument("--windows", type=int, default=8, help="consecutive windows in a turn")
+    parser.add_argument("--repeats", type=int, default=3, help="turns")
+    parser.add_argument("--save", type=Path, help="write the report as JSON")
+    parser.add_argument("--compare", type=Path, help="show the ratios of an earlier --save beside the new ones")
+    settings = parser.parse_args(arguments)
+    try:
+        earlier = BenchReport.load(settings.compare) if settings.compare else None
+        report = run_bench(
+            runs=pairs(settings.paths, settings.precisions),
+            device=settings.device,
+            batch=settings.batch,
+            windows=settings.windows,
+            repeats=settings.repeats,
+        )
+    except InputError as error:
+        parser.exit(2, f"{error}\n")
+    if settings.save:
+        report.save(settings.save)
+    print(format_report(report, earlier))
+
+
+def pairs(paths: Sequence[str], precisions: Sequence[str]) -> list[tuple[str, str]]:
+    """Every path in every precision that it has: the reference computes in float32 alone."""
+    return [(a, b) for a in paths for b in precisions if a != "reference" or b == "float32"]
+
+
+if __name__ == "__main__":
+    main()
