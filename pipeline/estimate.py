@@ -1,13 +1,12 @@
 """What a plan will cost: windows, FLOPs by the published count, size of the table.
 
-FLOPs are counted by PyTorch on the network's shapes (two per multiply-add of convolutions and matrix products), for
-one window as published, that is without any saving of the engine. Bytes per base are those measured on real
+FLOPs are counted by PyTorch (two per multiply-add of convolutions and matrix products) while the plain network
+predicts one window of N: as published, without any saving of the engine. Bytes per base are those measured on real
 positions with simulated usage of a trained network; what a table takes depends on how many of its values differ.
 """
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import polars as pl
@@ -15,6 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.run import Job
+from sptx_core.alphabet import N_CODE
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
 
@@ -33,10 +33,9 @@ class Estimate:
 def window_flops(model: SpTransformerModel, spec: WindowSpec) -> int:
     """FLOPs of the published network on one window, flanks included."""
     with torch.inference_mode():
-        shapes = copy.deepcopy(model).to("meta")
-        codes = torch.zeros(1, spec.width, dtype=torch.uint8, device="meta")
+        codes = torch.full((1, spec.width), N_CODE, dtype=torch.uint8)
         with FlopCounterMode(display=False) as counter:
-            shapes(codes, flanked=True)
+            model(codes, flanked=True)
     return int(counter.get_total_flops())
 
 

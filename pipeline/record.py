@@ -89,27 +89,30 @@ def read_record(store: Store) -> RunRecord | None:
     return RunRecord.from_json(store.read_bytes(RUN_FILE), store.uri(RUN_FILE))
 
 
+def refuse_other(store: Store, fields: dict[str, Any]) -> RunRecord | None:
+    """The record at `store`, None where there is none; `InputError` when it is of a run with other `fields`."""
+    present = read_record(store)
+    if present is None or present.fields == fields:
+        return present
+    differing = sorted(name for name in {*present.fields, *fields} if present.fields.get(name) != fields.get(name))
+    told = "; ".join(
+        f"{name}: there {_short(present.fields.get(name))}, here {_short(fields.get(name))}" for name in differing
+    )
+    raise InputError(f"{store.root} holds another run ({told}); choose another --output or the same settings")
+
+
 def adopt(store: Store, record: RunRecord, plan: Plan, settings_yaml: str) -> tuple[RunRecord, str | None]:
     """Write the run's record, or take up the one already there.
 
     Returns the record to run with and a sentence for the person when the hardware is another one than the run
     began on. Raises `InputError` when the place holds another run.
     """
-    present = read_record(store)
+    present = refuse_other(store, record.fields)
     if present is None:
         _write_tables(store, plan)
         store.put_atomic(SETTINGS_FILE, settings_yaml.encode())
         store.put_atomic(RUN_FILE, record.to_json())
         return record, None
-    differing = sorted(
-        name for name in {*present.fields, *record.fields} if present.fields.get(name) != record.fields.get(name)
-    )
-    if differing:
-        told = "; ".join(
-            f"{name}: there {_short(present.fields.get(name))}, here {_short(record.fields.get(name))}"
-            for name in differing
-        )
-        raise InputError(f"{store.root} holds another run ({told}); choose another --output or the same settings")
     was, now = present.execution, record.execution
     if (was.device, was.hardware) == (now.device, now.hardware):
         return present, None

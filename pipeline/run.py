@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -22,7 +23,7 @@ from pipeline.genome import Genome
 from pipeline.inference import WorkOrder
 from pipeline.plan import Plan, loci_digest, make_plan, transcripts_digest
 from pipeline.progress import Progress
-from pipeline.record import Execution, RunRecord, adopt, read_record
+from pipeline.record import Execution, RunRecord, adopt, read_record, refuse_other
 from pipeline.schema import FORMAT_VERSION, TrackSchema
 from pipeline.selection import Selection, select
 from pipeline.settings import RunConfig, ray_address
@@ -130,6 +131,8 @@ def run(job: Job, say: Say) -> Outcome:
     if config.output is None:
         raise InputError("setting `output` is required (--output): where to put the table")
     store = Store(config.output)
+    fields = table_fields(job)
+    refuse_other(store, fields)
     store.ensure_writable()
     use_gpus = config.gpus_per_worker != 0
     address = ray_address(config)
@@ -137,7 +140,7 @@ def run(job: Job, say: Say) -> Outcome:
         _check_nodes(job, store, cluster)
         pool = topology.choose_pool(cluster, config.workers, config.threads, config.gpus_per_worker)
         execution = _settle_execution(job, store, pool)
-        record = make_record(job, execution)
+        record = _make_record(job, fields, execution)
         record, note = adopt(store, record, plan, config.to_yaml())
         if note:
             say(note)
@@ -174,11 +177,10 @@ def run(job: Job, say: Say) -> Outcome:
     )
 
 
-def make_record(job: Job, execution: Execution) -> RunRecord:
-    """The run's record; its fields are all that defines the table, and nothing of how it is executed."""
+def table_fields(job: Job) -> dict[str, Any]:
+    """All that defines the table, and nothing of how it is executed: what the fingerprint covers."""
     config, plan = job.config, job.plan
-    schema = TrackSchema.make(job.channels, flanks=config.flanks.value, exact=config.exact)
-    fields = {
+    return {
         "checkpoint": checkpoint_digest(config.checkpoint),
         "precision": config.precision.value,
         "core": plan.spec.core,
@@ -192,9 +194,13 @@ def make_record(job: Job, execution: Execution) -> RunRecord:
         "exact": config.exact,
         "sites_threshold": config.sites_threshold,
         "channels": ",".join(job.channels),
-        "encoding": schema.digest,
+        "encoding": TrackSchema.make(job.channels, flanks=config.flanks.value, exact=config.exact).digest,
         "format_version": FORMAT_VERSION,
     }
+
+
+def _make_record(job: Job, fields: dict[str, Any], execution: Execution) -> RunRecord:
+    config, plan = job.config, job.plan
     return RunRecord(
         fields=fields,
         execution=execution,

@@ -91,7 +91,7 @@ def test_an_unknown_name_gets_the_nearest(refused: Any, flag: str, value: str, n
 
 
 def test_a_selection_that_leaves_nothing(refused: Any) -> None:
-    assert "nothing is selected" in refused("--genes", "ALPHA1", "--contigs", "chr2")
+    assert "none, of 2 that pass genes ALPHA1, passes contigs chr2" in refused("--genes", "ALPHA1", "--contigs", "chr2")
 
 
 def test_a_region_that_is_none(refused: Any) -> None:
