@@ -52,7 +52,8 @@ def sinkhorn_attention(
     query, key, value = (_in_buckets(x, bucket_size) for x in (query, key, value))  # [B, H, buckets, size, D]
     fit = query.mean(3) @ key.mean(3).transpose(2, 3) * query.shape[-1] ** -0.5  # [B, H, buckets, buckets]
     probability, bucket = fit.softmax(-1).max(-1)  # [B, H, buckets]
-    chosen = key.take_along_dim(bucket[..., None, None], 2) * probability[..., None, None]  # [B, H, buckets, size, D]
+    sequence, head = (torch.arange(n, device=key.device) for n in key.shape[:2])
+    chosen = key[sequence[:, None, None], head[:, None], bucket] * probability[..., None, None]  # as key
     attended = _attend(query, torch.cat((chosen, key), 3), torch.cat((chosen, value), 3))
     return attended, SpTransformerAttentionMap(bucket, probability)
 

@@ -121,7 +121,7 @@ class SpTransformerModel(nn.Module):
         features = [part(columns) for part in (*self.encoders, self.input_path)]  # each [B, C, W]
         first = self.config.context - before
         x = torch.cat([_stretch(part, first, self.config.max_seq_len) for part in features], 1)  # [B, C, S]
-        x = self.position(self.fusion(x).transpose(1, 2))  # [B, S, C]
+        x = self.position(self.fusion(x).transpose(1, 2).contiguous())  # [B, S, C], in memory too: the layers read rows
         chosen: list[SpTransformerAttentionMap] = []
         for layer in self.layers:
             x, layer_map = layer(x)
