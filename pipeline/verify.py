@@ -3,8 +3,9 @@
 `verify(store)` compares storage with the plan: every planned part is there and no other; each can be read (page
 checksums included), has the table's columns and metadata, exactly the rows of its pieces, bases and probabilities
 that are such, on the steps of rounding; its sites part holds exactly the likely rows; manifest and storage agree.
-A few parts are in memory at a time, whatever the size of the table. Problems are sentences that begin with the name
-of the file at fault. Errors: `InputError` where there is no table, or its plan cannot be read.
+Bytes of page headers that Arrow does not use are checked by the manifest alone. A few parts are in memory at a time,
+whatever the size of the table. Problems are sentences that begin with the name of the file at fault. Errors:
+`InputError` where there is no table, or its plan cannot be read.
 """
 
 from __future__ import annotations
@@ -179,9 +180,7 @@ def _read_part(content: bytes, header: Header, key: ShardKey, *, rounded: bool) 
     stored = {key.decode(): value.decode() for key, value in (file.metadata.metadata or {}).items()}
     for name, value in header.schema.metadata(header.fingerprint, key.index, {}, rounded=rounded).items():
         if stored.get(name) != value:
-            raise _DamageError(
-                f"written by another run or for another shard: {name} is {stored.get(name)}, not {value}"
-            )
+            raise _DamageError(f"written for another run or shard: {name} is {stored.get(name)}, not {value}")
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     return frame

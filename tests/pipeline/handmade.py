@@ -1,17 +1,23 @@
 """A small table built by hand from the layout alone: two contigs, both strands, scores by formula.
 
-`build(root)` writes the side tables and commits the shards; nothing of the planner or of the network is used. Test
-files load it by path (`runpy`), as test folders are no packages.
+`build(root)` writes the side tables and commits the shards; nothing of the planner or of the network is used.
+`object_store()` is a place for it behind the S3 protocol. Test files load this one by path (`runpy`), as test folders
+are no packages.
 """
 
 from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+import pytest
+from moto.server import ThreadedMotoServer
+from s3fs import S3FileSystem
 
 from pipeline.schema import FORMAT_VERSION, TrackSchema
 from pipeline.storage import Store
@@ -64,6 +70,23 @@ OWN_SHARDS = [
     Shard(ShardKey(2, "chr9", "-", 401, 650), (Piece(3, 401, 650),)),
     Shard(ShardKey(3, "HLA-A*01:01", "+", 11, 60), (Piece(4, 11, 60),)),
 ]
+
+
+@contextmanager
+def object_store(bucket: str) -> Iterator[str]:
+    """URI of a new bucket on a server of the S3 protocol on this machine, found through the environment alone."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "test")
+        S3FileSystem.clear_instance_cache()
+        S3FileSystem().mkdir(bucket)
+        yield f"s3://{bucket}"
+    S3FileSystem.clear_instance_cache()
+    server.stop()
 
 
 def schema(*, flanks: str = "genomic", exact: bool = False) -> TrackSchema:
