@@ -1,6 +1,6 @@
 """`sptx run` under observation: wall time, bases a second, peak memory of all its processes, bytes per base.
 
-    python benchmarks/whole_run.py --fasta G.fa.gz --gtf A.gtf.gz --checkpoint C.ckpt --output OUT [any flag of sptx run]
+    python benchmarks/whole_run.py --fasta G.fa.gz --gtf A.gtf.gz --checkpoint C.ckpt --output OUT [flags of sptx run]
 
 Memory is the sum of the proportional set sizes of the driver, Ray's processes and the actors, sampled every second
 (shared pages are counted once). `--engine` and the other flags go to `sptx run` as they are.

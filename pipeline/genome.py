@@ -69,7 +69,7 @@ class Genome:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        self._path = local_copy(uri, sidecars=(".fai", ".gzi"))
+        self._path = local_copy(uri, siblings=tuple(f"{uri.rpartition('/')[2]}{ending}" for ending in (".fai", ".gzi")))
         self._is_bgzf = _is_bgzf(self._path, uri)
         try:
             self._read_index()

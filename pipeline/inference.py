@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.genome import Genome
+from pipeline.inputs import local_checkpoint
 from pipeline.record import Execution
 from pipeline.schema import TrackSchema
 from pipeline.settings import Flanks
@@ -88,8 +89,9 @@ class ShardWorker:
 
     def _load(self) -> Predictor:
         order = self.order
-        model = SpTransformerModel.from_pretrained(order.checkpoint)
-        if checkpoint_digest(order.checkpoint) != order.checkpoint_digest:
+        checkpoint = local_checkpoint(order.checkpoint)
+        model = SpTransformerModel.from_pretrained(checkpoint)
+        if checkpoint_digest(checkpoint) != order.checkpoint_digest:
             raise InputError(f"{order.checkpoint} on this node is not the checkpoint of the plan")
         execution = order.execution
         return Predictor(

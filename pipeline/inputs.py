@@ -27,6 +27,7 @@ from fsspec.core import split_protocol, url_to_fs
 
 from sptx_core.errors import InputError
 
+_TENSORS, _CONFIG = "model.safetensors", "config.json"
 _VERSIONS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "updated", "mtime", "created")
 
 
@@ -43,10 +44,20 @@ def open_input(uri: str) -> Iterator[io.BufferedReader]:
         yield stream
 
 
-def local_copy(uri: str, sidecars: Sequence[str] = ()) -> Path:
+def local_checkpoint(location: str) -> str:
+    """What `sptx_core.checkpoint` can load: `location` itself, or the local copy of a URI's file or folder."""
+    if "://" not in location or local_path(location) is not None:
+        return location
+    name = location.rstrip("/").rpartition("/")[2]
+    if "." in name:  # a file; a folder on an object store cannot be told apart but by its name
+        return str(local_copy(location, siblings=(_CONFIG,)))
+    return str(local_copy(f"{location.rstrip('/')}/{_TENSORS}", siblings=(_CONFIG,)).parent)
+
+
+def local_copy(uri: str, siblings: Sequence[str] = ()) -> Path:
     """Path of the file on this machine: itself if it is local, else its copy in the cache.
 
-    `sidecars` are endings of files beside it (`.fai`) that are copied along if they exist.
+    `siblings` are names of files beside it that are copied along if they exist.
     """
     with _reading(uri):
         path = local_path(uri)
@@ -59,7 +70,7 @@ def local_copy(uri: str, sidecars: Sequence[str] = ()) -> Path:
         folder = _cache() / hashlib.sha256(_identity(uri, info).encode()).hexdigest()[:24]
         with _alone(folder):
             if not folder.exists():
-                _copy(files, remote, folder, name, sidecars)
+                _copy(files, remote, folder, name, siblings)
         return folder / name
 
 
@@ -106,13 +117,13 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _copy(files: fsspec.AbstractFileSystem, remote: str, folder: Path, name: str, sidecars: Sequence[str]) -> None:
+def _copy(files: fsspec.AbstractFileSystem, remote: str, folder: Path, name: str, siblings: Sequence[str]) -> None:
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
         files.get_file(remote, str(partial / name))
-        for ending in sidecars:
+        for sibling in siblings:
             with suppress(FileNotFoundError):
-                files.get_file(remote + ending, str(partial / (name + ending)))
+                files.get_file(f"{remote.removesuffix(name)}{sibling}", str(partial / sibling))
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -21,6 +21,7 @@ from pipeline.annotation import check_spans, read_annotation
 from pipeline.coordinates import ContigMap, Interval, parse_region, reconcile_contigs, require_contigs
 from pipeline.genome import Genome
 from pipeline.inference import WorkOrder
+from pipeline.inputs import local_checkpoint
 from pipeline.plan import Plan, loci_digest, make_plan, transcripts_digest
 from pipeline.progress import Progress
 from pipeline.record import Execution, RunRecord, adopt, read_record, refuse_other
@@ -116,7 +117,7 @@ def prepare(config: RunConfig, say: Say) -> Job:
 
 def load_model(checkpoint: str) -> SpTransformerModel:
     """The network of a checkpoint, ready for inference."""
-    return SpTransformerModel.from_pretrained(checkpoint).eval()
+    return SpTransformerModel.from_pretrained(local_checkpoint(checkpoint))
 
 
 def channel_names(tissues: int) -> tuple[str, ...]:
@@ -181,7 +182,7 @@ def table_fields(job: Job) -> dict[str, Any]:
     """All that defines the table, and nothing of how it is executed: what the fingerprint covers."""
     config, plan = job.config, job.plan
     return {
-        "checkpoint": checkpoint_digest(config.checkpoint),
+        "checkpoint": checkpoint_digest(local_checkpoint(config.checkpoint)),
         "precision": config.precision.value,
         "core": plan.spec.core,
         "context": plan.spec.context,
