@@ -43,7 +43,7 @@ Source = str | os.PathLike[str]
 
 CONFIG_FILE = "config.json"
 TENSOR_FILE = "model.safetensors"
-MODEL_TYPE = "sptx"  # in our config.json; MultiMolecule's says "sptransformer"
+MODEL_TYPE = "sptx"  # "model_type" in our config.json
 MULTIMOLECULE_MODEL_TYPE = "sptransformer"
 LISTED = 20  # tensors that a message names before it counts the rest
 
@@ -202,7 +202,9 @@ def _locate(source: Source) -> tuple[Path, Path | None]:
     if path.is_dir():
         lacking = [name for name in (TENSOR_FILE, CONFIG_FILE) if not (path / name).is_file()]
         if lacking:
-            raise InputError(f"{path} is no checkpoint folder: it lacks {' and '.join(lacking)}")
+            raise InputError(
+                f"{path} is no checkpoint folder: it lacks {' and '.join(lacking)} (name an official .ckpt itself)"
+            )
         return path / TENSOR_FILE, path / CONFIG_FILE
     beside = path.with_name(CONFIG_FILE)
     return path, beside if _is_safetensors(path) and beside.is_file() else None
@@ -242,7 +244,7 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        culprit = re.search(r"GLOBAL (\S+)", str(error))
+        culprit = re.search(r"GLOBAL (\S+)", str(error))  # torch names what it would have to import
         raise InputError(
             f"{path} is refused: besides tensors it holds {culprit[1] if culprit else 'objects'}, and loading that "
             "would run code; if you trust the file, save its state dict alone with torch.save and use that"
@@ -300,14 +302,15 @@ def _fit(tensors: Mapping[str, Tensor], layout: Layout, config: SpTransformerCon
             for name, tensor in tensors.items()
             if name in expected and tensor.shape != expected[name].shape
         ],
-        "not finite": [name for name, tensor in tensors.items() if not tensor.isfinite().all()],
+        "not finite": [name for name, tensor in tensors.items() if not tensor.float().isfinite().all()],
     }
     if any(faults.values()):
         listed = "; ".join(f"{fault}: {_listing(names)}" for fault, names in faults.items() if names)
         raise InputError(f"the tensors of {source} do not fit the network ({listed})")
     zeros = {name: torch.zeros(like.shape, dtype=like.dtype) for name, like in shapes.items() if _is_counter(name)}
     loaded = renamed(tensors, layout, Layout.OURS)
-    return zeros | {name: tensor.to(shapes[name].dtype) for name, tensor in loaded.items()}
+    # clones: tensors of a file may be views of each other or of the file
+    return zeros | {name: tensor.to(shapes[name].dtype).clone() for name, tensor in loaded.items()}
 
 
 def _listing(names: Sequence[str]) -> str:

@@ -164,6 +164,19 @@ def test_tensors_of_other_precision_become_float32(official: dict[str, Tensor], 
     assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
 
 
+def test_views_of_one_storage_become_tensors_of_their_own(
+    model: SpTransformerModel, official: dict[str, Tensor], save: Callable[[Any], Path], tmp_path: Path
+) -> None:
+    names = ("attn.norm.weight", "attn.norm.bias")
+    shared = torch.stack([official[name] for name in names], 1)
+    official |= {name: shared[:, i] for i, name in enumerate(names)}
+    loaded = SpTransformerModel.from_pretrained(save(official))
+    assert_same(loaded, model)
+    assert loaded.norm.weight.untyped_storage().data_ptr() != loaded.norm.bias.untyped_storage().data_ptr()
+    loaded.save_pretrained(tmp_path / "ours")
+    assert_same(SpTransformerModel.from_pretrained(tmp_path / "ours"), model)
+
+
 def test_older_torch_files_are_read(official: dict[str, Tensor], model: SpTransformerModel, tmp_path: Path) -> None:
     torch.save(official, tmp_path / "old.ckpt", _use_new_zipfile_serialization=False)
     assert_same(SpTransformerModel.from_pretrained(tmp_path / "old.ckpt"), model)
