@@ -12,8 +12,10 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,6 +86,7 @@ def session(address: str | None, *, object_store_mb: int, use_gpus: bool) -> Ite
             except ConnectionError as error:
                 reason = " ".join(str(error).split())[:300]
                 raise InputError(f"no Ray cluster answers at {address}: {reason}") from None
+            _stop_on_sigterm()
             _quiet_data()
             alive = _alive()
             total = ray.cluster_resources()  # type: ignore[no-untyped-call]
@@ -219,6 +222,12 @@ def _has_descriptors() -> bool:
         return (sys.stdout.fileno(), sys.stderr.fileno()) == (1, 2)
     except (OSError, ValueError):  # io.UnsupportedOperation is both
         return False
+
+
+def _stop_on_sigterm() -> None:
+    """SIGTERM, with which schedulers end a job, stops a run as SIGINT does; `ray.init` has set its own handler."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _quiet_data() -> None:

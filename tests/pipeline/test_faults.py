@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -117,14 +116,15 @@ def rows_of(table: Path, shard: int) -> int:
     return int(plan.filter(pl.col("shard") == shard)["rows"].item())
 
 
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_process(
-    job: list[str], tmp_path: Path, clean_environment: dict[str, str]
+    job: list[str], tmp_path: Path, clean_environment: dict[str, str], sent: signal.Signals
 ) -> None:
     output, log = tmp_path / "table", tmp_path / "log"
     run = start(job, clean_environment, log)
     wait_for(lambda: len(committed(output)) >= 2, run, log)
     children = psutil.Process(run.pid).children(recursive=True)
-    os.kill(run.pid, signal.SIGINT)
+    run.send_signal(sent)
     assert run.wait(PATIENCE) == 130
     assert "same command again" in log.read_text()
     assert "Traceback" not in log.read_text()
