@@ -14,7 +14,7 @@ A track is rounded to the nearest step, each value by itself: 1e-4 for the three
 usage, so the error is at most half a step (beside float32's own 3e-8). Equal steps are the identical float32, which
 is what lets a column of 262,144 values be a dictionary of at most 10,001. With `exact`, and always in the sites
 table, values are the network's float32, byte-stream-split. Row groups hold 262,144 rows in one page a column, as
-neither Polars nor DuckDB reads the page index; `notes` on the choice are in docs/table.md.
+neither Polars nor DuckDB reads the page index.
 
 Format: Apache Parquet 2.6, https://parquet.apache.org/docs/file-format/.
 """

@@ -245,8 +245,14 @@ def _manifest_line(store: Store, fingerprint: str, part: PartInfo) -> ManifestLi
 
 def _measure(store: Store, name: str) -> tuple[int, int, str]:
     """Rows, bytes and SHA-256 of a part."""
-    content = store.read_bytes(name)
-    rows = pq.read_metadata(pa.BufferReader(content)).num_rows
+    try:
+        content = store.read_bytes(name)
+        rows = pq.read_metadata(pa.BufferReader(content)).num_rows
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(
+            f"{store.uri(name)} cannot be read ({error}); delete the shard's tracks part and the same `sptx run` "
+            "computes it again"
+        ) from None
     return rows, len(content), hashlib.sha256(content).hexdigest()
 
 

@@ -161,10 +161,15 @@ class Tracks:
     def status(self) -> RunStatus:
         """What is done, missing and failed at this moment."""
         done = committed(self.store, self.fingerprint)
-        reports = (json.loads(self.store.read_bytes(name)) for name in self.store.list("failures/"))
-        failures = (Failure(**report) for report in reports)
-        failed = tuple(failure for failure in failures if failure.shard not in done)
+        failures = (self._failure(name) for name in self.store.list("failures/"))
+        failed = tuple(failure for failure in failures if failure is not None and failure.shard not in done)
         return RunStatus(len(done), self.header.shards - len(done) - len(failed), failed)
+
+    def _failure(self, name: str) -> Failure | None:
+        try:
+            return Failure(**json.loads(self.store.read_bytes(name)))
+        except FileNotFoundError:  # tried again, and committed since the listing
+            return None
 
     def _scan(self, parts: Sequence[PartInfo], columns: Sequence[str] | None, *, sites: bool) -> pl.LazyFrame:
         paths = [(part.key, part.key.sites_name(self.fingerprint) if sites else part.path) for part in parts]
@@ -231,17 +236,18 @@ class Tracks:
             holding = self._shards_of(found["locus"].explode().drop_nulls())
             frame = self._scan([part for part in parts if part.key.index in holding], columns, sites=sites)
             return frame.filter(pl.col("transcript_id").is_in(found["transcript_id"].to_list())).collect()
+        spans = {place: _merged(group) for place, group in found.group_by("chrom", "strand")}
+        places = dict.fromkeys((part.key.chrom, part.key.strand) for part in parts)
         frames = [self._scan((), columns, sites=sites)]
-        for chrom, side in dict.fromkeys((part.key.chrom, part.key.strand) for part in parts):
-            spans = _merged(found.filter((pl.col("chrom") == chrom) & (pl.col("strand") == side)))
+        for place in filter(spans.__contains__, places):
             within = [
                 part
                 for part in parts
-                if (part.key.chrom, part.key.strand) == (chrom, side)
-                and any(part.key.first <= end and part.key.last >= start for start, end in spans)
+                if (part.key.chrom, part.key.strand) == place
+                and any(part.key.first <= end and part.key.last >= start for start, end in spans[place])
             ]
             if within:
-                inside = reduce(or_, (pl.col("pos").is_between(start, end) for start, end in spans))
+                inside = reduce(or_, (pl.col("pos").is_between(start, end) for start, end in spans[place]))
                 frames.append(self._scan(within, columns, sites=sites).filter(inside))
         return pl.concat(frames).collect()
 

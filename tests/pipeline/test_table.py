@@ -242,6 +242,17 @@ def test_manifest_is_of_the_bytes_in_storage(tmp_path: Path) -> None:
     assert store.read_bytes("manifest.parquet") == before
 
 
+def test_manifest_of_a_damaged_table_names_the_part(tmp_path: Path) -> None:
+    store = HANDMADE.build(tmp_path)
+    store.put_atomic(SHARD.key.part_name(FINGERPRINT), b"PAR1")
+    with pytest.raises(InputError, match=r"000001-401-1000-0123456789ab.parquet cannot be read .*computes it again"):
+        write_manifest(store, FINGERPRINT)
+    HANDMADE.commit(store, SHARD)
+    store.delete(SHARD.key.sites_name(FINGERPRINT))
+    with pytest.raises(InputError, match=r"sites/.*000001-401-1000-0123456789ab.parquet cannot be read"):
+        write_manifest(store, FINGERPRINT)
+
+
 def test_header_of_a_table_and_of_what_is_none(tmp_path: Path) -> None:
     header = read_header(HANDMADE.build(tmp_path / "table", exact=True))
     assert (header.fingerprint, header.shards, header.rows) == (FINGERPRINT, 4, 1000)
