@@ -33,7 +33,7 @@ from pipeline.annotation import Annotation
 from pipeline.coordinates import Interval, reconcile_contigs, shortened
 from sptx_core.errors import InputError
 
-_VERSIONED = r"^([A-Za-z_]*\d+)\.\d+(_PAR_Y)?$"  # ENSG00000137090.12, NM_203447.4, ENST00000381192.8_PAR_Y
+VERSIONED = r"^([A-Za-z_]*\d+)\.\d+(_PAR_Y)?$"  # ENSG00000137090.12, NM_203447.4, ENST00000381192.8_PAR_Y
 _CANDIDATES = 100  # names looked at closely for the one nearest to an unknown name
 
 
@@ -92,7 +92,7 @@ def _filters(annotation: Annotation, selection: Selection) -> Iterator[tuple[str
 def _id_forms(name: str, version: str) -> list[pl.Expr]:
     """An id as the file writes it, without its version, and with the version that an attribute of its own gives."""
     column = pl.col(name)
-    return [column, column.str.replace(_VERSIONED, "$1$2"), column + "." + pl.col(version)]
+    return [column, column.str.replace(VERSIONED, "$1$2"), column + "." + pl.col(version)]
 
 
 def _named(annotation: Annotation, kind: str, values: Sequence[str], names: Sequence[pl.Expr]) -> pl.Expr:
@@ -129,15 +129,15 @@ def _require_held(annotation: Annotation, kind: str, values: Sequence[str], held
         return
     if kind == "transcript" and unknown in annotation.unstranded:
         raise InputError(f"transcript {unknown} of {annotation.uri} has no strand; splice sites need one")
-    nearest = _nearest(unknown, held)
-    hint = f"; the nearest is {nearest}" if nearest else f"; it has {shortened(held.to_list())}"
+    closest = nearest(unknown, held)
+    hint = f"; the nearest is {closest}" if closest else f"; it has {shortened(held.to_list())}"
     raise InputError(f"{annotation.uri} has no {kind} {unknown}{hint}")
 
 
-def _nearest(unknown: str, held: pl.Series) -> str | None:
+def nearest(unknown: str, held: pl.Series) -> str | None:
     """The name that differs in case or version alone, else the most alike."""
-    name, unversioned = pl.col("name"), pl.lit(unknown).str.replace(_VERSIONED, "$1$2")
-    same_base = name.str.replace(_VERSIONED, "$1$2").str.to_lowercase() == unversioned.str.to_lowercase()
+    name, unversioned = pl.col("name"), pl.lit(unknown).str.replace(VERSIONED, "$1$2")
+    same_base = name.str.replace(VERSIONED, "$1$2").str.to_lowercase() == unversioned.str.to_lowercase()
     # A slip of one letter leaves all others to the common prefix and suffix. Choosing candidates by that spares
     # difflib the ids of a genome, which all look alike and would take it half a minute.
     cuts = range(1, len(unknown) + 1)

@@ -25,7 +25,7 @@ import yaml
 
 from pipeline.coordinates import Interval, Strand, parse_region, reconcile_contigs, shortened
 from pipeline.scan import scan_parts
-from pipeline.selection import _VERSIONED, _nearest
+from pipeline.selection import VERSIONED, nearest
 from pipeline.settings import RunConfig
 from pipeline.storage import Store
 from pipeline.table import PartInfo, committed, read_header, read_side_table
@@ -223,8 +223,8 @@ class Tracks:
 
     def _unknown(self, kind: str, name: str, columns: Iterable[str]) -> InputError:
         held = pl.concat([self.transcripts[column].alias("name") for column in columns]).unique(maintain_order=True)
-        nearest = _nearest(name, held)
-        hint = f"; the nearest is {nearest}" if nearest else ""
+        closest = nearest(name, held)
+        hint = f"; the nearest is {closest}" if closest else ""
         return InputError(f"{self.store.root} has no {kind} {name}{hint}")
 
     def _of_transcripts(
@@ -264,8 +264,8 @@ def open_tracks(uri: str | Path) -> Tracks:
 
 def _has_id(column: str, name: str) -> pl.Expr:
     """Whether an id is `name`, where either may lack its version; two different versions are not the same."""
-    stored, unversioned = pl.col(column), pl.lit(name).str.replace(_VERSIONED, "$1$2")
-    return (stored == name) | (stored.str.replace(_VERSIONED, "$1$2") == name) | (stored == unversioned)
+    stored, unversioned = pl.col(column), pl.lit(name).str.replace(VERSIONED, "$1$2")
+    return (stored == name) | (stored.str.replace(VERSIONED, "$1$2") == name) | (stored == unversioned)
 
 
 def _merged(transcripts: pl.DataFrame) -> list[tuple[int, int]]:
