@@ -238,6 +238,30 @@ def convert(
     _say(f"{source}: {sum(p.numel() for p in model.parameters()):,} parameters written to {target}")
 
 
+@app.command(rich_help_panel="Checkpoints and engine")
+def bench(
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    paths: Annotated[str, typer.Option(help="Engine paths, separated by commas.")] = "reference,shared",
+    precisions: Annotated[str, typer.Option(help="Precisions.")] = "float32,bfloat16",
+    batch: Annotated[int, typer.Option(help="Micro-batch of every path but the reference.")] = 1,
+    windows: Annotated[int, typer.Option(help="Consecutive windows in a turn.")] = 8,
+    repeats: Annotated[int, typer.Option(help="Turns.")] = 3,
+    save: Annotated[Path | None, typer.Option(help="Write the report as JSON.", show_default=False)] = None,
+    compare: Annotated[
+        Path | None, typer.Option(help="Show the ratios of an earlier --save beside the new ones.", show_default=False)
+    ] = None,
+) -> None:
+    """Measure the engine's paths against the plain network on this machine; needs no files."""
+    from sptx_core.bench import BenchReport, format_report, pairs, run_bench
+
+    earlier = BenchReport.load(compare) if compare else None
+    runs = pairs(paths.split(","), precisions.split(","))
+    report = run_bench(runs=runs, device=device, batch=batch, windows=windows, repeats=repeats)
+    if save:
+        report.save(save)
+    typer.echo(format_report(report, earlier))
+
+
 @app.command(rich_help_panel="Compute")
 def example(folder: Annotated[Path, typer.Argument(help="Folder to write to.")]) -> None:
     """Write a small made-up genome, annotation and untrained checkpoint to try `run` on."""

@@ -61,6 +61,8 @@ def session(address: str | None, *, object_store_mb: int, use_gpus: bool) -> Ite
     with _noise_to(log):
         os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")  # read when Ray is imported
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # Ray runs workers at nice 15: threads that meet at barriers then wait for the one that another program starves.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         import ray
 
         # Workers start in an empty folder: Ray would put the driver's own first on their path, and a folder there
