@@ -96,7 +96,7 @@ class FastLayer:
         if choices is not None:
             choices.append(bucket.T)
         qkv = self.project(y)
-        x += self._attend(qkv, self._buckets(qkv)[:, :, 1], bucket, probability)
+        x += self._attend(qkv, qkv, bucket, probability)
         self._feed_forward(x)
 
     def last(self, x: Tensor, first: int, length: int, choices: list[Tensor] | None = None) -> Tensor:
@@ -112,7 +112,7 @@ class FastLayer:
         asked, place = torch.unique(bucket, return_inverse=True)
         keys = self.project(y.view(-1, size, self.size)[asked])
         qkv = self.project(y[low * size : high * size])
-        attended = self._attend(qkv, self._buckets(keys)[:, :, 1], place, probability)
+        attended = self._attend(qkv, keys.view(-1, 3 * self.size), place, probability)
         rows = slice(first - low * size, first - low * size + length)
         kept = x[first : first + length] + attended[rows]
         self._feed_forward(kept)
@@ -135,50 +135,52 @@ class FastLayer:
         probability, bucket = fit.softmax(-1).max(-1)
         return bucket.T, probability.T
 
-    def _buckets(self, qkv: Tensor) -> Tensor:
-        """[rows, 3 * hidden] -> [buckets, bucket_size, 3, heads, D], a view."""
-        buckets = qkv.shape[:-1].numel() // self.bucket_size
-        return qkv.view(buckets, self.bucket_size, 3, self.heads, self.head_size)
-
-    def _attend(self, qkv: Tensor, keys: Tensor, bucket: Tensor, probability: Tensor) -> Tensor:
+    def _attend(self, qkv: Tensor, chosen_from: Tensor, bucket: Tensor, probability: Tensor) -> Tensor:
         """Both kinds of attention and the output projection: [rows, 3 * hidden] -> [rows, hidden].
 
-        keys: [buckets to choose from, bucket_size, heads, D]; bucket, probability: [buckets, far heads].
+        chosen_from: [rows, 3 * hidden] of the buckets that `bucket` counts; bucket, probability: [buckets, far heads].
         """
-        merged = qkv.new_empty(len(qkv) // self.bucket_size, self.bucket_size, self.heads, self.head_size)
-        near = self.near // self.head_size
-        if near:
-            self._local(qkv, merged[:, :, :near])
-        if near < self.heads:
-            own = self._buckets(qkv)[:, :, :, near:]
+        merged = qkv.new_empty(len(qkv) // self.bucket_size, self.bucket_size, self.size)
+        if self.near:
+            self._local(qkv, merged[:, :, : self.near])
+        if self.near < self.size:
             for first in range(0, len(merged), BUCKETS):
-                part = slice(first, first + BUCKETS)
-                self._sinkhorn(own[part], keys[:, :, near:], bucket[part], probability[part], merged[part, :, near:])
+                some = slice(first, first + BUCKETS)
+                rows = qkv[first * self.bucket_size : (first + BUCKETS) * self.bucket_size]
+                moved = self._move(chosen_from, bucket[some], probability[some])
+                self._sinkhorn(rows, moved, merged[some, :, self.near :])
         return self.output(merged.view(-1, self.size))
 
-    def _sinkhorn(self, own: Tensor, keys: Tensor, bucket: Tensor, probability: Tensor, attended: Tensor) -> None:
-        """Each bucket attends to the weighted keys of the one it chose and to itself.
+    def _move(self, chosen_from: Tensor, bucket: Tensor, probability: Tensor) -> Tensor:
+        """Keys of the chosen buckets, weighted by their probability: [buckets, size, far channels]."""
+        heads = bucket.shape[1]
+        by_head = chosen_from.view(-1, self.head_size)  # rows of D: queries of all heads, keys, values, next position
+        key_of_head = torch.arange(2 * self.heads - heads, 2 * self.heads, device=bucket.device)
+        position = bucket[:, None] * self.bucket_size + torch.arange(self.bucket_size, device=bucket.device)[:, None]
+        index = position * (3 * self.heads) + key_of_head  # [buckets, size, far heads]
+        moved = by_head.index_select(0, index.flatten()).view(*index.shape, -1)
+        return moved.mul_(probability[:, None, :, None]).flatten(2)
 
-        own: [buckets, size, 3, far heads, D]; keys: [all buckets, size, far heads, D]; bucket, probability: [buckets,
-        far heads]; attended: [buckets, size, far heads, D], which is written.
+    def _sinkhorn(self, qkv: Tensor, moved: Tensor, attended: Tensor) -> None:
+        """Each bucket attends to the weighted keys of the one it chose, which are values too, and to itself.
+
+        qkv: [rows, 3 * hidden]; moved, attended: [buckets, size, far channels], the latter is written.
         """
-        buckets, size, _, heads, width = own.shape
-        query, key, value = own.permute(2, 0, 3, 1, 4)  # [buckets, far heads, size, D]
-        pair = own.new_empty(2, buckets, heads, 2 * size, width)  # keys and values of [chosen | own]
-        chosen = keys.transpose(1, 2)[bucket, torch.arange(heads, device=keys.device)]
-        weight = probability[..., None, None].to(chosen.dtype)
-        pair[:, :, :, :size] = chosen * weight
-        pair[0, :, :, size:], pair[1, :, :, size:] = key, value
-        y = F.scaled_dot_product_attention(query, pair[0], pair[1], scale=self.scale)
-        attended.copy_(y.transpose(1, 2))
+        own = qkv.view(*moved.shape[:2], 3, self.size)[..., self.near :]
+        heads = (-1, self.head_size)
+        query, key, value = (
+            torch.unflatten(x, 2, heads).transpose(1, 2)  # [buckets, far heads, size or 2 * size, D]
+            for x in (own[:, :, 0], torch.cat((moved, own[:, :, 1]), 1), torch.cat((moved, own[:, :, 2]), 1))
+        )
+        attended.copy_(F.scaled_dot_product_attention(query, key, value, scale=self.scale).transpose(1, 2).flatten(2))
 
     def _local(self, qkv: Tensor, attended: Tensor) -> None:
         """Each bucket attends to itself and its neighbours, which are read in place, as overlapping views.
 
-        qkv: [rows, 3 * hidden]; attended: [buckets, size, local heads, D], which is written.
+        qkv: [rows, 3 * hidden]; attended: [buckets, size, local channels], which is written.
         """
-        buckets, size, heads, width = attended.shape
-        row = 3 * self.size
+        buckets, size, channels = attended.shape
+        row, heads, width = 3 * self.size, channels // self.head_size, self.head_size
         strides = (size * row, width, row, 1)
         for first, end, low, high in _neighbourhoods(buckets):
             shape = (end - first, heads, size, width)
@@ -189,7 +191,7 @@ class FastLayer:
                 for part in (1, 2)
             )
             y = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
-            attended[first:end] = y.transpose(1, 2)
+            attended[first:end] = y.transpose(1, 2).flatten(2)
 
 
 def _neighbourhoods(buckets: int) -> list[tuple[int, int, int, int]]:
