@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sptx_core.alphabet import BASES
-from sptx_core.engine.kernels import Convolution, Projection
+from sptx_core.engine.kernels import Projection, convolution
 from sptx_core.engine.shared import Shared, margins
 from sptx_core.model import FeatureEncoder, ResidualBlock, SpTransformerModel
 from sptx_core.windows import WindowSpec
@@ -123,8 +123,8 @@ class Block:
         self.middle, self.margin, self.dtype = middle, margin, dtype
         dilation = block.conv1.dilation[0]
         weight, bias = block.conv1.weight * scale2[:, None, None], _bias(block.conv1) * scale2 + shift2
-        self.conv1 = Convolution(weight, bias, dilation, dtype, relu=True)
-        self.conv2 = Convolution(block.conv2.weight, _bias(block.conv2), dilation, dtype, relu=False)
+        self.conv1 = convolution(weight, bias, dilation, dtype, relu=True)
+        self.conv2 = convolution(block.conv2.weight, _bias(block.conv2), dilation, dtype, relu=False)
 
     def __call__(self, x: Shared) -> Shared:
         """Features after the block."""

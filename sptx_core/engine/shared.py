@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sptx_core.engine.kernels import Convolution
+from sptx_core.engine.kernels import Convolution, ToomCook
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ class Shared:
         offset = self.inner.storage_offset() + first * channels
         return self.inner.as_strided(size, (self.stride * channels, channels, 1), offset)
 
-    def convolve(self, convolution: Convolution, margin: int) -> Shared:
+    def convolve(self, convolution: Convolution | ToomCook, margin: int) -> Shared:
         """Convolve each window as if it lay alone between zeros; of the ends, keep positions from `margin` on."""
         radius = convolution.radius
         reach = self.reach + radius

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,16 @@ from sptx_core.engine.fast import SharedPath, fits
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec, cut
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny layers on several threads mostly wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
 
 CONTEXT = 60
 SPEC = WindowSpec(core=20, context=CONTEXT, overlap=5)
@@ -167,3 +178,13 @@ def test_fast_path_gives_the_golden_logits(shared: Path, golden_checkpoint: Path
         spec = WindowSpec(core=len(expected))
         logits = next(SharedPath(model, spec, torch.float32).logits([codes]))[0].numpy()
         assert np.abs(logits - expected).max() < 2e-5
+
+
+def test_threads_give_the_same_scores() -> None:
+    predictor = Predictor(small_model(128), SPEC, batch=1, path="shared")
+    given = stretches(SPEC, [5])
+    (alone,) = predictor.predict(given)
+    torch.set_num_threads(2)
+    (together,) = predictor.predict(given)
+    assert torch.get_num_threads() == 2
+    np.testing.assert_allclose(together, alone, rtol=0, atol=2e-6)
