@@ -6,6 +6,7 @@ Exit codes: 0 done; 2 bad input or settings (one sentence, no traceback); 3 inco
 
 from __future__ import annotations
 
+import inspect
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +21,7 @@ from pipeline.settings import Flanks, Precision, RunConfig, absolute
 from sptx_core.errors import InputError
 
 BAD_INPUT, INCOMPLETE = 2, 3
+SHOWN = 20  # shards that a message lists
 INTERRUPTED = 130  # as shells count a process ended by SIGINT
 
 app = typer.Typer(
@@ -135,34 +137,24 @@ def run(
     )
 
 
-@app.command(rich_help_panel="Compute")
-def plan(
-    config: Config = None,
-    fasta: Fasta = None,
-    gtf: Gtf = None,
-    checkpoint: Checkpoint = None,
-    output: Output = None,
-    genes: Genes = None,
-    transcripts: Transcripts = None,
-    regions: Regions = None,
-    contigs: Contigs = None,
-    biotypes: Biotypes = None,
-    tags: Tags = None,
-    flanks: FlanksFlag = None,
-    core: Core = None,
-    overlap: Overlap = None,
-    windows_per_shard: PerShard = None,
-    exact: Exact = None,
-) -> None:
-    """Say what `run` would do, and compute nothing: loci, bases, windows, shards, FLOPs, size of the table."""
-    settings = _settings(locals())
+def plan(**flags: Any) -> None:
+    """Say what `run` would do, with the same flags: loci, bases, windows, shards, FLOPs, size of the table.
+
+    Nothing is computed but one window of N, to count its FLOPs, and nothing is written.
+    """
+    settings = _settings(flags)
     from pipeline.estimate import estimate
     from pipeline.run import prepare
 
-    job = prepare(settings, _say)
-    summary = estimate(job)
+    summary = estimate(prepare(settings, _say))
     _print_table(summary.by_contig, "Plan by contig")
     typer.echo(summary.text)
+
+
+# `plan` takes exactly the flags of `run`, so that a command turns into its plan by changing one word.
+plan.__signature__ = inspect.signature(run)  # type: ignore[attr-defined]
+plan.__annotations__ = run.__annotations__
+app.command(rich_help_panel="Compute")(plan)
 
 
 @app.command(rich_help_panel="Look")
@@ -171,8 +163,12 @@ def status(output: Annotated[str, typer.Argument(help="Root of the table.")]) ->
     from pipeline.tracks import open_tracks
 
     found = open_tracks(absolute(output)).status()
-    total = found.done + found.missing + len(found.failed)
-    typer.echo(f"{found.done:,} of {total:,} shards done, {found.missing:,} missing, {len(found.failed):,} failed")
+    missing = len(found.missing)
+    total = found.done + missing + len(found.failed)
+    typer.echo(f"{found.done:,} of {total:,} shards done, {missing:,} missing, {len(found.failed):,} failed")
+    if missing:
+        more = ", ..." if missing > SHOWN else ""
+        typer.echo(f"missing: {', '.join(map(str, found.missing[:SHOWN]))}{more}")
     for failure in found.failed:
         typer.echo(f"shard {failure.shard} failed after {failure.attempts} tries: {failure.error}")
         typer.echo("  " + failure.cause.strip().replace("\n", "\n  "))

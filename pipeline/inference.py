@@ -14,9 +14,10 @@ from __future__ import annotations
 import json
 import os
 import traceback
+import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,7 +34,7 @@ from pipeline.storage import Store
 from pipeline.table import ShardKey, ShardRows, commit_shard
 from sptx_core.alphabet import N_CODE, reverse_complement
 from sptx_core.checkpoint import checkpoint_digest
-from sptx_core.engine import Predictor
+from sptx_core.engine import Predictor, hardware
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec, stitch
@@ -62,13 +63,13 @@ class WorkOrder:
 
 
 class Receipt(NamedTuple):
-    """What the driver learns of a shard; `error` and `cause` are empty when it was committed."""
+    """What the driver learns of a shard; `error` is empty when it was committed. `hardware` is what computed it."""
 
     shard: int
     rows: int
     bytes: int
+    hardware: str
     error: str = ""
-    cause: str = ""
 
 
 class ShardWorker:
@@ -82,6 +83,8 @@ class ShardWorker:
             if self.genome.lengths.get(chrom) != length:
                 raise InputError(f"{order.fasta} on this node is not the genome of the plan: {chrom} differs")
         self.schema = TrackSchema.make(order.channels, flanks=order.flanks.value, exact=order.exact)
+        # A cluster may mix hardware: a part says what really computed it.
+        self.execution = replace(order.execution, hardware=hardware(order.execution.device))
         self.device_thread = ThreadPoolExecutor(
             1, "device", initializer=torch.set_num_threads, initargs=(order.execution.threads,)
         )
@@ -93,7 +96,7 @@ class ShardWorker:
         model = SpTransformerModel.from_pretrained(checkpoint)
         if checkpoint_digest(checkpoint) != order.checkpoint_digest:
             raise InputError(f"{order.checkpoint} on this node is not the checkpoint of the plan")
-        execution = order.execution
+        execution = self.execution
         return Predictor(
             model,
             order.spec,
@@ -106,25 +109,27 @@ class ShardWorker:
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Work on the shard that `row` describes (see `Shard.to_row`) and return its receipt as a row."""
         shard = Shard.from_row(row)
+        try:
+            return self._try(shard)._asdict()
+        except Exception as error:  # storage itself fails: what cannot be recorded there is still told
+            return self._refusal(shard, _sentence(error))._asdict()
+
+    def _try(self, shard: Shard) -> Receipt:
         strikes = len(self.store.list(f"strikes/{shard.index:06d}-"))
         if strikes >= self.order.max_attempts:
-            return self._give_up(
-                shard, f"the process died {strikes} times while computing it", "process death", strikes
-            )._asdict()
+            return self._give_up(shard, f"the process died {strikes} times while computing it", "", strikes)
         for attempt in range(1, self.order.max_attempts + 1):
             try:
-                return self._compute(shard, strikes + attempt)._asdict()
+                return self._compute(shard)
             except Exception as error:  # a bad shard must not stop the run: it becomes a recorded failure
-                if _poisons_device(error):
-                    os._exit(1)
                 if attempt == self.order.max_attempts:
-                    return self._give_up(shard, _sentence(error), traceback.format_exc(), attempt)._asdict()
+                    return self._give_up(shard, _sentence(error), traceback.format_exc(), attempt)
         raise AssertionError("max_attempts is at least 1")
 
-    def _compute(self, shard: Shard, attempt: int) -> Receipt:
+    def _compute(self, shard: Shard) -> Receipt:
         stretches = shard_stretches(shard, self.order.spec, self.order.flanks)
         codes = [self._read(shard, stretch) for stretch in stretches]
-        strike = f"strikes/{shard.index:06d}-{attempt}"
+        strike = f"strikes/{shard.index:06d}-{uuid.uuid4().hex[:8]}"
         try:
             values = self.device_thread.submit(self._predict, codes, strike).result()
             key = ShardKey(shard.index, shard.chrom, shard.strand, shard.first + 1, shard.last + 1)
@@ -135,15 +140,19 @@ class ShardWorker:
                 self.schema,
                 fingerprint=self.order.fingerprint,
                 sites_threshold=self.order.sites_threshold,
-                provenance={"execution": json.dumps(asdict(self.order.execution), sort_keys=True)},
+                provenance={"execution": json.dumps(asdict(self.execution), sort_keys=True)},
             )
-        finally:  # the process lives, so this try is no strike
+        except Exception as error:
+            if _poisons_device(error):
+                os._exit(1)  # the strike stays, as for any death of the process
             self.store.delete(strike)
+            raise
+        self.store.delete(strike)
         self.store.delete(failure_name(shard.index))
-        return Receipt(shard.index, receipt.rows, receipt.bytes + receipt.sites_bytes)
+        return Receipt(shard.index, receipt.rows, receipt.bytes + receipt.sites_bytes, self.execution.hardware)
 
     def _predict(self, codes: list[Codes], strike: str) -> list[Scores]:
-        # The strike is placed only now: neighbours that wait for the device are not to blame for its death.
+        # The strike is placed only now: neighbours that still wait for the device are not to blame for its death.
         self.store.put_atomic(strike, b"")
         return self.predictor.predict(codes)
 
@@ -193,7 +202,10 @@ class ShardWorker:
     def _give_up(self, shard: Shard, error: str, cause: str, attempts: int) -> Receipt:
         body = {"shard": shard.index, "error": error, "cause": cause, "attempts": attempts}
         self.store.put_atomic(failure_name(shard.index), (json.dumps(body, indent=1) + "\n").encode())
-        return Receipt(shard.index, 0, 0, error, cause)
+        return self._refusal(shard, error)
+
+    def _refusal(self, shard: Shard, error: str) -> Receipt:
+        return Receipt(shard.index, 0, 0, self.execution.hardware, error)
 
 
 def failure_name(shard: int) -> str:
@@ -203,7 +215,7 @@ def failure_name(shard: int) -> str:
 
 def _poisons_device(error: Exception) -> bool:
     """Whether the process can no longer use its GPU (every later call would fail too)."""
-    return torch.cuda.is_available() and isinstance(error, torch.AcceleratorError)
+    return isinstance(error, RuntimeError) and "CUDA error" in str(error)
 
 
 def _sentence(error: Exception) -> str:

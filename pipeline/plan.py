@@ -104,6 +104,11 @@ def make_plan(
     `transcripts` has contigs named as in `lengths` (name -> bases, in FASTA order); `regions` clip the loci.
     `annotation_names` maps FASTA names to those of the annotation, for the record.
     """
+    if windows_per_shard * spec.stride > MAX_SHARD_ROWS:
+        raise InputError(
+            f"windows_per_shard = {windows_per_shard} would put up to {windows_per_shard * spec.stride:,} rows into a "
+            f"part, which holds {MAX_SHARD_ROWS:,} at most; set it to {MAX_SHARD_ROWS // spec.stride:,} or less"
+        )
     order = {name: rank for rank, name in enumerate(lengths)}
     loci = _merged_loci(transcripts) if flanks is Flanks.GENOMIC else _transcript_loci(transcripts)
     if regions:
@@ -200,7 +205,7 @@ def _cut(loci: pl.DataFrame, spec: WindowSpec, flanks: Flanks, windows_per_shard
     """
     minus = loci["strand"].item(0) == "-"
     start, end = loci["start"].to_numpy().astype(np.int64), loci["end"].to_numpy().astype(np.int64)
-    first, last, ascending = window_range(start, end, loci, spec, flanks, minus=minus)
+    first, last, ascending = _window_range(start, end, loci, spec, flanks, minus=minus)
     if flanks is Flanks.GENOMIC:
         reached = np.concatenate([[-1], np.maximum.accumulate(last)[:-1]])
         shared = np.where(first <= reached, 1, 0)
@@ -235,7 +240,7 @@ def _cut(loci: pl.DataFrame, spec: WindowSpec, flanks: Flanks, windows_per_shard
     return pieces.with_columns(pl.Series("shard_windows", windows, dtype=pl.Int32))
 
 
-def window_range(
+def _window_range(
     start: Ints, end: Ints, loci: pl.DataFrame, spec: WindowSpec, flanks: Flanks, *, minus: bool
 ) -> tuple[Ints, Ints, bool]:
     """First and last window that own a base of each `[start, end)`, and whether windows ascend with position."""

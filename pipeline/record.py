@@ -20,9 +20,9 @@ from pipeline.plan import Plan, fingerprint
 from pipeline.schema import FORMAT_VERSION
 from pipeline.settings import Flanks
 from pipeline.storage import Store
+from pipeline.table import RUN_FILE
 from sptx_core.errors import InputError
 
-RUN_FILE = "run.json"
 SETTINGS_FILE = "settings.yaml"
 
 

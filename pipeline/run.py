@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,16 +22,15 @@ from pipeline.annotation import check_spans, read_annotation
 from pipeline.coordinates import ContigMap, Interval, parse_region, reconcile_contigs, require_contigs
 from pipeline.genome import Genome
 from pipeline.inference import WorkOrder
-from pipeline.inputs import local_checkpoint
-from pipeline.plan import Plan, loci_digest, make_plan, transcripts_digest
+from pipeline.inputs import local_checkpoint, local_path
+from pipeline.plan import Plan, fingerprint, loci_digest, make_plan, transcripts_digest
 from pipeline.progress import Progress
 from pipeline.record import Execution, RunRecord, adopt, read_record, refuse_other
 from pipeline.schema import FORMAT_VERSION, TrackSchema
 from pipeline.selection import Selection, select
 from pipeline.settings import RunConfig, ray_address
-from pipeline.shards import Shard
 from pipeline.storage import Store
-from pipeline.table import committed, sweep, write_manifest
+from pipeline.table import MANIFEST, committed, sweep, write_manifest
 from sptx_core.channels import SPLICE, TISSUES
 from sptx_core.checkpoint import checkpoint_digest
 from sptx_core.engine import Calibration, calibrate, hardware
@@ -128,54 +128,77 @@ def channel_names(tissues: int) -> tuple[str, ...]:
 
 def run(job: Job, say: Say) -> Outcome:
     """Compute what storage lacks of the job's table."""
-    config, plan = job.config, job.plan
+    config = job.config
     if config.output is None:
         raise InputError("setting `output` is required (--output): where to put the table")
     store = Store(config.output)
     fields = table_fields(job)
-    refuse_other(store, fields)
+    digest, shards = fingerprint(fields), job.plan.shards["shard"].to_list()
+    found = refuse_other(store, fields)
     store.ensure_writable()
-    use_gpus = config.gpus_per_worker != 0
-    address = ray_address(config)
-    with topology.session(address, object_store_mb=config.object_store_mb, use_gpus=use_gpus) as cluster:
-        _check_nodes(job, store, cluster)
-        pool = topology.choose_pool(cluster, config.workers, config.threads, config.gpus_per_worker)
-        execution = _settle_execution(job, store, pool)
-        record = _make_record(job, fields, execution)
-        record, note = adopt(store, record, plan, config.to_yaml())
-        if note:
-            say(note)
-        pool = replace(pool, threads=record.execution.threads)
-        sweep(store)
-        present = set(committed(store, record.fingerprint))
-        missing = [index for index in plan.shards["shard"].to_list() if index not in present]
-        _forget(store, "strikes/", "failures/")  # a new run tries everything that is missing afresh
-        order = _work_order(job, store, record)
-        say(_opening(job, record, pool, len(present), len(missing)))
-        say(f"Ray's own messages go to {cluster.log}")
-        failed: dict[int, str] = {}
-        rows_done = plan.bases - sum(shard.rows for shard in plan.iter_shards(missing))
-        if missing:
-            with Progress(plan.bases, rows_done) as progress:
-                shards: list[Shard] = list(plan.iter_shards(missing))
-                for receipt in topology.execute(shards, order, pool, embedded=cluster.embedded):
-                    if receipt.error:
-                        failed[receipt.shard] = receipt.error
-                    progress.advance(receipt.rows, failures=len(failed))
-    parts = committed(store, record.fingerprint)
-    if len(parts) == record.shards:
-        write_manifest(store, record.fingerprint)
+    before = committed(store, digest)
+    failed: dict[int, str] = {}
+    if found is None or len(before) < len(shards):
+        missing = [index for index in shards if index not in before]
+        failed = _compute(job, store, fields, missing, say)
+    parts = committed(store, digest)
+    complete = len(parts) == len(shards)
+    if complete and (len(before) < len(parts) or not store.exists(MANIFEST)):
+        write_manifest(store, digest)
         _forget(store, "strikes/")
     failed = {shard: error for shard, error in failed.items() if shard not in parts}
     return Outcome(
-        shards=record.shards,
+        shards=len(shards),
         done=len(parts),
-        computed=len(parts) - len(present),
+        computed=len(parts) - len(before),
         failed=failed,
-        missing=record.shards - len(parts) - len(failed),
-        rows=plan.bases,
+        missing=len(shards) - len(parts) - len(failed),
+        rows=job.plan.bases,
         bytes=sum(part.bytes for part in parts.values()),
     )
+
+
+def _compute(job: Job, store: Store, fields: dict[str, Any], missing: list[int], say: Say) -> dict[int, str]:
+    """Have the `missing` shards computed; returns the errors of those that failed."""
+    config, plan = job.config, job.plan
+    use_gpus = config.gpus_per_worker != 0
+    with topology.session(ray_address(config), object_store_mb=config.object_store_mb, use_gpus=use_gpus) as cluster:
+        _check_nodes(job, store, cluster)
+        choose_pool = partial(topology.choose_pool, cluster, config.workers, gpus_per_worker=config.gpus_per_worker)
+        pool = choose_pool(threads=config.threads)
+        record = _make_record(job, fields, _settle_execution(job, store, pool))
+        record, note = adopt(store, record, plan, config.to_yaml())
+        execution = record.execution
+        if note:
+            say(note)
+        if execution.threads != pool.threads:
+            pool = choose_pool(threads=execution.threads)
+        for name, wanted in (("batch", config.batch), ("threads", config.threads)):
+            if wanted not in (None, getattr(execution, name)):
+                say(f"--{name} {wanted} is not used: the run began with {getattr(execution, name)}")
+        sweep(store)
+        _forget(store, "strikes/", "failures/")  # a new run tries everything that is missing afresh
+        shards = list(plan.iter_shards(missing))
+        left = sum(shard.rows for shard in shards)
+        say(
+            f"{plan.bases:,} bases in {len(plan.loci):,} loci, {record.shards:,} shards "
+            f"({record.shards - len(missing):,} done, {len(missing):,} to do) on "
+            f"{pool.workers} x {execution.hardware}, {execution.engine} engine, "
+            f"{execution.precision}, batch {execution.batch}, {execution.threads} threads"
+        )
+        say(f"Ray's own messages go to {cluster.log}")
+        failed: dict[int, str] = {}
+        others: set[str] = {execution.hardware}
+        with Progress(plan.bases, plan.bases - left) as progress:
+            order = _work_order(job, store, record)
+            for receipt in topology.execute(shards, order, pool, embedded=cluster.embedded):
+                if receipt.error:
+                    failed[receipt.shard] = receipt.error
+                if receipt.hardware not in others:
+                    others.add(receipt.hardware)
+                    say(f"some shards run on {receipt.hardware}: equal within a storage step, not byte for byte")
+                progress.advance(receipt.rows, failures=len(failed))
+    return failed
 
 
 def table_fields(job: Job) -> dict[str, Any]:
@@ -250,14 +273,23 @@ def _check_nodes(job: Job, store: Store, cluster: topology.Cluster) -> None:
             f"{store.root} is a local path and the cluster has {cluster.nodes} nodes, each of which would write its "
             "own disk; give an object-storage URI, or --shared-output when all nodes mount the same path"
         )
-    local = [path for path in (job.config.fasta, job.config.checkpoint) if os.path.isabs(path)]  # noqa: PTH117
-    for missing in topology.on_every_node(partial(_unreadable, tuple(local))):
-        if missing:
-            raise InputError(f"{missing} cannot be read on every node of the cluster; put it on shared storage")
+    paths = [local_path(uri) for uri in (job.config.fasta, job.config.checkpoint) if "://" in uri or os.path.isabs(uri)]  # noqa: PTH117
+    sizes = {str(path): _size(str(path)) for path in paths if path is not None}
+    for differing in topology.on_every_node(partial(_first_differing, sizes)):
+        if differing:
+            raise InputError(f"{differing} is not the same file on every node of the cluster; put it on shared storage")
 
 
-def _unreadable(paths: tuple[str, ...]) -> str:
-    return next((path for path in paths if not os.access(path, os.R_OK)), "")
+def _first_differing(sizes: dict[str, int]) -> str:
+    """The first path whose size here is not the one given; empty when all are."""
+    return next((path for path, size in sizes.items() if _size(path) != size), "")
+
+
+def _size(path: str) -> int:
+    """Bytes of a readable file (0 for a folder), -1 where there is none."""
+    if not os.access(path, os.R_OK):
+        return -1
+    return 0 if Path(path).is_dir() else Path(path).stat().st_size
 
 
 def _forget(store: Store, *folders: str) -> None:
@@ -281,16 +313,6 @@ def _work_order(job: Job, store: Store, record: RunRecord) -> WorkOrder:
         execution=record.execution,
         lengths=job.lengths,
         max_attempts=job.config.max_attempts,
-    )
-
-
-def _opening(job: Job, record: RunRecord, pool: topology.Pool, present: int, missing: int) -> str:
-    execution = record.execution
-    where = f"{pool.workers} x {execution.hardware}"
-    return (
-        f"{job.plan.bases:,} bases in {len(job.plan.loci):,} loci, {record.shards:,} shards "
-        f"({present:,} done, {missing:,} to do) on {where}, {execution.engine} engine, {execution.precision}, "
-        f"batch {execution.batch}, {execution.threads} threads"
     )
 
 

@@ -104,7 +104,7 @@ class RunConfig(BaseModel):
     transcripts: Names = Field((), description="transcript ids")
     regions: Regions = Field((), description="regions that transcripts must overlap; the output is clipped to them")
     contigs: Names = Field((), description="contigs")
-    biotypes: Names = Field((), description="gene or transcript types")
+    biotypes: Names = Field((), description="transcript types")
     tags: Names = Field((), description="annotation tags, any of which suffices")
 
     # What is computed
@@ -117,7 +117,7 @@ class RunConfig(BaseModel):
     sites_threshold: float = Field(0.01, ge=0, le=1, description="least max(acceptor, donor) of a sites row")
 
     # How it is executed
-    workers: int | None = Field(None, ge=1, description="actors (default: one a GPU, or one on a CPU machine)")
+    workers: int | None = Field(None, ge=1, description="actors (default: one a GPU, else the cores once over)")
     threads: int | None = Field(None, ge=1, description="CPU threads an actor (default: cores / workers)")
     gpus_per_worker: float | None = Field(None, ge=0, le=1, description="share of a GPU an actor; 0: use CPUs")
     batch: int | None = Field(None, ge=1, description="windows in a micro-batch (default: chosen once)")

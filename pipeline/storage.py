@@ -75,9 +75,12 @@ class Store:
         return f"{self._base.rstrip('/')}/{name}" if name else self._base
 
     def exists(self, name: str) -> bool:
-        """Whether `name` is there."""
-        self._fs.invalidate_cache()
-        return bool(self._fs.exists(self.path(name)))
+        """Whether `name` is there; `InputError` when the store cannot be asked."""
+        try:
+            self._fs.invalidate_cache()
+            return bool(self._fs.exists(self.path(name)))
+        except Exception as error:  # each store's client raises errors of its own
+            raise InputError(f"{self.root} cannot be reached: {error or type(error).__name__}") from error
 
     def read_bytes(self, name: str) -> bytes:
         """All bytes of `name`."""

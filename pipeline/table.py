@@ -197,6 +197,8 @@ def committed(store: Store, fingerprint: str) -> dict[int, PartInfo]:
 
 def read_header(store: Store) -> Header:
     """The table's header; `InputError` where there is none, or one of another format version."""
+    if not store.exists(RUN_FILE):
+        raise InputError(f"{store.root} holds no table: there is no {RUN_FILE}; give the --output of a run")
     try:
         run = json.loads(store.read_bytes(RUN_FILE))
         if run["format_version"] != FORMAT_VERSION:
@@ -205,8 +207,6 @@ def read_header(store: Store) -> Header:
             )
         schema = TrackSchema.make(run["channels"], flanks=run["flanks"], exact=run["exact"])
         return Header(run["fingerprint"], schema, run["sites_threshold"], run["shards"], run["rows"])
-    except FileNotFoundError:
-        raise InputError(f"{store.root} holds no table: there is no {RUN_FILE}; give the --output of a run") from None
     except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{store.uri(RUN_FILE)} is not the record of a run ({error!r})") from None
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -85,7 +86,9 @@ def session(address: str | None, *, object_store_mb: int, use_gpus: bool) -> Ite
         try:
             try:
                 ray.init(**options)
-            except ConnectionError as error:
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                if address is None:
+                    raise
                 reason = " ".join(str(error).split())[:300]
                 raise InputError(f"no Ray cluster answers at {address}: {reason}") from None
             _stop_on_sigterm()
@@ -115,6 +118,11 @@ def choose_pool(cluster: Cluster, workers: int | None, threads: int | None, gpus
         )
     if gpus:
         return Pool(workers or max(1, int(cluster.gpus / gpus)), threads or 2, gpus)
+    if threads is not None and not cluster.embedded and threads > cluster.cpus_per_node:
+        raise InputError(
+            f"an actor is to compute with {threads} threads, but no node of the cluster has more than "
+            f"{cluster.cpus_per_node:g} CPUs; set --threads"
+        )
     if threads is None:
         share = cluster.cpus / workers if workers else cluster.cpus
         threads = max(1, int(min(share, cluster.cpus_per_node, MAX_CPU_THREADS)))
@@ -167,8 +175,14 @@ def execute(shards: Sequence[Shard], order: WorkOrder, pool: Pool, *, embedded: 
         num_cpus=num_cpus,
         num_gpus=pool.gpus,
     )
-    for row in receipts.iter_rows():
-        yield Receipt(**row)
+    try:
+        for row in receipts.iter_rows():
+            yield Receipt(**row)
+    except ray.exceptions.RayError as error:
+        told = re.search(r"InputError: (.+)", str(error))  # of an actor's constructor, which arrives as text
+        if told is None:
+            raise
+        raise InputError(told.group(1)) from None
 
 
 def _alive() -> list[dict[str, Any]]:

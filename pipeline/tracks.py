@@ -42,10 +42,10 @@ class Failure(NamedTuple):
 
 
 class RunStatus(NamedTuple):
-    """Shards of a run: `done` and `missing` are counts; a shard in `failed` is in neither."""
+    """Shards of a run: how many are `done`, the numbers of the `missing`, and the `failed`, which are in neither."""
 
     done: int
-    missing: int
+    missing: tuple[int, ...]
     failed: tuple[Failure, ...]
 
 
@@ -163,7 +163,8 @@ class Tracks:
         done = committed(self.store, self.fingerprint)
         failures = (self._failure(name) for name in self.store.list("failures/"))
         failed = tuple(failure for failure in failures if failure is not None and failure.shard not in done)
-        return RunStatus(len(done), self.header.shards - len(done) - len(failed), failed)
+        ended = done.keys() | {failure.shard for failure in failed}
+        return RunStatus(len(done), tuple(shard for shard in range(self.header.shards) if shard not in ended), failed)
 
     def _failure(self, name: str) -> Failure | None:
         try:

@@ -248,13 +248,13 @@ def test_what_lies_beside_the_rows(tracks: Tracks) -> None:
 def test_status_counts_afresh_and_tells_failures(tmp_path: Path) -> None:
     store = HANDMADE.build(tmp_path)
     tracks = open_tracks(tmp_path)
-    assert tracks.status() == RunStatus(4, 0, ())
+    assert tracks.status() == RunStatus(4, (), ())
     for shard in (1, 2):
         store.delete(HANDMADE.SHARDS[shard].key.part_name(FINGERPRINT))
     for shard in (0, 2):  # the first was tried again and committed since
         failure = {"shard": shard, "error": "RuntimeError: x", "cause": "Traceback", "attempts": 3}
         store.put_atomic(f"failures/{shard:06d}.json", json.dumps(failure).encode())
-    assert tracks.status() == RunStatus(2, 1, (Failure(2, "RuntimeError: x", "Traceback", 3),))
+    assert tracks.status() == RunStatus(2, (1,), (Failure(2, "RuntimeError: x", "Traceback", 3),))
 
 
 def test_a_place_without_a_table_is_refused(tmp_path: Path, bucket: str) -> None:
