@@ -10,16 +10,22 @@
 #SBATCH --time=04:00:00
 set -euo pipefail
 
+export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK # srun does not inherit it
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=${nodes[0]}
 address="$(srun --nodes=1 --ntasks=1 -w "$head" hostname --ip-address | awk '{print $1}'):6379"
 
 srun --nodes=1 --ntasks=1 -w "$head" \
     ray start --head --node-ip-address="${address%:*}" --port="${address#*:}" --block &
-sleep 20
 if ((SLURM_JOB_NUM_NODES > 1)); then
     srun --nodes=$((SLURM_JOB_NUM_NODES - 1)) --ntasks=$((SLURM_JOB_NUM_NODES - 1)) --exclude="$head" \
         ray start --address="$address" --block &
-    sleep 20
 fi
+# The pool of actors is sized when the run starts, so every node must have joined by then.
+for _ in $(seq 60); do
+    alive=$(srun --overlap --nodes=1 --ntasks=1 -w "$head" ray list nodes --address "$address" --filter state=ALIVE \
+        --format json 2>/dev/null | grep -c '"node_id"' || true)
+    [[ "$alive" == "$SLURM_JOB_NUM_NODES" ]] && break
+    sleep 5
+done
 srun --overlap --nodes=1 --ntasks=1 -w "$head" sptx run --address "$address" --shared-output "$@"
