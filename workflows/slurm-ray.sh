@@ -23,8 +23,9 @@ if ((SLURM_JOB_NUM_NODES > 1)); then
 fi
 # The pool of actors is sized when the run starts, so every node must have joined by then.
 for _ in $(seq 60); do
-    alive=$(srun --overlap --nodes=1 --ntasks=1 -w "$head" ray list nodes --address "$address" --filter state=ALIVE \
-        --format json 2>/dev/null | grep -c '"node_id"' || true)
+    alive=$(srun --overlap --nodes=1 --ntasks=1 -w "$head" python -c "import ray, sys
+ray.init(address=sys.argv[1], logging_level='ERROR'); print(sum(node['Alive'] for node in ray.nodes()))" \
+        "$address" 2>/dev/null || true)
     [[ "$alive" == "$SLURM_JOB_NUM_NODES" ]] && break
     sleep 5
 done
