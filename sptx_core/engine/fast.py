@@ -22,7 +22,7 @@ from sptx_core.engine.transformer import Transformer
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
 
-RUN = 48  # windows encoded at once: the first of a run costs as much as six more, and each takes 10 MB or so
+RUN = 24  # windows encoded at once: the first of a run costs as much as six more, each takes some 25 MB
 
 
 class SharedPath:
