@@ -7,8 +7,8 @@ medians over these turns, so that a busy machine disturbs both sides alike.
 
 Reported for each path and precision: windows/s; ratio to the reference; FLOP/s by the published count (what the plain
 network performs for a window) and as performed; largest and median difference of scores from the reference, and the
-largest of logits, over windows whose Sinkhorn heads chose the same buckets (over all windows where none did, as is usual
-in bfloat16); windows with another choice; peak memory.
+largest of logits, over windows whose Sinkhorn heads chose the same buckets (over all of them where none did, as is
+usual in bfloat16); windows with another choice; peak memory.
 """
 
 from __future__ import annotations
@@ -328,9 +328,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=1, help="micro-batch of every path but the reference")
     parser.add_argument("--windows", type=int, default=8, help="consecutive windows in a turn")
     parser.add_argument("--repeats", type=int, default=3, help="turns")
+    parser.add_argument("--threads", type=int, help="threads of the CPU [all]")
     parser.add_argument("--save", type=Path, help="write the report as JSON")
     parser.add_argument("--compare", type=Path, help="show the ratios of an earlier --save beside the new ones")
     settings = parser.parse_args(arguments)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
     try:
         earlier = BenchReport.load(settings.compare) if settings.compare else None
         report = run_bench(

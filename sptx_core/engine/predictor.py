@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +38,7 @@ class Predictor:
         spec: how the windows lie; its context must be the network's.
         precision: "float32" or "bfloat16".
         device: "cpu", "cuda" or "cuda:<index>".
-        batch: windows in a micro-batch.
+        batch: windows in a micro-batch of the reference; the shared path takes windows through attention one by one.
         path: one of `PATHS`.
 
     Raises:
@@ -60,6 +61,7 @@ class Predictor:
             # TF32 keeps 10 bits of each factor: far outside what float32 tables promise. Holds for the process.
             torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         self.spec = spec
+        self.device = torch.device(device)
         self.path = _settle(model, spec, precision, path)
         self.channels = len(channels.SPLICE) + model.config.tissues
         ready = copy.deepcopy(model).to(device=device).eval()
@@ -82,13 +84,20 @@ class Predictor:
         counts = [self.spec.count(len(stretch)) for stretch in stretches]
         scores = np.empty((sum(counts), self.spec.core, self.channels), dtype=np.float32)
         done = 0
-        for logits in self._path.logits(stretches):
-            rows = scores[done : done + len(logits)]
-            rows[...] = channels.scores(logits).cpu().numpy()
-            done += len(logits)
-            if not np.isfinite(rows).all():
-                raise ArithmeticError("the network's output is not finite: the checkpoint or its precision is at fault")
+        with self._arithmetic():
+            for logits in self._path.logits(stretches):
+                rows = scores[done : done + len(logits)]
+                rows[...] = channels.scores(logits).cpu().numpy()
+                done += len(logits)
+                if not np.isfinite(rows).all():
+                    raise ArithmeticError("the network's output is not finite: checkpoint or precision is at fault")
         return np.split(scores, np.cumsum(counts)[:-1]) if counts else []
+
+    def _arithmetic(self) -> AbstractContextManager[None]:
+        """On a GPU, convolutions whose float32 is not rounded to TF32 and whose algorithm does not vary."""
+        if self.device.type != "cuda":
+            return nullcontext()
+        return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 
 
 def _check(model: SpTransformerModel, spec: WindowSpec, precision: str, device: str, batch: int, path: str) -> None:
