@@ -232,8 +232,8 @@ def read_side_table(store: Store, name: str) -> pl.DataFrame:
 
 
 def sweep(store: Store) -> tuple[str, ...]:
-    """Remove what killed writers left beside the parts on a disk; returns the names."""
-    return store.sweep(f"{TRACKS}/") + store.sweep(f"{SITES}/")
+    """Remove what killed writers left on a disk; returns the names."""
+    return store.sweep()
 
 
 def _manifest_line(store: Store, fingerprint: str, part: PartInfo) -> ManifestLine:

@@ -73,11 +73,14 @@ def table(example: Example, sptx: Callable[..., Any], tmp_path_factory: pytest.T
 
 
 def parts_of(root: Path) -> dict[str, str]:
-    """Relative name -> digest of every file of a table but the settings, which hold its own path."""
+    """Relative name -> digest of every file of a table but the settings, which hold its own path.
+
+    Hidden files are what a killed writer leaves behind; nothing reads them and a later run removes them.
+    """
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name != "settings.yaml"
+        if path.is_file() and path.name != "settings.yaml" and not path.name.startswith(".")
     }
 
 
