@@ -2,8 +2,8 @@
 
     python benchmarks/whole_run.py --fasta G.fa.gz --gtf A.gtf.gz --checkpoint C.ckpt --output OUT [flags of sptx run]
 
-Memory is the sum of the proportional set sizes of the driver, Ray's processes and the actors, sampled every second
-(shared pages are counted once). `--engine` and the other flags go to `sptx run` as they are.
+Memory is the sum of the proportional set sizes of the driver, Ray's processes and the actors, sampled every 15
+seconds (shared pages are counted once; a sample costs the kernel half a second of a core). `--engine` and the other flags go to `sptx run` as they are.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import psutil
 from pipeline.record import read_record
 from pipeline.storage import Store
 from pipeline.table import committed
+
+SAMPLE_SECONDS = 15.0
 
 
 def memory_of(process: psutil.Process) -> int:
@@ -45,7 +47,7 @@ def main() -> None:
             peak = max(peak, memory_of(watched))
         except psutil.Error:
             break
-        time.sleep(1)
+        time.sleep(SAMPLE_SECONDS)
     wall = time.monotonic() - began
     store = Store(str(output.absolute()))
     record = read_record(store)

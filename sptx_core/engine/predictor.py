@@ -57,9 +57,6 @@ class Predictor:
         path: str = "auto",
     ) -> None:
         _check(model, spec, precision, device, batch, path)
-        if torch.device(device).type == "cuda" and precision == "float32":
-            # TF32 keeps 10 bits of each factor: far outside what float32 tables promise. Holds for the process.
-            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         self.spec = spec
         self.device = torch.device(device)
         self.path = _settle(model, spec, precision, path)
