@@ -3,7 +3,7 @@
     python benchmarks/whole_run.py --fasta G.fa.gz --gtf A.gtf.gz --checkpoint C.ckpt --output OUT [flags of sptx run]
 
 Memory is the sum of the proportional set sizes of the driver, Ray's processes and the actors, sampled every 15
-seconds (shared pages are counted once; a sample costs the kernel half a second of a core). `--engine` and the other flags go to `sptx run` as they are.
+seconds (shared pages are counted once; a sample costs the kernel half a second of a core).
 """
 
 from __future__ import annotations
