@@ -16,6 +16,7 @@ import pyfaidx
 import torch
 
 from pipeline.tracks import open_tracks
+from sptx_core.channels import CHANNELS
 from sptx_core.model import SpTransformerModel
 
 CORE = 1000
@@ -55,7 +56,7 @@ def main() -> None:
             window = (pos - 1) // CORE
             rows = tracks.region(f"{chrom}:{window * CORE + 1}-{(window + 1) * CORE}", strand=strand)
             expected = by_hand(model, genome[chrom], strand, window)[rows["pos"].to_numpy() - 1 - window * CORE]
-            difference = np.abs(rows.select(tracks.channels).to_numpy() - expected)
+            difference = np.abs(rows.select(CHANNELS).to_numpy() - expected)
             worst = max(worst, float((difference / bound).max()))
             print(
                 f"{chrom} {strand} window {window:6d} {len(rows):5d} rows  splice {difference[:, :3].max():.1e}  "
