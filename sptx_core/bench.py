@@ -215,8 +215,13 @@ class Side:
     def _flops_per_window(self) -> float:
         """Counted by PyTorch in one prediction, which also warms the path up."""
         fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-        with FlopCounterMode(display=False, custom_mapping={fused: _attention_flops}) as counter:
-            self.predictor.predict([self.stretch])
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # the counter sees only the thread that it is in
+        try:
+            with FlopCounterMode(display=False, custom_mapping={fused: _attention_flops}) as counter:
+                self.predictor.predict([self.stretch])
+        finally:
+            torch.set_num_threads(threads)
         total: int = counter.get_total_flops()
         return total / self.windows
 
