@@ -78,7 +78,7 @@ def test_a_driver_killed_mid_run_is_run_again_and_computes_only_what_is_missing(
     output, log = tmp_path / "table", tmp_path / "log"
     run = start(job, clean_environment, log)
     wait_for(lambda: len(committed(output)) >= 3, run, log)
-    orphans = psutil.Process(run.pid).children(recursive=True)
+    orphans = actors_of(run)
     run.kill()
     run.wait(PATIENCE)
     psutil.wait_procs(orphans, timeout=PATIENCE)  # until then the actor may still commit what it has begun
