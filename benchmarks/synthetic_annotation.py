@@ -1,6 +1,6 @@
 """A GENCODE-style GTF of whole-genome size, made from a seed: input for benchmarks of the plan.
 
-    python benchmarks/synthetic_annotation.py /tmp/synthetic.gtf.gz
+    python benchmarks/synthetic_annotation.py OUT.gtf.gz
 
 By default as large as GENCODE's comprehensive set: 63,000 genes, 250,000 transcripts, 1.6 million exons and about as
 many lines of CDS, UTR and codons, on the 25 assembled contigs of GRCh38. Lengths of genes and exons are log-normal
