@@ -105,14 +105,20 @@ def _named(annotation: Annotation, kind: str, values: Sequence[str], names: Sequ
 def _overlapping(annotation: Annotation, intervals: Sequence[Interval]) -> pl.Expr:
     """Whether a transcript shares a base with one of the intervals."""
     masks: list[pl.Expr] = []
-    for contig, start, end in intervals:
+    for interval in intervals:
+        contig, start, end = interval
         found = reconcile_contigs([contig], _contigs(annotation)).mapping.get(contig)
         if found is None:
             raise InputError(
                 f"{annotation.uri} has no transcript on contig {contig}; it has {shortened(_contigs(annotation))}"
             )
         before_end = pl.lit(value=True) if end is None else pl.col("start") < end
-        masks.append((pl.col("contig") == found) & (pl.col("end") > start) & before_end)
+        mask = (pl.col("contig") == found) & (pl.col("end") > start) & before_end
+        if annotation.transcripts.filter(mask).is_empty():
+            raise InputError(
+                f"no transcript of {annotation.uri} overlaps region {interval}; leave it out or correct it"
+            )
+        masks.append(mask)
     return reduce(or_, masks)
 
 

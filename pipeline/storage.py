@@ -28,6 +28,7 @@ from pyarrow import PythonFile
 from pyarrow.fs import FileSystem, FSSpecHandler, LocalFileSystem, PyFileSystem
 
 from sptx_core.errors import InputError
+from sptx_core.files import write_whole
 
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"})
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
@@ -96,7 +97,9 @@ class Store:
     def put_atomic(self, name: str, content: bytes) -> None:
         """Write `name` with `content`, whole or not at all; what stood there before is replaced."""
         if self.is_local:
-            _replace(Path(self.path(name)), content)
+            path = Path(self.path(name))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, content)
         else:
             self._require_atomic_put()
             self._fs.pipe_file(self.path(name), content)
@@ -167,22 +170,3 @@ class _RangeReads(FSSpecHandler):  # type: ignore[misc]  # pyarrow is not typed
 
 def _is_hidden(name: str) -> bool:
     return name.rsplit("/", 1)[-1].startswith(".")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with aside.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the rename itself must survive a power cut
-    finally:
-        os.close(folder)

@@ -37,6 +37,7 @@ from torch import Tensor
 from sptx_core.channels import SPLICE
 from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
 from sptx_core.errors import InputError
+from sptx_core.files import write_whole
 from sptx_core.model import SpTransformerModel
 
 Source = str | os.PathLike[str]
@@ -170,23 +171,10 @@ def save_checkpoint(checkpoint: Checkpoint, directory: Source) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CONFIG_FILE).unlink(missing_ok=True)
-        _write_whole(folder / TENSOR_FILE, safetensors.torch.save(tensors, {"format": "pt"}))
-        _write_whole(folder / CONFIG_FILE, (json.dumps(config, indent=2) + "\n").encode())
+        write_whole(folder / TENSOR_FILE, safetensors.torch.save(tensors, {"format": "pt"}))
+        write_whole(folder / CONFIG_FILE, (json.dumps(config, indent=2) + "\n").encode())
     except OSError as error:
         raise InputError(f"cannot save a checkpoint to {folder}: {error}") from error
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """The file appears under its name whole or not at all."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 # --- where the files are ---------------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ def test_a_region_selects_what_shares_a_base_with_it(annotation, start, length):
     if sharing:
         assert set(select(annotation, whole)["transcript_id"]) == set(sharing)
     else:
-        with pytest.raises(InputError, match=f"passes regions chr9:{start + 1}-{start + length}"):
+        with pytest.raises(InputError, match=f"overlaps region chr9:{start + 1}-{start + length};"):
             select(annotation, whole)
 
 
@@ -100,6 +100,10 @@ def test_a_region_selects_what_shares_a_base_with_it(annotation, start, length):
         ({"tags": ("MANE_Select",)}, "has no tag MANE_Select; it has basic, CCDS"),
         ({"contigs": ("chr2",)}, "has no transcript on contig chr2; it has chr9, chrM, chr1"),
         ({"regions": (Interval("chr2", 0, 9),)}, "has no transcript on contig chr2"),
+        (
+            {"regions": (Interval("9", 0, 9), Interval("9", 90, 99))},
+            "no transcript of genes.gtf overlaps region 9:91-99",
+        ),
         ({"genes": ("KANK1",), "tags": ("CCDS",)}, "none, of 1 that pass genes KANK1, passes tags CCDS"),
     ],
 )
