@@ -158,6 +158,8 @@ class Store:
         self._fs.invalidate_cache()
         found: dict[str, dict[str, Any]] = self._fs.find(self.path(folder), detail=True)
         for path, details in found.items():
+            if details["type"] != "file":  # s3fs names the folder itself when its first object comes as it is listed
+                continue
             yield path[len(self._base) :].lstrip("/"), int(details["size"])
 
 

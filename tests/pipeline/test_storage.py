@@ -11,8 +11,10 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from s3fs import S3FileSystem
 
 from pipeline.storage import Store
 from sptx_core.errors import InputError
@@ -168,6 +170,20 @@ def test_no_partial_object_is_ever_visible_behind_s3(bucket: str) -> None:
             assert is_whole(store.read_bytes(name)), name
             seen += 1
     assert seen
+
+
+def test_a_folder_filled_while_it_is_listed_is_no_file(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, listed = Store(f"{bucket}/raced"), S3FileSystem._lsdir
+
+    async def late(self: S3FileSystem, path: str, *arguments: Any, **options: Any) -> Any:
+        found = await listed(self, path, *arguments, **options)
+        await self._pipe_file(f"{path}/tracks/a.parquet", b"a")
+        return found
+
+    monkeypatch.setattr(S3FileSystem, "_lsdir", late)
+    assert store.list() == {}
+    monkeypatch.undo()
+    assert store.list() == {"tracks/a.parquet": 1}
 
 
 def test_unwritable_places_are_refused_with_the_reason(tmp_path: Path, bucket: str) -> None:
