@@ -137,23 +137,43 @@ def run(
     )
 
 
-def plan(**flags: Any) -> None:
-    """Say what `run` would do, with the same flags: loci, bases, windows, shards, FLOPs, size of the table.
+def plan(*, rate: Path | None = None, devices: list[str] | None = None, **flags: Any) -> None:
+    """Say what `run` would do, with the same flags: loci, bases, windows, shards, FLOPs, size, and with --rate hours.
 
     Nothing is computed but one window of N, to count its FLOPs, and nothing is written.
     """
     settings = _settings(flags)
-    from pipeline.estimate import estimate
+    from pipeline.estimate import duration, estimate
     from pipeline.run import prepare
+    from sptx_core.bench import BenchReport
 
-    summary = estimate(prepare(settings, _say))
+    report = BenchReport.load(rate) if rate else None
+    job = prepare(settings, _say)
+    summary = estimate(job)
     _print_table(summary.by_contig, "Plan by contig")
     typer.echo(summary.text)
+    if report:
+        typer.echo(duration(job, report, _numbers("--devices", devices or [])))
 
 
-# `plan` takes exactly the flags of `run`, so that a command turns into its plan by changing one word.
-plan.__signature__ = inspect.signature(run)  # type: ignore[attr-defined]
-plan.__annotations__ = run.__annotations__
+# `plan` takes the flags of `run`, so that a command turns into its plan by changing one word, and two of its own.
+_OWN = {
+    "rate": Annotated[Path | None, _flag("Report of `sptx bench --save`: say how long it takes.", "Estimate")],
+    "devices": Annotated[
+        list[str] | None, _flag("Numbers of such devices to say it for, separated by commas: 8,64.", "Estimate")
+    ],
+}
+plan.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    [
+        *inspect.signature(run).parameters.values(),
+        *(
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_OWN[name])
+            for name in _OWN
+        ),
+    ],
+    return_annotation=None,
+)
+plan.__annotations__ = {**run.__annotations__, **_OWN}
 app.command(rich_help_panel="Compute")(plan)
 
 
@@ -284,6 +304,14 @@ def _say(sentence: str) -> None:
 def _settings(flags: dict[str, Any]) -> RunConfig:
     yaml_uri = flags.pop("config")
     return RunConfig.load(yaml_uri, flags)
+
+
+def _numbers(flag: str, texts: list[str]) -> list[int]:
+    """Integers of a flag given once or several times, separated by commas."""
+    try:
+        return [int(item) for text in texts for item in text.split(",")]
+    except ValueError:
+        raise InputError(f"{flag} {', '.join(texts)}: give whole numbers, separated by commas") from None
 
 
 def _write_rows(frame: pl.DataFrame, form: Format, to: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""What a plan will cost: windows, FLOPs by the published count, size of the table.
+"""What a plan will cost: windows, FLOPs by the published count, size of the table, hours at a measured rate.
 
 FLOPs are counted by PyTorch (two per multiply-add of convolutions and matrix products) while the plain network
 predicts one window of N: as published, without any saving of the engine. Bytes per base are those measured on real
@@ -7,6 +7,7 @@ positions with simulated usage of a trained network; what a table takes depends 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -15,6 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.run import Job
 from sptx_core.alphabet import N_CODE
+from sptx_core.bench import BenchReport
+from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
 
@@ -59,3 +62,29 @@ def estimate(job: Job) -> Estimate:
         f"about {plan.bases * per_base / 1e6:,.1f} MB as Parquet ({per_base} bytes per base)"
     )
     return Estimate(by_contig, text)
+
+
+def duration(job: Job, report: BenchReport, devices: Sequence[int]) -> str:
+    """Hours of the engine's work at the rate that `report` measured, on it and on as many like it as `devices` says.
+
+    Start-up is not counted, and several devices are taken to share the work evenly; docs/performance.md has both.
+    Raises `InputError` when the report has no rate for the plan's precision, and for a number of devices below 1.
+    """
+    precision, path = job.config.precision.value, job.config.engine
+    rows = [row for row in report.rows if row.precision == precision and path in ("auto", row.path)]
+    if not rows:
+        measured = ", ".join(f"{row.path} in {row.precision}" for row in report.rows)
+        raise InputError(f"the report has no rate of engine path {path} in {precision}; it has {measured}")
+    if any(count < 1 for count in devices):
+        raise InputError(f"--devices {', '.join(map(str, devices))}: each number must be at least 1")
+    best = max(rows, key=lambda row: row.windows_per_second)
+    hours = job.plan.windows / best.windows_per_second / 3600
+    shares = [f"{count:,} like it: {_hours(hours / count)}" for count in devices if count > 1]
+    return (
+        f"{best.windows_per_second:,.3g} windows/s measured on {report.machine} ({best.path}, {precision}): "
+        + "; ".join([_hours(hours), *shares])
+    )
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.1f} hours" if hours >= 1 else f"{hours * 60:,.1f} minutes"

@@ -154,8 +154,18 @@ def on_every_node(task: Callable[[], T]) -> list[T]:
     return result
 
 
-def execute(shards: Sequence[Shard], order: WorkOrder, pool: Pool, *, embedded: bool) -> Iterator[Receipt]:
-    """Work on `shards` and yield their receipts as they come, in any order."""
+def execute(
+    shards: Sequence[Shard],
+    order: WorkOrder,
+    pool: Pool,
+    *,
+    embedded: bool,
+    worker: Callable[[WorkOrder], Callable[[dict[str, Any]], dict[str, Any]]] = ShardWorker,
+) -> Iterator[Receipt]:
+    """Work on `shards` and yield their receipts as they come, in any order.
+
+    `worker(order)` is made once an actor and called with a shard's row; a benchmark may put one of its own there.
+    """
     import ray
     from ray.data import ActorPoolStrategy
 
@@ -169,7 +179,7 @@ def execute(shards: Sequence[Shard], order: WorkOrder, pool: Pool, *, embedded: 
     # Embedded, threads are bounded by the actor itself; a reservation could only starve the pool.
     num_cpus = 0 if embedded or pool.gpus else math.ceil(pool.threads)
     receipts = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-        ShardWorker,  # type: ignore[arg-type]  # Ray makes the instance whose call maps a row
+        worker,  # type: ignore[arg-type]  # Ray makes the instance whose call maps a row
         fn_constructor_args=(order,),
         compute=strategy,
         num_cpus=num_cpus,

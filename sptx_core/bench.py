@@ -232,12 +232,9 @@ class Side:
         stretch = self.stretch[:end]
         if self.path == "shared":
             path = SharedPath(model.to(self.device), self.spec, PRECISIONS[self.precision])
-            logits, choices = [], []
-            for x in path.encoder(torch.from_numpy(stretch).to(self.device)):
-                chosen: list[Tensor] = []
-                logits.append(path.transformer(x, chosen))
-                choices.append(torch.stack(chosen))
-            return Outcome(torch.stack(logits), torch.stack(choices))
+            chosen: list[Tensor] = []
+            logits = path.transformer(torch.stack(path.encoder(torch.from_numpy(stretch).to(self.device))), chosen)
+            return Outcome(logits, torch.stack(chosen, 1))
         rows = torch.from_numpy(cut(stretch, self.spec).copy()).to(self.device)
         outputs = [model.to(self.device)(row[None], flanked=True, output_attention_map=True) for row in rows]
         return Outcome(

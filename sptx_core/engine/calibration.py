@@ -2,8 +2,8 @@
 
 The same bytes come out only for the same path, micro-batch and threads on one kind of hardware, so these are chosen
 here and then stored and reused. On a CPU a micro-batch of one window is the fastest measured (larger ones leave its
-caches). On a GPU the largest power of two that fits its memory is taken, found by trial: a batch that runs out of
-memory is halved.
+caches). On a GPU the largest power of two that fits its memory is taken, found by trial with the longest run of
+windows: a batch that runs out of memory is halved.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from sptx_core.alphabet import N_CODE
+from sptx_core.engine.fast import GPU_RUN
 from sptx_core.engine.predictor import Predictor
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
@@ -55,7 +56,7 @@ def calibrate(
     while True:
         try:
             predictor = Predictor(model, spec, precision=precision, device=device, batch=size, path=path)
-            first, end = spec.input_span(0, size - 1)
+            first, end = spec.input_span(0, (size if predictor.device.type == "cpu" else max(size, GPU_RUN)) - 1)
             predictor.predict([np.full(end - first, N_CODE, dtype=np.uint8)])
         except torch.OutOfMemoryError:
             if batch or size == 1:

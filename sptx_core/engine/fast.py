@@ -1,7 +1,8 @@
 """The path `shared`: what the network computes, without computing anything twice or for nothing.
 
 In and out as in `sptx_core.engine.reference`. Stretches are encoded in runs of windows (`sptx_core.engine.encoding`),
-then each window passes the attention layers (`sptx_core.engine.transformer`). Exact: in float64 it equals the network
+then windows pass the attention layers (`sptx_core.engine.transformer`): one by one in each thread of a CPU, in
+micro-batches, gathered across stretches, on a GPU. Exact: in float64 it equals the network
 to rounding. In bfloat16 only the operands of products are; residuals, norms, softmax, the choice of buckets and
 accumulation are float32.
 """
@@ -9,8 +10,10 @@ accumulation are float32.
 from __future__ import annotations
 
 import copy
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
 
 import torch
 from torch import Tensor
@@ -18,11 +21,13 @@ from torch import Tensor
 from sptx_core.alphabet import Codes
 from sptx_core.engine.encoding import Encoder
 from sptx_core.engine.memory import keep_freed_memory
-from sptx_core.engine.transformer import Transformer
+from sptx_core.engine.transformer import CPU_ROWS, Transformer
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
 
-RUN = 24  # windows encoded at once: the first of a run costs as much as six more, each takes some 25 MB
+CPU_RUN = 32  # windows encoded at once: the first of a run costs as much as six more, each takes some 25 MB
+GPU_RUN = 96
+ENCODING_SHARE = 4  # a window costs about this many times as much as its encoding
 
 
 class SharedPath:
@@ -32,49 +37,79 @@ class SharedPath:
         model: the network, on the device to be used.
         spec: how the windows lie; see `fits`.
         dtype: precision of the operands of products: float32, bfloat16, or float64 for tests.
+        batch: windows of a micro-batch, None for a window a thread.
 
     """
 
-    def __init__(self, model: SpTransformerModel, spec: WindowSpec, dtype: torch.dtype) -> None:
+    def __init__(
+        self, model: SpTransformerModel, spec: WindowSpec, dtype: torch.dtype, batch: int | None = None
+    ) -> None:
         wide = torch.promote_types(dtype, torch.float32)
         exact = copy.deepcopy(model).double()
-        self.spec, self.device = spec, next(model.parameters()).device
+        self.spec, self.batch, self.device = spec, batch, next(model.parameters()).device
         if self.device.type == "cpu":
             keep_freed_memory()
+        self.run = CPU_RUN if batch is None else GPU_RUN
         self.encoder = Encoder(exact, spec, dtype, wide)
-        self.transformer = Transformer(exact, spec, dtype, wide)
+        self.transformer = Transformer(exact, spec, dtype, wide, CPU_ROWS if batch is None else None)
 
     def logits(self, stretches: Sequence[Codes]) -> Iterator[Tensor]:
-        """Logits [1, core, channels] of consecutive windows.
+        """Logits [rows, core, channels] of consecutive windows, at most `batch` rows at a time.
 
-        On a CPU as many windows pass the attention layers at once as the caller has threads (`torch.set_num_threads`),
-        each in a thread of its own: unlike threads within each operation they never wait for one another.
+        Without a micro-batch the caller's threads (`torch.set_num_threads`) are used one by one; see `_on_threads`.
+        Micro-batches all have the same size: the last one is filled up with its first window, whose rows are dropped.
         """
-        threads = torch.get_num_threads() if self.device.type == "cpu" else 1
-        if threads == 1:
-            for x in self._encoded(stretches):
-                yield self._attend(x)
+        threads = torch.get_num_threads()
+        if self.batch is None and threads > 1:
+            yield from self._on_threads(stretches, threads)
             return
-        with ThreadPoolExecutor(threads, "window", initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for run in self._runs(stretches):
-                yield from pool.map(self._attend, self.encoder(run))
+        encoded = chain.from_iterable(map(self.encoder, self._runs(stretches)))
+        batch = self.batch or 1
+        while windows := list(islice(encoded, batch)):
+            filled = windows + windows[:1] * (batch - len(windows))
+            yield self.transformer(torch.stack(filled))[: len(windows)]
 
-    def _encoded(self, stretches: Sequence[Codes]) -> Iterator[Tensor]:
-        for run in self._runs(stretches):
-            yield from self.encoder(run)
+    def _on_threads(self, stretches: Sequence[Codes], threads: int) -> Iterator[Tensor]:
+        """Each thread takes a window through the attention layers, while one of them encodes the next run.
+
+        Unlike threads within each operation they never wait for one another. Only the first run is encoded by all.
+        """
+        runs = self._runs(stretches)
+        with ThreadPoolExecutor(threads, "window", initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            encoded = self._encode(next(runs, None))
+            while encoded:
+                ahead = pool.submit(self._encode, next(runs, None), max(1, threads // ENCODING_SHARE))
+                attended = deque(pool.submit(self._attend, x) for x in encoded)
+                encoded.clear()  # each window goes when it is done
+                while attended:
+                    yield attended.popleft().result()
+                encoded = ahead.result()
+
+    @torch.inference_mode()
+    def _encode(self, run: Tensor | None, threads: int | None = None) -> list[Tensor]:
+        """Encoded windows of a run, by so many threads; none of no run."""
+        if run is None:
+            return []
+        if threads is None:
+            return self.encoder(run)
+        torch.set_num_threads(threads)
+        try:
+            return self.encoder(run)
+        finally:
+            torch.set_num_threads(1)
 
     def _runs(self, stretches: Sequence[Codes]) -> Iterator[Tensor]:
-        """Codes of up to RUN consecutive windows at a time, on the device."""
+        """Codes of up to `run` consecutive windows at a time, on the device."""
         for stretch in stretches:
             windows = self.spec.count(len(stretch))
-            for k in range(0, windows, RUN):
-                first, end = self.spec.input_span(k, min(k + RUN, windows) - 1)
+            for k in range(0, windows, self.run):
+                first, end = self.spec.input_span(k, min(k + self.run, windows) - 1)
                 codes = torch.from_numpy(stretch[first + self.spec.context : end + self.spec.context].copy())
                 yield codes.to(self.device)
 
     @torch.inference_mode()
     def _attend(self, x: Tensor) -> Tensor:
-        return self.transformer(x)[None]
+        return self.transformer(x[None])
 
 
 def fits(model: SpTransformerModel, spec: WindowSpec) -> bool:

@@ -125,8 +125,13 @@ class Projection:
         self.weight = weight.T.to(dtype).contiguous()
         self.bias = None if bias is None else bias.to(dtype)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """[..., C in], which is cast -> [..., C out]."""
+    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """[..., C in], which is cast -> [..., C out], written to `out` where that is given (contiguous)."""
         rows = x.reshape(-1, x.shape[-1]).to(self.weight.dtype)
-        y = rows @ self.weight if self.bias is None else torch.addmm(self.bias, rows, self.weight)
+        into = None if out is None else out.view(len(rows), -1)
+        y = torch.mm(rows, self.weight, out=into) if self.bias is None else self._add(rows, into)
         return y.view(*x.shape[:-1], y.shape[-1])
+
+    def _add(self, rows: Tensor, into: Tensor | None) -> Tensor:
+        assert self.bias is not None
+        return torch.addmm(self.bias, rows, self.weight, out=into)

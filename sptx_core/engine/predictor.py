@@ -11,12 +11,13 @@ Errors: `InputError` for settings that cannot work; `ArithmeticError` for output
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from sptx_core import channels
 from sptx_core.alphabet import Codes
@@ -38,7 +39,7 @@ class Predictor:
         spec: how the windows lie; its context must be the network's.
         precision: "float32" or "bfloat16".
         device: "cpu", "cuda" or "cuda:<index>".
-        batch: windows in a micro-batch of the reference; the shared path takes windows through attention one by one.
+        batch: windows in a micro-batch; on a CPU the shared path takes one a thread instead.
         path: one of `PATHS`.
 
     Raises:
@@ -64,7 +65,7 @@ class Predictor:
         ready = copy.deepcopy(model).to(device=device).eval()
         with torch.inference_mode():
             self._path = (
-                SharedPath(ready, spec, PRECISIONS[precision])
+                SharedPath(ready, spec, PRECISIONS[precision], None if self.device.type == "cpu" else batch)
                 if self.path == "shared"
                 else ReferencePath(ready, spec, batch)
             )
@@ -82,13 +83,32 @@ class Predictor:
         scores = np.empty((sum(counts), self.spec.core, self.channels), dtype=np.float32)
         done = 0
         with self._arithmetic():
-            for logits in self._path.logits(stretches):
-                rows = scores[done : done + len(logits)]
-                rows[...] = channels.scores(logits).cpu().numpy()
-                done += len(logits)
+            for found in self._delivered(map(channels.scores, self._path.logits(stretches))):
+                rows = scores[done : done + len(found)]
+                rows[...] = found.numpy()
+                done += len(found)
                 if not np.isfinite(rows).all():
                     raise ArithmeticError("the network's output is not finite: checkpoint or precision is at fault")
         return np.split(scores, np.cumsum(counts)[:-1]) if counts else []
+
+    def _delivered(self, batches: Iterator[Tensor]) -> Iterator[Tensor]:
+        """The same tensors on the host; a GPU computes the next micro-batch while the caller works on one."""
+        if self.device.type != "cuda":
+            yield from batches
+            return
+        before: tuple[Tensor, torch.cuda.Event] | None = None
+        for batch in batches:
+            host = torch.empty(batch.shape, dtype=batch.dtype, pin_memory=True)
+            host.copy_(batch, non_blocking=True)
+            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]  # of PyTorch
+            copied.record()
+            if before is not None:
+                before[1].synchronize()
+                yield before[0]
+            before = host, copied
+        if before is not None:
+            before[1].synchronize()
+            yield before[0]
 
     def _arithmetic(self) -> AbstractContextManager[None]:
         """On a GPU, convolutions whose float32 is not rounded to TF32 and whose algorithm does not vary."""

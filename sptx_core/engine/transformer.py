@@ -1,16 +1,20 @@
-"""From the attended positions of a window to the logits of its core: the attention and feed-forward layers.
+"""From the attended positions of windows to the logits of their cores: the attention and feed-forward layers.
 
-In: [S, hidden] for a window, fused features with their position embedding. Out: logits [core, channels].
+In: [B, S, hidden] for B windows, fused features with their position embedding. Out: logits [B, core, channels].
 
 What is not computed: everything of the last layer that no kept position needs (its queries, feed-forward and heads run
 over the buckets around the core alone, keys only of those and of the chosen buckets; its choice still looks at every
 bucket, by their means). Means of queries and keys are projections of the means of what is projected, which keeps the
 choice in the precision of the residual stream. The chosen bucket's keys are picked by index.
 
-Rows are worked on in pieces small enough for a CPU's cache.
+A layer passes twice over the windows' rows: norm, means and projections; then, as every key and value is known,
+attention, output and feed-forward, which add to the residual stream in place. Either pass goes in pieces of rows: on a
+CPU small ones, so that what lies between two steps stays in its cache, on a GPU all rows at once.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +24,7 @@ from sptx_core.engine.kernels import Projection
 from sptx_core.model import Layer, SpTransformerModel
 from sptx_core.windows import WindowSpec
 
-ROWS = 1024  # rows of the feed-forward at a time: 4 MB of its 1,024 channels in float32
-BUCKETS = 16  # buckets of Sinkhorn attention at a time
+CPU_ROWS = 1024  # rows of a piece on a CPU: 4 MB of the feed-forward's 1,024 channels in float32
 
 
 class Transformer:
@@ -32,14 +35,17 @@ class Transformer:
         spec: how the windows lie.
         dtype: precision of the operands of products.
         wide: precision of the residual stream, norms and choices.
+        rows: rows of a piece, at least one bucket; None for all at once.
 
     """
 
-    def __init__(self, model: SpTransformerModel, spec: WindowSpec, dtype: torch.dtype, wide: torch.dtype) -> None:
+    def __init__(
+        self, model: SpTransformerModel, spec: WindowSpec, dtype: torch.dtype, wide: torch.dtype, rows: int | None
+    ) -> None:
         config = model.config
         self.before = (config.max_seq_len - spec.core) // 2
         self.core = spec.core
-        self.layers = [FastLayer(layer, dtype, wide) for layer in model.layers if isinstance(layer, Layer)]
+        self.layers = [FastLayer(layer, dtype, wide, rows) for layer in model.layers if isinstance(layer, Layer)]
         self.norm = Norm(model.norm, wide)
         heads = (model.splice_head, model.usage_head)
         weight = torch.cat([head.weight[..., 0] for head in heads])
@@ -47,10 +53,10 @@ class Transformer:
         self.heads = Projection(weight, bias, wide)
 
     def __call__(self, x: Tensor, choices: list[Tensor] | None = None) -> Tensor:
-        """[S, hidden], which is overwritten -> [core, channels].
+        """[B, S, hidden], which is overwritten -> [B, core, channels].
 
-        To `choices` are added each layer's chosen buckets, [far heads, buckets]; of the last layer, -1 where none was
-        needed.
+        To `choices` are added each layer's chosen buckets, [B, far heads, buckets]; of the last layer, -1 where none
+        was needed.
         """
         for layer in self.layers[:-1]:
             layer(x, choices)
@@ -71,132 +77,178 @@ class Norm:
 
 
 class FastLayer:
-    """One layer, on [S, hidden] in place."""
+    """One layer, on the rows of B windows in place: [B, S, hidden], buckets counted through all windows."""
 
-    def __init__(self, layer: Layer, dtype: torch.dtype, wide: torch.dtype) -> None:
+    def __init__(self, layer: Layer, dtype: torch.dtype, wide: torch.dtype, rows: int | None) -> None:
         attention = layer.attention
         self.bucket_size, self.heads = attention.bucket_size, attention.heads
+        self.piece = None if rows is None else max(1, rows // self.bucket_size)
         query, (key, value) = attention.query.weight, attention.key_value.weight.chunk(2)
         self.size = query.shape[0]
         self.head_size = self.size // self.heads
         self.near = attention.local_heads * self.head_size  # channels of the local heads, which come first
         self.scale = self.head_size**-0.5
+        self.dtype, self.wide = dtype, wide
         self.attention_norm = Norm(layer.attention_norm, wide)
         self.feed_forward_norm = Norm(layer.feed_forward_norm, wide)
         self.project = Projection(torch.cat((query, key, value)), None, dtype)
-        self.far_query, self.far_key = (Projection(w[self.near :], None, wide) for w in (query, key))
+        self.far_key = Projection(key[self.near :], None, dtype)
+        self.mean_query, self.mean_key = (Projection(w[self.near :], None, wide) for w in (query, key))
         self.output = Projection(attention.output.weight, attention.output.bias, dtype)
         self.expand = Projection(layer.expand.weight, layer.expand.bias, dtype)
         self.contract = Projection(layer.contract.weight, layer.contract.bias, dtype)
 
     def __call__(self, x: Tensor, choices: list[Tensor] | None = None) -> None:
-        """Add attention and feed-forward to x [S, hidden]; its choices [far heads, buckets] to `choices`."""
-        y = self.attention_norm(x)
-        bucket, probability = self._choose(y, slice(None))
+        """Add attention and feed-forward to x [B, S, hidden]; its choices [B, far heads, buckets] to `choices`."""
+        windows, size = len(x), self.bucket_size
+        x = x.view(-1, size, self.size)  # [buckets, size, hidden]
+        qkv = x.new_empty(*x.shape[:2], 3 * self.size, dtype=self.dtype)
+        means = x.new_empty(len(x), self.size, dtype=self.wide)
+        for some in self._pieces(len(x)):
+            y = self.attention_norm(x[some])
+            torch.mean(y, 1, out=means[some])
+            self.project(y, out=qkv[some])
+        bucket, probability = self._choose(means.view(windows, -1, self.size), slice(None))
         if choices is not None:
-            choices.append(bucket.T)
-        qkv = self.project(y)
-        x += self._attend(qkv, qkv, bucket, probability)
-        self._feed_forward(x)
+            choices.append(bucket.transpose(1, 2))
+        source = _Keys(qkv.view(-1, self.head_size), 3 * self.heads, 2 * self.heads - bucket.shape[2])
+        bucket, probability = _through_windows(bucket, len(x) // windows), probability.flatten(0, 1)
+        for some in self._pieces(len(x)):
+            piece = x[some]
+            piece += self._attend(qkv, some, windows, source, bucket[some], probability[some])
+            self._feed_forward(piece)
 
     def last(self, x: Tensor, first: int, length: int, choices: list[Tensor] | None = None) -> Tensor:
-        """What the layer makes of rows [first, first + length) of x [S, hidden]: [length, hidden]."""
-        size = self.bucket_size
-        low = max(first // size - 1, 0)  # buckets of those rows and a neighbour on either side
-        high = min(-(-(first + length) // size) + 1, len(x) // size)
-        y = self.attention_norm(x)
-        bucket, probability = self._choose(y, slice(low, high))
+        """What the layer makes of positions [first, first + length) of x [B, S, hidden]: [B, length, hidden]."""
+        windows, size = len(x), self.bucket_size
+        buckets = x.shape[1] // size
+        low = max(first // size - 1, 0)  # buckets of those positions and a neighbour on either side
+        high = min(-(-(first + length) // size) + 1, buckets)
+        y = self.attention_norm(x).view(windows, buckets, size, self.size)
+        bucket, probability = self._choose(y.mean(2), slice(low, high))
         if choices is not None:
-            choices.append(bucket.new_full((bucket.shape[1], len(x) // size), -1))
-            choices[-1][:, low:high] = bucket.T
-        asked, place = torch.unique(bucket, return_inverse=True)
-        keys = self.project(y.view(-1, size, self.size)[asked])
-        qkv = self.project(y[low * size : high * size])
-        attended = self._attend(qkv, keys.view(-1, 3 * self.size), place, probability)
+            choices.append(bucket.new_full((windows, bucket.shape[2], buckets), -1))
+            choices[-1][..., low:high] = bucket.transpose(1, 2)
+        asked = _through_windows(bucket, buckets)
+        y = y.flatten(0, 1)
+        if self.piece is None:  # a GPU would have to wait for the number of those asked for
+            keys = self.far_key(y)
+        else:
+            used, asked = torch.unique(asked, return_inverse=True)
+            keys = self.far_key(y[used])
+        source = _Keys(keys.view(-1, self.head_size), bucket.shape[2], 0)
+        qkv = self.project(torch.unflatten(y, 0, (windows, buckets))[:, low:high].flatten(0, 1))
+        everything = slice(0, len(qkv))
+        attended = self._attend(qkv, everything, windows, source, asked, probability.flatten(0, 1))
         rows = slice(first - low * size, first - low * size + length)
-        kept = x[first : first + length] + attended[rows]
-        self._feed_forward(kept)
+        kept = x[:, first : first + length] + attended.view(windows, -1, self.size)[:, rows]
+        for some in torch.split(kept.view(-1, self.size), len(kept) * length if self.piece is None else CPU_ROWS):
+            self._feed_forward(some)
         return kept
 
+    def _pieces(self, buckets: int) -> Iterator[slice]:
+        piece = self.piece or buckets
+        return (slice(first, min(first + piece, buckets)) for first in range(0, buckets, piece))
+
     def _feed_forward(self, x: Tensor) -> None:
-        for rows in torch.split(x, ROWS):
-            y = self.expand(self.feed_forward_norm(rows))
-            rows += self.contract(F.gelu(y))
+        x += self.contract(F.gelu(self.expand(self.feed_forward_norm(x))))
 
-    def _choose(self, y: Tensor, queries: slice) -> tuple[Tensor, Tensor]:
-        """For buckets `queries` and each far head, the bucket whose mean key fits best, and its probability.
+    def _choose(self, means: Tensor, queries: slice) -> tuple[Tensor, Tensor]:
+        """For buckets `queries` and each far head, the window's bucket whose mean key fits best, and its probability.
 
-        y is [S, hidden]; returns [buckets, far heads] twice.
+        means: [B, buckets, hidden]; returns [B, queries, far heads] twice.
         """
-        mean = y.view(-1, self.bucket_size, self.size).mean(1)  # [buckets of all, hidden]
-        query = torch.unflatten(self.far_query(mean[queries]), 1, (-1, self.head_size)).transpose(0, 1)
-        key = torch.unflatten(self.far_key(mean), 1, (-1, self.head_size)).transpose(0, 1)  # [far heads, buckets, D]
-        fit = query @ key.transpose(1, 2) * self.scale
+        query = torch.unflatten(self.mean_query(means[:, queries]), 2, (-1, self.head_size)).transpose(1, 2)
+        key = torch.unflatten(self.mean_key(means), 2, (-1, self.head_size)).transpose(1, 2)  # [B, far heads, n, D]
+        fit = query @ key.transpose(2, 3) * self.scale
         probability, bucket = fit.softmax(-1).max(-1)
-        return bucket.T, probability.T
+        return bucket.transpose(1, 2), probability.transpose(1, 2)
 
-    def _attend(self, qkv: Tensor, chosen_from: Tensor, bucket: Tensor, probability: Tensor) -> Tensor:
-        """Both kinds of attention and the output projection: [rows, 3 * hidden] -> [rows, hidden].
+    def _attend(
+        self, qkv: Tensor, some: slice, windows: int, source: _Keys, bucket: Tensor, probability: Tensor
+    ) -> Tensor:
+        """Both kinds of attention and the output projection for buckets `some`: [some, size, hidden].
 
-        chosen_from: [rows, 3 * hidden] of the buckets that `bucket` counts; bucket, probability: [buckets, far heads].
+        qkv: [buckets, size, 3 * hidden] of `windows` windows; bucket, probability: [some, far heads].
         """
-        merged = qkv.new_empty(len(qkv) // self.bucket_size, self.bucket_size, self.size)
+        merged = qkv.new_empty(some.stop - some.start, self.bucket_size, self.size)
         if self.near:
-            self._local(qkv, merged[:, :, : self.near])
+            self._local(qkv, some, len(qkv) // windows, merged[..., : self.near])
         if self.near < self.size:
-            for first in range(0, len(merged), BUCKETS):
-                some = slice(first, first + BUCKETS)
-                rows = qkv[first * self.bucket_size : (first + BUCKETS) * self.bucket_size]
-                moved = self._move(chosen_from, bucket[some], probability[some])
-                self._sinkhorn(rows, moved, merged[some, :, self.near :])
-        return self.output(merged.view(-1, self.size))
-
-    def _move(self, chosen_from: Tensor, bucket: Tensor, probability: Tensor) -> Tensor:
-        """Keys of the chosen buckets, weighted by their probability: [buckets, size, far channels]."""
-        heads = bucket.shape[1]
-        by_head = chosen_from.view(-1, self.head_size)  # rows of D: queries of all heads, keys, values, next position
-        key_of_head = torch.arange(2 * self.heads - heads, 2 * self.heads, device=bucket.device)
-        position = bucket[:, None] * self.bucket_size + torch.arange(self.bucket_size, device=bucket.device)[:, None]
-        index = position * (3 * self.heads) + key_of_head  # [buckets, size, far heads]
-        moved = by_head.index_select(0, index.flatten()).view(*index.shape, -1)
-        return moved.mul_(probability[:, None, :, None]).flatten(2)
+            self._sinkhorn(qkv[some], source.move(bucket, probability, self.bucket_size), merged[..., self.near :])
+        return self.output(merged)
 
     def _sinkhorn(self, qkv: Tensor, moved: Tensor, attended: Tensor) -> None:
         """Each bucket attends to the weighted keys of the one it chose, which are values too, and to itself.
 
-        qkv: [rows, 3 * hidden]; moved, attended: [buckets, size, far channels], the latter is written.
+        qkv: [some, size, 3 * hidden]; moved: [some, size, far heads, D]; attended: [some, size, far channels], which is
+        written.
         """
-        own = qkv.view(*moved.shape[:2], 3, self.size)[..., self.near :]
-        heads = (-1, self.head_size)
+        own = torch.unflatten(qkv, 2, (3, self.heads, self.head_size))[:, :, :, self.heads - moved.shape[2] :]
+        own_query, own_key, own_value = own.unbind(2)  # [some, size, far heads, D]
         query, key, value = (
-            torch.unflatten(x, 2, heads).transpose(1, 2)  # [buckets, far heads, size or 2 * size, D]
-            for x in (own[:, :, 0], torch.cat((moved, own[:, :, 1]), 1), torch.cat((moved, own[:, :, 2]), 1))
+            x.transpose(1, 2) for x in (own_query, torch.cat((moved, own_key), 1), torch.cat((moved, own_value), 1))
         )
-        attended.copy_(F.scaled_dot_product_attention(query, key, value, scale=self.scale).transpose(1, 2).flatten(2))
+        y = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
+        torch.unflatten(attended, 2, (-1, self.head_size)).copy_(y.transpose(1, 2))
 
-    def _local(self, qkv: Tensor, attended: Tensor) -> None:
-        """Each bucket attends to itself and its neighbours, which are read in place, as overlapping views.
+    def _local(self, qkv: Tensor, some: slice, buckets: int, attended: Tensor) -> None:
+        """Each bucket attends to itself and its neighbours in its window, which are read in place.
 
-        qkv: [rows, 3 * hidden]; attended: [buckets, size, local channels], which is written.
+        qkv: [all buckets, size, 3 * hidden], `buckets` of them in a window; attended: [some, size, local channels],
+        which is written. All but the first and last bucket of a window see three; these two are done again after
+        that, unless they are the first and last of all.
         """
-        buckets, size, channels = attended.shape
-        row, heads, width = 3 * self.size, channels // self.head_size, self.head_size
-        strides = (size * row, width, row, 1)
-        for first, end, low, high in _neighbourhoods(buckets):
-            shape = (end - first, heads, size, width)
-            around = (end - first, heads, (high - low) * size, width)
-            query = qkv.as_strided(shape, strides, qkv.storage_offset() + first * size * row)
-            key, value = (
-                qkv.as_strided(around, strides, qkv.storage_offset() + low * size * row + part * self.size)
-                for part in (1, 2)
-            )
-            y = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
-            attended[first:end] = y.transpose(1, 2).flatten(2)
+        for where, low, high in _neighbourhoods(some, buckets, len(qkv)):
+            if len(where):
+                y = self._look(qkv, where, low, high)
+                attended[where.start - some.start : where.stop - some.start : where.step] = y
+
+    def _look(self, qkv: Tensor, where: range, low: int, high: int) -> Tensor:
+        """Local heads of buckets b in `where`, which see buckets [b + low, b + high): [where, size, channels]."""
+        size, width = self.bucket_size, self.head_size
+        row = 3 * self.size
+        strides = (where.step * size * row, width, row, 1)
+        shape = (len(where), self.near // width, size, width)
+        around = (*shape[:2], (high - low) * size, width)
+        query = qkv.as_strided(shape, strides, qkv.storage_offset() + where.start * size * row)
+        key, value = (
+            qkv.as_strided(around, strides, qkv.storage_offset() + (where.start + low) * size * row + part * self.size)
+            for part in (1, 2)
+        )
+        return F.scaled_dot_product_attention(query, key, value, scale=self.scale).transpose(1, 2).flatten(2)
 
 
-def _neighbourhoods(buckets: int) -> list[tuple[int, int, int, int]]:
-    """Runs of buckets [first, end) that see as many: `first` sees buckets [low, high), each next one a bucket on."""
+class _Keys:
+    """Where keys of the far heads lie: rows [positions * heads a position, D], those of the far heads from `first`."""
+
+    def __init__(self, rows: Tensor, heads: int, first: int) -> None:
+        self.rows, self.heads, self.first = rows, heads, first
+
+    def move(self, bucket: Tensor, probability: Tensor, size: int) -> Tensor:
+        """Keys of the chosen buckets [n, far heads], weighted by their probability: [n, size, far heads, D]."""
+        device = bucket.device
+        head = torch.arange(self.first, self.first + bucket.shape[1], device=device)
+        position = bucket[:, None] * size + torch.arange(size, device=device)[:, None]
+        index = position * self.heads + head  # [n, size, far heads]
+        moved = self.rows.index_select(0, index.flatten()).view(*index.shape, -1)
+        return moved.mul_(probability[:, None, :, None])
+
+
+def _through_windows(bucket: Tensor, buckets: int) -> Tensor:
+    """Numbers of buckets in their window [B, n, heads] -> among those of all windows [B * n, heads]."""
+    start = torch.arange(0, len(bucket) * buckets, buckets, device=bucket.device)
+    return (bucket + start[:, None, None]).flatten(0, 1)
+
+
+def _neighbourhoods(some: slice, buckets: int, total: int) -> list[tuple[range, int, int]]:
+    """(b, low, high): of `some` buckets of `total`, those that see [b + low, b + high); a later one replaces a former.
+
+    `buckets` is how many a window has.
+    """
+    start = range(-(-some.start // buckets) * buckets, some.stop, buckets)  # first buckets of their windows
+    end = range((some.start // buckets + 1) * buckets - 1, some.stop, buckets)  # last ones
     if buckets == 1:
-        return [(0, 1, 0, 1)]
-    runs = [(0, 1, 0, 2), (1, buckets - 1, 0, 3), (buckets - 1, buckets, buckets - 2, buckets)]
-    return [run for run in runs if run[0] < run[1]]
+        return [(start, 0, 1)]
+    inner = range(max(some.start, 1), min(some.stop, total - 1))
+    return [(inner, -1, 2), (start, 0, 2), (end, -1, 1)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import safetensors.torch
 
 from pipeline import cli
+from sptx_core.bench import BenchReport, BenchRow
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -169,6 +171,25 @@ def test_plan_counts_and_writes_nothing(example: Any, sptx: Run, tmp_path: Path)
     for part in ("chr1", "chr2", "5 loci", "34,740 bases", "GFLOP"):
         assert part in plan.stdout
     assert not (tmp_path / "table").exists()
+
+
+def test_plan_tells_hours_from_a_measured_rate(
+    example: Any, refused: Callable[..., str], sptx: Run, tmp_path: Path
+) -> None:
+    row = BenchRow("shared", "float32", 1, 2.0, 3.0, 1e12, 5e11, None, None, None, None, 1)
+    report = tmp_path / "bench.json"
+    BenchReport("a machine", 2, "2.13", 24, 3, (row,)).save(report)
+    plan = sptx("plan", *example.inputs, "--rate", report, "--devices", "1,4").stdout
+    found = re.search(r"2 windows/s measured on a machine \(shared, float32\): ([\d.]+) .*; 4 like it: ([\d.]+)", plan)
+    windows = int(re.search(r"(\d+) windows", plan).group(1))
+    assert [float(x) for x in found.groups()] == [round(windows / 120, 1), round(windows / 480, 1)]
+
+    for wrong, message in (
+        (["--devices", "two"], "--devices two: give whole numbers"),
+        (["--devices", "0"], "at least 1"),
+        (["--precision", "bfloat16"], "no rate of engine path auto in bfloat16; it has shared in float32"),
+    ):
+        assert message in refused("--rate", report, *wrong, command="plan")
 
 
 def test_query_prints_tables_csv_and_parquet(table: Path, sptx: Run, tmp_path: Path) -> None:

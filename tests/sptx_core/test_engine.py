@@ -11,7 +11,7 @@ import torch
 
 from sptx_core import channels
 from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
-from sptx_core.engine import Predictor, calibrate
+from sptx_core.engine import Predictor, calibrate, fast
 from sptx_core.engine.fast import SharedPath, fits
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
@@ -140,11 +140,15 @@ LAYOUTS = [
 
 @pytest.mark.parametrize(("spec", "max_seq_len"), LAYOUTS)
 @pytest.mark.parametrize("windows", [1, 2, 30])
+@pytest.mark.parametrize("batch", [None, 4])
 @torch.inference_mode()
-def test_shared_path_equals_the_network_in_float64(spec: WindowSpec, max_seq_len: int, windows: int) -> None:
+def test_shared_path_equals_the_network_in_float64(
+    spec: WindowSpec, max_seq_len: int, windows: int, batch: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast, "CPU_ROWS", 24)  # pieces of three buckets, which leave a shorter one
     model = small_model(max_seq_len).double()
     (stretch,) = stretches(spec, [windows])
-    shared = torch.cat(list(SharedPath(model, spec, torch.float64).logits([stretch])))
+    shared = torch.cat(list(SharedPath(model, spec, torch.float64, batch).logits([stretch])))
     rows = torch.from_numpy(cut(stretch, spec).copy())
     torch.testing.assert_close(shared, model(rows, flanked=True).logits, rtol=0, atol=1e-12)
 
