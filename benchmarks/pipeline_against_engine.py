@@ -1,0 +1,113 @@
+"""What the pipeline adds to the engine: the same shards by the engine alone and by Ray's actor, in turn.
+
+    python benchmarks/pipeline_against_engine.py --fasta G.fa.gz --gtf A.gtf.gz --checkpoint C.ckpt --genes DOCK8 \
+        --windows-per-shard 32 --shards 4 --turns 2
+
+The engine predicts each shard's stretches, already read, one shard after the other. The pipeline reads, predicts,
+stitches, encodes and writes them on an embedded Ray, and reports to the driver. Either rate is that of all shards
+after the first, in which start-up hides. CPU only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from pipeline import topology
+from pipeline.inference import ShardWorker, WorkOrder
+from pipeline.plan import fingerprint
+from pipeline.record import Execution
+from pipeline.run import Job, prepare, table_fields
+from pipeline.settings import RunConfig
+from pipeline.shards import Shard, shard_stretches
+from sptx_core.engine import calibrate, hardware
+
+
+def work_order(job: Job, fields: dict[str, object], root: str, threads: int) -> WorkOrder:
+    """What `sptx run` would hand its actors."""
+    settled = calibrate(job.model, job.plan.spec)
+    return WorkOrder(
+        fasta=job.config.fasta,
+        checkpoint=job.config.checkpoint,
+        checkpoint_digest=str(fields["checkpoint"]),
+        root=root,
+        fingerprint=fingerprint(fields),
+        spec=job.plan.spec,
+        flanks=job.config.flanks,
+        channels=job.channels,
+        exact=False,
+        sites_threshold=job.config.sites_threshold,
+        execution=Execution("cpu", hardware("cpu"), settled.path, "float32", settled.batch, threads),
+        lengths=job.lengths,
+        max_attempts=1,
+    )
+
+
+def engine_rate(order: WorkOrder, shards: list[Shard]) -> float:
+    """Windows/s of the engine alone."""
+    worker = ShardWorker(order)
+    seconds = []
+    for shard in shards:
+        codes = [worker._read(shard, stretch) for stretch in shard_stretches(shard, order.spec, order.flanks)]
+        began = time.perf_counter()
+        worker.device_thread.submit(worker.predictor.predict, codes).result()
+        seconds.append(time.perf_counter() - began)
+    worker.device_thread.shutdown()
+    return sum(shard.windows for shard in shards[1:]) / sum(seconds[1:])
+
+
+def pipeline_rate(order: WorkOrder, shards: list[Shard]) -> float:
+    """Windows/s of the whole pipeline, from the first receipt to the last."""
+    with topology.session(None, object_store_mb=200, use_gpus=False):
+        pool = topology.Pool(1, order.execution.threads, 0.0)
+        arrivals = []
+        for receipt in topology.execute(shards, order, pool, embedded=True):
+            if receipt.error:
+                raise SystemExit(receipt.error)
+            arrivals.append((time.perf_counter(), receipt.shard))
+    windows = {shard.index: shard.windows for shard in shards}
+    return sum(windows[shard] for _, shard in arrivals[1:]) / (arrivals[-1][0] - arrivals[0][0])
+
+
+def main() -> None:
+    """Measure both in turn and print the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("--fasta", "--gtf", "--checkpoint"):
+        parser.add_argument(name, type=lambda path: str(Path(path).absolute()), required=True)
+    parser.add_argument("--genes", default="")
+    parser.add_argument("--windows-per-shard", type=int, default=32)
+    parser.add_argument("--shards", type=int, default=4)
+    parser.add_argument("--turns", type=int, default=2)
+    settings = parser.parse_args()
+    config = RunConfig(
+        fasta=settings.fasta,
+        gtf=settings.gtf,
+        checkpoint=settings.checkpoint,
+        genes=tuple(name for name in settings.genes.split(",") if name),
+        windows_per_shard=settings.windows_per_shard,
+    )
+    job = prepare(config, print)
+    fields = table_fields(job)
+    shards = list(job.plan.iter_shards())[: settings.shards]
+    threads = os.cpu_count() or 1
+    torch.set_num_threads(threads)
+    ratios = []
+    for turn in range(settings.turns):
+        with tempfile.TemporaryDirectory() as folder:
+            order = work_order(job, fields, folder, threads)
+            engine, pipeline = engine_rate(order, shards), pipeline_rate(order, shards)
+        ratios.append(pipeline / engine)
+        print(f"turn {turn + 1}: engine {engine:.3f}, pipeline {pipeline:.3f} windows/s, {ratios[-1]:.3f}", flush=True)
+    print(f"machine: {platform.processor() or platform.machine()}, {threads} cores; {len(shards)} shards")
+    print(f"pipeline over engine: {statistics.median(ratios):.3f} (median of {len(ratios)} turns)")
+
+
+if __name__ == "__main__":
+    main()
