@@ -128,7 +128,7 @@ def _plain_form(name: str) -> str:
 
 def _report(mapping: dict[str, str], unmatched: tuple[str, ...]) -> str:
     renamed = [f"{name} -> {held}" for name, held in mapping.items() if name != held]
-    parts = [f"{len(mapping) - len(renamed)} contigs by the same name"]
+    parts = [f"{len(mapping) - len(renamed)} by the same name"]
     if renamed:
         parts.append(f"{len(renamed)} by alias ({shortened(renamed)})")
     if unmatched:

@@ -67,7 +67,7 @@ def test_region_text_round_trips(start, length):
 def test_alias_is_found(annotation, fasta):
     contigs = reconcile_contigs([annotation], ["decoy", fasta])
     assert contigs.mapping == {annotation: fasta}
-    assert contigs.rule == f"0 contigs by the same name, 1 by alias ({annotation} -> {fasta})"
+    assert contigs.rule == f"0 by the same name, 1 by alias ({annotation} -> {fasta})"
 
 
 def test_exact_name_wins_over_alias():

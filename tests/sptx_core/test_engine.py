@@ -11,7 +11,7 @@ import torch
 
 from sptx_core import channels
 from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
-from sptx_core.engine import Predictor, calibrate, fast
+from sptx_core.engine import Predictor, calibrate, calibration, fast
 from sptx_core.engine.fast import SharedPath, fits
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
@@ -123,6 +123,39 @@ def test_calibration_settles_path_and_batch() -> None:
     assert chosen.batch >= 1
     assert calibrate(model, SPEC, path="reference", batch=3).batch == 3
     assert calibrate(model, SPEC, path=chosen.path, batch=chosen.batch) == chosen
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        ({2: 8.0, 4: 4.0, 8: 3.0, 16: 2.99, 32: 2.98, 64: 2.97}, 8),  # a hundredth is not worth the memory
+        ({2: 8.0, 4: 4.0}, 4),  # more does not fit
+        ({}, None),
+    ],
+)
+def test_calibration_takes_the_fastest_micro_batch_that_fits_a_gpu(
+    seconds: dict[int, float], chosen: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Gpu:
+        """Stands for a predictor on a GPU, which this test must not need."""
+
+        def __init__(self, *_: object, batch: int, **__: object) -> None:
+            self.batch, self.path = batch, "shared"
+
+    def trial(predictor: Gpu, windows: int, turns: int) -> float:
+        assert (windows, turns) == (fast.GPU_RUN, 2)
+        if predictor.batch not in seconds:
+            raise torch.OutOfMemoryError
+        return seconds[predictor.batch]
+
+    monkeypatch.setattr(calibration, "Predictor", Gpu)
+    monkeypatch.setattr(calibration, "_trial", trial)
+    monkeypatch.setattr(calibration, "hardware", lambda device: device)
+    if chosen is None:
+        with pytest.raises(torch.OutOfMemoryError):
+            calibrate(small_model(), SPEC, device="cuda")
+    else:
+        assert calibrate(small_model(), SPEC, device="cuda").batch == chosen
 
 
 LAYOUTS = [
