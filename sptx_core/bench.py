@@ -142,7 +142,7 @@ def run_bench(
         side.row(model, expected, [turn[i] for turn in times], [turn[0] for turn in times], published)
         for i, side in enumerate(sides)
     )
-    return BenchReport(hardware(device), torch.get_num_threads(), torch.__version__, windows, repeats, rows)
+    return BenchReport(_machine(device), torch.get_num_threads(), torch.__version__, windows, repeats, rows)
 
 
 def seeded_model(config: SpTransformerConfig, seed: int) -> SpTransformerModel:
@@ -271,6 +271,16 @@ def _attention_flops(query: Any, key: Any, value: Any, *_: Any, out_shape: Any =
     """Two products of [..., queries, D] with [..., keys, D]; arguments are shapes."""
     del value, out_shape
     return int(4 * np.prod(query) * key[-2])
+
+
+def _machine(device: str) -> str:
+    """What computes, and on a CPU also its model and how many cores there are."""
+    name, cpuinfo = hardware(device), Path("/proc/cpuinfo")
+    if torch.device(device).type == "cuda":
+        return name
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    return ", ".join(filter(None, (name, model, f"{os.cpu_count()} cores")))
 
 
 def _forget_peak(device: str) -> None:

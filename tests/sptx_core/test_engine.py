@@ -217,11 +217,29 @@ def test_fast_path_gives_the_golden_logits(shared: Path, golden_checkpoint: Path
         assert np.abs(logits - expected).max() < 2e-5
 
 
-def test_threads_give_the_same_scores() -> None:
+def test_threads_that_encode_ahead_give_the_same_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast, "CPU_RUN", 2)
     predictor = Predictor(small_model(128), SPEC, batch=1, path="shared")
-    given = stretches(SPEC, [5])
-    (alone,) = predictor.predict(given)
+    given = stretches(SPEC, [5, 1, 4])
+    alone = predictor.predict(given)
     torch.set_num_threads(2)
-    (together,) = predictor.predict(given)
+    together, again = predictor.predict(given), predictor.predict(given)
     assert torch.get_num_threads() == 2
-    np.testing.assert_allclose(together, alone, rtol=0, atol=2e-6)
+    for one, two, three in zip(alone, together, again, strict=True):
+        np.testing.assert_allclose(two, one, rtol=0, atol=2e-6)
+        assert two.tobytes() == three.tobytes()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 2e-2)])
+@pytest.mark.parametrize("path", ["reference", "shared"])
+def test_a_gpu_gives_the_scores_of_a_cpu(precision: str, tolerance: float, path: str) -> None:
+    if (path, precision) == ("reference", "bfloat16"):
+        pytest.skip("the reference computes in float32 alone")
+    model, given = small_model(128), stretches(SPEC, [5, 1, 4])
+    expected = Predictor(model, SPEC, batch=1, path="reference").predict(given)
+    predictor = Predictor(model, SPEC, batch=4, path=path, precision=precision, device="cuda")
+    found, again = predictor.predict(given), predictor.predict(given)
+    for one, two, three in zip(expected, found, again, strict=True):
+        np.testing.assert_allclose(two, one, rtol=0, atol=tolerance)
+        assert two.tobytes() == three.tobytes()
