@@ -2,9 +2,8 @@
 
 In and out as in `sptx_core.engine.reference`. Stretches are encoded in runs of windows (`sptx_core.engine.encoding`),
 then windows pass the attention layers (`sptx_core.engine.transformer`): one by one in each thread of a CPU, in
-micro-batches, gathered across stretches, on a GPU. Exact: in float64 it equals the network
-to rounding. In bfloat16 only the operands of products are; residuals, norms, softmax, the choice of buckets and
-accumulation are float32.
+micro-batches, gathered across stretches, on a GPU. Exact: in float64 it equals the network to rounding. In bfloat16
+only the operands of products are; residuals, norms, softmax, the choice of buckets and accumulation are float32.
 """
 
 from __future__ import annotations

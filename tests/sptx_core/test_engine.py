@@ -31,7 +31,7 @@ CONTEXT = 60
 SPEC = WindowSpec(core=20, context=CONTEXT, overlap=5)
 
 
-def small_model(max_seq_len: int = 64, context: int = CONTEXT) -> SpTransformerModel:
+def small_model(max_seq_len: int = 64, context: int = CONTEXT, local_heads: int = 2) -> SpTransformerModel:
     """A network of every kind of layer, small; statistics of its norms are made non-trivial."""
     stages = (ResidualStage(2, 3, 1), ResidualStage(1, 5, 2), ResidualStage(1, 3, 5))
     torch.manual_seed(0)
@@ -44,7 +44,7 @@ def small_model(max_seq_len: int = 64, context: int = CONTEXT) -> SpTransformerM
             hidden_size=32,
             layers=3,
             heads=4,
-            local_heads=2,
+            local_heads=local_heads,
             bucket_size=8,
             feed_forward_size=48,
         )
@@ -215,6 +215,16 @@ def test_fast_path_gives_the_golden_logits(shared: Path, golden_checkpoint: Path
         spec = WindowSpec(core=len(expected))
         logits = next(SharedPath(model, spec, torch.float32).logits([codes]))[0].numpy()
         assert np.abs(logits - expected).max() < 2e-5
+
+
+@pytest.mark.parametrize("local_heads", [0, 4])
+@torch.inference_mode()
+def test_heads_of_one_kind_alone(local_heads: int) -> None:
+    model = small_model(local_heads=local_heads).double()
+    (stretch,) = stretches(SPEC, [3])
+    shared = torch.cat(list(SharedPath(model, SPEC, torch.float64).logits([stretch])))
+    rows = torch.from_numpy(cut(stretch, SPEC).copy())
+    torch.testing.assert_close(shared, model(rows, flanked=True).logits, rtol=0, atol=1e-12)
 
 
 def test_threads_that_encode_ahead_give_the_same_scores(monkeypatch: pytest.MonkeyPatch) -> None:
