@@ -2,8 +2,8 @@
 
 A shard is committed as two Parquet objects: `sites/...` (rows that are likely splice sites, unrounded) and then
 `tracks/...` (all rows). The tracks part is the receipt: its name holds the shard, its span and the run's
-fingerprint, so one listing tells what is done. Both names and bytes follow from the shard alone; doing a shard twice
-replaces an object by itself.
+fingerprint, so one listing tells what is done. Both names and bytes follow from the shard alone; a shard that is done
+is not written again.
 
 Positions are 1-based and inclusive here, in names and in columns. Rows keep the order in which they are given, that
 of the plan's pieces. Errors: a score outside [0, 1] or not finite, and more rows than a part may hold, are bugs
@@ -152,6 +152,7 @@ def commit_shard(
 ) -> PartReceipt:
     """Write the shard's sites part, then its tracks part, each whole or not at all.
 
+    A shard that is there already is left as it is: an actor that outlived its driver may have been faster.
     `provenance` says how the shard was computed (for instance `execution`); it goes into the parts' metadata.
     """
     _require_sound(key, rows, schema)
@@ -163,8 +164,9 @@ def commit_shard(
     part = encode_part(
         rows, schema, schema.metadata(fingerprint, key.index, provenance, rounded=rounded), rounded=rounded
     )
-    store.put_atomic(key.sites_name(fingerprint), sites)
-    store.put_atomic(key.part_name(fingerprint), part)
+    if not store.exists(key.part_name(fingerprint)):
+        store.put_atomic(key.sites_name(fingerprint), sites)
+        store.put_atomic(key.part_name(fingerprint), part)
     return PartReceipt(key.index, len(rows), len(part), len(likely), len(sites))
 
 

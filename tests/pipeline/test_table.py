@@ -93,6 +93,15 @@ def test_the_tracks_part_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
     assert order == [SHARD.key.sites_name(FINGERPRINT), SHARD.key.part_name(FINGERPRINT)]
 
 
+def test_a_shard_that_is_there_is_not_written_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    receipt = HANDMADE.commit(store, SHARD)
+    before = {path: path.stat() for path in tmp_path.rglob("*.parquet")}
+    assert HANDMADE.commit(store, SHARD) == receipt
+    assert len(before) == 2
+    assert {path: path.stat().st_ino for path in before} == {path: stat.st_ino for path, stat in before.items()}
+
+
 def test_receipt_counts_what_was_written(tmp_path: Path) -> None:
     store = Store(tmp_path)
     receipt = HANDMADE.commit(store, SHARD)
@@ -247,6 +256,7 @@ def test_manifest_of_a_damaged_table_names_the_part(tmp_path: Path) -> None:
     store.put_atomic(SHARD.key.part_name(FINGERPRINT), b"PAR1")
     with pytest.raises(InputError, match=r"000001-401-1000-0123456789ab.parquet cannot be read .*computes it again"):
         write_manifest(store, FINGERPRINT)
+    store.delete(SHARD.key.part_name(FINGERPRINT))
     HANDMADE.commit(store, SHARD)
     store.delete(SHARD.key.sites_name(FINGERPRINT))
     with pytest.raises(InputError, match=r"sites/.*000001-401-1000-0123456789ab.parquet cannot be read"):
