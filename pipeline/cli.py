@@ -265,7 +265,7 @@ def evaluate(
     to: Annotated[
         Path | None, typer.Option(help="Folder to write evaluation.json and plots to.", show_default=False)
     ] = None,
-    plots: Annotated[bool, typer.Option(help="Draw into --to; needs sptx[plots].")] = True,
+    plots: Annotated[bool, typer.Option(help="Draw into --to; needs matplotlib (the extra plots).")] = True,
     form: Annotated[Picture, typer.Option("--format", help="Of the plots.")] = Picture.PNG,
 ) -> None:
     """Hold the scores against an annotation: top-k accuracy and AUPRC, and correlation with measured usage.

@@ -60,7 +60,7 @@ def read_truth(annotation: Annotation, tracks: Tracks) -> Truth:
 
 
 def splice_sites(transcripts: pl.DataFrame) -> pl.DataFrame:
-    """The sites of transcripts with an `Annotation`'s exons: `Truth.sites`, in the order of the transcripts."""
+    """`Truth.sites` of transcripts: transcript_id, biotype, chrom, strand and an `Annotation`'s exons."""
     keys = ["transcript_id", "biotype", "chrom", "strand"]
     exons = (
         transcripts.filter(pl.col("exon_starts").list.len() > 1)

@@ -50,7 +50,7 @@ class Transcript(NamedTuple):
 
 
 def table(
-    root: Path, parts: Sequence[Part], *, exact: bool = False, shards: int | None = None, rows: int | None = None
+    root: Path | str, parts: Sequence[Part], *, exact: bool = False, shards: int | None = None, rows: int | None = None
 ) -> Tracks:
     flanks = "genomic" if parts[0].transcripts is None else "transcript"
     schema = TrackSchema.make(CHANNELS, flanks=flanks, exact=exact)

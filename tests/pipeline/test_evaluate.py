@@ -198,6 +198,24 @@ def test_usage_is_compared_where_table_annotation_and_usage_meet(tmp_path: Path)
     )
 
 
+def test_where_the_table_lies_changes_nothing(tmp_path: Path) -> None:
+    given = (
+        HEADER + line(120, "acceptor", 0.2, 1, 0.9) + line(151, "donor", 0.5, 1, "") + line(160, "acceptor", 0.4, 1, 0)
+    )
+    parts = [Part("chr1", "-", SPAN, **PERFECT["-"], usage=PREDICTED, transcripts=["A"] * 130)]
+    annotation = read_annotation(SCORED.gtf(tmp_path / "x.gtf", [Transcript("A", "chr1", "-", EXONS)]))
+    (tmp_path / "usage.tsv").write_text(given)
+    usage = read_usage(str(tmp_path / "usage.tsv"))
+    # Polars reads the first by itself; the others go through a pyarrow dataset.
+    places = [tmp_path / "table", tmp_path / "x=y" / "table", "memory://evaluated"]
+    found = [evaluate(SCORED.table(place, parts), annotation, usage) for place in places]
+    for other in found[1:]:
+        assert other.sites == found[0].sites
+        assert other.usage == found[0].usage
+    assert found[0].usage is not None
+    assert found[0].usage.compared == 3
+
+
 def test_usage_by_contig_alias(tmp_path: Path) -> None:
     given = HEADER + line(120, "acceptor", 0.2, 1, 0.9, contig="1")
     parts = [Part("chr1", "-", SPAN, usage=PREDICTED)]
@@ -249,10 +267,10 @@ def test_usage_tables_of_something_else(tmp_path: Path, given: str, message: str
 
 
 def test_usage_without_a_site_in_common_has_no_figures(tmp_path: Path) -> None:
-    given = HEADER + line(500, "donor", 0.5, 1, 0.5)
+    given = HEADER + line(500, "donor", 0.5, 1, 0.5) + line(120, "donor", 0.5, 1, 0.5)  # 120 is an acceptor
     found = held(tmp_path, [Part("chr1", "-", SPAN)], Transcript("A", "chr1", "-", EXONS), usage=given)
     assert found.usage is not None
-    assert (found.usage.given, found.usage.annotated, found.usage.compared) == (1, 0, 0)
+    assert (found.usage.given, found.usage.annotated, found.usage.compared) == (2, 0, 0)
     assert json.loads(found.to_json())["usage"]["by_tissue"][0]["pearson"] is None
 
 
