@@ -19,9 +19,11 @@ from rich.table import Table
 
 from pipeline.settings import Flanks, Precision, RunConfig, absolute
 from sptx_core.errors import InputError
+from sptx_core.files import write_whole
 
 BAD_INPUT, INCOMPLETE = 2, 3
 SHOWN = 20  # shards that a message lists
+PRINTED_WIDTH = 130  # of tables that go to a file or another program
 INTERRUPTED = 130  # as shells count a process ended by SIGINT
 
 app = typer.Typer(
@@ -239,6 +241,63 @@ def query(
     names = [name.strip() for name in columns.split(",") if name.strip()] if columns else None
     frame = open_tracks(absolute(output)).query(what, strand=strand, columns=names, sites=sites)
     _write_rows(frame, form, to)
+
+
+class Picture(StrEnum):
+    """How `evaluate` draws."""
+
+    PNG = "png"
+    SVG = "svg"
+
+
+@app.command(rich_help_panel="Look")
+def evaluate(
+    output: Annotated[str, typer.Argument(help="Root of the table, from any run.")],
+    gtf: Annotated[str, typer.Option(help="Annotation with the true splice sites; GTF or GFF3, path or URI.")],
+    usage: Annotated[
+        str | None,
+        typer.Option(
+            help="Measured usage, Parquet or TSV: contig, position (1-based), strand, kind (acceptor, donor) and a "
+            "column for each tissue, empty where unknown.",
+            show_default=False,
+        ),
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder to write evaluation.json and plots to.", show_default=False)
+    ] = None,
+    plots: Annotated[bool, typer.Option(help="Draw into --to; needs matplotlib (the extra plots).")] = True,
+    form: Annotated[Picture, typer.Option("--format", help="Of the plots.")] = Picture.PNG,
+) -> None:
+    """Hold the scores against an annotation: top-k accuracy and AUPRC, and correlation with measured usage.
+
+    A donor is the last base of an exon before an intron, an acceptor the first after one. Only positions that the
+    table holds count; sites outside it are counted apart. Prints tables in all, by contig and by transcript biotype;
+    --to writes every figure with its definition, and draws precision-recall, calibration, sequence logos of the
+    called sites and usage by tissue. Definitions and citations: docs/evaluate.md.
+    """
+    from pipeline.annotation import read_annotation
+    from pipeline.evaluate import evaluate as evaluate_table
+    from pipeline.report import tables
+    from pipeline.tracks import open_tracks
+    from pipeline.usage import read_usage
+
+    if to and plots:
+        from pipeline.plots import draw_evaluation  # before any work: matplotlib may be missing
+    tracks = open_tracks(absolute(output))
+    if to:
+        try:
+            to.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--to {to} is no folder to write to ({error.strerror})") from None
+    measured = read_usage(absolute(usage)) if usage else None
+    found = evaluate_table(tracks, read_annotation(absolute(gtf)), measured, _say)
+    console = Console()
+    for table in tables(found):
+        (console if console.is_terminal else Console(width=PRINTED_WIDTH)).print(table)
+    if to:
+        write_whole(to / "evaluation.json", found.to_json().encode())
+        drawn = draw_evaluation(tracks, found, to, form.value) if plots else []
+        _say(f"written to {to}: {', '.join(['evaluation.json', *(path.name for path in drawn)])}")
 
 
 @app.command(rich_help_panel="Checkpoints and engine")

@@ -1,0 +1,160 @@
+"""Pictures of an `Evaluation`. Needs matplotlib (the extra `plots`); importing this without it is an `InputError`.
+
+`draw_evaluation` writes `precision_recall`, `calibration`, `logo` (when any site is called) and `usage` (when it was
+given) as PNG or SVG. It draws what others computed, and leaves matplotlib's global state as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+from pipeline.correlation import Correlation
+from pipeline.evaluate import Evaluation
+from pipeline.logo import LETTERS, Logo, count_bases
+from pipeline.ranking import Reliability
+from pipeline.tracks import Tracks
+from pipeline.usage import KINDS
+from sptx_core.errors import InputError
+
+try:
+    from matplotlib import rc_context
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.patches import PathPatch
+    from matplotlib.textpath import TextPath
+    from matplotlib.transforms import Affine2D
+except ModuleNotFoundError:
+    raise InputError("plots need matplotlib: install sptx[plots], or ask for figures alone with --no-plots") from None
+
+Form = Literal["png", "svg"]
+
+DPI = 150
+COLOURS = {"acceptor": "#0072b2", "donor": "#d55e00"}  # told apart by the colour-blind (Okabe & Ito)
+BASE_COLOURS = {"A": "#109648", "C": "#255c99", "G": "#e08e0b", "T": "#d62839"}
+MUTED = "#7f7f7f"
+
+
+def draw_evaluation(tracks: Tracks, evaluation: Evaluation, folder: Path, form: Form = "png") -> list[Path]:
+    """Write the pictures into `folder`, which is there, and return their paths; the logo reads the table again."""
+    thresholds = {kind: evaluation.of(kind).threshold for kind in KINDS}
+    logos = count_bases(tracks, {kind: score for kind, score in thresholds.items() if score is not None})
+    figures: dict[str, Figure] = {
+        "precision_recall": precision_recall(evaluation),
+        "calibration": calibration(evaluation.calibration()),
+    }
+    if logos:
+        figures["logo"] = logo(logos)
+    if evaluation.usage is not None:
+        figures["usage"] = usage(evaluation.usage.by_tissue)
+    paths = []
+    for name, figure in figures.items():
+        paths.append(folder / f"{name}.{form}")
+        with rc_context({"svg.hashsalt": name}):  # with no date, the same figures give the same file
+            figure.savefig(paths[-1], dpi=DPI, metadata={"Date": None} if form == "svg" else {})
+    return paths
+
+
+def precision_recall(evaluation: Evaluation) -> Figure:
+    """Precision against recall for both kinds, the point of top-k marked."""
+    figure, axes = _figure(5.2, 4.6)
+    for kind in KINDS:
+        curve, line = evaluation.rankings[kind].curve(), evaluation.of(kind)
+        if line.auprc is None or line.top_k[1.0] is None:
+            continue
+        label = f"{kind}: AUPRC {line.auprc:.3f}, top-k {line.top_k[1.0]:.3f} ({line.sites:,} sites)"
+        axes.step([0, *curve.recall], [curve.precision[0], *curve.precision], color=COLOURS[kind], label=label)
+        axes.plot(line.top_k[1.0], line.top_k[1.0], "o", color=COLOURS[kind])
+    axes.plot([0, 1], [0, 1], ":", color=MUTED, linewidth=0.8)
+    axes.set(xlim=(0, 1.01), ylim=(0, 1.01), xlabel="recall", ylabel="precision", title="Called splice sites")
+    _legend(axes, "lower center")
+    return figure
+
+
+def calibration(lines: Mapping[str, tuple[Reliability, ...]]) -> Figure:
+    """Share of true sites against score above, how many positions have such a score below."""
+    figure = Figure(figsize=(5.2, 5.6), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    above.plot([0, 1], [0, 1], ":", color=MUTED, linewidth=0.8)
+    for kind, groups in lines.items():
+        scores = [group.mean_score for group in groups]
+        above.plot(scores, [group.true_share for group in groups], "o-", color=COLOURS[kind], label=kind, markersize=4)
+        below.stairs(*_histogram(groups), color=COLOURS[kind])
+    above.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), ylabel="share of true sites", title="Calibration")
+    below.set(yscale="log", xlabel="score", ylabel="positions")
+    _legend(above, "upper left")
+    return figure
+
+
+def usage(lines: tuple[Correlation, ...]) -> Figure:
+    """Correlations by tissue, of usage as it is and of its tissue-specific part; one without a value has no bar."""
+    figure = Figure(figsize=(8.4, 0.32 * len(lines) + 1.6), layout="constrained")
+    measures: list[tuple[str, Callable[[Correlation], float | None], Callable[[Correlation], float | None]]] = [
+        ("Spearman", lambda line: line.spearman, lambda line: line.specific_spearman),
+        ("Pearson", lambda line: line.pearson, lambda line: line.specific_pearson),
+    ]
+    for axes, (title, whole, part) in zip(figure.subplots(1, 2, sharey=True), measures, strict=True):
+        for shift, value, colour, label in (
+            (-0.2, whole, "#56b4e9", "usage"),
+            (0.2, part, "#cc79a7", "tissue-specific"),
+        ):
+            held = [(at, found) for at, line in enumerate(lines) if (found := value(line)) is not None]
+            axes.barh([at + shift for at, _ in held], [found for _, found in held], 0.38, color=colour, label=label)
+        least = min([0.0, *(found for line in lines for found in (whole(line), part(line)) if found is not None)])
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set(xlim=(least * 1.05, 1), title=title, xlabel="correlation")
+        axes.grid(axis="x", alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.set_yticks(range(len(lines)), [line.tissue.replace("_", " ") for line in lines])
+    axes.invert_yaxis()
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def logo(logos: Mapping[str, Logo]) -> Figure:
+    """Letters as high as their information, the exon shaded."""
+    figure = Figure(figsize=(9, 2.4 * len(logos)), layout="constrained")
+    for axes, (kind, shown) in zip(figure.subplots(len(logos), 1, squeeze=False)[:, 0], logos.items(), strict=True):
+        for offset, heights in zip(shown.offsets(), shown.heights(), strict=True):
+            bottom = 0.0
+            for height, letter in sorted(zip(heights.tolist(), LETTERS, strict=True)):
+                if height > 0:
+                    axes.add_patch(_letter(letter, offset - 0.48, bottom, 0.96, height))
+                    bottom += height
+        first, last = -shown.window.before - 0.5, shown.window.after + 0.5
+        exon = (-0.5, last) if kind == "acceptor" else (first, 0.5)
+        axes.axvspan(*exon, color="#eeeeee", zorder=0)
+        number = f"{shown.called - shown.partial:,} called {kind}s"
+        axes.set(xlim=(first, last), ylim=(0, 2), ylabel="bits", title=f"{number} (exon shaded)")
+        axes.set_xticks([offset for offset in shown.offsets() if offset % 5 == 0])
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel("offset from the site, in transcription order")
+    return figure
+
+
+def _letter(letter: str, left: float, bottom: float, width: float, height: float) -> PathPatch:
+    """The letter's outline stretched to fill a box of the axes."""
+    outline = TextPath((0, 0), letter, size=1, prop=FontProperties(family="DejaVu Sans", weight="bold"))
+    box = outline.get_extents()
+    fill = Affine2D().translate(-box.x0, -box.y0).scale(width / box.width, height / box.height).translate(left, bottom)
+    return PathPatch(fill.transform_path(outline), facecolor=BASE_COLOURS[letter], linewidth=0)
+
+
+def _histogram(groups: tuple[Reliability, ...]) -> tuple[list[float], list[float]]:
+    """Counts and edges for `stairs`, ranges without positions as none."""
+    edges = sorted({edge for group in groups for edge in (group.low, group.high)})
+    counts = {group.low: float(group.positions) for group in groups}
+    return [counts.get(low, 0.0) for low in edges[:-1]], edges
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _legend(axes: Axes, place: Literal["lower center", "upper left"]) -> None:
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc=place, frameon=False, fontsize="small")
+    axes.spines[["top", "right"]].set_visible(False)
