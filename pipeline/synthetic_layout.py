@@ -22,7 +22,7 @@ from sptx_core.errors import InputError
 
 END_N = 500  # bases of N at each end of a contig
 PATTERN = ("alone", "overlapping", "alone", "nested")
-CODING_EXONS, LNCRNA_EXONS, NESTED_EXONS = (4, 10), (2, 4), (2, 4)  # least and most
+CODING_EXONS, LNCRNA_EXONS = (4, 10), (2, 4)  # least and most; nested genes are lncRNA
 OUTER_EXON, INNER_EXON = (60, 180), (50, 120)  # bases, least and most
 GAP_MEDIAN, GAP_SIGMA, GAP_RANGE = 350, 0.9, (20, 2_500)  # bases between blocks; an intron is longer by two flanks
 SPACE = (300, 2_000)  # bases between arrangements, least and most
@@ -118,22 +118,22 @@ def lay_out(number: int, bases: int, random: np.random.Generator) -> Layout:
 
 def _arrangement(kind: str, random: np.random.Generator) -> tuple[list[_Draft], list[tuple[int, int]]]:
     """Genes without places, and all their exons as (draft, exon) in the order of the plus strand."""
-    first = _draft(CODING_EXONS, random, coding=kind != "alone" or bool(random.random() >= LNCRNA))
+    first = _draft(random, coding=kind != "alone" or bool(random.random() >= LNCRNA))
     own = [(0, exon) for exon in range(len(first.exons))]
     if kind == "alone":
         return [first], own
     if kind == "overlapping":
-        second = _draft(CODING_EXONS, random, coding=True, strand="-" if first.strand == "+" else "+")
+        second = _draft(random, coding=True, strand="-" if first.strand == "+" else "+")
         other = [(1, exon) for exon in range(len(second.exons))]
         return [first, second], [*own[:-1], other[0], own[-1], *other[1:]]
-    inner = _draft(NESTED_EXONS, random, coding=False)
+    inner = _draft(random, coding=False)
     at = int(random.integers(1, len(own)))
     return [first, inner], [*own[:at], *((1, exon) for exon in range(len(inner.exons))), *own[at:]]
 
 
-def _draft(exons: tuple[int, int], random: np.random.Generator, *, coding: bool, strand: str | None = None) -> _Draft:
-    """A gene of its type; the least and most exons are those of a coding one unless it is nested."""
-    least, most = exons if coding or exons == NESTED_EXONS else LNCRNA_EXONS
+def _draft(random: np.random.Generator, *, coding: bool, strand: str | None = None) -> _Draft:
+    """A gene of this type, its strand drawn when not given."""
+    least, most = CODING_EXONS if coding else LNCRNA_EXONS
     inner = int(random.integers(least, most + 1)) - 2
     roles = ["first", *("cassette" if random.random() < CASSETTE else "constitutive" for _ in range(inner)), "last"]
     ranges = [OUTER_EXON if role in ("first", "last") else INNER_EXON for role in roles]

@@ -140,16 +140,13 @@ def _put(codes: Codes, at: int, motif: Codes) -> None:
 
 
 def _fill_gap(codes: Codes, gap: tuple[int, int], random: np.random.Generator) -> Iterator[Decoy]:
-    """Write decoys into a gap."""
+    """Write decoys into a gap; room beside a junction is beyond the reach of its matrices."""
     start, end = gap
     for first in range(start, end - DECOY_STRETCH + 1, DECOY_STRETCH):
         if random.random() >= DECOY_SHARE:
             continue
-        site, lacks, strand = (
-            SITES[random.integers(2)],
-            ("core", "partner")[random.integers(2)],
-            "+-"[random.integers(2)],
-        )
+        chosen, lacking, read = random.integers(2, size=3)
+        site, lacks, strand = SITES[chosen], ("core", "partner")[lacking], "+-"[read]
         piece = np.full(DECOY_ROOM, N_CODE, np.uint8)
         _put_site(piece, site, DECOY_ROOM // 2, random, lacks)
         at = first + int(random.integers(DECOY_STRETCH - DECOY_ROOM + 1))
