@@ -5,7 +5,7 @@ strand, which bases are soft-masked, decoys, and the usage of each exon. A conti
 length alone, so it is the same in any genome that holds it.
 
 Every exon between others gets an acceptor and a donor, the first a donor, the last an acceptor. Constitutive exons
-hold two enhancers, cassette exons one to three tissue-specific regulators in or beside them. Decoys lie in the gaps: a
+hold two enhancers, cassette exons two to four tissue-specific regulators in or beside them. Decoys lie in the gaps: a
 site's core without its partner, or its partner with a GT or AG but no core. After planting, `_clear` breaks by single
 substitutions whatever chance has made: sites above the ceiling, and regulators near exons that were not planted there.
 N and soft-masked bases never change a site: N runs lie in gaps, case means nothing.
@@ -38,7 +38,7 @@ from sptx_core.alphabet import N_CODE, Codes, encode, reverse_complement
 from sptx_core.channels import TISSUES
 
 ENHANCERS = 2  # of a constitutive exon
-REGULATORS_OF_CASSETTE = (1, 3)  # least and most, all different
+REGULATORS_OF_CASSETTE = (2, 4)  # least and most, all different
 DECOY_STRETCH, DECOY_SHARE = 250, 0.7  # bases of a gap for each decoy, and the share of such stretches that hold one
 DECOY_ROOM = 100  # bases of a decoy, its junction in the middle
 N_SHARE, N_RUN = 0.05, (50, 200)  # share of gaps of at least `N_GAP` bases with a run of N, and its least and most
