@@ -154,7 +154,7 @@ SITES = (DONOR, ACCEPTOR)
 
 SLOPE = 0.2  # logits a bit
 MEAN_STRENGTH = 25.0  # bits of both cores of an exon, about the mean of real ones
-TISSUE_OFFSETS = np.linspace(-0.8, 0.8, len(TISSUES))  # tissues differ in how well they splice at all
+TISSUE_OFFSETS = np.linspace(-0.3, 0.3, len(TISSUES))  # tissues differ in how well they splice at all
 
 
 def _in(*tissues: str) -> Floats:
