@@ -2,8 +2,8 @@
 
     python benchmarks/plan_annotation.py [ANNOTATION.gtf.gz]
 
-Without a file it generates one of GENCODE's size (63,000 genes, 250,000 transcripts, 1.6 M exons) and plans it. The
-genome's contig lengths come with the generator; no sequence is read.
+Without a file it plans a generated one of GENCODE's size (63,000 genes, 250,000 transcripts, 1.6 M exons), which
+`sptx simulate FOLDER --annotation-only --seed 0` writes too. The contig lengths come with it; no sequence is read.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from synthetic_annotation import CONTIGS, write_annotation
-
 from pipeline.annotation import read_annotation
 from pipeline.plan import Plan, loci_digest, make_plan, transcripts_digest
 from pipeline.record import Execution, RunRecord, adopt
 from pipeline.selection import Selection, select
 from pipeline.settings import Flanks
 from pipeline.storage import Store
+from pipeline.synthetic_annotation import CONTIGS, write_annotation
 from sptx_core.windows import WindowSpec
 
 T = TypeVar("T")

@@ -347,6 +347,42 @@ def example(folder: Annotated[Path, typer.Argument(help="Folder to write to.")])
     typer.echo(f"sptx run --fasta {genome} --gtf {annotation} --checkpoint {checkpoint} --output {folder / 'tracks'}")
 
 
+@app.command(rich_help_panel="Compute")
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="New or empty folder to write to.")],
+    seed: Annotated[int, typer.Option(help="The same seed and sizes give the same bytes.")] = 1,
+    contigs: Annotated[int | None, typer.Option(help="Contigs [4]; each is the same however many there are.")] = None,
+    bases: Annotated[int | None, typer.Option(help="Bases of each contig [250,000: about 50 genes].")] = None,
+    annotation_only: Annotated[
+        bool, typer.Option("--annotation-only", help="Only a GTF as large as GENCODE's, to measure `plan` with.")
+    ] = False,
+    genes: Annotated[int | None, typer.Option(help="Genes of --annotation-only [63,000].")] = None,
+    transcripts: Annotated[int | None, typer.Option(help="Transcripts of --annotation-only [250,000].")] = None,
+    exons: Annotated[int | None, typer.Option(help="Exons of --annotation-only [1,600,000].")] = None,
+) -> None:
+    """Write a synthetic genome with a known answer: genome.fa.gz, annotation.gtf.gz and usage.parquet.
+
+    Splice sites are drawn from made-up matrices among decoys; usage by tissue follows a made-up formula of enhancer
+    and silencer motifs (docs/simulate.md). To train and test on; it says nothing about real genomes.
+    """
+    from pipeline.simulate import simulate as write_genome
+    from pipeline.simulate import simulate_annotation
+
+    of_genome = {"contigs": contigs, "bases": bases}
+    of_annotation = {"genes": genes, "transcripts": transcripts, "exons": exons}
+    meant, other = (of_annotation, of_genome) if annotation_only else (of_genome, of_annotation)
+    for name, value in other.items():
+        if value is not None:
+            raise InputError(f"--{name} is an option {'without' if annotation_only else 'of'} --annotation-only")
+    sizes = {name: value for name, value in meant.items() if value is not None}
+    if annotation_only:
+        _say(f"synthetic annotation written to {simulate_annotation(folder, seed=seed, **sizes)}")
+        return
+    made = write_genome(folder, seed=seed, **sizes)
+    _say(f"synthetic: {made.genes:,} genes, {made.transcripts:,} transcripts, {made.sites:,} splice sites")
+    typer.echo(f"--fasta {made.genome} --gtf {made.annotation} --usage {made.usage}")
+
+
 def main() -> None:
     """Entry point: an `InputError` becomes one sentence and exit code 2."""
     try:

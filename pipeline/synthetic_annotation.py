@@ -1,15 +1,14 @@
-"""A GENCODE-style GTF of whole-genome size, made from a seed: input for benchmarks of the plan.
-
-    python benchmarks/synthetic_annotation.py OUT.gtf.gz
+"""A GENCODE-style GTF of whole-genome size without a sequence, made from a seed: input for benchmarks of the plan.
 
 By default as large as GENCODE's comprehensive set: 63,000 genes, 250,000 transcripts, 1.6 million exons and about as
 many lines of CDS, UTR and codons, on the 25 assembled contigs of GRCh38. Lengths of genes and exons are log-normal
-with the human medians. The same arguments give the same bytes.
+with the human medians. SYNTHETIC: genes and names are of no organism. The same arguments give the same bytes.
+
+Errors: `InputError` for numbers that do not fit each other.
 """
 
 from __future__ import annotations
 
-import argparse
 import gzip
 from collections.abc import Iterator
 from itertools import pairwise
@@ -18,6 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sptx_core.errors import InputError
 
 Ints = NDArray[np.int64]
 
@@ -47,9 +48,16 @@ class Transcripts(NamedTuple):
     exons: Ints
 
 
-def write_annotation(path: Path, *, genes: int = GENES, transcripts: int = TRANSCRIPTS, exons: int = EXONS) -> None:
+def write_annotation(
+    path: Path, *, seed: int = 0, genes: int = GENES, transcripts: int = TRANSCRIPTS, exons: int = EXONS
+) -> None:
     """Write the GTF (gzip) with exactly these numbers of genes, transcripts and exons."""
-    random = np.random.default_rng(0)
+    if not 1 <= genes <= transcripts <= exons:
+        raise InputError(
+            f"{genes:,} genes, {transcripts:,} transcripts and {exons:,} exons: each gene needs a transcript, "
+            "each transcript an exon"
+        )
+    random = np.random.default_rng(seed)
     weight = np.maximum(np.array(LENGTHS) / sum(LENGTHS), CONTIG_GENES / GENES)
     contig = np.sort(random.choice(len(LENGTHS), genes, p=weight / weight.sum()))
     contig_length = np.array(LENGTHS)[contig]
@@ -80,7 +88,7 @@ def _transcripts(random: np.random.Generator, start: Ints, length: Ints, total: 
 def _spread(random: np.random.Generator, weight: NDArray[np.floating[Any]], total: int, room: Ints) -> Ints:
     """Whole numbers of about these weights, none above its room, that sum to the total."""
     if total > room.sum():
-        raise ValueError(f"no room for {total} things in {len(weight)} places")
+        raise InputError(f"{len(weight):,} genes or transcripts have no room for {total:,} more; give more of them")
     given = np.zeros(len(weight), np.int64)
     while (left := total - given.sum()) > 0:
         open_weight = np.where(given < room, weight * random.exponential(size=len(weight)), 0.0)
@@ -148,13 +156,3 @@ def _pieces(
             if number in (2, len(exons) - 1) and last - first > 1:
                 codon = "start_codon" if number == 2 else "stop_codon"
                 yield f"{place}\t{codon}\t{first}\t{first + 2}\t.\t{strand}\t0\t{rest}"
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="write a synthetic GENCODE-style GTF")
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--genes", type=int, default=GENES)
-    parser.add_argument("--transcripts", type=int, default=TRANSCRIPTS)
-    parser.add_argument("--exons", type=int, default=EXONS)
-    given = parser.parse_args()
-    write_annotation(given.output, genes=given.genes, transcripts=given.transcripts, exons=given.exons)

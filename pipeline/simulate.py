@@ -1,0 +1,219 @@
+"""`sptx simulate`: a generated genome, its annotation and the usage of its splice sites, from a seed. SYNTHETIC.
+
+In: a folder that does not exist or is empty, a seed, the number of contigs and their length. Out, in that folder:
+
+    genome.fa.gz (.fai, .gzi)  bgzip FASTA, 60 bases a line; N runs, soft-masked stretches in lower case
+    annotation.gtf.gz          GENCODE-style GTF: gene, transcript and exon lines
+    usage.parquet              the known answer, a row a splice site: contig, position (1-based: the exon's outermost
+                               base beside the junction), strand, kind (acceptor or donor), and float32 usage in [0, 1]
+                               by tissue in the order of `sptx_core.channels`, null where the gene is silent
+    README.txt                 what this is and how it was made
+
+The truth holds the sites of every annotated intron and no others, sorted by contig, position and strand. What decides
+a site and its usage: `pipeline.synthetic_signals`; where genes lie: `pipeline.synthetic_layout`. The same arguments
+give the same bytes with the same versions of NumPy, pyarrow and zlib; a contig is the same in any number of them.
+With `annotation_only`, the annotation alone, as large as a real one (`pipeline.synthetic_annotation`).
+
+The files are written to a hidden folder beside and appear together, whole. Errors: `InputError` for settings out of
+range and for a folder that is in use.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from Bio.bgzf import BgzfWriter
+
+from pipeline.genome import Genome
+from pipeline.synthetic_annotation import EXONS, GENES, TRANSCRIPTS, write_annotation
+from pipeline.synthetic_layout import LEAST_BASES, Gene
+from pipeline.synthetic_sequence import Contig, make_contig
+from sptx_core.alphabet import BASES
+from sptx_core.channels import TISSUES
+from sptx_core.errors import InputError
+
+GENOME, ANNOTATION, USAGE, README = "genome.fa.gz", "annotation.gtf.gz", "usage.parquet", "README.txt"
+LINE = 60  # bases
+DIGITS = 4  # of usage, so that the last bits of exp() on another machine do not show
+_LETTERS = np.frombuffer((BASES + BASES.lower()).encode(), dtype=np.uint8)
+_GTF_HEADER = (
+    "##description: synthetic genes on a generated genome, not of any organism\n##provider: sptx\n##format: gtf\n"
+)
+USAGE_SCHEMA = pa.schema(
+    [
+        ("contig", pa.string()),
+        ("position", pa.int64()),
+        ("strand", pa.string()),
+        ("kind", pa.string()),
+        *((tissue, pa.float32()) for tissue in TISSUES),
+    ],
+    metadata={
+        "description": "synthetic: splice sites of a generated genome and their usage by tissue, not of any organism",
+        "position": "1-based; acceptor: first base of the exon, donor: last base of the exon, on its strand",
+        "usage": "fraction of the gene's transcripts in the tissue that use the site; null: the gene is silent",
+    },
+)
+_README = """\
+SYNTHETIC DATA: a generated genome, not of any organism.
+
+Made by: sptx simulate FOLDER --seed {seed} --contigs {contigs} --bases {bases}
+Holds: {genes} genes, {transcripts} transcripts, {sites} splice sites.
+
+{genome}: sequence. {annotation}: genes. {usage}: the known answer, for each splice site the fraction of
+its gene's transcripts that use it, by tissue; empty where the gene is silent. Positions count from 1: an acceptor's is
+the first base of its exon, a donor's the last.
+
+Sites are drawn from made-up matrices, sharper than any organism's, and usage follows a made-up formula. Scores of a
+network on these files say that it can learn such rules, and nothing about real genomes. Rules: docs/simulate.md.
+"""
+
+
+class Simulated(NamedTuple):
+    """Paths of a generated genome, and what it holds."""
+
+    genome: Path
+    annotation: Path
+    usage: Path
+    genes: int
+    transcripts: int
+    sites: int
+
+
+def simulate(folder: Path, *, seed: int = 1, contigs: int = 4, bases: int = 250_000) -> Simulated:
+    """Write a generated genome with `contigs` contigs of `bases` bases each; see the module's contract."""
+    if contigs < 1:
+        raise InputError(f"--contigs {contigs}: a genome needs at least one")
+    if bases < LEAST_BASES:
+        raise InputError(f"--bases {bases}: a contig needs at least {LEAST_BASES:,} to be sure to hold a gene")
+    _check_seed(seed)
+    genes = transcripts = sites = 0
+    with _appearing(folder) as aside:
+        with (
+            BgzfWriter(str(aside / GENOME)) as fasta,  # type: ignore[no-untyped-call]
+            _gzip_text(aside / ANNOTATION) as gtf,
+            pq.ParquetWriter(aside / USAGE, USAGE_SCHEMA, compression="zstd") as truth,
+        ):
+            gtf.write(_GTF_HEADER.encode())
+            for number in range(1, contigs + 1):
+                contig = make_contig(seed, number, bases)
+                fasta.write(_fasta(contig))
+                gtf.write("".join(line for gene in contig.layout.genes for line in _gtf_lines(gene)).encode())
+                table = usage_table(contig)
+                truth.write_table(table)
+                genes += len(contig.layout.genes)
+                transcripts += sum(len(gene.transcripts) for gene in contig.layout.genes)
+                sites += len(table)
+        Genome(str(aside / GENOME))  # builds the indexes beside it
+        about = {"seed": seed, "contigs": contigs, "bases": bases, "genes": genes, "transcripts": transcripts}
+        files = {"sites": sites, "genome": GENOME, "annotation": ANNOTATION, "usage": USAGE}
+        (aside / README).write_text(_README.format(**about, **files))
+    return Simulated(folder / GENOME, folder / ANNOTATION, folder / USAGE, genes, transcripts, sites)
+
+
+def simulate_annotation(
+    folder: Path, *, seed: int = 1, genes: int = GENES, transcripts: int = TRANSCRIPTS, exons: int = EXONS
+) -> Path:
+    """Write an annotation of whole-genome size, without sequence or usage; its path."""
+    _check_seed(seed)
+    with _appearing(folder) as aside:
+        write_annotation(aside / ANNOTATION, seed=seed, genes=genes, transcripts=transcripts, exons=exons)
+        (aside / README).write_text(
+            "SYNTHETIC DATA: an annotation of no organism and no sequence, to measure how long planning takes.\n\n"
+            f"Made by: sptx simulate FOLDER --annotation-only --seed {seed} --genes {genes} "
+            f"--transcripts {transcripts} --exons {exons}\n"
+        )
+    return folder / ANNOTATION
+
+
+def usage_table(contig: Contig) -> pa.Table:
+    """The sites of a contig and their usage, as `USAGE_SCHEMA` says."""
+    places: list[tuple[str, int, str, str]] = []
+    rows: list[np.ndarray] = []
+    for gene, usage in zip(contig.layout.genes, contig.usage, strict=True):
+        for exon, of_tissue in zip(gene.exons, usage, strict=True):
+            five, three = (exon.start + 1, exon.end) if gene.strand == "+" else (exon.end, exon.start + 1)
+            for kind, position, lacking in (("acceptor", five, "first"), ("donor", three, "last")):
+                if exon.role != lacking:
+                    places.append((gene.contig, position, gene.strand, kind))
+                    rows.append(of_tissue)
+    values = np.round(np.stack(rows), DIGITS).astype(np.float32)
+    columns = {tissue: pa.array(column, from_pandas=True) for tissue, column in zip(TISSUES, values.T, strict=True)}
+    names = ("contig", "position", "strand", "kind")
+    described = {name: list(column) for name, column in zip(names, zip(*places, strict=True), strict=True)}
+    table = pa.table({**described, **columns}, schema=USAGE_SCHEMA)
+    return table.sort_by([("position", "ascending"), ("strand", "ascending")])
+
+
+def _fasta(contig: Contig) -> str:
+    letters = _LETTERS[contig.codes + len(BASES) * contig.masked.astype(np.uint8)]
+    text = letters.tobytes().decode()
+    lines = (text[at : at + LINE] for at in range(0, len(text), LINE))
+    return f">{contig.layout.contig} synthetic\n" + "\n".join(lines) + "\n"
+
+
+def _gtf_lines(gene: Gene) -> Iterator[str]:
+    """The gene, then each transcript with its exons numbered in the order of transcription."""
+    place = f"{gene.contig}\tsptx_synthetic"
+    of_gene = f'gene_id "{gene.id}"; '
+    named = f'gene_type "{gene.type}"; gene_name "{gene.name}"; '
+
+    def line(feature: str, start: int, end: int, attributes: str) -> str:
+        return f"{place}\t{feature}\t{start + 1}\t{end}\t.\t{gene.strand}\t.\t{attributes}\n"
+
+    yield line("gene", gene.start, gene.end, f"{of_gene}{named}level 3;")
+    for order, transcript in enumerate(gene.transcripts, 201):  # GENCODE numbers transcripts from 201
+        about = (
+            f'{of_gene}transcript_id "{transcript.id}"; {named}transcript_type "{transcript.type}"; '
+            f'transcript_name "{gene.name}-{order}"; '
+        )
+        tags = "".join(f' tag "{tag}";' for tag in transcript.tags)
+        start, end = transcript.exons[0][0], transcript.exons[-1][1]
+        yield line("transcript", start, end, f"{about}level 3;{tags}")
+        in_order = transcript.exons if gene.strand == "+" else transcript.exons[::-1]
+        for rank, (first, last) in enumerate(in_order, 1):
+            exon_id = f"{gene.id.replace('SYNG', 'SYNE').partition('.')[0]}-{first + 1}-{last}"
+            yield line("exon", first, last, f'{about}exon_number {rank}; exon_id "{exon_id}"; level 3;{tags}')
+
+
+@contextmanager
+def _gzip_text(path: Path) -> Iterator[gzip.GzipFile]:
+    """A gzip file whose bytes depend on its text alone: no time, no name."""
+    with path.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as stream:
+        yield stream
+
+
+@contextmanager
+def _appearing(folder: Path) -> Iterator[Path]:
+    """A hidden folder to write to, which becomes `folder` when all is written and is removed when not."""
+    folder = folder.absolute()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir()) or folder == Path.cwd()):
+        raise InputError(f"{folder} exists and is no empty folder, or is the working folder; name a new one")
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        aside.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made: {error.strerror}") from error
+    try:
+        yield aside
+        for path in aside.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        aside.replace(folder)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def _check_seed(seed: int) -> None:
+    if seed < 0:
+        raise InputError(f"--seed {seed}: give 0 or more")
