@@ -17,7 +17,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.settings import Flanks, Precision, RunConfig, absolute
+from pipeline import flags
+from pipeline.settings import RunConfig, absolute
 from sptx_core.errors import InputError
 from sptx_core.files import write_whole
 
@@ -36,77 +37,34 @@ app = typer.Typer(
 )
 notes = Console(stderr=True, highlight=False, soft_wrap=True)
 
-INPUTS, SELECTION, TABLE, EXECUTION = "Inputs", "Selection", "What is computed", "Execution"
-
-
-def _flag(text: str, panel: str, *names: str) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False)
-
-
-Config = Annotated[str | None, _flag("YAML file of settings (names as the flags'); flags win.", INPUTS)]
-Fasta = Annotated[str | None, _flag("Genome FASTA, plain or bgzip; path or URI.", INPUTS)]
-Gtf = Annotated[str | None, _flag("GENCODE or Ensembl GTF or GFF3, plain or gzip; path or URI.", INPUTS)]
-Checkpoint = Annotated[str | None, _flag("Official .ckpt, safetensors file or folder, or hub id.", INPUTS)]
-Output = Annotated[str | None, _flag("Root of the table: a folder or an s3://, gs://, az:// URI.", INPUTS)]
-Genes = Annotated[list[str] | None, _flag("Gene names or ids, separated by commas.", SELECTION)]
-Transcripts = Annotated[list[str] | None, _flag("Transcript ids.", SELECTION)]
-Regions = Annotated[
-    list[str] | None,
-    _flag("Regions, 1-based inclusive (chr9:200,000-500,000): transcripts that overlap, clipped to them.", SELECTION),
-]
-Contigs = Annotated[list[str] | None, _flag("Contigs.", SELECTION)]
-Biotypes = Annotated[list[str] | None, _flag("Transcript types, such as protein_coding,lncRNA.", SELECTION)]
-Tags = Annotated[list[str] | None, _flag("Transcripts with any of these tags: basic,MANE_Select.", SELECTION)]
-FlanksFlag = Annotated[
-    Flanks | None,
-    _flag("Beyond a transcript's ends: the genome [default], or N as in training (rows by transcript).", TABLE),
-]
-PrecisionFlag = Annotated[Precision | None, _flag("Arithmetic of the network [float32].", TABLE)]
-Core = Annotated[int | None, _flag("Predicted bases a window [1000, as trained].", TABLE)]
-Overlap = Annotated[int | None, _flag("Core bases that neighbouring windows share [0].", TABLE)]
-PerShard = Annotated[
-    int | None, _flag("Windows in a shard, the unit of work, retry and file [64; 2,000 suits a GPU].", TABLE)
-]
-Exact = Annotated[bool | None, _flag("Store unrounded float32 (about nine times larger).", TABLE, "--exact")]
-Threshold = Annotated[float | None, _flag("Least max(acceptor, donor) of a row of the sites table [0.01].", TABLE)]
-Workers = Annotated[int | None, _flag("Actors [one a GPU, else the cores once over].", EXECUTION)]
-Threads = Annotated[int | None, _flag("CPU threads an actor computes with.", EXECUTION)]
-Gpus = Annotated[float | None, _flag("Share of a GPU an actor holds; 0 computes on CPUs.", EXECUTION)]
-Batch = Annotated[int | None, _flag("Windows in a micro-batch [chosen once, before the first commit].", EXECUTION)]
-Engine = Annotated[str | None, _flag("Engine path [auto]; see `sptx bench`.", EXECUTION)]
-Address = Annotated[str | None, _flag("Ray cluster to join (auto, host:port); RAY_ADDRESS works too.", EXECUTION)]
-Shared = Annotated[
-    bool | None, _flag("A local --output is one file system on every node.", EXECUTION, "--shared-output")
-]
-
 
 @app.command(rich_help_panel="Compute")
 def run(
-    config: Config = None,
-    fasta: Fasta = None,
-    gtf: Gtf = None,
-    checkpoint: Checkpoint = None,
-    output: Output = None,
-    genes: Genes = None,
-    transcripts: Transcripts = None,
-    regions: Regions = None,
-    contigs: Contigs = None,
-    biotypes: Biotypes = None,
-    tags: Tags = None,
-    flanks: FlanksFlag = None,
-    precision: PrecisionFlag = None,
-    core: Core = None,
-    overlap: Overlap = None,
-    windows_per_shard: PerShard = None,
-    exact: Exact = None,
-    sites_threshold: Threshold = None,
-    workers: Workers = None,
-    threads: Threads = None,
-    gpus_per_worker: Gpus = None,
-    batch: Batch = None,
-    engine: Engine = None,
-    address: Address = None,
-    shared_output: Shared = None,
+    config: flags.Config = None,
+    fasta: flags.Fasta = None,
+    gtf: flags.Gtf = None,
+    checkpoint: flags.Checkpoint = None,
+    output: flags.Output = None,
+    genes: flags.Genes = None,
+    transcripts: flags.Transcripts = None,
+    regions: flags.Regions = None,
+    contigs: flags.Contigs = None,
+    biotypes: flags.Biotypes = None,
+    tags: flags.Tags = None,
+    flanks: flags.FlanksFlag = None,
+    precision: flags.PrecisionFlag = None,
+    core: flags.Core = None,
+    overlap: flags.Overlap = None,
+    windows_per_shard: flags.PerShard = None,
+    exact: flags.Exact = None,
+    sites_threshold: flags.Threshold = None,
+    workers: flags.Workers = None,
+    threads: flags.Threads = None,
+    gpus_per_worker: flags.Gpus = None,
+    batch: flags.Batch = None,
+    engine: flags.Engine = None,
+    address: flags.Address = None,
+    shared_output: flags.Shared = None,
 ) -> None:
     """Compute the tracks of every base of the selected transcripts.
 
@@ -139,12 +97,12 @@ def run(
     )
 
 
-def plan(*, rate: Path | None = None, devices: list[str] | None = None, **flags: Any) -> None:
+def plan(*, rate: Path | None = None, devices: list[str] | None = None, **given: Any) -> None:
     """Say what `run` would do, with the same flags: loci, bases, windows, shards, FLOPs, size, and with --rate hours.
 
     Nothing is computed but one window of N, to count its FLOPs, and nothing is written.
     """
-    settings = _settings(flags)
+    settings = _settings(given)
     from pipeline.estimate import duration, estimate
     from pipeline.run import prepare
     from sptx_core.bench import BenchReport
@@ -159,12 +117,7 @@ def plan(*, rate: Path | None = None, devices: list[str] | None = None, **flags:
 
 
 # `plan` takes the flags of `run`, so that a command turns into its plan by changing one word, and two of its own.
-_OWN = {
-    "rate": Annotated[Path | None, _flag("Report of `sptx bench --save`: say how long it takes.", "Estimate")],
-    "devices": Annotated[
-        list[str] | None, _flag("Numbers of such devices to say it for, separated by commas: 8,64.", "Estimate")
-    ],
-}
+_OWN = {"rate": flags.Rate, "devices": flags.Devices}
 plan.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
     [
         *inspect.signature(run).parameters.values(),
@@ -396,9 +349,9 @@ def _say(sentence: str) -> None:
     notes.print(sentence, markup=False)
 
 
-def _settings(flags: dict[str, Any]) -> RunConfig:
-    yaml_uri = flags.pop("config")
-    return RunConfig.load(yaml_uri, flags)
+def _settings(given: dict[str, Any]) -> RunConfig:
+    yaml_uri = given.pop("config")
+    return RunConfig.load(yaml_uri, given)
 
 
 def _numbers(flag: str, texts: list[str]) -> list[int]:
