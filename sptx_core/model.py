@@ -19,8 +19,6 @@ parameters, float64 included. Impossible input is an `InputError`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Self
 
@@ -30,37 +28,16 @@ from torch import Tensor, nn
 
 from sptx_core import channels
 from sptx_core.alphabet import BASES, N_CODE
-from sptx_core.attention import SpTransformerAttentionMap, local_attention, sinkhorn_attention
+from sptx_core.attention import (
+    SinkhornChoice,
+    SpTransformerAttentionMap,
+    attention_map,
+    local_attention,
+    sinkhorn_attention,
+)
 from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
 from sptx_core.errors import InputError
-
-
-@dataclass(frozen=True, eq=False)
-class SpTransformerModelOutput(Mapping[str, Tensor | SpTransformerAttentionMap]):
-    """What the network returns: attributes that are also the entries of an ordered mapping, empty ones left out."""
-
-    logits: Tensor
-    """[B, L, 3 + tissues]: no-splice, acceptor, donor, then the tissues; before softmax and sigmoid."""
-    last_hidden_state: Tensor
-    """[B, L, hidden_size], after the last norm: what the heads read."""
-    attention_map: SpTransformerAttentionMap | None = None
-    """What the Sinkhorn heads chose, [B, layers, heads, buckets]; only when asked for."""
-
-    def scores(self) -> Tensor:
-        """Probabilities [B, L, 3 + tissues]: softmax over the first three channels, a sigmoid for each tissue."""
-        return channels.scores(self.logits)
-
-    def __getitem__(self, name: str) -> Tensor | SpTransformerAttentionMap:
-        if name not in set(self):
-            raise KeyError(name)
-        entry: Tensor | SpTransformerAttentionMap = getattr(self, name)
-        return entry
-
-    def __iter__(self) -> Iterator[str]:
-        return (field.name for field in fields(self) if getattr(self, field.name) is not None)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
+from sptx_core.outputs import SpTransformerModelOutput
 
 
 class SpTransformerModel(nn.Module):
@@ -98,42 +75,56 @@ class SpTransformerModel(nn.Module):
         save_checkpoint(Checkpoint(self.config, {name: x.cpu() for name, x in widened.items()}), directory)
 
     def forward(
-        self, input_ids: Tensor, *, flanked: bool = False, output_attention_map: bool = False
+        self,
+        input_ids: Tensor,
+        *,
+        flanked: bool = False,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+        output_contexts: bool = False,
+        output_choices: bool = False,
     ) -> SpTransformerModelOutput:
         """Predict every base of `input_ids` that is not flank; L of them, 1 to max_seq_len.
 
         `input_ids` are integers 0..4: [B, L], to which `context` empty columns are added on both sides, or with
-        `flanked` [B, L + 2 * context], which hold their flanks already. `output_attention_map` adds what the
-        Sinkhorn heads chose. Wrong types, shapes, lengths and codes are an `InputError`.
+        `flanked` [B, L + 2 * context], which hold their flanks already. `output_...` adds entries to the output and
+        changes none. Wrong types, shapes, lengths and codes are an `InputError`.
         """
         self._check(input_ids, flanked)
         columns = one_hot(input_ids, self.config.input_channels, self.norm.weight.dtype)  # [B, 4 or 5, W or L]
         if not flanked:
             columns = F.pad(columns, (self.config.context, self.config.context))
-        return self.predict_columns(columns, output_attention_map=output_attention_map)
+        return self._predict(columns, output_attentions, output_hidden_states, output_contexts, output_choices)
 
-    def predict_columns(self, columns: Tensor, *, output_attention_map: bool = False) -> SpTransformerModelOutput:
+    def _predict(
+        self, columns: Tensor, attentions: bool, hidden_states: bool, contexts: bool, choices: bool
+    ) -> SpTransformerModelOutput:
         """`forward` after its checks: one-hot columns [B, 4 or 5, W] with their flanks, in the network's precision."""
         length = columns.shape[2] - 2 * self.config.context
         before = (self.config.max_seq_len - length) // 2  # attended positions before the first predicted base
+        core = slice(before, before + length)
 
         # columns: [B, 4 or 5, W]
         features = [part(columns) for part in (*self.encoders, self.input_path)]  # each [B, C, W]
         first = self.config.context - before
         x = torch.cat([_stretch(part, first, self.config.max_seq_len) for part in features], 1)  # [B, C, S]
         x = self.position(self.fusion(x).transpose(1, 2).contiguous())  # [B, S, C], in memory too: the layers read rows
-        chosen: list[SpTransformerAttentionMap] = []
+        states, chosen, maps = [], [], []  # of the layers
         for layer in self.layers:
-            x, layer_map = layer(x)
-            chosen.append(layer_map)
-        x = self.norm(x[:, before : before + length])  # [B, L, C]
+            states.append(x[:, core])
+            x, choice, layer_map = layer(x, attentions)
+            chosen.append(choice)
+            maps.append(layer_map)
+        x = self.norm(x[:, core])  # [B, L, C]
         heads = [head(x.transpose(1, 2)) for head in (self.splice_head, self.usage_head)]  # [B, 3, L], [B, tissues, L]
-        logits = torch.cat(heads, 1).transpose(1, 2)  # [B, L, 3 + tissues]
-
-        attention_map = SpTransformerAttentionMap(
-            *(torch.stack(of_layers, 1) for of_layers in zip(*chosen, strict=True))
+        return SpTransformerModelOutput(
+            last_hidden_state=x,
+            logits=torch.cat(heads, 1).transpose(1, 2),  # [B, L, 3 + tissues]
+            contexts=(x,) if contexts else None,
+            hidden_states=(*states, x) if hidden_states else None,
+            attentions=tuple(maps) if attentions else None,
+            choices=SinkhornChoice(*(torch.stack(of, 1) for of in zip(*chosen, strict=True))) if choices else None,
         )
-        return SpTransformerModelOutput(logits, x, attention_map if output_attention_map else None)
 
     def _check(self, input_ids: Tensor, flanked: bool) -> None:
         if input_ids.ndim != 2 or input_ids.is_floating_point() or input_ids.dtype == torch.bool:
@@ -232,12 +223,14 @@ class Layer(nn.Module):
         self.expand = nn.Linear(size, config.feed_forward_size)
         self.contract = nn.Linear(config.feed_forward_size, size)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, SpTransformerAttentionMap]:
-        """[B, S, C] -> [B, S, C], and the choice of the Sinkhorn heads."""
-        attended, chosen = self.attention(self.attention_norm(x))
+    def forward(
+        self, x: Tensor, record: bool = False
+    ) -> tuple[Tensor, SinkhornChoice, SpTransformerAttentionMap | None]:
+        """[B, S, C] -> [B, S, C], the choice of the Sinkhorn heads and, to `record`, all heads' weights."""
+        attended, chosen, weights = self.attention(self.attention_norm(x), record)
         x = x + attended
         x = x + self.contract(F.gelu(self.expand(self.feed_forward_norm(x))))
-        return x, chosen
+        return x, chosen, weights
 
 
 class Attention(nn.Module):
@@ -251,11 +244,14 @@ class Attention(nn.Module):
         self.key_value = nn.Linear(size, 2 * size, bias=False)
         self.output = nn.Linear(size, size)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, SpTransformerAttentionMap]:
-        """[B, S, C] -> [B, S, C], and the choice of the Sinkhorn heads."""
+    def forward(
+        self, x: Tensor, record: bool = False
+    ) -> tuple[Tensor, SinkhornChoice, SpTransformerAttentionMap | None]:
+        """As of a layer."""
         projected = (self.query(x), *self.key_value(x).chunk(2, -1))
         q, k, v = (y.unflatten(2, (self.heads, -1)).transpose(1, 2) for y in projected)  # each [B, H, S, C / H]
         n = self.local_heads
         near = local_attention(q[:, :n], k[:, :n], v[:, :n], self.bucket_size)
         far, chosen = sinkhorn_attention(q[:, n:], k[:, n:], v[:, n:], self.bucket_size)
-        return self.output(torch.cat((near, far), 1).transpose(1, 2).flatten(2)), chosen
+        weights = attention_map(q, k, chosen, n, self.bucket_size) if record else None
+        return self.output(torch.cat((near, far), 1).transpose(1, 2).flatten(2)), chosen, weights
