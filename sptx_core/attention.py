@@ -128,13 +128,12 @@ def _visible(buckets: int, bucket_size: int, device: torch.device) -> Tensor:
 def _chosen_keys(key: Tensor, choice: SinkhornChoice) -> Tensor:
     """Keys of each bucket's chosen one, weighted by its probability: as key [B, H, buckets, size, D]."""
     sequence, head = (torch.arange(n, device=key.device) for n in key.shape[:2])
-    chosen = key[sequence[:, None, None], head[:, None], choice.bucket]
-    return chosen * choice.probability[..., None, None]
+    return key[sequence[:, None, None], head[:, None], choice.bucket] * choice.probability[..., None, None]
 
 
 def _weights(query: Tensor, key: Tensor, visible: Tensor | None = None) -> Tensor:
     """Softmax weights of query [B, H, buckets, size, D] over key [B, H, buckets, keys, D]: [..., size, keys]."""
-    score = query @ key.transpose(3, 4) * query.shape[-1] ** -0.5
+    score: Tensor = query @ key.transpose(3, 4) * query.shape[-1] ** -0.5
     return (score if visible is None else score.masked_fill(~visible, float("-inf"))).softmax(-1)
 
 

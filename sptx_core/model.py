@@ -1,6 +1,6 @@
 """The SpTransformer network, top to bottom.
 
-In: `input_ids`, integer codes 0..4 for A C G T N (`sptx_core.alphabet`), read 5' to 3'. Out, for every base that is
+In: `input_ids`, integer codes 0..4 for A C G T N (`sptx_core.inputs`), read 5' to 3'. Out, for every base that is
 not flank: three splice logits and a usage logit for each tissue (`sptx_core.channels`), all before softmax and
 sigmoid. The architecture is that of SpliceTransformer (You et al., Nature Communications 2024):
 
@@ -27,7 +27,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sptx_core import channels
-from sptx_core.alphabet import BASES, N_CODE
 from sptx_core.attention import (
     SinkhornChoice,
     SpTransformerAttentionMap,
@@ -36,7 +35,7 @@ from sptx_core.attention import (
     sinkhorn_attention,
 )
 from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
-from sptx_core.errors import InputError
+from sptx_core.inputs import Sequences, read_batch
 from sptx_core.outputs import SpTransformerModelOutput
 
 
@@ -76,7 +75,9 @@ class SpTransformerModel(nn.Module):
 
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Sequences | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Sequences | None = None,
         *,
         flanked: bool = False,
         output_attentions: bool = False,
@@ -84,20 +85,30 @@ class SpTransformerModel(nn.Module):
         output_contexts: bool = False,
         output_choices: bool = False,
     ) -> SpTransformerModelOutput:
-        """Predict every base of `input_ids` that is not flank; L of them, 1 to max_seq_len.
+        """Predict every base that is not flank; L of them, 1 to max_seq_len.
 
-        `input_ids` are integers 0..4: [B, L], to which `context` empty columns are added on both sides, or with
-        `flanked` [B, L + 2 * context], which hold their flanks already. `output_...` adds entries to the output and
-        changes none. Wrong types, shapes, lengths and codes are an `InputError`.
+        Ids 0..4 [B, L], to which `context` empty columns are added on both sides, or with `flanked`
+        [B, L + 2 * context], which hold their flanks already; `sptx_core.inputs` has the other forms. `output_...`
+        adds entries to the output and changes none. Wrong types, shapes, lengths and codes are an `InputError`.
         """
-        self._check(input_ids, flanked)
-        columns = one_hot(input_ids, self.config.input_channels, self.norm.weight.dtype)  # [B, 4 or 5, W or L]
-        if not flanked:
-            columns = F.pad(columns, (self.config.context, self.config.context))
-        return self._predict(columns, output_attentions, output_hidden_states, output_contexts, output_choices)
+        dtype = self.norm.weight.dtype
+        batch = read_batch(self.config, dtype, input_ids, attention_mask, inputs_embeds, flanked=flanked)
+        return self.predict_columns(
+            batch.columns,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            output_contexts=output_contexts,
+            output_choices=output_choices,
+        )
 
-    def _predict(
-        self, columns: Tensor, attentions: bool, hidden_states: bool, contexts: bool, choices: bool
+    def predict_columns(
+        self,
+        columns: Tensor,
+        *,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+        output_contexts: bool = False,
+        output_choices: bool = False,
     ) -> SpTransformerModelOutput:
         """`forward` after its checks: one-hot columns [B, 4 or 5, W] with their flanks, in the network's precision."""
         length = columns.shape[2] - 2 * self.config.context
@@ -112,43 +123,20 @@ class SpTransformerModel(nn.Module):
         states, chosen, maps = [], [], []  # of the layers
         for layer in self.layers:
             states.append(x[:, core])
-            x, choice, layer_map = layer(x, attentions)
+            x, choice, layer_map = layer(x, output_attentions)
             chosen.append(choice)
             maps.append(layer_map)
         x = self.norm(x[:, core])  # [B, L, C]
         heads = [head(x.transpose(1, 2)) for head in (self.splice_head, self.usage_head)]  # [B, 3, L], [B, tissues, L]
+        choices = SinkhornChoice(*(torch.stack(of, 1) for of in zip(*chosen, strict=True))) if output_choices else None
         return SpTransformerModelOutput(
             last_hidden_state=x,
             logits=torch.cat(heads, 1).transpose(1, 2),  # [B, L, 3 + tissues]
-            contexts=(x,) if contexts else None,
-            hidden_states=(*states, x) if hidden_states else None,
-            attentions=tuple(maps) if attentions else None,
-            choices=SinkhornChoice(*(torch.stack(of, 1) for of in zip(*chosen, strict=True))) if choices else None,
+            contexts=(x,) if output_contexts else None,
+            hidden_states=(*states, x) if output_hidden_states else None,
+            attentions=tuple(maps) if output_attentions else None,
+            choices=choices,
         )
-
-    def _check(self, input_ids: Tensor, flanked: bool) -> None:
-        if input_ids.ndim != 2 or input_ids.is_floating_point() or input_ids.dtype == torch.bool:
-            found = f"{input_ids.dtype} of shape {list(input_ids.shape)}"
-            raise InputError(f"input_ids must be integers of shape [batch, length], not {found}")
-        flanks = 2 * self.config.context if flanked else 0
-        length = input_ids.shape[1] - flanks
-        if length < 1:
-            raise InputError(
-                f"input_ids of {input_ids.shape[1]} bases leave nothing to predict: "
-                + (f"{flanks} of them are flank" if flanked else "give at least one base")
-            )
-        if length > self.config.max_seq_len:
-            raise InputError(
-                f"{length} bases to predict are more than the {self.config.max_seq_len} that the network's position "
-                "embedding covers (max_seq_len); predict them in windows"
-            )
-        if input_ids.numel() and not (input_ids.min() >= 0 and input_ids.max() <= N_CODE):
-            raise InputError(f"input_ids must be 0..{N_CODE} ({' '.join(BASES)}), found other codes")
-
-
-def one_hot(codes: Tensor, input_channels: int, dtype: torch.dtype) -> Tensor:
-    """[B, L] codes -> [B, input_channels, L] of zeros and ones; with four channels N is an all-zero column."""
-    return (codes[:, None] == torch.arange(input_channels, device=codes.device)[:, None]).to(dtype)
 
 
 def _stretch(x: Tensor, first: int, length: int) -> Tensor:

@@ -16,7 +16,8 @@ from sptx_core.alphabet import N_CODE
 from sptx_core.channels import scores
 from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
 from sptx_core.errors import InputError
-from sptx_core.model import SpTransformerModel, one_hot
+from sptx_core.inputs import one_hot
+from sptx_core.model import SpTransformerModel
 
 GOLDEN_TOLERANCE = 2e-5  # float32 against the original network; float64 moves its logits by up to 3.5e-6
 
