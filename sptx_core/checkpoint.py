@@ -7,7 +7,8 @@ Face hub. Written: our own folder. What a file is shows in its content, never in
 
 The sizes of the network come from `config.json`, which a folder must hold and a safetensors file may have beside it.
 Without it they are read off the tensors; context, heads and dilations leave no trace there and are taken to be those
-of the published network.
+of the published network. An official checkpoint of 15 tissues has their names; MultiMolecule's placeholders for names
+(`tissue_0` ...) count as none.
 
 Nothing but tensors is ever unpickled. Tensors become float32; those that are missing, unexpected, misshapen or not
 finite are listed by the names they have in the file. Every fault of a checkpoint is an `InputError`.
@@ -34,7 +35,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sptx_core.channels import SPLICE
+from sptx_core.channels import SPLICE, TISSUES
 from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
 from sptx_core.errors import InputError
 from sptx_core.files import write_whole
@@ -124,9 +125,9 @@ class Checkpoint:
     def digest(self) -> str:
         """sha256 (hex) of sizes, names and tensors: networks that predict the same share it, in any container.
 
-        Four input channels count as five with zero weights for N, and counters of training steps do not count.
+        Four input channels count as five with zero weights for N. Counters of training steps and names do not count.
         """
-        config = dataclasses.replace(self.config, input_channels=5)
+        config = dataclasses.replace(self.config, input_channels=5, tissue_names=None)
         digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
         for name, tensor in sorted(self.tensors.items()):
             if _is_counter(name):
@@ -160,6 +161,8 @@ def load_checkpoint(source: Source) -> Checkpoint:
         raise InputError(f"{tensor_file} needs the {CONFIG_FILE} that was saved beside it")
     else:
         config = _infer_config(known[layout], tensor_file)
+        if layout is Layout.OFFICIAL and config.tissues == len(TISSUES):
+            config = dataclasses.replace(config, tissue_names=TISSUES)
     return Checkpoint(config, _fit(tensors, layout, config, tensor_file))
 
 
@@ -332,6 +335,9 @@ def _multimolecule_config(content: Mapping[str, Any]) -> SpTransformerConfig:
             settings["encoders"] = [{"channels": encoder["hidden_size"]} for encoder in content["encoders"]]
         except (KeyError, TypeError) as error:
             raise InputError(f"encoders must be a list of hidden sizes, not {content['encoders']!r}") from error
+    names = content.get("tissue_names")
+    if not isinstance(names, list) or names != [f"tissue_{index}" for index in range(len(names))]:
+        settings["tissue_names"] = names
     return SpTransformerConfig.from_dict(settings)
 
 

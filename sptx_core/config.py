@@ -2,7 +2,8 @@
 
 The defaults are the published network (You et al. 2024, SpliceTransformer), with an input channel for each of
 A C G T N: 17,074,386 parameters. Published checkpoints have four input channels; N is then an all-zero column.
-An impossible size is an `InputError` that names the setting. `to_dict` and `from_dict` are the JSON form.
+An impossible size is an `InputError` that names the setting. `to_dict` and `from_dict` are the JSON form, in which
+settings that are None are left out.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from sptx_core.channels import SPLICE
 from sptx_core.errors import InputError
 
 INPUT_CHANNELS = (4, 5)  # A C G T, or A C G T N
@@ -92,6 +94,8 @@ class SpTransformerConfig:
     feed_forward_size: int = 1024
     tissues: int = 15
     """Usage channels, after the three splice channels."""
+    tissue_names: tuple[str, ...] | None = None
+    """Names of the usage channels; None for tissue_0, tissue_1 and so on."""
 
     def __post_init__(self) -> None:
         _require_integers(self, zero_allowed=("context", "local_heads"))
@@ -105,10 +109,24 @@ class SpTransformerConfig:
                 raise InputError(
                     f"{whole} ({getattr(self, whole)}) must be a multiple of {part} ({getattr(self, part)})"
                 )
+        self._require_names()
+
+    def _require_names(self) -> None:
+        names = self.tissue_names
+        if names is None:
+            return
+        _require_tuple(self, "tissue_names", str)
+        if len(names) != self.tissues or len({*SPLICE, *names, ""}) != len(SPLICE) + self.tissues + 1:
+            raise InputError(f"tissue_names must be {self.tissues} different names that no other channel has: {names}")
+
+    @property
+    def output_channels(self) -> tuple[str, ...]:
+        """Names of the 3 + tissues output channels, in their order."""
+        return (*SPLICE, *(self.tissue_names or (f"tissue_{index}" for index in range(self.tissues))))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values in nested dictionaries and tuples, ready for JSON."""
-        return dataclasses.asdict(self)
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -116,6 +134,8 @@ class SpTransformerConfig:
         settings = _settings(cls, values)
         if "encoders" in settings:
             settings["encoders"] = tuple(_encoder(encoder) for encoder in _items(settings, "encoders"))
+        if settings.get("tissue_names") is not None:
+            settings["tissue_names"] = tuple(_items(settings, "tissue_names"))
         return cls(**settings)
 
 

@@ -73,6 +73,19 @@ class SpTransformerModel(nn.Module):
         widened = {name: x.float() if x.is_floating_point() else x for name, x in self.state_dict().items()}
         save_checkpoint(Checkpoint(self.config, {name: x.cpu() for name, x in widened.items()}), directory)
 
+    @property
+    def output_channels(self) -> tuple[str, ...]:
+        """Names of the channels of `logits`: the splice classes, then the tissues."""
+        return self.config.output_channels
+
+    def postprocess(self, outputs: SpTransformerModelOutput | Tensor) -> tuple[Tensor, tuple[str, ...]]:
+        """Of an output or its logits [..., 3 + tissues]: splice probabilities with raw usage, same shape, and names.
+
+        Usage keeps the network's own scale, that is before the sigmoid which `SpTransformerModelOutput.scores` takes.
+        """
+        logits = outputs if isinstance(outputs, Tensor) else outputs.logits
+        return channels.postprocessed(logits), self.output_channels
+
     def forward(
         self,
         input_ids: Sequences | None = None,

@@ -225,6 +225,16 @@ def test_scores_of_an_output_are_those_of_its_logits() -> None:
     assert torch.allclose(output.scores()[..., :3].sum(-1), torch.ones(2, 8))
 
 
+def test_postprocess_leaves_usage_as_it_is_and_names_the_channels() -> None:
+    model = network()
+    output = model(random_ids(8))
+    for given in (output, output.logits):
+        found, names = model.postprocess(given)
+        assert torch.equal(found[..., :3], output.logits[..., :3].softmax(-1))
+        assert torch.equal(found[..., 3:], output.logits[..., 3:])
+        assert names == model.output_channels == ("no_splice", "acceptor", "donor", "tissue_0", "tissue_1")
+
+
 def test_logits_are_read_off_the_last_hidden_state() -> None:
     model = network()
     output = model(random_ids(8))
