@@ -147,7 +147,7 @@ def checkpoint_digest(source: Source) -> str:
 def load_checkpoint(source: Source) -> Checkpoint:
     """Read a file, a folder or a hub id, as the module describes, and check that every tensor fits."""
     try:
-        tensor_file, config_file = _locate(source)
+        tensor_file, config_file = locate(source)
         tensors = _network(_read_tensors(tensor_file))
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(f"cannot read the checkpoint {source}: {error}") from error
@@ -183,7 +183,7 @@ def save_checkpoint(checkpoint: Checkpoint, directory: Source) -> None:
 # --- where the files are ---------------------------------------------------------------------------------------------
 
 
-def _locate(source: Source) -> tuple[Path, Path | None]:
+def locate(source: Source) -> tuple[Path, Path | None]:
     """The file of tensors and its config.json, if it has one."""
     path = Path(source)
     if not path.exists():
