@@ -36,9 +36,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sptx_core.channels import SPLICE, TISSUES
-from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
+from sptx_core.config import HeadConfig, ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
 from sptx_core.errors import InputError
 from sptx_core.files import write_whole
+from sptx_core.hub import download
 from sptx_core.model import SpTransformerModel
 
 Source = str | os.PathLike[str]
@@ -47,6 +48,7 @@ CONFIG_FILE = "config.json"
 TENSOR_FILE = "model.safetensors"
 MODEL_TYPE = "sptx"  # "model_type" in our config.json
 MULTIMOLECULE_MODEL_TYPE = "sptransformer"
+HEAD = "token_head"  # of `SpTransformerForTokenPrediction`, in our files and in MultiMolecule's
 LISTED = 20  # tensors that a message names before it counts the rest
 
 
@@ -113,6 +115,7 @@ MULTIMOLECULE_FIXED = {
     "batch_norm_eps": 1e-5,
     "num_splice_labels": len(SPLICE),
 }
+MULTIMOLECULE_FIXED_HEAD = {"transform_act": "gelu", "act": None, "layer_norm_eps": 1e-12, "loss_weight": None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,9 +128,10 @@ class Checkpoint:
     def digest(self) -> str:
         """sha256 (hex) of sizes, names and tensors: networks that predict the same share it, in any container.
 
-        Four input channels count as five with zero weights for N. Counters of training steps and names do not count.
+        Four input channels count as five with zero weights for N. Counters of training steps, names and
+        heads on top do not count.
         """
-        config = dataclasses.replace(self.config, input_channels=5, tissue_names=None)
+        config = dataclasses.replace(self.config, input_channels=5, tissue_names=None, head=None)
         digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
         for name, tensor in sorted(self.tensors.items()):
             if _is_counter(name):
@@ -166,6 +170,13 @@ def load_checkpoint(source: Source) -> Checkpoint:
     return Checkpoint(config, _fit(tensors, layout, config, tensor_file))
 
 
+def load_head(source: Source) -> dict[str, Tensor]:
+    """The tensors of the head on top of the network, by their names in it; none of a network alone."""
+    tensors = _read_tensors(locate(source)[0])
+    prefix = f"{HEAD}."
+    return {name.removeprefix(prefix): x.clone() for name, x in tensors.items() if name.startswith(prefix)}
+
+
 def save_checkpoint(checkpoint: Checkpoint, directory: Source) -> None:
     """Write our own folder; it is a checkpoint only once its `config.json`, written last, is there."""
     folder = Path(directory)
@@ -189,7 +200,7 @@ def locate(source: Source) -> tuple[Path, Path | None]:
     if not path.exists():
         if not (isinstance(source, str) and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", source)):
             raise InputError(f"there is no checkpoint {source}: no such file or folder")
-        path = _download(source)
+        path = download(source, [CONFIG_FILE, TENSOR_FILE])
     if path.is_dir():
         lacking = [name for name in (TENSOR_FILE, CONFIG_FILE) if not (path / name).is_file()]
         if lacking:
@@ -199,19 +210,6 @@ def locate(source: Source) -> tuple[Path, Path | None]:
         return path / TENSOR_FILE, path / CONFIG_FILE
     beside = path.with_name(CONFIG_FILE)
     return path, beside if _is_safetensors(path) and beside.is_file() else None
-
-
-def _download(repository: str) -> Path:
-    """The local copy of a Hugging Face hub repository's checkpoint folder."""
-    import huggingface_hub  # late: only hub ids need it
-
-    try:
-        return Path(huggingface_hub.snapshot_download(repository, allow_patterns=[CONFIG_FILE, TENSOR_FILE]))
-    except (OSError, ValueError) as error:  # not found, gated, offline, not a valid id
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(
-            f"there is no checkpoint {repository}: no such file or folder, and the Hugging Face hub says: {reason}"
-        ) from error
 
 
 # --- tensors ---------------------------------------------------------------------------------------------------------
@@ -338,7 +336,18 @@ def _multimolecule_config(content: Mapping[str, Any]) -> SpTransformerConfig:
     names = content.get("tissue_names")
     if not isinstance(names, list) or names != [f"tissue_{index}" for index in range(len(names))]:
         settings["tissue_names"] = names
+    if isinstance(content.get("head"), Mapping) and "SpTransformerForTokenPrediction" in (
+        content.get("architectures") or ()
+    ):
+        settings["head"] = _multimolecule_head(content["head"])
     return SpTransformerConfig.from_dict(settings)
+
+
+def _multimolecule_head(content: Mapping[str, Any]) -> dict[str, Any]:
+    for name, value in MULTIMOLECULE_FIXED_HEAD.items():
+        if content.get(name, value) != value:
+            raise InputError(f"{name} of the head is {content[name]!r}, but this head can only have {value!r}")
+    return {field.name: content[field.name] for field in dataclasses.fields(HeadConfig) if field.name in content}
 
 
 def _infer_config(tensors: Mapping[str, Tensor], source: Path) -> SpTransformerConfig:

@@ -17,6 +17,8 @@ from sptx_core.channels import SPLICE
 from sptx_core.errors import InputError
 
 INPUT_CHANNELS = (4, 5)  # A C G T, or A C G T N
+PROBLEM_TYPES = ("regression", "binary", "multilabel", "multiclass")
+TRANSFORMS = (None, "linear", "nonlinear")
 
 
 def _require_integers(config: Any, zero_allowed: tuple[str, ...] = ()) -> None:
@@ -68,6 +70,31 @@ class SpTransformerFeatureEncoderConfig:
 
 
 @dataclass(frozen=True)
+class HeadConfig:
+    """A head on top of the network that predicts labels for every base; see `sptx_core.token_prediction`."""
+
+    num_labels: int = 15
+    problem_type: str = "regression"
+    """"regression", "binary", "multilabel" (each label for itself) or "multiclass" (one label of all)."""
+    transform: str | None = None
+    """A layer before the last: "linear" (with a norm), "nonlinear" (with a GELU and a norm), or None."""
+    dropout: float = 0.0
+    """Share of the features left out in training."""
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        _require_integers(self)
+        if self.problem_type not in PROBLEM_TYPES:
+            raise InputError(f"problem_type must be one of {', '.join(PROBLEM_TYPES)}, not {self.problem_type!r}")
+        if self.transform not in TRANSFORMS:
+            raise InputError(f"transform must be 'linear', 'nonlinear' or None, not {self.transform!r}")
+        if not (isinstance(self.dropout, int | float) and 0 <= self.dropout < 1):
+            raise InputError(f"dropout must be at least 0 and less than 1, not {self.dropout!r}")
+        if type(self.bias) is not bool:
+            raise InputError(f"bias of a HeadConfig must be true or false, not {self.bias!r}")
+
+
+@dataclass(frozen=True)
 class SpTransformerConfig:
     """The whole network; see `sptx_core.model` for what each part does."""
 
@@ -96,6 +123,8 @@ class SpTransformerConfig:
     """Usage channels, after the three splice channels."""
     tissue_names: tuple[str, ...] | None = None
     """Names of the usage channels; None for tissue_0, tissue_1 and so on."""
+    head: HeadConfig | None = None
+    """Of `SpTransformerForTokenPrediction`; the network itself has none."""
 
     def __post_init__(self) -> None:
         _require_integers(self, zero_allowed=("context", "local_heads"))
@@ -110,6 +139,8 @@ class SpTransformerConfig:
                     f"{whole} ({getattr(self, whole)}) must be a multiple of {part} ({getattr(self, part)})"
                 )
         self._require_names()
+        if not isinstance(self.head, HeadConfig | None):
+            raise InputError(f"head must be a HeadConfig, not {self.head!r}")
 
     def _require_names(self) -> None:
         names = self.tissue_names
@@ -136,6 +167,8 @@ class SpTransformerConfig:
             settings["encoders"] = tuple(_encoder(encoder) for encoder in _items(settings, "encoders"))
         if settings.get("tissue_names") is not None:
             settings["tissue_names"] = tuple(_items(settings, "tissue_names"))
+        if settings.get("head") is not None:
+            settings["head"] = HeadConfig(**_settings(HeadConfig, settings["head"]))
         return cls(**settings)
 
 

@@ -73,6 +73,12 @@ class SpTransformerModel(nn.Module):
         widened = {name: x.float() if x.is_floating_point() else x for name, x in self.state_dict().items()}
         save_checkpoint(Checkpoint(self.config, {name: x.cpu() for name, x in widened.items()}), directory)
 
+    def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
+        """Save to a repository "owner/name" of the Hugging Face hub, made if need be; the address of the commit."""
+        from sptx_core.hub import upload  # late: only sharing needs it
+
+        return upload(self.save_pretrained, repository, private=private, token=token)
+
     @property
     def output_channels(self) -> tuple[str, ...]:
         """Names of the channels of `logits`: the splice classes, then the tissues."""

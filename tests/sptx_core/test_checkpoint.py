@@ -496,6 +496,6 @@ def test_an_unknown_hub_id_says_what_the_hub_says(hub: Path) -> None:
 
 @pytest.mark.parametrize("source", ["name", "a/b/c", "/a/b", "s3://a/b", "../a"])
 def test_what_is_no_hub_id_is_not_looked_up(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "_download", lambda repository: pytest.fail(f"looked up {repository}"))
+    monkeypatch.setattr(checkpoints, "download", lambda repository, _: pytest.fail(f"looked up {repository}"))
     with pytest.raises(InputError, match=r"no such file or folder$"):
         load_checkpoint(source)
