@@ -317,13 +317,14 @@ def _read_config(path: Path) -> SpTransformerConfig:
         if model_type == MODEL_TYPE:
             return SpTransformerConfig.from_dict(content.get("config"))
         if model_type == MULTIMOLECULE_MODEL_TYPE:
-            return _multimolecule_config(content)
+            return multimolecule_config(content)
     except (OSError, ValueError) as error:  # an InputError is a ValueError
         raise InputError(f"{path}: {error}") from error
     raise InputError(f"{path} describes no SpTransformer network: model_type is {model_type!r}")
 
 
-def _multimolecule_config(content: Mapping[str, Any]) -> SpTransformerConfig:
+def multimolecule_config(content: Mapping[str, Any]) -> SpTransformerConfig:
+    """The configuration that MultiMolecule's settings stand for; those that do not size the network are not read."""
     for name, value in MULTIMOLECULE_FIXED.items():
         if content.get(name, value) != value:
             raise InputError(f"{name} is {content[name]!r}, but this network can only have {value!r}")
@@ -339,11 +340,12 @@ def _multimolecule_config(content: Mapping[str, Any]) -> SpTransformerConfig:
     if isinstance(content.get("head"), Mapping) and "SpTransformerForTokenPrediction" in (
         content.get("architectures") or ()
     ):
-        settings["head"] = _multimolecule_head(content["head"])
+        settings["head"] = multimolecule_head(content["head"])
     return SpTransformerConfig.from_dict(settings)
 
 
-def _multimolecule_head(content: Mapping[str, Any]) -> dict[str, Any]:
+def multimolecule_head(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a `HeadConfig` in MultiMolecule's of a head."""
     for name, value in MULTIMOLECULE_FIXED_HEAD.items():
         if content.get(name, value) != value:
             raise InputError(f"{name} of the head is {content[name]!r}, but this head can only have {value!r}")

@@ -25,6 +25,7 @@ from typing import Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from sptx_core import channels
 from sptx_core.attention import (
@@ -45,6 +46,7 @@ class SpTransformerModel(nn.Module):
     def __init__(self, config: SpTransformerConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or SpTransformerConfig()
+        self.gradient_checkpointing = False
         path, hidden = config.input_path_channels, config.hidden_size
         self.encoders = nn.ModuleList(FeatureEncoder(config.input_channels, encoder) for encoder in config.encoders)
         self.input_path = nn.Sequential(nn.Conv1d(config.input_channels, path, 1), nn.Conv1d(path, path, 1))
@@ -60,10 +62,10 @@ class SpTransformerModel(nn.Module):
         """The network of a checkpoint, ready to predict: a file, a folder or a hub id (`sptx_core.checkpoint`)."""
         from sptx_core.checkpoint import load_checkpoint  # late: that module imports this one
 
-        checkpoint = load_checkpoint(source)
+        loaded = load_checkpoint(source)
         with torch.device("meta"):  # no memory and no random numbers for tensors that come from the checkpoint
-            model = cls(checkpoint.config)
-        model.load_state_dict(checkpoint.tensors, assign=True)
+            model = cls(loaded.config)
+        model.load_state_dict(loaded.tensors, assign=True)
         return model.eval().to(device)
 
     def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
@@ -142,7 +144,7 @@ class SpTransformerModel(nn.Module):
         states, chosen, maps = [], [], []  # of the layers
         for layer in self.layers:
             states.append(x[:, core])
-            x, choice, layer_map = layer(x, output_attentions)
+            x, choice, layer_map = self._pass(layer, x, output_attentions)
             chosen.append(choice)
             maps.append(layer_map)
         x = self.norm(x[:, core])  # [B, L, C]
@@ -153,9 +155,25 @@ class SpTransformerModel(nn.Module):
             logits=torch.cat(heads, 1).transpose(1, 2),  # [B, L, 3 + tissues]
             contexts=(x,) if output_contexts else None,
             hidden_states=(*states, x) if output_hidden_states else None,
-            attentions=tuple(maps) if output_attentions else None,
+            attentions=tuple(found for found in maps if found is not None) if output_attentions else None,
             choices=choices,
         )
+
+    def gradient_checkpointing_enable(self, enable: bool = True) -> None:
+        """Train with less memory: attention layers are computed once more for their gradients.
+
+        The encoders are not, because their batch statistics would be counted twice.
+        """
+        self.gradient_checkpointing = enable
+
+    def _pass(
+        self, layer: nn.Module, x: Tensor, record: bool
+    ) -> tuple[Tensor, SinkhornChoice, SpTransformerAttentionMap | None]:
+        again = self.gradient_checkpointing and self.training
+        found: tuple[Tensor, SinkhornChoice, SpTransformerAttentionMap | None] = (
+            checkpoint(layer, x, record, use_reentrant=False) if again else layer(x, record)
+        )
+        return found
 
 
 def _stretch(x: Tensor, first: int, length: int) -> Tensor:
