@@ -171,7 +171,7 @@ class DnaTokenizer:
         if self.do_upper_case:
             piece = piece.upper()
         if self.replace_u:
-            piece = piece.replace("U", "T").replace("u", "t")
+            piece = piece.replace("U", "T")
         if self.codon and len(piece) % CODON:
             raise InputError(f"{len(piece)} letters are no whole number of codons: give a multiple of {CODON}")
         starts = range(0, len(piece) - self.nmers + 1, CODON if self.codon else 1)
