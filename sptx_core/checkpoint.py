@@ -128,7 +128,7 @@ class Checkpoint:
     def digest(self) -> str:
         """sha256 (hex) of sizes, names and tensors: networks that predict the same share it, in any container.
 
-        Four input channels count as five with zero weights for N. Counters of training steps, names and
+        Four input channels count as five with zero weights for N. Counters of training steps, names of tissues and
         heads on top do not count.
         """
         config = dataclasses.replace(self.config, input_channels=5, tissue_names=None, head=None)

@@ -84,7 +84,10 @@ def _filled_up(given: Sequences, mask: Tensor | None, flanked: bool) -> tuple[Te
         raise InputError(
             "a ragged batch has its own attention_mask and no flanks: fill it up to one tensor to give these"
         )
-    rows = list(given.unbind()) if isinstance(given, Tensor) else [torch.as_tensor(row) for row in given]
+    try:
+        rows = list(given.unbind()) if isinstance(given, Tensor) else [torch.as_tensor(row) for row in given]
+    except (TypeError, ValueError) as error:  # text, say
+        raise InputError(f"the sequences of a ragged batch must be numbers: {error}") from error
     if not rows or len({(row.shape[1:], row.is_floating_point()) for row in rows}) > 1 or not rows[0].ndim:
         raise InputError("a ragged batch must hold one or more sequences, all of one kind")
     lengths = torch.tensor([len(row) for row in rows], device=rows[0].device)

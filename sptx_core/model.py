@@ -143,7 +143,8 @@ class SpTransformerModel(nn.Module):
         x = self.position(self.fusion(x).transpose(1, 2).contiguous())  # [B, S, C], in memory too: the layers read rows
         states, chosen, maps = [], [], []  # of the layers
         for layer in self.layers:
-            states.append(x[:, core])
+            if output_hidden_states:
+                states.append(x[:, core])  # which keeps all of x in memory
             x, choice, layer_map = self._pass(layer, x, output_attentions)
             chosen.append(choice)
             maps.append(layer_map)

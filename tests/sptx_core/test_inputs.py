@@ -98,6 +98,7 @@ def test_a_ragged_batch_is_filled_up_with_empty_columns(kind: str, model: SpTran
         ({"input_ids": []}, "one or more sequences"),
         ({"input_ids": [IDS[0], EMBEDS[0]]}, "all of one kind"),
         ({"input_ids": [1, 2]}, "all of one kind"),
+        ({"input_ids": ["ACGT"]}, "must be numbers"),
     ],
 )
 def test_impossible_input_is_refused_with_the_reason(

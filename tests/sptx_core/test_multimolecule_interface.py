@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import doctest
+import inspect
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -142,6 +144,20 @@ def test_configurations_by_the_same_names() -> None:
     ours = SpTransformerModel(SpTransformerConfig(**SIZES, num_local_attention_heads=1))
     named = renamed(ours.state_dict(), Layout.OURS, Layout.MULTIMOLECULE)
     assert {name: x.shape for name, x in named.items()} == {name: x.shape for name, x in port.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    "name", ["SpTransformerConfig", "SpTransformerModel", "SpTransformerForTokenPrediction", "DnaTokenizer"]
+)
+def test_published_examples_run_with_another_import(name: str) -> None:
+    published = inspect.getdoc(getattr(multimolecule, name))
+    assert published is not None
+    ours = published.replace("from multimolecule import", "from sptx_core.multimolecule import")
+    ours = ours.replace("ValueError: ", "sptx_core.errors.InputError: ")  # in words of our own, too
+    examples = doctest.DocTestParser().get_doctest(ours, {}, name, None, None)
+    results = doctest.DocTestRunner(optionflags=doctest.IGNORE_EXCEPTION_DETAIL).run(examples)
+    assert results.attempted >= 4
+    assert results.failed == 0
 
 
 # --- tokenizer -------------------------------------------------------------------------------------------------------
