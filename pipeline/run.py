@@ -33,6 +33,7 @@ from pipeline.storage import Store
 from pipeline.table import MANIFEST, committed, sweep, write_manifest
 from sptx_core.channels import SPLICE, TISSUES
 from sptx_core.checkpoint import checkpoint_digest
+from sptx_core.config import SpTransformerConfig
 from sptx_core.engine import Calibration, calibrate, hardware
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
@@ -112,7 +113,7 @@ def prepare(config: RunConfig, say: Say) -> Job:
         annotation_names={held: name for name, held in own.mapping.items()},
     )
     lengths = dict(zip(plan.contigs["chrom"], plan.contigs["length"], strict=True))
-    return Job(config, plan, model, own, channel_names(model.config.tissues), lengths)
+    return Job(config, plan, model, own, channel_names(model.config), lengths)
 
 
 def load_model(checkpoint: str) -> SpTransformerModel:
@@ -120,10 +121,11 @@ def load_model(checkpoint: str) -> SpTransformerModel:
     return SpTransformerModel.from_pretrained(local_checkpoint(checkpoint))
 
 
-def channel_names(tissues: int) -> tuple[str, ...]:
-    """Column names of a network's channels; a network with other than the 15 official tissues numbers its own."""
-    names = TISSUES if tissues == len(TISSUES) else tuple(f"tissue_{index + 1}" for index in range(tissues))
-    return (*SPLICE, *names)
+def channel_names(config: SpTransformerConfig) -> tuple[str, ...]:
+    """Column names of a network's channels; 15 tissues without names are taken to be the official ones."""
+    if config.tissue_names is None and config.tissues == len(TISSUES):
+        return (*SPLICE, *TISSUES)
+    return config.output_channels
 
 
 def run(job: Job, say: Say) -> Outcome:

@@ -1,22 +1,16 @@
 """Bases as numbers: A C G T N are the codes 0 1 2 3 4.
 
 Text is accepted in either case (lower case is soft masking), U counts as T, and the IUPAC ambiguity letters count as
-N. Codes are one byte a base (uint8 arrays of one dimension); `DnaTokenizer` makes int64 tensors of them for
-`SpTransformerModel`. Any other character is an `InputError` that names it and its 0-based offset.
+N. Codes are one byte a base (uint8 arrays of one dimension). Any other character is an `InputError` that names it and
+its 0-based offset. `sptx_core.tokenizer` makes batches for the network.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from sptx_core.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Codes = npt.NDArray[np.uint8]
 
@@ -63,24 +57,3 @@ def decode(codes: Codes) -> str:
 def reverse_complement(codes: Codes) -> Codes:
     """The opposite strand of codes 0..4, read 5' to 3'; N stays N. A new contiguous array."""
     return _COMPLEMENT[codes[::-1]]
-
-
-class DnaTokenizer:
-    """Sequences to the `input_ids` of `SpTransformerModel`, and back.
-
-    A single sequence makes a batch of one; shorter sequences of a batch are filled up with N at their 3' end.
-    """
-
-    def __call__(self, sequences: str | Sequence[str]) -> Tensor:
-        """int64 [B, length of the longest sequence]."""
-        import torch  # late: readers of genomes use the functions above without loading PyTorch
-
-        rows = [encode(sequence) for sequence in ([sequences] if isinstance(sequences, str) else sequences)]
-        ids = np.full((len(rows), max((row.size for row in rows), default=0)), N_CODE, dtype=np.int64)
-        for padded, row in zip(ids, rows, strict=True):
-            padded[: row.size] = row
-        return torch.from_numpy(ids)
-
-    def decode(self, input_ids: Tensor) -> list[str]:
-        """The sequences of input_ids [B, L], all of length L: filled-up ends come back as N."""
-        return [decode(row) for row in input_ids.cpu().numpy().astype(np.uint8)]

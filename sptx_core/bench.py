@@ -236,10 +236,10 @@ class Side:
             logits = path.transformer(torch.stack(path.encoder(torch.from_numpy(stretch).to(self.device))), chosen)
             return Outcome(logits, torch.stack(chosen, 1))
         rows = torch.from_numpy(cut(stretch, self.spec).copy()).to(self.device)
-        outputs = [model.to(self.device)(row[None], flanked=True, output_attention_map=True) for row in rows]
+        outputs = [model.to(self.device)(row[None], flanked=True, output_choices=True) for row in rows]
         return Outcome(
             torch.cat([output.logits for output in outputs]),
-            torch.cat([output.attention_map.bucket for output in outputs]),
+            torch.cat([output.choices.bucket for output in outputs]),
         )
 
     def row(

@@ -43,3 +43,10 @@ def scores(logits: Tensor) -> Tensor:
 
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return torch.cat((wide[..., : len(SPLICE)].softmax(-1), wide[..., len(SPLICE) :].sigmoid()), -1)
+
+
+def postprocessed(logits: Tensor) -> Tensor:
+    """Logits [..., 3 + tissues] with a softmax over the splice classes; usage stays in the network's own scale."""
+    import torch
+
+    return torch.cat((logits[..., : len(SPLICE)].softmax(-1), logits[..., len(SPLICE) :]), -1)

@@ -7,7 +7,8 @@ Face hub. Written: our own folder. What a file is shows in its content, never in
 
 The sizes of the network come from `config.json`, which a folder must hold and a safetensors file may have beside it.
 Without it they are read off the tensors; context, heads and dilations leave no trace there and are taken to be those
-of the published network.
+of the published network. An official checkpoint of 15 tissues has their names; MultiMolecule's placeholders for names
+(`tissue_0` ...) count as none.
 
 Nothing but tensors is ever unpickled. Tensors become float32; those that are missing, unexpected, misshapen or not
 finite are listed by the names they have in the file. Every fault of a checkpoint is an `InputError`.
@@ -34,10 +35,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sptx_core.channels import SPLICE
-from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
+from sptx_core.channels import SPLICE, TISSUES
+from sptx_core.config import HeadConfig, ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
 from sptx_core.errors import InputError
 from sptx_core.files import write_whole
+from sptx_core.hub import download
 from sptx_core.model import SpTransformerModel
 
 Source = str | os.PathLike[str]
@@ -46,6 +48,7 @@ CONFIG_FILE = "config.json"
 TENSOR_FILE = "model.safetensors"
 MODEL_TYPE = "sptx"  # "model_type" in our config.json
 MULTIMOLECULE_MODEL_TYPE = "sptransformer"
+HEAD = "token_head"  # of `SpTransformerForTokenPrediction`, in our files and in MultiMolecule's
 LISTED = 20  # tensors that a message names before it counts the rest
 
 
@@ -112,6 +115,7 @@ MULTIMOLECULE_FIXED = {
     "batch_norm_eps": 1e-5,
     "num_splice_labels": len(SPLICE),
 }
+MULTIMOLECULE_FIXED_HEAD = {"transform_act": "gelu", "act": None, "layer_norm_eps": 1e-12, "loss_weight": None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +128,10 @@ class Checkpoint:
     def digest(self) -> str:
         """sha256 (hex) of sizes, names and tensors: networks that predict the same share it, in any container.
 
-        Four input channels count as five with zero weights for N, and counters of training steps do not count.
+        Four input channels count as five with zero weights for N. Counters of training steps, names of tissues and
+        heads on top do not count.
         """
-        config = dataclasses.replace(self.config, input_channels=5)
+        config = dataclasses.replace(self.config, input_channels=5, tissue_names=None, head=None)
         digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
         for name, tensor in sorted(self.tensors.items()):
             if _is_counter(name):
@@ -146,7 +151,7 @@ def checkpoint_digest(source: Source) -> str:
 def load_checkpoint(source: Source) -> Checkpoint:
     """Read a file, a folder or a hub id, as the module describes, and check that every tensor fits."""
     try:
-        tensor_file, config_file = _locate(source)
+        tensor_file, config_file = locate(source)
         tensors = _network(_read_tensors(tensor_file))
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(f"cannot read the checkpoint {source}: {error}") from error
@@ -160,7 +165,16 @@ def load_checkpoint(source: Source) -> Checkpoint:
         raise InputError(f"{tensor_file} needs the {CONFIG_FILE} that was saved beside it")
     else:
         config = _infer_config(known[layout], tensor_file)
+        if layout is Layout.OFFICIAL and config.tissues == len(TISSUES):
+            config = dataclasses.replace(config, tissue_names=TISSUES)
     return Checkpoint(config, _fit(tensors, layout, config, tensor_file))
+
+
+def load_head(source: Source) -> dict[str, Tensor]:
+    """The tensors of the head on top of the network, by their names in it; none of a network alone."""
+    tensors = _read_tensors(locate(source)[0])
+    prefix = f"{HEAD}."
+    return {name.removeprefix(prefix): x.clone() for name, x in tensors.items() if name.startswith(prefix)}
 
 
 def save_checkpoint(checkpoint: Checkpoint, directory: Source) -> None:
@@ -180,13 +194,13 @@ def save_checkpoint(checkpoint: Checkpoint, directory: Source) -> None:
 # --- where the files are ---------------------------------------------------------------------------------------------
 
 
-def _locate(source: Source) -> tuple[Path, Path | None]:
+def locate(source: Source) -> tuple[Path, Path | None]:
     """The file of tensors and its config.json, if it has one."""
     path = Path(source)
     if not path.exists():
         if not (isinstance(source, str) and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", source)):
             raise InputError(f"there is no checkpoint {source}: no such file or folder")
-        path = _download(source)
+        path = download(source, [CONFIG_FILE, TENSOR_FILE])
     if path.is_dir():
         lacking = [name for name in (TENSOR_FILE, CONFIG_FILE) if not (path / name).is_file()]
         if lacking:
@@ -196,19 +210,6 @@ def _locate(source: Source) -> tuple[Path, Path | None]:
         return path / TENSOR_FILE, path / CONFIG_FILE
     beside = path.with_name(CONFIG_FILE)
     return path, beside if _is_safetensors(path) and beside.is_file() else None
-
-
-def _download(repository: str) -> Path:
-    """The local copy of a Hugging Face hub repository's checkpoint folder."""
-    import huggingface_hub  # late: only hub ids need it
-
-    try:
-        return Path(huggingface_hub.snapshot_download(repository, allow_patterns=[CONFIG_FILE, TENSOR_FILE]))
-    except (OSError, ValueError) as error:  # not found, gated, offline, not a valid id
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(
-            f"there is no checkpoint {repository}: no such file or folder, and the Hugging Face hub says: {reason}"
-        ) from error
 
 
 # --- tensors ---------------------------------------------------------------------------------------------------------
@@ -316,13 +317,14 @@ def _read_config(path: Path) -> SpTransformerConfig:
         if model_type == MODEL_TYPE:
             return SpTransformerConfig.from_dict(content.get("config"))
         if model_type == MULTIMOLECULE_MODEL_TYPE:
-            return _multimolecule_config(content)
+            return multimolecule_config(content)
     except (OSError, ValueError) as error:  # an InputError is a ValueError
         raise InputError(f"{path}: {error}") from error
     raise InputError(f"{path} describes no SpTransformer network: model_type is {model_type!r}")
 
 
-def _multimolecule_config(content: Mapping[str, Any]) -> SpTransformerConfig:
+def multimolecule_config(content: Mapping[str, Any]) -> SpTransformerConfig:
+    """The configuration that MultiMolecule's settings stand for; those that do not size the network are not read."""
     for name, value in MULTIMOLECULE_FIXED.items():
         if content.get(name, value) != value:
             raise InputError(f"{name} is {content[name]!r}, but this network can only have {value!r}")
@@ -332,7 +334,22 @@ def _multimolecule_config(content: Mapping[str, Any]) -> SpTransformerConfig:
             settings["encoders"] = [{"channels": encoder["hidden_size"]} for encoder in content["encoders"]]
         except (KeyError, TypeError) as error:
             raise InputError(f"encoders must be a list of hidden sizes, not {content['encoders']!r}") from error
+    names = content.get("tissue_names")
+    if not isinstance(names, list) or names != [f"tissue_{index}" for index in range(len(names))]:
+        settings["tissue_names"] = names
+    if isinstance(content.get("head"), Mapping) and "SpTransformerForTokenPrediction" in (
+        content.get("architectures") or ()
+    ):
+        settings["head"] = multimolecule_head(content["head"])
     return SpTransformerConfig.from_dict(settings)
+
+
+def multimolecule_head(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a `HeadConfig` in MultiMolecule's of a head."""
+    for name, value in MULTIMOLECULE_FIXED_HEAD.items():
+        if content.get(name, value) != value:
+            raise InputError(f"{name} of the head is {content[name]!r}, but this head can only have {value!r}")
+    return {field.name: content[field.name] for field in dataclasses.fields(HeadConfig) if field.name in content}
 
 
 def _infer_config(tensors: Mapping[str, Tensor], source: Path) -> SpTransformerConfig:

@@ -2,7 +2,8 @@
 
 The defaults are the published network (You et al. 2024, SpliceTransformer), with an input channel for each of
 A C G T N: 17,074,386 parameters. Published checkpoints have four input channels; N is then an all-zero column.
-An impossible size is an `InputError` that names the setting. `to_dict` and `from_dict` are the JSON form.
+An impossible size is an `InputError` that names the setting. `to_dict` and `from_dict` are the JSON form, in which
+settings that are None are left out.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from sptx_core.channels import SPLICE
 from sptx_core.errors import InputError
 
 INPUT_CHANNELS = (4, 5)  # A C G T, or A C G T N
+PROBLEM_TYPES = ("regression", "binary", "multilabel", "multiclass")
+TRANSFORMS = (None, "linear", "nonlinear")
 
 
 def _require_integers(config: Any, zero_allowed: tuple[str, ...] = ()) -> None:
@@ -66,6 +70,31 @@ class SpTransformerFeatureEncoderConfig:
 
 
 @dataclass(frozen=True)
+class HeadConfig:
+    """A head on top of the network that predicts labels for every base; see `sptx_core.token_prediction`."""
+
+    num_labels: int = 15
+    problem_type: str = "regression"
+    """"regression", "binary", "multilabel" (each label for itself) or "multiclass" (one label of all)."""
+    transform: str | None = None
+    """A layer before the last: "linear" (with a norm), "nonlinear" (with a GELU and a norm), or None."""
+    dropout: float = 0.0
+    """Share of the features left out in training."""
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        _require_integers(self)
+        if self.problem_type not in PROBLEM_TYPES:
+            raise InputError(f"problem_type must be one of {', '.join(PROBLEM_TYPES)}, not {self.problem_type!r}")
+        if self.transform not in TRANSFORMS:
+            raise InputError(f"transform must be 'linear', 'nonlinear' or None, not {self.transform!r}")
+        if not (isinstance(self.dropout, int | float) and 0 <= self.dropout < 1):
+            raise InputError(f"dropout must be at least 0 and less than 1, not {self.dropout!r}")
+        if type(self.bias) is not bool:
+            raise InputError(f"bias of a HeadConfig must be true or false, not {self.bias!r}")
+
+
+@dataclass(frozen=True)
 class SpTransformerConfig:
     """The whole network; see `sptx_core.model` for what each part does."""
 
@@ -92,6 +121,10 @@ class SpTransformerConfig:
     feed_forward_size: int = 1024
     tissues: int = 15
     """Usage channels, after the three splice channels."""
+    tissue_names: tuple[str, ...] | None = None
+    """Names of the usage channels; None for tissue_0, tissue_1 and so on."""
+    head: HeadConfig | None = None
+    """Of `SpTransformerForTokenPrediction`; the network itself has none."""
 
     def __post_init__(self) -> None:
         _require_integers(self, zero_allowed=("context", "local_heads"))
@@ -105,10 +138,26 @@ class SpTransformerConfig:
                 raise InputError(
                     f"{whole} ({getattr(self, whole)}) must be a multiple of {part} ({getattr(self, part)})"
                 )
+        self._require_names()
+        if not isinstance(self.head, HeadConfig | None):
+            raise InputError(f"head must be a HeadConfig, not {self.head!r}")
+
+    def _require_names(self) -> None:
+        names = self.tissue_names
+        if names is None:
+            return
+        _require_tuple(self, "tissue_names", str)
+        if len(names) != self.tissues or len({*SPLICE, *names, ""}) != len(SPLICE) + self.tissues + 1:
+            raise InputError(f"tissue_names must be {self.tissues} different names that no other channel has: {names}")
+
+    @property
+    def output_channels(self) -> tuple[str, ...]:
+        """Names of the 3 + tissues output channels, in their order."""
+        return (*SPLICE, *(self.tissue_names or (f"tissue_{index}" for index in range(self.tissues))))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values in nested dictionaries and tuples, ready for JSON."""
-        return dataclasses.asdict(self)
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -116,6 +165,10 @@ class SpTransformerConfig:
         settings = _settings(cls, values)
         if "encoders" in settings:
             settings["encoders"] = tuple(_encoder(encoder) for encoder in _items(settings, "encoders"))
+        if settings.get("tissue_names") is not None:
+            settings["tissue_names"] = tuple(_items(settings, "tissue_names"))
+        if settings.get("head") is not None:
+            settings["head"] = HeadConfig(**_settings(HeadConfig, settings["head"]))
         return cls(**settings)
 
 

@@ -1,6 +1,6 @@
 """The SpTransformer network, top to bottom.
 
-In: `input_ids`, integer codes 0..4 for A C G T N (`sptx_core.alphabet`), read 5' to 3'. Out, for every base that is
+In: `input_ids`, integer codes 0..4 for A C G T N (`sptx_core.inputs`), read 5' to 3'. Out, for every base that is
 not flank: three splice logits and a usage logit for each tissue (`sptx_core.channels`), all before softmax and
 sigmoid. The architecture is that of SpliceTransformer (You et al., Nature Communications 2024):
 
@@ -19,48 +19,25 @@ parameters, float64 included. Impossible input is an `InputError`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from sptx_core import channels
-from sptx_core.alphabet import BASES, N_CODE
-from sptx_core.attention import SpTransformerAttentionMap, local_attention, sinkhorn_attention
+from sptx_core.attention import (
+    SinkhornChoice,
+    SpTransformerAttentionMap,
+    attention_map,
+    local_attention,
+    sinkhorn_attention,
+)
 from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
-from sptx_core.errors import InputError
-
-
-@dataclass(frozen=True, eq=False)
-class SpTransformerModelOutput(Mapping[str, Tensor | SpTransformerAttentionMap]):
-    """What the network returns: attributes that are also the entries of an ordered mapping, empty ones left out."""
-
-    logits: Tensor
-    """[B, L, 3 + tissues]: no-splice, acceptor, donor, then the tissues; before softmax and sigmoid."""
-    last_hidden_state: Tensor
-    """[B, L, hidden_size], after the last norm: what the heads read."""
-    attention_map: SpTransformerAttentionMap | None = None
-    """What the Sinkhorn heads chose, [B, layers, heads, buckets]; only when asked for."""
-
-    def scores(self) -> Tensor:
-        """Probabilities [B, L, 3 + tissues]: softmax over the first three channels, a sigmoid for each tissue."""
-        return channels.scores(self.logits)
-
-    def __getitem__(self, name: str) -> Tensor | SpTransformerAttentionMap:
-        if name not in set(self):
-            raise KeyError(name)
-        entry: Tensor | SpTransformerAttentionMap = getattr(self, name)
-        return entry
-
-    def __iter__(self) -> Iterator[str]:
-        return (field.name for field in fields(self) if getattr(self, field.name) is not None)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
+from sptx_core.inputs import Sequences, read_batch
+from sptx_core.outputs import SpTransformerModelOutput
 
 
 class SpTransformerModel(nn.Module):
@@ -69,6 +46,7 @@ class SpTransformerModel(nn.Module):
     def __init__(self, config: SpTransformerConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or SpTransformerConfig()
+        self.gradient_checkpointing = False
         path, hidden = config.input_path_channels, config.hidden_size
         self.encoders = nn.ModuleList(FeatureEncoder(config.input_channels, encoder) for encoder in config.encoders)
         self.input_path = nn.Sequential(nn.Conv1d(config.input_channels, path, 1), nn.Conv1d(path, path, 1))
@@ -84,10 +62,10 @@ class SpTransformerModel(nn.Module):
         """The network of a checkpoint, ready to predict: a file, a folder or a hub id (`sptx_core.checkpoint`)."""
         from sptx_core.checkpoint import load_checkpoint  # late: that module imports this one
 
-        checkpoint = load_checkpoint(source)
+        loaded = load_checkpoint(source)
         with torch.device("meta"):  # no memory and no random numbers for tensors that come from the checkpoint
-            model = cls(checkpoint.config)
-        model.load_state_dict(checkpoint.tensors, assign=True)
+            model = cls(loaded.config)
+        model.load_state_dict(loaded.tensors, assign=True)
         return model.eval().to(device)
 
     def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
@@ -97,67 +75,106 @@ class SpTransformerModel(nn.Module):
         widened = {name: x.float() if x.is_floating_point() else x for name, x in self.state_dict().items()}
         save_checkpoint(Checkpoint(self.config, {name: x.cpu() for name, x in widened.items()}), directory)
 
-    def forward(
-        self, input_ids: Tensor, *, flanked: bool = False, output_attention_map: bool = False
-    ) -> SpTransformerModelOutput:
-        """Predict every base of `input_ids` that is not flank; L of them, 1 to max_seq_len.
+    def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
+        """Save to a repository "owner/name" of the Hugging Face hub, made if need be; the address of the commit."""
+        from sptx_core.hub import upload  # late: only sharing needs it
 
-        `input_ids` are integers 0..4: [B, L], to which `context` empty columns are added on both sides, or with
-        `flanked` [B, L + 2 * context], which hold their flanks already. `output_attention_map` adds what the
-        Sinkhorn heads chose. Wrong types, shapes, lengths and codes are an `InputError`.
+        return upload(self.save_pretrained, repository, private=private, token=token)
+
+    @property
+    def output_channels(self) -> tuple[str, ...]:
+        """Names of the channels of `logits`: the splice classes, then the tissues."""
+        return self.config.output_channels
+
+    def postprocess(self, outputs: SpTransformerModelOutput | Tensor) -> tuple[Tensor, tuple[str, ...]]:
+        """Of an output or its logits [..., 3 + tissues]: splice probabilities with raw usage, same shape, and names.
+
+        Usage keeps the network's own scale, that is before the sigmoid which `SpTransformerModelOutput.scores` takes.
         """
-        self._check(input_ids, flanked)
-        columns = one_hot(input_ids, self.config.input_channels, self.norm.weight.dtype)  # [B, 4 or 5, W or L]
-        if not flanked:
-            columns = F.pad(columns, (self.config.context, self.config.context))
-        return self.predict_columns(columns, output_attention_map=output_attention_map)
+        logits = outputs if isinstance(outputs, Tensor) else outputs.logits
+        return channels.postprocessed(logits), self.output_channels
 
-    def predict_columns(self, columns: Tensor, *, output_attention_map: bool = False) -> SpTransformerModelOutput:
+    def forward(
+        self,
+        input_ids: Sequences | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Sequences | None = None,
+        *,
+        flanked: bool = False,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+        output_contexts: bool = False,
+        output_choices: bool = False,
+    ) -> SpTransformerModelOutput:
+        """Predict every base that is not flank; L of them, 1 to max_seq_len.
+
+        Ids 0..4 [B, L], to which `context` empty columns are added on both sides, or with `flanked`
+        [B, L + 2 * context], which hold their flanks already; `sptx_core.inputs` has the other forms. `output_...`
+        adds entries to the output and changes none. Wrong types, shapes, lengths and codes are an `InputError`.
+        """
+        dtype = self.norm.weight.dtype
+        batch = read_batch(self.config, dtype, input_ids, attention_mask, inputs_embeds, flanked=flanked)
+        return self.predict_columns(
+            batch.columns,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            output_contexts=output_contexts,
+            output_choices=output_choices,
+        )
+
+    def predict_columns(
+        self,
+        columns: Tensor,
+        *,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+        output_contexts: bool = False,
+        output_choices: bool = False,
+    ) -> SpTransformerModelOutput:
         """`forward` after its checks: one-hot columns [B, 4 or 5, W] with their flanks, in the network's precision."""
         length = columns.shape[2] - 2 * self.config.context
         before = (self.config.max_seq_len - length) // 2  # attended positions before the first predicted base
+        core = slice(before, before + length)
 
         # columns: [B, 4 or 5, W]
         features = [part(columns) for part in (*self.encoders, self.input_path)]  # each [B, C, W]
         first = self.config.context - before
         x = torch.cat([_stretch(part, first, self.config.max_seq_len) for part in features], 1)  # [B, C, S]
         x = self.position(self.fusion(x).transpose(1, 2).contiguous())  # [B, S, C], in memory too: the layers read rows
-        chosen: list[SpTransformerAttentionMap] = []
+        states, chosen, maps = [], [], []  # of the layers
         for layer in self.layers:
-            x, layer_map = layer(x)
-            chosen.append(layer_map)
-        x = self.norm(x[:, before : before + length])  # [B, L, C]
+            if output_hidden_states:
+                states.append(x[:, core])  # which keeps all of x in memory
+            x, choice, layer_map = self._pass(layer, x, output_attentions)
+            chosen.append(choice)
+            maps.append(layer_map)
+        x = self.norm(x[:, core])  # [B, L, C]
         heads = [head(x.transpose(1, 2)) for head in (self.splice_head, self.usage_head)]  # [B, 3, L], [B, tissues, L]
-        logits = torch.cat(heads, 1).transpose(1, 2)  # [B, L, 3 + tissues]
-
-        attention_map = SpTransformerAttentionMap(
-            *(torch.stack(of_layers, 1) for of_layers in zip(*chosen, strict=True))
+        choices = SinkhornChoice(*(torch.stack(of, 1) for of in zip(*chosen, strict=True))) if output_choices else None
+        return SpTransformerModelOutput(
+            last_hidden_state=x,
+            logits=torch.cat(heads, 1).transpose(1, 2),  # [B, L, 3 + tissues]
+            contexts=(x,) if output_contexts else None,
+            hidden_states=(*states, x) if output_hidden_states else None,
+            attentions=tuple(found for found in maps if found is not None) if output_attentions else None,
+            choices=choices,
         )
-        return SpTransformerModelOutput(logits, x, attention_map if output_attention_map else None)
 
-    def _check(self, input_ids: Tensor, flanked: bool) -> None:
-        if input_ids.ndim != 2 or input_ids.is_floating_point() or input_ids.dtype == torch.bool:
-            found = f"{input_ids.dtype} of shape {list(input_ids.shape)}"
-            raise InputError(f"input_ids must be integers of shape [batch, length], not {found}")
-        flanks = 2 * self.config.context if flanked else 0
-        length = input_ids.shape[1] - flanks
-        if length < 1:
-            raise InputError(
-                f"input_ids of {input_ids.shape[1]} bases leave nothing to predict: "
-                + (f"{flanks} of them are flank" if flanked else "give at least one base")
-            )
-        if length > self.config.max_seq_len:
-            raise InputError(
-                f"{length} bases to predict are more than the {self.config.max_seq_len} that the network's position "
-                "embedding covers (max_seq_len); predict them in windows"
-            )
-        if input_ids.numel() and not (input_ids.min() >= 0 and input_ids.max() <= N_CODE):
-            raise InputError(f"input_ids must be 0..{N_CODE} ({' '.join(BASES)}), found other codes")
+    def gradient_checkpointing_enable(self, enable: bool = True) -> None:
+        """Train with less memory: attention layers are computed once more for their gradients.
 
+        The encoders are not, because their batch statistics would be counted twice.
+        """
+        self.gradient_checkpointing = enable
 
-def one_hot(codes: Tensor, input_channels: int, dtype: torch.dtype) -> Tensor:
-    """[B, L] codes -> [B, input_channels, L] of zeros and ones; with four channels N is an all-zero column."""
-    return (codes[:, None] == torch.arange(input_channels, device=codes.device)[:, None]).to(dtype)
+    def _pass(
+        self, layer: nn.Module, x: Tensor, record: bool
+    ) -> tuple[Tensor, SinkhornChoice, SpTransformerAttentionMap | None]:
+        again = self.gradient_checkpointing and self.training
+        found: tuple[Tensor, SinkhornChoice, SpTransformerAttentionMap | None] = (
+            checkpoint(layer, x, record, use_reentrant=False) if again else layer(x, record)
+        )
+        return found
 
 
 def _stretch(x: Tensor, first: int, length: int) -> Tensor:
@@ -232,12 +249,14 @@ class Layer(nn.Module):
         self.expand = nn.Linear(size, config.feed_forward_size)
         self.contract = nn.Linear(config.feed_forward_size, size)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, SpTransformerAttentionMap]:
-        """[B, S, C] -> [B, S, C], and the choice of the Sinkhorn heads."""
-        attended, chosen = self.attention(self.attention_norm(x))
+    def forward(
+        self, x: Tensor, record: bool = False
+    ) -> tuple[Tensor, SinkhornChoice, SpTransformerAttentionMap | None]:
+        """[B, S, C] -> [B, S, C], the choice of the Sinkhorn heads and, to `record`, all heads' weights."""
+        attended, chosen, weights = self.attention(self.attention_norm(x), record)
         x = x + attended
         x = x + self.contract(F.gelu(self.expand(self.feed_forward_norm(x))))
-        return x, chosen
+        return x, chosen, weights
 
 
 class Attention(nn.Module):
@@ -251,11 +270,14 @@ class Attention(nn.Module):
         self.key_value = nn.Linear(size, 2 * size, bias=False)
         self.output = nn.Linear(size, size)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, SpTransformerAttentionMap]:
-        """[B, S, C] -> [B, S, C], and the choice of the Sinkhorn heads."""
+    def forward(
+        self, x: Tensor, record: bool = False
+    ) -> tuple[Tensor, SinkhornChoice, SpTransformerAttentionMap | None]:
+        """As of a layer."""
         projected = (self.query(x), *self.key_value(x).chunk(2, -1))
         q, k, v = (y.unflatten(2, (self.heads, -1)).transpose(1, 2) for y in projected)  # each [B, H, S, C / H]
         n = self.local_heads
         near = local_attention(q[:, :n], k[:, :n], v[:, :n], self.bucket_size)
         far, chosen = sinkhorn_attention(q[:, n:], k[:, n:], v[:, n:], self.bucket_size)
-        return self.output(torch.cat((near, far), 1).transpose(1, 2).flatten(2)), chosen
+        weights = attention_map(q, k, chosen, n, self.bucket_size) if record else None
+        return self.output(torch.cat((near, far), 1).transpose(1, 2).flatten(2)), chosen, weights

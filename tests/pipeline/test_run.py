@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import pytest
 import torch
 
 from pipeline.genome import Genome
+from pipeline.run import channel_names
 from pipeline.tracks import Tracks, open_tracks
 from sptx_core.alphabet import reverse_complement
 from sptx_core.channels import CHANNELS
+from sptx_core.config import SpTransformerConfig
 from sptx_core.model import SpTransformerModel
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -156,3 +159,10 @@ def test_a_folder_called_pipeline_beside_the_person_is_not_imported(example: Any
     # As with the installed `sptx` script, the driver itself has no working folder on its path.
     sptx("run", *example.inputs, *flags, cwd=tmp_path, env={"PYTHONSAFEPATH": "1"})
     assert open_tracks(str(tmp_path / "relative" / "table")).scan().collect().height == 3_990
+
+
+def test_columns_have_the_names_of_the_network() -> None:
+    sizes = SpTransformerConfig(tissues=2)
+    assert channel_names(SpTransformerConfig()) == CHANNELS
+    assert channel_names(sizes) == (*CHANNELS[:3], "tissue_0", "tissue_1")
+    assert channel_names(replace(sizes, tissue_names=("brain", "liver"))) == (*CHANNELS[:3], "brain", "liver")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sptx_core.alphabet import BASES, N_CODE, DnaTokenizer, decode, encode, reverse_complement
+from sptx_core.alphabet import BASES, decode, encode, reverse_complement
 from sptx_core.errors import InputError
 
 sequences = st.text(alphabet=BASES, max_size=50)
@@ -56,15 +55,3 @@ def test_reverse_complement_is_its_own_inverse(sequence: str) -> None:
     assert once.flags.c_contiguous
     assert once.dtype == np.uint8
     assert np.array_equal(reverse_complement(once), codes)
-
-
-def test_tokenizer_fills_a_batch_up_with_n() -> None:
-    ids = DnaTokenizer()(["ACGT", "tg", ""])
-    assert ids.dtype == torch.int64
-    assert ids.tolist() == [[0, 1, 2, 3], [3, 2, N_CODE, N_CODE], [N_CODE] * 4]
-    assert DnaTokenizer().decode(ids) == ["ACGT", "TGNN", "NNNN"]
-
-
-def test_tokenizer_takes_one_sequence_as_a_batch_of_one() -> None:
-    assert DnaTokenizer()("ACGT").tolist() == [[0, 1, 2, 3]]
-    assert DnaTokenizer()([]).shape == (0, 0)

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sptx_core import checkpoint as checkpoints
+from sptx_core.channels import TISSUES
 from sptx_core.checkpoint import Layout, checkpoint_digest, load_checkpoint, renamed
 from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
 from sptx_core.errors import InputError
@@ -126,7 +127,7 @@ def multimolecule_folder(folder: Path, tensors: dict[str, Tensor], **settings: A
 def test_golden_checkpoint_is_read_with_all_its_sizes(golden_checkpoint: Path, golden_state: dict[str, Tensor]) -> None:
     assert sum(x.numel() for name, x in golden_state.items() if "running" not in name and x.ndim) == 17_076_388
     checkpoint = load_checkpoint(golden_checkpoint)
-    assert checkpoint.config == dataclasses.replace(PUBLISHED, input_channels=4)
+    assert checkpoint.config == dataclasses.replace(PUBLISHED, input_channels=4, tissue_names=TISSUES)
     assert torch.equal(checkpoint.tensors["splice_head.weight"], golden_state["splice.weight"])
     assert torch.equal(
         checkpoint.tensors["encoders.1.blocks.9.conv2.weight"], golden_state["encoder.1.resblocks.9.conv2.weight"]
@@ -244,6 +245,27 @@ def test_saved_and_loaded_network_is_the_same(model: SpTransformerModel, tmp_pat
         assert_same(SpTransformerModel.from_pretrained(tmp_path / "folder"), original)
         assert_same(SpTransformerModel.from_pretrained(tmp_path / "folder" / "model.safetensors"), original)
         assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_names_of_tissues_are_kept_and_are_no_part_of_the_digest(model: SpTransformerModel, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path / "without")
+    assert "tissue_names" not in (tmp_path / "without" / "config.json").read_text()  # as folders of older versions
+    model.config = dataclasses.replace(model.config, tissue_names=("brain", "liver"))
+    model.save_pretrained(tmp_path / "with")
+    assert load_checkpoint(tmp_path / "with").config.output_channels[3:] == ("brain", "liver")
+    assert checkpoint_digest(tmp_path / "with") == checkpoint_digest(tmp_path / "without")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [(["brain", "liver"], ("brain", "liver")), (["tissue_0", "tissue_1"], None), (None, None)],
+)
+def test_names_of_tissues_come_with_multimolecule_files_unless_they_are_placeholders(
+    names: list[str] | None, expected: tuple[str, ...] | None, tmp_path: Path
+) -> None:
+    tensors = renamed(network(SMALL_MULTIMOLECULE).state_dict(), Layout.OURS, Layout.MULTIMOLECULE)
+    folder = multimolecule_folder(tmp_path, tensors, tissue_names=names)
+    assert load_checkpoint(folder).config.tissue_names == expected
 
 
 def test_loading_draws_no_random_numbers(model: SpTransformerModel, tmp_path: Path) -> None:
@@ -474,6 +496,6 @@ def test_an_unknown_hub_id_says_what_the_hub_says(hub: Path) -> None:
 
 @pytest.mark.parametrize("source", ["name", "a/b/c", "/a/b", "s3://a/b", "../a"])
 def test_what_is_no_hub_id_is_not_looked_up(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "_download", lambda repository: pytest.fail(f"looked up {repository}"))
+    monkeypatch.setattr(checkpoints, "download", lambda repository, _: pytest.fail(f"looked up {repository}"))
     with pytest.raises(InputError, match=r"no such file or folder$"):
         load_checkpoint(source)

@@ -92,6 +92,22 @@ def test_json_gives_the_configuration_back() -> None:
     assert SpTransformerConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
+def test_names_of_tissues_are_numbers_until_they_are_given() -> None:
+    assert SpTransformerConfig(tissues=2).output_channels == ("no_splice", "acceptor", "donor", "tissue_0", "tissue_1")
+    assert "tissue_names" not in SpTransformerConfig().to_dict()
+    named = SpTransformerConfig(tissues=2, tissue_names=("brain", "liver"))
+    assert named.output_channels[3:] == ("brain", "liver")
+    assert SpTransformerConfig.from_dict(json.loads(json.dumps(named.to_dict()))) == named
+
+
+@pytest.mark.parametrize(
+    "names", [("brain",), ("brain", "brain"), ("brain", "donor"), ("brain", ""), ["brain", "liver"], ("brain", 2), ()]
+)
+def test_impossible_names_of_tissues_are_refused(names: Any) -> None:
+    with pytest.raises(InputError, match="tissue_names must be"):
+        SpTransformerConfig(tissues=2, tissue_names=names)
+
+
 def test_settings_left_out_keep_their_defaults() -> None:
     assert SpTransformerConfig.from_dict({}) == SpTransformerConfig()
     config = SpTransformerConfig.from_dict({"encoders": [{"channels": 8}]})

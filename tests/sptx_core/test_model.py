@@ -16,7 +16,8 @@ from sptx_core.alphabet import N_CODE
 from sptx_core.channels import scores
 from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
 from sptx_core.errors import InputError
-from sptx_core.model import SpTransformerModel, one_hot
+from sptx_core.inputs import one_hot
+from sptx_core.model import SpTransformerModel
 
 GOLDEN_TOLERANCE = 2e-5  # float32 against the original network; float64 moves its logits by up to 3.5e-6
 
@@ -206,12 +207,13 @@ def test_an_empty_batch_gives_an_empty_output() -> None:
 
 def test_output_is_a_mapping_with_attributes_and_without_empty_entries() -> None:
     output = network()(random_ids(8))
-    assert list(output) == list(output.keys()) == ["logits", "last_hidden_state"]
+    assert list(output) == list(output.keys()) == ["last_hidden_state", "logits"]
     assert len(output) == 2
     assert output["logits"] is output.logits
     assert dict(output)["last_hidden_state"] is output.last_hidden_state
-    assert output.attention_map is None
-    for name in ("attention_map", "scores", "nothing"):
+    assert str(output.keys()) == "odict_keys(['last_hidden_state', 'logits'])"
+    assert output.attentions is None
+    for name in ("attentions", "scores", "nothing"):
         assert name not in output
         with pytest.raises(KeyError):
             output[name]
@@ -223,6 +225,16 @@ def test_scores_of_an_output_are_those_of_its_logits() -> None:
     assert torch.allclose(output.scores()[..., :3].sum(-1), torch.ones(2, 8))
 
 
+def test_postprocess_leaves_usage_as_it_is_and_names_the_channels() -> None:
+    model = network()
+    output = model(random_ids(8))
+    for given in (output, output.logits):
+        found, names = model.postprocess(given)
+        assert torch.equal(found[..., :3], output.logits[..., :3].softmax(-1))
+        assert torch.equal(found[..., 3:], output.logits[..., 3:])
+        assert names == model.output_channels == ("no_splice", "acceptor", "donor", "tissue_0", "tissue_1")
+
+
 def test_logits_are_read_off_the_last_hidden_state() -> None:
     model = network()
     output = model(random_ids(8))
@@ -231,11 +243,11 @@ def test_logits_are_read_off_the_last_hidden_state() -> None:
     assert torch.allclose(output.logits, logits, atol=1e-6)
 
 
-def test_attention_map_tells_what_each_sinkhorn_head_chose() -> None:
-    output = network()(random_ids(8), output_attention_map=True)
-    assert list(output)[-1] == "attention_map"
-    assert output.attention_map is not None
-    bucket, probability = output.attention_map
+def test_choices_tell_what_each_sinkhorn_head_chose() -> None:
+    output = network()(random_ids(8), output_choices=True)
+    assert list(output)[-1] == "choices"
+    assert output.choices is not None
+    bucket, probability = output.choices
     assert bucket.shape == probability.shape == (2, SMALL.layers, 3, 4)  # three Sinkhorn heads, four buckets of eight
     assert 0 <= bucket.min() <= bucket.max() < 4
     assert 1 / 4 <= probability.min() <= probability.max() <= 1

@@ -1,0 +1,126 @@
+"""What the network is given, made into its one-hot columns.
+
+Either `input_ids`, integers 0..4 for A C G T N, [B, W], or `inputs_embeds`, columns of one's own in their place,
+[B, W, input_channels] (mixtures of bases, gradients of the input); read 5' to 3'. W = L + 2 * context with flanks and
+L without, to which `context` empty columns are added on both sides.
+
+`attention_mask` [B, W] says which positions are read: where it is 0 the column is empty, as beyond the ends of the
+sequence. A ragged batch (a list of sequences [W], or [W, input_channels] of columns, or a nested tensor) is filled up
+with empty columns at the 3' ends to the longest. A prediction moves with the place of its base among the attended
+positions, so that of a shorter sequence depends on the length of the longest: give them one by one where that matters.
+
+Impossible input is an `InputError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from sptx_core.alphabet import BASES, N_CODE
+from sptx_core.config import SpTransformerConfig
+from sptx_core.errors import InputError
+
+Sequences = Tensor | Sequence[Any]
+"""A batch as a tensor, or a ragged one as a nested tensor or a list of what makes tensors."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One-hot columns with their flanks, and which of the predicted positions the mask leaves."""
+
+    columns: Tensor
+    """[B, 4 or 5, L + 2 * context], in the network's precision."""
+    present: Tensor | None
+    """bool [B, L]; None for all."""
+
+
+def read_batch(
+    config: SpTransformerConfig,
+    dtype: torch.dtype,
+    input_ids: Sequences | None,
+    attention_mask: Tensor | None,
+    inputs_embeds: Sequences | None,
+    *,
+    flanked: bool,
+) -> Batch:
+    """Check the input and make columns of it."""
+    given = input_ids if inputs_embeds is None else inputs_embeds
+    if given is None or not (input_ids is None or inputs_embeds is None):
+        raise InputError(f"give either input_ids or inputs_embeds, not {'neither' if given is None else 'both'}")
+    tensor, mask = _filled_up(given, attention_mask, flanked)
+    if inputs_embeds is None:
+        _check_ids(tensor)
+    else:
+        _check_embeds(tensor, config.input_channels)
+    _check_length(tensor.shape[1], config, flanked)
+    columns = one_hot(tensor, config.input_channels, dtype) if inputs_embeds is None else tensor.mT.to(dtype)
+    if mask is not None:
+        if mask.shape != tensor.shape[:2]:
+            raise InputError(f"attention_mask must have shape {list(tensor.shape[:2])}, not {list(mask.shape)}")
+        mask = mask != 0
+        columns = columns * mask[:, None].to(dtype)
+        if flanked:
+            mask = mask[:, config.context : mask.shape[1] - config.context]
+    return Batch(columns if flanked else F.pad(columns, (config.context, config.context)), mask)
+
+
+def one_hot(codes: Tensor, input_channels: int, dtype: torch.dtype) -> Tensor:
+    """[B, L] codes -> [B, input_channels, L] of zeros and ones; with four channels N is an all-zero column."""
+    return (codes[:, None] == torch.arange(input_channels, device=codes.device)[:, None]).to(dtype)
+
+
+def _filled_up(given: Sequences, mask: Tensor | None, flanked: bool) -> tuple[Tensor, Tensor | None]:
+    """A batch as one tensor, and its mask."""
+    if isinstance(given, Tensor) and not given.is_nested:
+        return given, mask
+    if mask is not None or flanked:
+        raise InputError(
+            "a ragged batch has its own attention_mask and no flanks: fill it up to one tensor to give these"
+        )
+    try:
+        rows = list(given.unbind()) if isinstance(given, Tensor) else [torch.as_tensor(row) for row in given]
+    except (TypeError, ValueError) as error:  # text, say
+        raise InputError(f"the sequences of a ragged batch must be numbers: {error}") from error
+    if not rows or len({(row.shape[1:], row.is_floating_point()) for row in rows}) > 1 or not rows[0].ndim:
+        raise InputError("a ragged batch must hold one or more sequences, all of one kind")
+    lengths = torch.tensor([len(row) for row in rows], device=rows[0].device)
+    places = torch.arange(max(len(row) for row in rows), device=rows[0].device)
+    return pad_sequence(rows, batch_first=True), places < lengths[:, None]
+
+
+def _check_ids(ids: Tensor) -> None:
+    if ids.ndim != 2 or ids.is_floating_point() or ids.dtype == torch.bool:
+        found = f"{ids.dtype} of shape {list(ids.shape)}"
+        raise InputError(f"input_ids must be integers of shape [batch, length], not {found}")
+    if torch.compiler.is_compiling():
+        return  # a compiled network can't look at values
+    if ids.numel() and not (ids.min() >= 0 and ids.max() <= N_CODE):
+        raise InputError(f"input_ids must be 0..{N_CODE} ({' '.join(BASES)}), found other codes")
+
+
+def _check_embeds(embeds: Tensor, channels: int) -> None:
+    if embeds.ndim != 3 or not embeds.is_floating_point() or embeds.shape[2] != channels:
+        found = f"{embeds.dtype} of shape {list(embeds.shape)}"
+        raise InputError(f"inputs_embeds must be floating-point of shape [batch, length, {channels}], not {found}")
+
+
+def _check_length(width: int, config: SpTransformerConfig, flanked: bool) -> None:
+    flanks = 2 * config.context if flanked else 0
+    length = width - flanks
+    if length < 1:
+        raise InputError(
+            f"input of {width} bases leaves nothing to predict: "
+            + (f"{flanks} of them are flank" if flanked else "give at least one base")
+        )
+    if length > config.max_seq_len:
+        raise InputError(
+            f"{length} bases to predict are more than the {config.max_seq_len} that the network's position "
+            "embedding covers (max_seq_len); predict them in windows"
+        )

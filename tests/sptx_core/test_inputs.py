@@ -1,0 +1,108 @@
+"""Other forms of input than ids: columns, masks and ragged batches."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
+from sptx_core.errors import InputError
+from sptx_core.model import SpTransformerModel
+
+CONFIG = SpTransformerConfig(
+    context=6,
+    max_seq_len=16,
+    encoders=(SpTransformerFeatureEncoderConfig(6, (ResidualStage(1, 3, 1),)),),
+    input_path_channels=5,
+    hidden_size=16,
+    layers=2,
+    heads=4,
+    bucket_size=4,
+    feed_forward_size=12,
+    tissues=2,
+)
+IDS = torch.randint(5, (2, 10), generator=torch.Generator().manual_seed(0))
+EMBEDS = F.one_hot(IDS, 5).float()
+
+
+@pytest.fixture(scope="module")
+def model() -> SpTransformerModel:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return SpTransformerModel(CONFIG).eval().requires_grad_(False)
+
+
+def cut_off(length: int) -> Tensor:
+    """A mask that leaves so many positions of the second sequence."""
+    mask = torch.ones(2, 10, dtype=torch.long)
+    mask[1, length:] = 0
+    return mask
+
+
+def test_one_hot_columns_are_what_ids_stand_for(model: SpTransformerModel) -> None:
+    assert torch.equal(model(inputs_embeds=EMBEDS).logits, model(IDS).logits)
+
+
+def test_gradients_reach_the_columns(model: SpTransformerModel) -> None:
+    embeds = EMBEDS.clone().requires_grad_()
+    model(inputs_embeds=embeds).logits[0, 0, 0].backward()
+    assert embeds.grad is not None
+    assert embeds.grad[0].abs().sum() > 0
+    assert embeds.grad[1].abs().sum() == 0
+
+
+@pytest.mark.parametrize("flanked", [False, True])
+def test_a_masked_position_is_an_empty_column(flanked: bool, model: SpTransformerModel) -> None:
+    ids = F.pad(IDS, (6, 6), value=2) if flanked else IDS
+    mask = torch.ones_like(ids)
+    mask[0, 3] = mask[1, 7:] = 0
+    embeds = F.one_hot(ids, 5).float()
+    expected = model(inputs_embeds=embeds * mask[..., None], flanked=flanked).logits
+    assert torch.equal(model(ids, mask, flanked=flanked).logits, expected)
+    assert torch.equal(
+        model(inputs_embeds=F.one_hot(ids, 5).float(), attention_mask=mask.bool(), flanked=flanked).logits, expected
+    )
+    assert not torch.allclose(model(ids, flanked=flanked).logits, expected, atol=1e-4)
+
+
+def test_a_full_mask_changes_nothing(model: SpTransformerModel) -> None:
+    assert torch.equal(model(IDS, attention_mask=cut_off(10)).logits, model(IDS).logits)
+
+
+@pytest.mark.parametrize("kind", ["tensors", "lists", "nested", "columns", "nested columns"])
+def test_a_ragged_batch_is_filled_up_with_empty_columns(kind: str, model: SpTransformerModel) -> None:
+    rows = [EMBEDS[0], EMBEDS[1, :6]] if "columns" in kind else [IDS[0], IDS[1, :6]]
+    ragged: Any = [row.tolist() for row in rows] if kind == "lists" else rows
+    if "nested" in kind:
+        ragged = torch.nested.nested_tensor(rows, layout=torch.jagged)
+    given = {"inputs_embeds": ragged} if "columns" in kind else {"input_ids": ragged}
+    assert torch.equal(model(**given).logits, model(IDS, cut_off(6)).logits)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "either input_ids or inputs_embeds, not neither"),
+        ({"input_ids": IDS, "inputs_embeds": EMBEDS}, "either input_ids or inputs_embeds, not both"),
+        ({"inputs_embeds": EMBEDS.mT}, "must be floating-point of shape [batch, length, 5], not torch.float32"),
+        ({"inputs_embeds": IDS}, "inputs_embeds must be floating-point"),
+        ({"inputs_embeds": EMBEDS[:, :0]}, "nothing to predict"),
+        ({"input_ids": IDS, "attention_mask": IDS[:, :4]}, "attention_mask must have shape [2, 10], not [2, 4]"),
+        ({"input_ids": [IDS[0]], "attention_mask": IDS[:1]}, "ragged batch has its own attention_mask"),
+        ({"input_ids": [IDS[0]], "flanked": True}, "and no flanks"),
+        ({"input_ids": []}, "one or more sequences"),
+        ({"input_ids": [IDS[0], EMBEDS[0]]}, "all of one kind"),
+        ({"input_ids": [1, 2]}, "all of one kind"),
+        ({"input_ids": ["ACGT"]}, "must be numbers"),
+    ],
+)
+def test_impossible_input_is_refused_with_the_reason(
+    given: dict[str, Any], message: str, model: SpTransformerModel
+) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        model(**given)

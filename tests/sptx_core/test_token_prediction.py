@@ -1,0 +1,197 @@
+"""A head on the network: its sizes, its losses, what they leave out, and its files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sptx_core.checkpoint import load_checkpoint
+from sptx_core.config import HeadConfig, ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
+from sptx_core.errors import InputError
+from sptx_core.model import SpTransformerModel
+from sptx_core.token_prediction import SpTransformerForTokenPrediction
+
+CONFIG = SpTransformerConfig(
+    context=4,
+    max_seq_len=16,
+    encoders=(SpTransformerFeatureEncoderConfig(6, (ResidualStage(1, 3, 1),)),),
+    input_path_channels=5,
+    hidden_size=16,
+    layers=1,
+    heads=4,
+    bucket_size=4,
+    feed_forward_size=12,
+    tissues=2,
+)
+GENERATOR = torch.Generator().manual_seed(0)
+IDS = torch.randint(5, (2, 10), generator=GENERATOR)
+REAL = torch.randn(2, 10, 3, generator=GENERATOR)
+BITS = torch.randint(2, (2, 10, 3), generator=GENERATOR)
+CLASSES = torch.randint(3, (2, 10), generator=GENERATOR)
+
+
+def predictor(**head: Any) -> SpTransformerForTokenPrediction:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = dataclasses.replace(CONFIG, head=HeadConfig(**{"num_labels": 3} | head))
+        return SpTransformerForTokenPrediction(config).eval()
+
+
+def by_hand(problem_type: str, logits: Tensor, labels: Tensor) -> Tensor:
+    """Losses of single labels, spelt out: [B, L, num_labels], or [B, L] of classes."""
+    if problem_type == "regression":
+        return (logits - labels) ** 2
+    if problem_type == "multiclass":
+        return -logits.log_softmax(-1).gather(-1, labels[..., None])[..., 0]
+    return -torch.where(labels.bool(), F.logsigmoid(logits), F.logsigmoid(-logits))
+
+
+PROBLEMS = [("regression", REAL), ("binary", BITS), ("multilabel", BITS), ("multiclass", CLASSES)]
+
+
+@pytest.mark.parametrize(("problem_type", "labels"), PROBLEMS)
+def test_loss_is_the_mean_of_all_labels(problem_type: str, labels: Tensor) -> None:
+    output = predictor(problem_type=problem_type)(IDS, labels=labels)
+    assert list(output) == ["loss", "logits"]
+    assert output.logits.shape == (2, 10, 3)
+    assert torch.allclose(output.loss, by_hand(problem_type, output.logits, labels).mean())
+
+
+@pytest.mark.parametrize("flanked", [False, True])
+@pytest.mark.parametrize(("problem_type", "labels"), PROBLEMS)
+def test_masked_positions_are_left_out_of_the_loss(problem_type: str, labels: Tensor, flanked: bool) -> None:
+    model = predictor(problem_type=problem_type)
+    mask = torch.ones(2, 10, dtype=torch.bool)
+    mask[0, 2] = mask[1, 6:] = False
+    ids, read = (F.pad(x, (4, 4), value=1) for x in (IDS, mask)) if flanked else (IDS, mask)
+    output = model(ids, read, labels=labels, flanked=flanked)
+    assert torch.allclose(output.loss, by_hand(problem_type, output.logits, labels)[mask].mean())
+    changed = torch.where(mask if labels.ndim == 2 else mask[..., None], labels, 1 - labels)
+    assert torch.equal(model(ids, read, labels=changed, flanked=flanked).loss, output.loss)
+
+
+def test_what_fills_up_a_ragged_batch_is_left_out_of_the_loss() -> None:
+    model = predictor()
+    output = model([IDS[0], IDS[1, :6]], labels=REAL)
+    errors = (output.logits - REAL) ** 2
+    assert torch.allclose(output.loss, torch.cat((errors[0], errors[1, :6])).mean())
+
+
+def test_unknown_labels_are_left_out_of_the_loss() -> None:
+    real, classes = REAL.clone(), CLASSES.clone()
+    real[0, 3, 1] = float("nan")
+    classes[0, 3] = -100
+    output = predictor()(IDS, labels=real)
+    assert torch.allclose(output.loss, (output.logits - real)[~real.isnan()].square().mean())
+    output = predictor(problem_type="multiclass")(IDS, labels=classes)
+    expected = by_hand("multiclass", output.logits, CLASSES)[classes != -100].mean()
+    assert torch.allclose(output.loss, expected)
+
+
+@pytest.mark.parametrize("problem_type", ["regression", "multiclass"])
+def test_nothing_known_is_no_loss(problem_type: str) -> None:
+    labels = CLASSES * 0 - 100 if problem_type == "multiclass" else REAL * float("nan")
+    loss = predictor(problem_type=problem_type)(IDS, labels=labels).loss
+    assert loss.item() == 0
+    loss.backward()
+
+
+def test_a_single_label_may_leave_its_axis_out() -> None:
+    model = predictor(num_labels=1)
+    assert torch.equal(model(IDS, labels=REAL[..., 0]).loss, model(IDS, labels=REAL[..., :1]).loss)
+
+
+@pytest.mark.parametrize("labels", [REAL[:, :4], REAL[..., :2], CLASSES])
+def test_labels_of_another_shape_are_refused(labels: Tensor) -> None:
+    with pytest.raises(InputError, match=re.escape("labels must have shape [2, 10, 3], not")):
+        predictor()(IDS, labels=labels)
+
+
+def test_outputs_on_request_and_forms_of_input_are_those_of_the_network() -> None:
+    model = predictor()
+    output = model(IDS, output_attentions=True, output_hidden_states=True, output_contexts=True)
+    assert list(output) == ["logits", "contexts", "hidden_states", "attentions"]
+    assert torch.equal(output.logits, model.token_head(model.model(IDS).last_hidden_state))
+    assert torch.equal(model(inputs_embeds=F.one_hot(IDS, 5).float()).logits, output.logits)
+
+
+def test_head_has_the_parts_of_its_configuration() -> None:
+    assert set(predictor().token_head.state_dict()) == {"decoder.weight", "decoder.bias"}
+    assert set(predictor(bias=False).token_head.state_dict()) == {"decoder.weight"}
+    linear, nonlinear = (predictor(transform=kind) for kind in ("linear", "nonlinear"))
+    assert linear.token_head.state_dict().keys() == nonlinear.token_head.state_dict().keys()
+    assert not torch.allclose(linear(IDS).logits, nonlinear(IDS).logits, atol=1e-3)
+    dropping = predictor(dropout=0.5)
+    assert torch.equal(dropping(IDS).logits, dropping(IDS).logits)
+    dropping.token_head.train()
+    assert not torch.equal(dropping(IDS).logits, dropping(IDS).logits)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_labels": 0}, "num_labels of a HeadConfig"),
+        ({"problem_type": "ranking"}, "problem_type must be one of regression, binary, multilabel, multiclass"),
+        ({"transform": "cubic"}, "transform must be"),
+        ({"dropout": 1.0}, "dropout must be"),
+        ({"bias": None}, "bias of a HeadConfig"),
+    ],
+)
+def test_impossible_heads_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        HeadConfig(**settings)
+    with pytest.raises(InputError, match="head must be a HeadConfig"):
+        SpTransformerConfig(head=settings)  # type: ignore[arg-type]  # the point
+
+
+def test_saved_and_loaded_it_predicts_the_same(tmp_path: Path) -> None:
+    model = predictor(transform="nonlinear", problem_type="multilabel")
+    model.save_pretrained(tmp_path)
+    loaded = SpTransformerForTokenPrediction.from_pretrained(tmp_path)
+    assert loaded.config == model.config
+    assert not loaded.training
+    assert torch.equal(loaded(IDS).logits, model(IDS).logits)
+
+
+def test_the_network_below_loads_alone_and_keeps_its_digest(tmp_path: Path) -> None:
+    model = predictor()
+    model.save_pretrained(tmp_path / "with")
+    model.model.save_pretrained(tmp_path / "without")
+    alone = SpTransformerModel.from_pretrained(tmp_path / "with")
+    assert torch.equal(alone(IDS).logits, model.model(IDS).logits)
+    assert load_checkpoint(tmp_path / "with").digest() == load_checkpoint(tmp_path / "without").digest()
+
+
+def test_a_network_alone_gets_a_new_head_of_the_sizes_asked_for(tmp_path: Path) -> None:
+    network = predictor().model
+    network.config = CONFIG
+    network.save_pretrained(tmp_path)
+    assert "head" not in json.loads((tmp_path / "config.json").read_text())["config"]
+    model = SpTransformerForTokenPrediction.from_pretrained(tmp_path, head=HeadConfig(2, "binary"))
+    assert model(IDS).logits.shape == (2, 10, 2)
+    assert torch.equal(model.model(IDS).logits, network(IDS).logits)
+    assert SpTransformerForTokenPrediction.from_pretrained(tmp_path)(IDS).logits.shape == (2, 10, 15)
+
+
+def test_a_head_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    predictor().save_pretrained(tmp_path)
+    config = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(config.replace('"num_labels": 3', '"num_labels": 4'))
+    with pytest.raises(InputError, match="does not fit its configuration"):
+        SpTransformerForTokenPrediction.from_pretrained(tmp_path)
+
+
+def test_training_reaches_network_and_head() -> None:
+    model = predictor(transform="nonlinear").train()
+    model(IDS, labels=REAL).loss.backward()
+    silent = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    assert all(name.startswith(("model.splice_head", "model.usage_head")) for name in silent)
+    assert len(silent) == 4
