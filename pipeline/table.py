@@ -164,9 +164,10 @@ def commit_shard(
     part = encode_part(
         rows, schema, schema.metadata(fingerprint, key.index, provenance, rounded=rounded), rounded=rounded
     )
-    if not store.exists(key.part_name(fingerprint)):
+    name = key.part_name(fingerprint)
+    if name not in store.list(name):
         store.put_atomic(key.sites_name(fingerprint), sites)
-        store.put_atomic(key.part_name(fingerprint), part)
+        store.put_atomic(name, part)
     return PartReceipt(key.index, len(rows), len(part), len(likely), len(sites))
 
 
