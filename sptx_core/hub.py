@@ -1,15 +1,36 @@
-"""Checkpoint folders from and to the Hugging Face hub.
+"""Networks saved as checkpoint folders, and such folders from and to the Hugging Face hub.
 
 Where it is and who asks come from huggingface_hub's own settings. Every fault of the hub is an `InputError`.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from torch import nn
+
+from sptx_core.config import SpTransformerConfig
 from sptx_core.errors import InputError
+
+
+class SavedNetwork(nn.Module):
+    """A network with a configuration, which can be saved and shared."""
+
+    config: SpTransformerConfig
+
+    def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
+        """Write `model.safetensors` (float32) and `config.json` into a folder that `from_pretrained` reads."""
+        from sptx_core.checkpoint import Checkpoint, save_checkpoint  # late: that module imports this one
+
+        widened = {name: x.float() if x.is_floating_point() else x for name, x in self.state_dict().items()}
+        save_checkpoint(Checkpoint(self.config, {name: x.cpu() for name, x in widened.items()}), directory)
+
+    def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
+        """Save to a repository "owner/name" of the Hugging Face hub, made if need be; the address of the commit."""
+        return upload(self.save_pretrained, repository, private=private, token=token)
 
 
 def download(repository: str, files: Sequence[str]) -> Path:

@@ -36,11 +36,12 @@ from sptx_core.attention import (
     sinkhorn_attention,
 )
 from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
+from sptx_core.hub import SavedNetwork
 from sptx_core.inputs import Sequences, read_batch
 from sptx_core.outputs import SpTransformerModelOutput
 
 
-class SpTransformerModel(nn.Module):
+class SpTransformerModel(SavedNetwork):
     """The network with its splice and usage heads; `config` defaults to the sizes of the published one."""
 
     def __init__(self, config: SpTransformerConfig | None = None) -> None:
@@ -67,19 +68,6 @@ class SpTransformerModel(nn.Module):
             model = cls(loaded.config)
         model.load_state_dict(loaded.tensors, assign=True)
         return model.eval().to(device)
-
-    def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
-        """Write `model.safetensors` (float32) and `config.json` into a folder that `from_pretrained` reads."""
-        from sptx_core.checkpoint import Checkpoint, save_checkpoint  # late: that module imports this one
-
-        widened = {name: x.float() if x.is_floating_point() else x for name, x in self.state_dict().items()}
-        save_checkpoint(Checkpoint(self.config, {name: x.cpu() for name, x in widened.items()}), directory)
-
-    def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
-        """Save to a repository "owner/name" of the Hugging Face hub, made if need be; the address of the commit."""
-        from sptx_core.hub import upload  # late: only sharing needs it
-
-        return upload(self.save_pretrained, repository, private=private, token=token)
 
     @property
     def output_channels(self) -> tuple[str, ...]:

@@ -36,10 +36,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sptx_core.checkpoint import Checkpoint, load_checkpoint, load_head, save_checkpoint
+from sptx_core.checkpoint import load_checkpoint, load_head
 from sptx_core.config import HeadConfig, SpTransformerConfig
 from sptx_core.errors import InputError
-from sptx_core.hub import upload
+from sptx_core.hub import SavedNetwork
 from sptx_core.inputs import Sequences, read_batch
 from sptx_core.model import SpTransformerModel
 from sptx_core.outputs import SpTransformerTokenPredictorOutput
@@ -48,7 +48,7 @@ UNKNOWN_CLASS = -100  # PyTorch's and MultiMolecule's mark
 NORM_EPS = 1e-12
 
 
-class SpTransformerForTokenPrediction(nn.Module):
+class SpTransformerForTokenPrediction(SavedNetwork):
     """The network with a head on top; without a `head` in its configuration that is `HeadConfig()`."""
 
     def __init__(self, config: SpTransformerConfig | None = None) -> None:
@@ -82,15 +82,6 @@ class SpTransformerForTokenPrediction(nn.Module):
             except RuntimeError as error:
                 raise InputError(f"the head of {source} does not fit its configuration: {error}") from error
         return model.eval().to(device)
-
-    def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
-        """Write `model.safetensors` (float32) and `config.json` into a folder that `from_pretrained` reads."""
-        widened = {name: x.float() if x.is_floating_point() else x for name, x in self.state_dict().items()}
-        save_checkpoint(Checkpoint(self.config, {name: x.cpu() for name, x in widened.items()}), directory)
-
-    def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
-        """Save to a repository "owner/name" of the Hugging Face hub, made if need be; the address of the commit."""
-        return upload(self.save_pretrained, repository, private=private, token=token)
 
     def forward(
         self,
