@@ -1,8 +1,7 @@
 """A small table built by hand from the layout alone: two contigs, both strands, scores by formula.
 
 `build(root)` writes the side tables and commits the shards; nothing of the planner or of the network is used.
-`object_store()` is a place for it behind the S3 protocol. Test files load this one by path (`runpy`), as test folders
-are no packages.
+`object_store()` is a place for it behind the S3 protocol.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Tables with scores that a test sets, and annotations to hold them against.
 
 `table(root, parts)` commits `Part`s as shards of a table that has no more than `sptx evaluate` reads; `gtf(path,
-transcripts)` writes `Transcript`s. Test files load this one by path (`runpy`), as test folders are no packages.
+transcripts)` writes `Transcript`s.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import pickle
 import random
-import runpy
 import subprocess
 import sys
 import time
@@ -13,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import handmade
 import pytest
 from s3fs import S3FileSystem
 
 from pipeline.storage import Store
 from sptx_core.errors import InputError
 
-OBJECT_STORE = runpy.run_path(str(Path(__file__).with_name("handmade.py")))["object_store"]
 KINDS = ("disk", "memory", "s3")
 # Writes parts without end, each 8 MB that begin with the digest of the rest.
 WRITER = """
@@ -36,7 +35,7 @@ MOST_KILLS = 25
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    with OBJECT_STORE("storage") as uri:
+    with handmade.object_store("storage") as uri:
         yield uri
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import runpy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import handmade
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
@@ -22,9 +21,8 @@ from pipeline.verify import VerifyReport, verify
 from sptx_core.channels import CHANNELS
 from sptx_core.errors import InputError
 
-HANDMADE = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("handmade.py"))))
-FINGERPRINT = HANDMADE.FINGERPRINT
-SHARD = HANDMADE.SHARDS[1]
+FINGERPRINT = handmade.FINGERPRINT
+SHARD = handmade.SHARDS[1]
 TRACKS, SITES = SHARD.key.part_name(FINGERPRINT), SHARD.key.sites_name(FINGERPRINT)
 ACCEPTOR, NO_SPLICE = CHANNELS.index("acceptor"), CHANNELS.index("no_splice")
 
@@ -32,7 +30,7 @@ ACCEPTOR, NO_SPLICE = CHANNELS.index("acceptor"), CHANNELS.index("no_splice")
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """A sound table without a manifest, so that only what the parts themselves tell can betray damage."""
-    store: Store = HANDMADE.build(tmp_path, manifest=False)
+    store: Store = handmade.build(tmp_path, manifest=False)
     return store
 
 
@@ -42,40 +40,40 @@ def problems(store: Store) -> list[str]:
 
 def rewrite(store: Store, name: str, rows: ShardRows, *, metadata: dict[str, str] | None = None) -> None:
     """Put other rows where `name` is, encoded as they should be."""
-    rounded, schema = name.startswith("tracks/"), HANDMADE.schema()
+    rounded, schema = name.startswith("tracks/"), handmade.schema()
     told = schema.metadata(FINGERPRINT, SHARD.key.index, {}, rounded=rounded)
     store.put_atomic(name, encode_part(rows, schema, {**told, **(metadata or {})}, rounded=rounded))
 
 
 def with_score(channel: int, value: float, row: int = 5) -> ShardRows:
-    rows: ShardRows = HANDMADE.rows(SHARD)
+    rows: ShardRows = handmade.rows(SHARD)
     rows.scores[row, channel] = value
     return rows
 
 
 def sites_rows() -> ShardRows:
-    rows: ShardRows = HANDMADE.rows(SHARD)
-    likely = np.flatnonzero(rows.scores[:, [ACCEPTOR, CHANNELS.index("donor")]].max(axis=1) >= HANDMADE.THRESHOLD)
+    rows: ShardRows = handmade.rows(SHARD)
+    likely = np.flatnonzero(rows.scores[:, [ACCEPTOR, CHANNELS.index("donor")]].max(axis=1) >= handmade.THRESHOLD)
     return rows.take(likely)
 
 
 @pytest.mark.parametrize("flanks", ["genomic", "transcript"])
 @pytest.mark.parametrize("exact", [False, True])
 def test_sound_table(tmp_path: Path, flanks: str, exact: bool) -> None:
-    store = HANDMADE.build(tmp_path, flanks=flanks, exact=exact)
+    store = handmade.build(tmp_path, flanks=flanks, exact=exact)
     size = sum(store.list("tracks/").values())
     assert verify(store) == VerifyReport((), 4, 1000 if flanks == "genomic" else 801, size)
 
 
 def test_every_row_a_site(tmp_path: Path) -> None:
-    store = HANDMADE.build(tmp_path)
+    store = handmade.build(tmp_path)
     run = json.loads(store.read_bytes("run.json"))
     store.put_atomic("run.json", json.dumps({**run, "sites_threshold": 0.0}).encode())
     assert any(problem.startswith(f"{SITES}: lacks 396 rows at or above 0.0") for problem in problems(store))
 
 
 def test_missing_parts(store: Store) -> None:
-    other = HANDMADE.SHARDS[2].key
+    other = handmade.SHARDS[2].key
     store.delete(TRACKS)
     store.delete(other.sites_name(FINGERPRINT))
     assert problems(store) == [
@@ -132,7 +130,7 @@ def test_flipped_bit_anywhere_without_a_manifest(store: Store, name: str) -> Non
         assert all(problem.startswith((TRACKS, SITES)) for problem in found)
 
 
-ROWS = HANDMADE.rows(SHARD)
+ROWS = handmade.rows(SHARD)
 EXTRA = ShardRows(*(np.concatenate([part, part[-1:]]) for part in (ROWS.pos, ROWS.ref, ROWS.scores)))
 SHIFTED = replace(ROWS, pos=np.concatenate([ROWS.pos[:10], ROWS.pos[10:] + 1]))
 # name of the part, its rows, what verify must say of it
@@ -180,7 +178,7 @@ def test_part_of_another_run_or_shard(store: Store) -> None:
 
 
 def test_unrounded_values_and_other_columns(store: Store) -> None:
-    schema = HANDMADE.schema()
+    schema = handmade.schema()
     told = schema.metadata(FINGERPRINT, SHARD.key.index, {}, rounded=True)
     store.put_atomic(TRACKS, encode_part(ROWS, schema, told, rounded=False))
     assert f"{TRACKS}: values of brain are not in steps of 1/1000" in problems(store)
@@ -193,9 +191,9 @@ def test_unrounded_values_and_other_columns(store: Store) -> None:
 
 
 def test_rows_of_another_transcript(tmp_path: Path) -> None:
-    store = HANDMADE.build(tmp_path, flanks="transcript", manifest=False)
-    shard, schema = HANDMADE.OWN_SHARDS[0], HANDMADE.schema(flanks="transcript")
-    rows = HANDMADE.rows(shard, "transcript")
+    store = handmade.build(tmp_path, flanks="transcript", manifest=False)
+    shard, schema = handmade.OWN_SHARDS[0], handmade.schema(flanks="transcript")
+    rows = handmade.rows(shard, "transcript")
     rows.transcript_id[:7] = "ENST0002.1"
     name = shard.key.part_name(FINGERPRINT)
     store.put_atomic(name, encode_part(rows, schema, schema.metadata(FINGERPRINT, 0, {}, rounded=True), rounded=True))
@@ -210,7 +208,7 @@ def test_manifest_that_is_missing_damaged_or_of_other_parts(store: Store) -> Non
     assert verify(store).problems[0].startswith("manifest.parquet: cannot be read")
     store.delete(TRACKS)
     write_manifest(store, FINGERPRINT)
-    HANDMADE.commit(store, SHARD)
+    handmade.commit(store, SHARD)
     assert verify(store).problems == ("manifest.parquet: its 3 lines are not those of the 4 planned shards",)
 
 

@@ -8,25 +8,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from networks import tiny_config
 from torch import Tensor
 
 from sptx_core.attention import SpTransformerAttentionMap
-from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
 from sptx_core.model import Attention, SpTransformerModel
 
-CONFIG = SpTransformerConfig(
-    context=6,
-    max_seq_len=20,
-    encoders=(SpTransformerFeatureEncoderConfig(6, (ResidualStage(1, 3, 1),)),),
-    input_path_channels=5,
-    hidden_size=16,
-    layers=3,
-    heads=4,
-    local_heads=1,
-    bucket_size=4,
-    feed_forward_size=12,
-    tissues=2,
-)
+CONFIG = tiny_config(max_seq_len=20, layers=3, local_heads=1)
 BUCKETS, SIZE, HEADS = 5, 4, 4
 ALL: dict[str, Any] = {f"output_{what}": True for what in ("attentions", "hidden_states", "contexts", "choices")}
 

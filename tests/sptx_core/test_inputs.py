@@ -8,24 +8,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from networks import tiny_config
 from torch import Tensor
 
-from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 
-CONFIG = SpTransformerConfig(
-    context=6,
-    max_seq_len=16,
-    encoders=(SpTransformerFeatureEncoderConfig(6, (ResidualStage(1, 3, 1),)),),
-    input_path_channels=5,
-    hidden_size=16,
-    layers=2,
-    heads=4,
-    bucket_size=4,
-    feed_forward_size=12,
-    tissues=2,
-)
+CONFIG = tiny_config()
 IDS = torch.randint(5, (2, 10), generator=torch.Generator().manual_seed(0))
 EMBEDS = F.one_hot(IDS, 5).float()
 

@@ -8,24 +8,13 @@ from typing import Any
 import huggingface_hub
 import pytest
 import torch
+from networks import tiny_config
 
-from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.token_prediction import SpTransformerForTokenPrediction
 
-CONFIG = SpTransformerConfig(
-    context=4,
-    max_seq_len=16,
-    encoders=(SpTransformerFeatureEncoderConfig(6, (ResidualStage(1, 3, 1),)),),
-    input_path_channels=5,
-    hidden_size=16,
-    layers=2,
-    heads=4,
-    bucket_size=4,
-    feed_forward_size=12,
-    tissues=2,
-)
+CONFIG = tiny_config(context=4)
 IDS = torch.randint(5, (2, 10), generator=torch.Generator().manual_seed(0))
 
 

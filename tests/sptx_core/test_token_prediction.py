@@ -11,26 +11,16 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from networks import tiny_config
 from torch import Tensor
 
 from sptx_core.checkpoint import load_checkpoint
-from sptx_core.config import HeadConfig, ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
+from sptx_core.config import HeadConfig, SpTransformerConfig
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.token_prediction import SpTransformerForTokenPrediction
 
-CONFIG = SpTransformerConfig(
-    context=4,
-    max_seq_len=16,
-    encoders=(SpTransformerFeatureEncoderConfig(6, (ResidualStage(1, 3, 1),)),),
-    input_path_channels=5,
-    hidden_size=16,
-    layers=1,
-    heads=4,
-    bucket_size=4,
-    feed_forward_size=12,
-    tissues=2,
-)
+CONFIG = tiny_config(context=4, layers=1)
 GENERATOR = torch.Generator().manual_seed(0)
 IDS = torch.randint(5, (2, 10), generator=GENERATOR)
 REAL = torch.randn(2, 10, 3, generator=GENERATOR)
