@@ -23,8 +23,8 @@ from pipeline.plan import Plan, loci_digest, make_plan, transcripts_digest
 from pipeline.record import Execution, RunRecord, adopt
 from pipeline.selection import Selection, select
 from pipeline.settings import Flanks
+from pipeline.simulation.annotation import CONTIGS, write_annotation
 from pipeline.storage import Store
-from pipeline.synthetic_annotation import CONTIGS, write_annotation
 from sptx_core.windows import WindowSpec
 
 T = TypeVar("T")

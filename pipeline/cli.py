@@ -229,13 +229,13 @@ def evaluate(
     called sites and usage by tissue. Definitions and citations: docs/evaluate.md.
     """
     from pipeline.annotation import read_annotation
-    from pipeline.evaluate import evaluate as evaluate_table
-    from pipeline.report import tables
+    from pipeline.evaluation.evaluate import evaluate as evaluate_table
+    from pipeline.evaluation.report import tables
     from pipeline.tracks import open_tracks
     from pipeline.usage import read_usage
 
     if to and plots:
-        from pipeline.plots import draw_evaluation  # before any work: matplotlib may be missing
+        from pipeline.evaluation.plots import draw_evaluation  # before any work: matplotlib may be missing
     tracks = open_tracks(absolute(output))
     if to:
         try:
@@ -318,8 +318,8 @@ def simulate(
     Splice sites are drawn from made-up matrices among decoys; usage by tissue follows a made-up formula of enhancer
     and silencer motifs (docs/simulate.md). To train and test on; it says nothing about real genomes.
     """
-    from pipeline.simulate import simulate as write_genome
-    from pipeline.simulate import simulate_annotation
+    from pipeline.simulation.simulate import simulate as write_genome
+    from pipeline.simulation.simulate import simulate_annotation
 
     of_genome = {"contigs": contigs, "bases": bases}
     of_annotation = {"genes": genes, "transcripts": transcripts, "exons": exons}

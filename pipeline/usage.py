@@ -22,10 +22,10 @@ import zlib
 import polars as pl
 
 from pipeline.inputs import open_input
+from pipeline.splice_sites import KINDS
 from sptx_core.errors import InputError
 
 KEYS = ("contig", "position", "strand", "kind")
-KINDS = ("acceptor", "donor")
 _PARQUET_MAGIC, _GZIP_MAGIC = b"PAR1", b"\x1f\x8b"
 _LAST_POSITION = 2**31 - 1
 _TAKEN = ("row", "pos", "chrom")

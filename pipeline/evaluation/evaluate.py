@@ -3,8 +3,8 @@
 `evaluate(tracks, annotation, usage)` reads every committed part once, three columns of it, one part at a time, and of
 the tissues only the rows at sites with a given usage. What grows with the genome is a histogram of scores.
 
-Truth is `pipeline.truth`, which rows count for what `pipeline.labels`, the figures of sites `pipeline.ranking` and
-those of usage `pipeline.correlation`; DEFINITIONS says it in a sentence each, for the report. Only positions that the
+In this package, `truth` is what is true, `labels` which rows count for what, `ranking` the figures of sites and
+`correlation` those of usage; DEFINITIONS says it in a sentence each, for the report. Only positions that the
 table holds count; true sites that it does not hold (not selected, on other contigs, in shards that are missing) are
 counted as `outside`. Incomplete tables are evaluated as far as they are committed, and say so.
 
@@ -29,15 +29,15 @@ import pyarrow as pa
 
 from pipeline.annotation import Annotation
 from pipeline.coordinates import shortened
-from pipeline.correlation import Correlation, correlate
-from pipeline.labels import ALL, Group, labels_of
-from pipeline.ranking import TOP_FACTORS, Ranking, Reliability, ScoreBins
+from pipeline.evaluation.correlation import Correlation, correlate
+from pipeline.evaluation.labels import ALL, Group, labels_of
+from pipeline.evaluation.ranking import TOP_FACTORS, Ranking, Reliability, ScoreBins
+from pipeline.evaluation.truth import Truth, read_truth, table_contigs
 from pipeline.scan import scan_parts
 from pipeline.schema import SPLICE, SPLICE_STEPS, UNROUNDED, USAGE_STEPS
+from pipeline.splice_sites import KINDS
 from pipeline.table import PartInfo
 from pipeline.tracks import Tracks
-from pipeline.truth import Truth, read_truth, table_contigs
-from pipeline.usage import KINDS
 from sptx_core.errors import InputError
 
 JSON_VERSION = 1

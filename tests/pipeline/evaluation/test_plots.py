@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import runpy
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import scored
 from matplotlib.image import imread
 
-from pipeline import plots
 from pipeline.annotation import read_annotation
-from pipeline.correlation import Correlation
-from pipeline.evaluate import Evaluation, evaluate
-from pipeline.logo import Logo, Window
+from pipeline.evaluation import plots
+from pipeline.evaluation.correlation import Correlation
+from pipeline.evaluation.evaluate import Evaluation, evaluate
+from pipeline.evaluation.logo import Logo, Window
 from pipeline.tracks import Tracks
 from pipeline.usage import read_usage
 from sptx_core.channels import TISSUES
 
-SCORED = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("scored.py"))))
 EXONS = [(101 + 40 * at, 120 + 40 * at) for at in range(8)]
 
 
@@ -33,10 +31,10 @@ def evaluated(tmp_path: Path) -> tuple[Tracks, Evaluation]:
         "donor": {last: 0.9 - last / 1000 for _, last in EXONS[:-1]} | {200: 0.3},
         "acceptor": {first: 0.9 - first / 1000 for first, _ in EXONS[1:]} | {190: 0.95},
     }
-    tracks = SCORED.table(
-        tmp_path / "table", [SCORED.Part("chr1", "+", range(101, 421), **scores, usage=usage, bases=bases)]
+    tracks = scored.table(
+        tmp_path / "table", [scored.Part("chr1", "+", range(101, 421), **scores, usage=usage, bases=bases)]
     )
-    annotation = read_annotation(SCORED.gtf(tmp_path / "x.gtf", [SCORED.Transcript("A", "chr1", "+", EXONS)]))
+    annotation = read_annotation(scored.gtf(tmp_path / "x.gtf", [scored.Transcript("A", "chr1", "+", EXONS)]))
     text = (
         "contig\tposition\tstrand\tkind\tbrain\tliver\nchr1\t120\t+\tdonor\t0.1\t0.2\nchr1\t141\t+\tacceptor\t0.5\t\n"
     )
@@ -92,7 +90,7 @@ def test_letters_fill_their_share_and_the_highest_is_on_top() -> None:
 
 
 def test_a_table_in_which_nothing_is_true_is_drawn(tmp_path: Path) -> None:
-    tracks = SCORED.table(tmp_path / "table", [SCORED.Part("chr1", "+", range(1, 50))])
-    annotation = read_annotation(SCORED.gtf(tmp_path / "x.gtf", [SCORED.Transcript("A", "chr1", "+", EXONS)]))
+    tracks = scored.table(tmp_path / "table", [scored.Part("chr1", "+", range(1, 50))])
+    annotation = read_annotation(scored.gtf(tmp_path / "x.gtf", [scored.Transcript("A", "chr1", "+", EXONS)]))
     paths = plots.draw_evaluation(tracks, evaluate(tracks, annotation), tmp_path)
     assert [path.stem for path in paths] == ["precision_recall", "calibration"]

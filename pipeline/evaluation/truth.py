@@ -1,13 +1,8 @@
 """An annotation -> the splice sites that a table is held against.
 
-A donor is the last base of an exon that an intron follows, an acceptor the first base of an exon that follows an
-intron, both in transcription order: the labels of SpliceAI and SpTransformer, and the meaning of the table's columns.
-With exons `[s1, e1)` and `[s2, e2)` (0-based, half-open, s2 > e1) the two bases beside the intron are, 1-based, e1 and
-s2 + 1: on the plus strand donor and acceptor, on the minus strand acceptor and donor. Exons of a transcript that touch
-or overlap have no intron between them. So an intron of a minus-strand gene shows its donor at the larger position.
-
-Out: `Truth`, with contig names of the table. A contig of the annotation that the table does not know keeps its name:
-its sites lie outside the table. Errors: `InputError` when annotation and table share no contig, or it has no intron.
+What a site is: `pipeline.splice_sites`. Out: `Truth`, with contig names of the table. A contig of the annotation that
+the table does not know keeps its name: its sites lie outside the table. Errors: `InputError` when annotation and table
+share no contig, or it has no intron.
 """
 
 from __future__ import annotations
@@ -19,6 +14,7 @@ import polars as pl
 
 from pipeline.annotation import Annotation
 from pipeline.coordinates import reconcile_contigs, shortened
+from pipeline.splice_sites import splice_sites
 from pipeline.tracks import Tracks
 from sptx_core.errors import InputError
 
@@ -57,27 +53,6 @@ def read_truth(annotation: Annotation, tracks: Tracks) -> Truth:
         pl.col("end").cast(pl.Int32).alias("last"),
     )
     return Truth(sites, spans, contigs)
-
-
-def splice_sites(transcripts: pl.DataFrame) -> pl.DataFrame:
-    """`Truth.sites` of transcripts: transcript_id, biotype, chrom, strand and an `Annotation`'s exons."""
-    keys = ["transcript_id", "biotype", "chrom", "strand"]
-    exons = (
-        transcripts.filter(pl.col("exon_starts").list.len() > 1)
-        .select(*keys, "exon_starts", "exon_ends")
-        .explode("exon_starts", "exon_ends")
-        .with_columns(pl.col("exon_ends").cum_max().shift().over("transcript_id").alias("reached"))
-    )
-    introns = exons.filter(pl.col("exon_starts") > pl.col("reached"))
-    left, right = pl.col("reached"), pl.col("exon_starts") + 1
-    return pl.concat(
-        introns.select(
-            *keys,
-            pos.cast(pl.Int32).alias("pos"),
-            pl.when(pl.col("strand") == donor_on).then(pl.lit("donor")).otherwise(pl.lit("acceptor")).alias("kind"),
-        )
-        for pos, donor_on in ((left, "+"), (right, "-"))
-    )
 
 
 def table_contigs(tracks: Tracks, names: Sequence[str]) -> dict[str, str]:

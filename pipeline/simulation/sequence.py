@@ -1,6 +1,6 @@
 """The sequence of a generated contig: random bases, planted signals, decoys, N, soft-masking. SYNTHETIC.
 
-In: seed, number and length of a contig. Out: `Contig`: its layout (`pipeline.synthetic_layout`), codes on the plus
+In: seed, number and length of a contig. Out: `Contig`: its layout (`pipeline.simulation.layout`), codes on the plus
 strand, which bases are soft-masked, decoys, and the usage of each exon. A contig follows from its own seed, number and
 length alone, so it is the same in any genome that holds it.
 
@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.synthetic_layout import END_N, INNER, Layout, lay_out
-from pipeline.synthetic_signals import (
+from pipeline.simulation.layout import END_N, INNER, Layout, lay_out
+from pipeline.simulation.signals import (
     BACKGROUND,
     ENHANCER,
     FLANK,

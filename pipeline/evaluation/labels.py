@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pipeline.truth import Truth
-from pipeline.usage import KINDS
+from pipeline.evaluation.truth import Truth
+from pipeline.splice_sites import KINDS
 
 Rows = npt.NDArray[np.intp]
 Positions = npt.NDArray[np.int32]

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from pipeline.correlation import Correlation
-from pipeline.evaluate import Evaluation
-from pipeline.logo import LETTERS, Logo, count_bases
-from pipeline.ranking import Reliability
+from pipeline.evaluation.correlation import Correlation
+from pipeline.evaluation.evaluate import Evaluation
+from pipeline.evaluation.logo import LETTERS, Logo, count_bases
+from pipeline.evaluation.ranking import Reliability
+from pipeline.splice_sites import KINDS
 from pipeline.tracks import Tracks
-from pipeline.usage import KINDS
 from sptx_core.errors import InputError
 
 try:

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pipeline.evaluate import read_part
-from pipeline.ranking import ScoreBins
+from pipeline.evaluation.evaluate import read_part
+from pipeline.evaluation.ranking import ScoreBins
 from pipeline.schema import SPLICE_STEPS, UNROUNDED
 from pipeline.tracks import Tracks
 from sptx_core.alphabet import BASES

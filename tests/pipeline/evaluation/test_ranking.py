@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from pipeline.ranking import Ranking, ScoreBins
+from pipeline.evaluation.ranking import Ranking, ScoreBins
 from pipeline.schema import SPLICE_STEPS, UNROUNDED, round_to_steps
 
 ROUNDED, EXACT = ScoreBins(SPLICE_STEPS), ScoreBins(UNROUNDED)

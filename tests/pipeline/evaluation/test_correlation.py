@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.correlation import correlate, pearson, spearman, specific_part
+from pipeline.evaluation.correlation import correlate, pearson, spearman, specific_part
 
 TISSUES = ("brain", "heart", "liver")
 VALUES = st.sampled_from([step / 20 for step in range(21)])

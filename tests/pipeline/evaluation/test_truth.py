@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
 import pytest
+import scored
 
 from pipeline.annotation import read_annotation
-from pipeline.truth import Truth, read_truth
+from pipeline.evaluation.truth import Truth, read_truth
 from sptx_core.errors import InputError
 
-SCORED = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("scored.py"))))
-Part, Transcript = SCORED.Part, SCORED.Transcript
+Part, Transcript = scored.Part, scored.Transcript
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 
 
 def truth(folder: Path, *transcripts: Any, chrom: str = "chr1") -> Truth:
-    tracks = SCORED.table(folder / "table", [Part(chrom, "+", [1, 2])])
-    return read_truth(read_annotation(SCORED.gtf(folder / "x.gtf", transcripts)), tracks)
+    tracks = scored.table(folder / "table", [Part(chrom, "+", [1, 2])])
+    return read_truth(read_annotation(scored.gtf(folder / "x.gtf", transcripts)), tracks)
 
 
 def sites(found: Truth) -> set[tuple[str, int, str]]:
@@ -68,7 +66,7 @@ def test_annotations_that_cannot_be_held_against_the_table(tmp_path: Path) -> No
 
 
 def test_sites_lie_beside_gt_and_ag_of_the_example(example: Any, tmp_path: Path) -> None:
-    tracks = SCORED.table(tmp_path, [Part("chr1", "+", [1, 2]), Part("chr2", "+", [1, 2])])
+    tracks = scored.table(tmp_path, [Part("chr1", "+", [1, 2]), Part("chr2", "+", [1, 2])])
     contigs = {}
     for record in example.genome.read_text().split(">")[1:]:
         name, *lines = record.splitlines()

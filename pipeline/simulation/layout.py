@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.synthetic_signals import FLANK
+from pipeline.simulation.signals import FLANK
 from sptx_core.errors import InputError
 
 END_N = 500  # bases of N at each end of a contig

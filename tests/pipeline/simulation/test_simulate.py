@@ -14,17 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import cli, simulate
+from pipeline import cli
 from pipeline.annotation import Annotation, check_spans, read_annotation
 from pipeline.coordinates import reconcile_contigs
 from pipeline.genome import Genome
 from pipeline.plan import make_plan
 from pipeline.selection import Selection, select
 from pipeline.settings import Flanks
-from pipeline.simulate import Simulated, simulate_annotation, usage_table
-from pipeline.synthetic_layout import END_N, LEAST_BASES, lay_out
-from pipeline.synthetic_sequence import Contig, make_contig, stranded
-from pipeline.synthetic_signals import (
+from pipeline.simulation import simulate
+from pipeline.simulation.layout import END_N, LEAST_BASES, lay_out
+from pipeline.simulation.sequence import Contig, make_contig, stranded
+from pipeline.simulation.signals import (
     ACCEPTOR,
     BACKGROUND,
     DONOR,
@@ -40,6 +40,7 @@ from pipeline.synthetic_signals import (
     candidates,
     occurrences,
 )
+from pipeline.simulation.simulate import Simulated, simulate_annotation, usage_table
 from sptx_core.alphabet import decode, encode, reverse_complement
 from sptx_core.channels import TISSUES
 from sptx_core.errors import InputError

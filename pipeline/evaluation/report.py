@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from pipeline.evaluate import Evaluation, SiteFigures
-from pipeline.ranking import TOP_FACTORS
+from pipeline.evaluation.evaluate import Evaluation, SiteFigures
+from pipeline.evaluation.ranking import TOP_FACTORS
 
 SHOWN = 30  # contigs and biotypes; the JSON has all
 

@@ -10,9 +10,9 @@ In: a folder that does not exist or is empty, a seed, the number of contigs and 
     README.txt                 what this is and how it was made
 
 The truth holds the sites of every annotated intron and no others, sorted by contig, position and strand. What decides
-a site and its usage: `pipeline.synthetic_signals`; where genes lie: `pipeline.synthetic_layout`. The same arguments
+a site and its usage: `pipeline.simulation.signals`; where genes lie: `pipeline.simulation.layout`. The same arguments
 give the same bytes with the same versions of NumPy, pyarrow and zlib; a contig is the same in any number of them.
-With `annotation_only`, the annotation alone, as large as a real one (`pipeline.synthetic_annotation`).
+With `annotation_only`, the annotation alone, as large as a real one (`pipeline.simulation.annotation`).
 
 The files are written to a hidden folder beside and appear together, whole. Errors: `InputError` for settings out of
 range and for a folder that is in use.
@@ -35,9 +35,9 @@ import pyarrow.parquet as pq
 from Bio.bgzf import BgzfWriter
 
 from pipeline.genome import Genome
-from pipeline.synthetic_annotation import EXONS, GENES, TRANSCRIPTS, write_annotation
-from pipeline.synthetic_layout import LEAST_BASES, Gene
-from pipeline.synthetic_sequence import Contig, make_contig
+from pipeline.simulation.annotation import EXONS, GENES, TRANSCRIPTS, write_annotation
+from pipeline.simulation.layout import LEAST_BASES, Gene
+from pipeline.simulation.sequence import Contig, make_contig
 from sptx_core.alphabet import BASES
 from sptx_core.channels import TISSUES
 from sptx_core.errors import InputError

@@ -1,0 +1,1 @@
+"""A table held against an annotation and measured usage: `sptx evaluate` (docs/evaluate.md)."""
