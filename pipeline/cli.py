@@ -18,6 +18,9 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import flags
+from pipeline.console import INTERRUPTED, notes
+from pipeline.console import say as _say
+from pipeline.finetuning.command import finetune
 from pipeline.settings import RunConfig, absolute
 from sptx_core.errors import InputError
 from sptx_core.files import write_whole
@@ -25,7 +28,6 @@ from sptx_core.files import write_whole
 BAD_INPUT, INCOMPLETE = 2, 3
 SHOWN = 20  # shards that a message lists
 PRINTED_WIDTH = 130  # of tables that go to a file or another program
-INTERRUPTED = 130  # as shells count a process ended by SIGINT
 
 app = typer.Typer(
     name="sptx",
@@ -35,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-notes = Console(stderr=True, highlight=False, soft_wrap=True)
+app.command(rich_help_panel="Train")(finetune)
 
 
 @app.command(rich_help_panel="Compute")
@@ -343,10 +345,6 @@ def main() -> None:
     except InputError as error:
         notes.print(f"sptx: {error}", style="red", markup=False)
         sys.exit(BAD_INPUT)
-
-
-def _say(sentence: str) -> None:
-    notes.print(sentence, markup=False)
 
 
 def _settings(given: dict[str, Any]) -> RunConfig:

@@ -164,7 +164,8 @@ def _compute(job: Job, store: Store, fields: dict[str, Any], missing: list[int],
     """Have the `missing` shards computed; returns the errors of those that failed."""
     config, plan = job.config, job.plan
     use_gpus = config.gpus_per_worker != 0
-    with topology.session(ray_address(config), object_store_mb=config.object_store_mb, use_gpus=use_gpus) as cluster:
+    address = ray_address(config.address)
+    with topology.session(address, object_store_mb=config.object_store_mb, use_gpus=use_gpus) as cluster:
         _check_nodes(job, store, cluster)
         choose_pool = partial(topology.choose_pool, cluster, config.workers, gpus_per_worker=config.gpus_per_worker)
         pool = choose_pool(threads=config.threads)

@@ -1,4 +1,4 @@
-"""The settings of a run: one validated model behind the flags and the YAML files.
+"""The settings of a command: one validated model behind the flags and the YAML files.
 
 `RunConfig.load(yaml, flags)` merges a YAML file (keys are the fields below) with command-line flags, which win,
 and validates the result. Paths are made absolute, so that a worker elsewhere reads the same file. Settings fall
@@ -76,25 +76,45 @@ Regions = Annotated[tuple[str, ...], BeforeValidator(_split_regions)]
 Location = Annotated[str, BeforeValidator(lambda value: absolute(value) if isinstance(value, str) else value)]
 
 
-def _checkpoint_location(value: object) -> object:
+def checkpoint_location(value: object) -> object:
     """A local path becomes absolute; what does not exist locally may be a hub id (`owner/name`) and stays as it is."""
     if isinstance(value, str) and Path(value).expanduser().exists():
         return absolute(value)
     return value
 
 
-class RunConfig(BaseModel):
+class Settings(BaseModel):
+    """What a command can be told, by flags and a YAML file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_enum_values=False)
+
+    @classmethod
+    def load(cls, yaml_uri: str | None, flags: dict[str, Any]) -> Self:
+        """The validated union of a YAML file and of the flags that were given (those not None), which win."""
+        values: dict[str, Any] = {}
+        if yaml_uri is not None:
+            values.update(_read_yaml(yaml_uri))
+        values.update({name: value for name, value in flags.items() if value is not None and value != []})
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise InputError(_sentence(error, yaml_uri, cls)) from None
+
+    def to_yaml(self) -> str:
+        """The settings as YAML that `load` reads back to the same settings."""
+        return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False)
+
+
+class RunConfig(Settings):
     """Everything that `sptx run` and `sptx plan` can be told.
 
     Lengths are in bases; regions are 1-based inclusive text (`chr9:200,000-500,000`).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_enum_values=False)
-
     # Inputs and output
     fasta: Location = Field(description="genome FASTA, plain or bgzip, path or URI")
     gtf: Location = Field(description="annotation: GTF or GFF3, plain or gzip, path or URI")
-    checkpoint: Annotated[str, BeforeValidator(_checkpoint_location)] = Field(
+    checkpoint: Annotated[str, BeforeValidator(checkpoint_location)] = Field(
         description="official .ckpt, safetensors file or folder, or a hub id"
     )
     output: Location | None = Field(None, description="root of the table, a folder or a URI")
@@ -133,26 +153,10 @@ class RunConfig(BaseModel):
             raise ValueError(f"overlap ({self.overlap}) must be smaller than core ({self.core})")
         return self
 
-    @classmethod
-    def load(cls, yaml_uri: str | None, flags: dict[str, Any]) -> RunConfig:
-        """The validated union of a YAML file and of the flags that were given (those not None), which win."""
-        values: dict[str, Any] = {}
-        if yaml_uri is not None:
-            values.update(_read_yaml(yaml_uri))
-        values.update({name: value for name, value in flags.items() if value is not None and value != []})
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            raise InputError(_sentence(error, yaml_uri)) from None
 
-    def to_yaml(self) -> str:
-        """The settings as YAML that `load` reads back to the same settings."""
-        return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False)
-
-
-def ray_address(config: RunConfig) -> str | None:
+def ray_address(setting: str | None) -> str | None:
     """Address of the cluster to join: the setting, else `RAY_ADDRESS`, else None for an embedded Ray."""
-    address = config.address or os.environ.get("RAY_ADDRESS") or None
+    address = setting or os.environ.get("RAY_ADDRESS") or None
     return None if address == "local" else address
 
 
@@ -173,7 +177,7 @@ def _read_yaml(uri: str) -> dict[str, Any]:
     return values
 
 
-def _sentence(error: ValidationError, yaml_uri: str | None) -> str:
+def _sentence(error: ValidationError, yaml_uri: str | None, settings: type[Settings]) -> str:
     """Pydantic's findings as one sentence."""
     source = f" (flags and {yaml_uri})" if yaml_uri else ""
     parts = []
@@ -183,7 +187,7 @@ def _sentence(error: ValidationError, yaml_uri: str | None) -> str:
         if kind == "missing":
             parts.append(f"setting `{name}` is required (--{name.replace('_', '-')})")
         elif kind == "extra_forbidden":
-            known = ", ".join(RunConfig.model_fields)
+            known = ", ".join(settings.model_fields)
             parts.append(f"unknown setting `{name}`; known are {known}")
         elif name:
             parts.append(f"setting `{name}` = {finding['input']!r}: {finding['msg'].lower()}")

@@ -18,10 +18,12 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+import torch
 
 from pipeline.inference import Receipt, ShardWorker, WorkOrder
 from pipeline.shards import Shard
@@ -31,6 +33,7 @@ T = TypeVar("T")
 MIB = 1024 * 1024
 CALLS_PER_ACTOR = 3  # one shard on the device, one being read, one being written
 TASKS_IN_FLIGHT = 6  # at least 1.75 x CALLS_PER_ACTOR, or an autoscaling pool never grows
+LISTENED_SECONDS = 0.5  # between looks at whether a training has ended
 MAX_CPU_THREADS = 8  # beyond this a convolution of one micro-batch gains little from another core
 
 
@@ -193,6 +196,69 @@ def execute(
         if told is None:
             raise
         raise InputError(told.group(1)) from None
+
+
+def train(
+    work: Callable[[int, int, torch.device, Callable[[str], None]], None],
+    pool: Pool,
+    *,
+    max_failures: int,
+    say: Callable[[str], None],
+) -> None:
+    """Run `work(rank, workers, device, say)` in the workers of a Ray Train group, and return when all have ended.
+
+    They share a `torch.distributed` process group. When one of them dies all are started again, `max_failures` times;
+    `work` goes on where it left off by means of its own.
+
+    Raises:
+        InputError: the one that a worker raised.
+
+    """
+    import ray
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer, get_device
+    from ray.util.queue import Queue
+
+    queue = Queue(actor_options={"num_cpus": 0})
+
+    def loop() -> None:
+        context = ray.train.get_context()
+        torch.set_num_threads(pool.threads)
+        try:
+            device = get_device() if pool.gpus else torch.device("cpu")
+            work(context.get_world_rank(), context.get_world_size(), device, lambda line: queue.put((True, line)))
+        except InputError as error:  # would fail again, so it is told and not raised
+            queue.put((False, str(error)))
+
+    resources = {"CPU": 1.0, **({"GPU": pool.gpus} if pool.gpus else {})}
+    refused: list[str] = []
+    ended = threading.Event()
+
+    def listen() -> None:
+        while not (ended.is_set() and queue.empty()):
+            with suppress(ray.util.queue.Empty):
+                fine, line = queue.get(timeout=LISTENED_SECONDS)
+                say(line) if fine else refused.append(line)
+
+    listener = threading.Thread(target=listen, name="listener")
+    listener.start()
+    with tempfile.TemporaryDirectory(prefix="sptx-train-") as folder:  # of Ray Train's own record, which nothing reads
+        trainer = TorchTrainer(
+            loop,
+            scaling_config=ScalingConfig(
+                num_workers=pool.workers, use_gpu=bool(pool.gpus), resources_per_worker=resources
+            ),
+            run_config=RunConfig(
+                name="sptx", storage_path=folder, failure_config=FailureConfig(max_failures=max_failures)
+            ),
+        )
+        try:
+            trainer.fit()
+        finally:
+            ended.set()
+            listener.join()
+    if refused:
+        raise InputError(refused[0])
 
 
 def _alive() -> list[dict[str, Any]]:
