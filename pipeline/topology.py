@@ -1,4 +1,4 @@
-"""Ray: the only file that imports it. Rows of coordinates go to a pool of actors, receipts come back.
+"""Ray: the only file that imports it. Rows of coordinates go to a pool of actors, receipts come back; trainings too.
 
 `session` starts an embedded Ray with bounded memory, or joins a cluster; `execute` runs shards on it as one fused,
 threaded actor stage of Ray Data: one block a shard, so a shard is never split, and one receipt a shard, so no
@@ -18,8 +18,9 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,7 +34,7 @@ T = TypeVar("T")
 MIB = 1024 * 1024
 CALLS_PER_ACTOR = 3  # one shard on the device, one being read, one being written
 TASKS_IN_FLIGHT = 6  # at least 1.75 x CALLS_PER_ACTOR, or an autoscaling pool never grows
-LISTENED_SECONDS = 0.5  # between looks at whether a training has ended
+LISTENED_SECONDS = 0.5  # between looks at what a training's workers say
 MAX_CPU_THREADS = 8  # beyond this a convolution of one micro-batch gains little from another core
 
 
@@ -212,10 +213,11 @@ def train(
 
     Raises:
         InputError: the one that a worker raised.
+        ray.train.TrainingFailedError: workers failed too often.
 
     """
     import ray
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train import RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer, get_device
     from ray.util.queue import Queue
 
@@ -224,41 +226,55 @@ def train(
     def loop() -> None:
         context = ray.train.get_context()
         torch.set_num_threads(pool.threads)
+        device = get_device() if pool.gpus else torch.device("cpu")
         try:
-            device = get_device() if pool.gpus else torch.device("cpu")
             work(context.get_world_rank(), context.get_world_size(), device, lambda line: queue.put((True, line)))
-        except InputError as error:  # would fail again, so it is told and not raised
+        except InputError as error:
             queue.put((False, str(error)))
+            raise  # so that the other workers, which may wait for this one, are ended too
 
     resources = {"CPU": 1.0, **({"GPU": pool.gpus} if pool.gpus else {})}
-    refused: list[str] = []
+    scaling = ScalingConfig(num_workers=pool.workers, use_gpu=bool(pool.gpus), resources_per_worker=resources)
+    for failures in count(1):
+        refused: list[str] = []
+        try:
+            with _heard(queue, say, refused), tempfile.TemporaryDirectory(prefix="sptx-train-") as folder:
+                # The folder takes Ray Train's own record of the group, which nothing reads.
+                TorchTrainer(loop, scaling_config=scaling, run_config=RunConfig(name="sptx", storage_path=folder)).fit()
+        except TrainingFailedError as error:
+            if refused:
+                raise InputError(refused[0]) from None
+            if failures > max_failures:
+                raise
+            say(f"workers are started again, because one has failed: {' '.join(str(error).split())[:200]}")
+        else:
+            return
+
+
+@contextmanager
+def _heard(queue: Any, say: Callable[[str], None], refused: list[str]) -> Iterator[None]:
+    """Pass on what workers put into the queue: lines to `say`, messages of an `InputError` to `refused`."""
     ended = threading.Event()
 
     def listen() -> None:
-        while not (ended.is_set() and queue.empty()):
-            with suppress(ray.util.queue.Empty):
-                fine, line = queue.get(timeout=LISTENED_SECONDS)
-                say(line) if fine else refused.append(line)
+        while True:
+            last = ended.is_set()
+            for fine, line in queue.get_nowait_batch(queue.qsize()):
+                if fine:
+                    say(line)
+                else:
+                    refused.append(line)
+            if last:
+                return
+            ended.wait(LISTENED_SECONDS)
 
     listener = threading.Thread(target=listen, name="listener")
     listener.start()
-    with tempfile.TemporaryDirectory(prefix="sptx-train-") as folder:  # of Ray Train's own record, which nothing reads
-        trainer = TorchTrainer(
-            loop,
-            scaling_config=ScalingConfig(
-                num_workers=pool.workers, use_gpu=bool(pool.gpus), resources_per_worker=resources
-            ),
-            run_config=RunConfig(
-                name="sptx", storage_path=folder, failure_config=FailureConfig(max_failures=max_failures)
-            ),
-        )
-        try:
-            trainer.fit()
-        finally:
-            ended.set()
-            listener.join()
-    if refused:
-        raise InputError(refused[0])
+    try:
+        yield
+    finally:
+        ended.set()
+        listener.join()
 
 
 def _alive() -> list[dict[str, Any]]:

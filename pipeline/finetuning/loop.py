@@ -162,20 +162,23 @@ class Training:
                 yield batch.to(place.device)
 
     def _step(self, batch: Batch, share: float) -> Tensor:
-        """One step of the optimizer, when this share of the training will be done; its loss."""
+        """One step of the optimizer, when this share of the training will be done; the loss of the whole batch."""
         config = self.config
         self.trainee.train()
         for part in self.frozen:
             part.eval()
         with self._autocast():
             loss: Loss = self.trainee(batch)
-        weights = torch.stack((loss.site_weight, loss.usage_weight))
-        if self.place.world > 1:  # gradients are averaged over the workers, so weights are
-            dist.all_reduce(weights)
-            weights /= self.place.world
-        site, usage = weights.clamp(min=1e-12)  # where a weight is 0, so is its sum
-        objective: Tensor = loss.site / site + config.usage_weight * loss.usage / usage
-        if not torch.isfinite(objective):
+        total = Loss(*loss)
+        if self.place.world > 1:
+            sums = torch.stack([x.detach() for x in loss])
+            dist.all_reduce(sums)
+            total = Loss(*sums)
+        site, usage = (
+            x.clamp(min=1e-12) for x in (total.site_weight, total.usage_weight)
+        )  # where it is 0, so is its sum
+        whole = (total.site / site + config.usage_weight * total.usage / usage).detach()
+        if not torch.isfinite(whole):
             raise InputError(
                 f"the loss is no longer finite at step {self.state.step + 1:,}: lower --learning-rate "
                 f"({config.learning_rate:g}) and begin anew in another --output"
@@ -183,10 +186,11 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * rate(share, config.warmup)
         self.optimizer.zero_grad(set_to_none=True)
-        objective.backward()  # type: ignore[no-untyped-call]  # of PyTorch
+        own = loss.site / site + config.usage_weight * loss.usage / usage
+        (own * self.place.world).backward()  # type: ignore[no-untyped-call]  # gradients are averaged over the workers
         nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
         self.optimizer.step()
-        return objective.detach()
+        return whole
 
     def _judge(self) -> None:
         """Validate, and keep the network if it is the best so far."""
