@@ -2,19 +2,19 @@
 
 Sums and not means, so that the parts of a batch that lie on several devices add up to the loss of the whole:
 
-    site_loss  = sum of w[y] * -log p[y]  over labelled bases  /  sum of w[y]
+    site_loss  = sum of w[y] * -log p[y]  over labelled bases  /  sum of w[y] over sites
     usage_loss = sum of -u log q - (1 - u) log(1 - q)  over known pairs of a site and a tissue  /  number of pairs
 
 with p the softmax of the splice logits, q the sigmoid of a usage logit, u the given usage in [0, 1]. Splice sites are
-rare (about one base in a thousand is one), so their classes weigh w = `site_weight` against 1. The cross-entropy of
-usage is least where q = u, as the squared error is, and keeps its gradient where q is far off.
+rare (about one base in a thousand is one), so their classes weigh w = `site_weight` against 1, and the loss is told per
+site, which makes it as large as that of usage however rare they are. The cross-entropy of usage is least where q = u,
+as the squared error is, and keeps its gradient where q is far off.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -47,7 +47,7 @@ def splice_loss(logits: Tensor, classes: Tensor, sites: Tensor, usage: Tensor, *
     weights = flat.new_tensor([1.0, site_weight, site_weight])
     labels = classes.flatten()
     site = F.cross_entropy(flat[:, : len(SPLICE)], labels, weights, ignore_index=UNLABELLED, reduction="sum")
-    weight = torch.where(labels == UNLABELLED, 0.0, weights[labels.clamp(min=0)]).sum()
+    weight = site_weight * (labels > 0).sum().float()
     given = flat[sites, len(SPLICE) :]
     known = ~usage.isnan()
     each = F.binary_cross_entropy_with_logits(given, usage.nan_to_num(), known.float(), reduction="sum")

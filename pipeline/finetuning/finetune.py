@@ -74,7 +74,7 @@ def prepare(config: FinetuneConfig, say: Say) -> Job:
     selected = _selected(config, annotation, contigs, genome)
     usage = None if config.usage is None else _usage(config.usage, genome)
     given = () if usage is None else tuple(name for name in usage.columns if name not in _NOT_TISSUES)
-    network = starting_network(_local(config.checkpoint), config.network, given, config.seed)
+    network = starting_network(config.checkpoint, config.network, given, config.seed).model
     if config.core > network.config.max_seq_len:
         raise InputError(
             f"core = {config.core} exceeds the {network.config.max_seq_len} bases that the network predicts at once"
@@ -108,7 +108,7 @@ def prepare(config: FinetuneConfig, say: Say) -> Job:
         "checkpoint": None if config.checkpoint is None else checkpoint_digest(local_checkpoint(config.checkpoint)),
         "tissues": list(tissues),
     }
-    order = TrainingOrder(config, config.checkpoint, given, train, validation, test, config.output)
+    order = TrainingOrder(config, given, train, validation, test, config.output)
     return Job(order, fields, sum(x.numel() for x in network.parameters()))
 
 
@@ -267,10 +267,6 @@ def _adopt(store: Store, fields: dict[str, Any]) -> None:
             f"{store.root} holds another training, which differs in {', '.join(changed)}: "
             "give its settings to go on with it, or another --output"
         )
-
-
-def _local(checkpoint: str | None) -> str | None:
-    return None if checkpoint is None else local_checkpoint(checkpoint)
 
 
 def _json(content: dict[str, Any]) -> bytes:

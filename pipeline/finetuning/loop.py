@@ -24,7 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.finetuning import states
 from pipeline.finetuning.examples import Batch, Examples, Windows
-from pipeline.finetuning.network import freeze, starting_network
+from pipeline.finetuning.network import freeze, set_new_biases, starting_network
 from pipeline.finetuning.settings import FinetuneConfig
 from pipeline.finetuning.states import State
 from pipeline.finetuning.validation import Figures, in_words, validate
@@ -54,8 +54,6 @@ class TrainingOrder:
     """All that a worker needs; pickles."""
 
     config: FinetuneConfig
-    checkpoint: str | None
-    """Where the worker finds the starting checkpoint."""
     given: tuple[str, ...]
     """Columns of the usage table."""
     train: Examples
@@ -86,7 +84,10 @@ class Training:
         self.order, self.config, self.place = order, config, place
         self.say: Say = say if place.rank == 0 else lambda _: None
         self.store = Store(order.root)
-        self.network = starting_network(order.checkpoint, config.network, order.given, config.seed).to(place.device)
+        begin = starting_network(config.checkpoint, config.network, order.given, config.seed)
+        train, weight = order.train, config.site_weight
+        set_new_biases(begin.model, train.sites, train.genes.bases, site_weight=weight, known=begin.known)
+        self.network = begin.model.to(place.device)
         self.frozen = freeze(self.network, config.freeze)
         self.optimizer = _optimizer(self.network, config)
         trainee: nn.Module = Trainee(self.network, config.site_weight)
