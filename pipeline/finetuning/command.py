@@ -40,6 +40,10 @@ UsageWeight = Annotated[float | None, flag("Weight of the usage loss against the
 PrecisionFlag = Annotated[
     Precision | None, flag("float32, or bfloat16: mixed, weights stay float32 [float32].", LEARNING)
 ]
+Checkpointing = Annotated[
+    bool | None,
+    flag("Compute attention layers twice, to save memory.", LEARNING, "--gradient-checkpointing"),
+]
 Seed = Annotated[int | None, flag("Of random weights and of the order of windows [1].", LEARNING)]
 Every = Annotated[int | None, flag("Steps between validations [an epoch].", LEARNING)]
 Patience = Annotated[int | None, flag("Validations without a better one before it stops early [never].", LEARNING)]
@@ -71,6 +75,7 @@ def finetune(
     site_weight: SiteWeight = None,
     usage_weight: UsageWeight = None,
     precision: PrecisionFlag = None,
+    gradient_checkpointing: Checkpointing = None,
     seed: Seed = None,
     validate_every: Every = None,
     patience: Patience = None,

@@ -88,6 +88,7 @@ class Training:
         train, weight = order.train, config.site_weight
         set_new_biases(begin.model, train.sites, train.genes.bases, site_weight=weight, known=begin.known)
         self.network = begin.model.to(place.device)
+        self.network.gradient_checkpointing_enable(config.gradient_checkpointing)
         self.frozen = freeze(self.network, config.freeze)
         self.optimizer = _optimizer(self.network, config)
         trainee: nn.Module = Trainee(self.network, config.site_weight)

@@ -1,8 +1,7 @@
 """The settings of `sptx finetune`; see `pipeline.settings` for how flags and YAML files become them.
 
 A training starts from a `checkpoint`, or from random weights in the sizes of `network` (settings of an
-`SpTransformerConfig`, in a YAML file). Where it differs, `schedule_fields` says what may not change between a
-training and its resumption.
+`SpTransformerConfig`, in a YAML file). `EXECUTION` names the settings that may change when a training is resumed.
 """
 
 from __future__ import annotations
@@ -14,7 +13,10 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from pipeline.settings import Location, Names, Precision, Settings, checkpoint_location
 
-EXECUTION = frozenset({"output", "workers", "threads", "gpus_per_worker", "address", "object_store_mb", "max_failures"})
+EXECUTION = frozenset(
+    ("output", "workers", "threads", "gpus_per_worker", "address", "object_store_mb", "max_failures")
+    + ("gradient_checkpointing", "checkpoint_every")
+)
 
 
 class Beyond(StrEnum):
@@ -68,6 +70,7 @@ class FinetuneConfig(Settings):
     site_weight: float = Field(10.0, gt=0, description="weight of a base that is a site, against 1")
     usage_weight: float = Field(1.0, ge=0, description="weight of the usage loss against the site loss")
     precision: Precision = Field(Precision.FLOAT32, description="bfloat16: mixed, weights stay float32")
+    gradient_checkpointing: bool = Field(False, description="compute attention layers twice, to save memory")
     seed: int = Field(1, ge=0, description="of random weights and the order of windows")
     validate_every: int | None = Field(None, ge=1, description="steps between validations (default: an epoch)")
     validation_windows: int = Field(5000, ge=1, description="windows that a validation looks at, at most")
