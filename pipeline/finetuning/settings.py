@@ -14,8 +14,10 @@ from pydantic import BeforeValidator, Field, model_validator
 from pipeline.settings import Location, Names, Precision, Settings, checkpoint_location
 
 EXECUTION = frozenset(
-    ("output", "workers", "threads", "gpus_per_worker", "address", "object_store_mb", "max_failures")
-    + ("gradient_checkpointing", "checkpoint_every")
+    {
+        *("output", "workers", "threads", "gpus_per_worker", "address", "object_store_mb", "max_failures"),
+        *("gradient_checkpointing", "checkpoint_every"),
+    }
 )
 
 
