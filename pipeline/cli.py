@@ -255,6 +255,30 @@ def evaluate(
         _say(f"written to {to}: {', '.join(['evaluation.json', *(path.name for path in drawn)])}")
 
 
+@app.command(rich_help_panel="Compute")
+def usage(
+    junctions: Annotated[
+        list[str],
+        typer.Option(help="TISSUE=FILE[,FILE...]: SJ.out.tab of STAR, plain or gzip; once for each tissue."),
+    ],
+    to: Annotated[Path, typer.Option(help="File to write: .parquet or .tsv.")],
+    min_reads: Annotated[int, typer.Option(help="Reads of a site and its rivals below which its usage is empty.")] = 10,
+) -> None:
+    """Measure the usage of splice sites in tissues from STAR's junctions, for `evaluate --usage`.
+
+    Usage is the share of a site in the unique reads that leave the sites it is joined to: exact for skipped exons and
+    for alternative sites, blind to retained introns. Replicates of a tissue are summed. Formula: docs/usage.md.
+    """
+    from pipeline.junctions import files_by_tissue, measure_usage
+    from pipeline.usage import check_target, write_usage
+
+    files = files_by_tissue(junctions)
+    check_target(to)
+    measured = measure_usage(files, min_reads, _say)
+    write_usage(measured, to)
+    _say(f"{len(measured):,} splice sites in {len(files):,} tissues written to {to}")
+
+
 @app.command(rich_help_panel="Checkpoints and engine")
 def convert(
     source: Annotated[str, typer.Argument(help="Official .ckpt, safetensors file or folder, or hub id.")],

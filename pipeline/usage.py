@@ -1,6 +1,7 @@
-"""A usage table -> measured usage of splice sites by tissue, checked.
+"""A usage table -> measured usage of splice sites by tissue, checked; and back.
 
-In: Parquet, or tab-separated text with a header (plain or gzip; told by content, not by name), by path or URI:
+The table is Parquet or tab-separated text with a header (read from plain or gzip, told by content, not by name; by
+path or URI):
 
     contig     name as in the annotation or the FASTA
     position   1-based, on the plus strand
@@ -10,7 +11,7 @@ In: Parquet, or tab-separated text with a header (plain or gzip; told by content
 
 Out: a frame with contig, strand, kind, pos (int32, 1-based) and the tissues as float64, NaN where unknown.
 Errors: `InputError` for a missing column, a value that is none of these (with its row, counted from 1 after the
-header), and a site given twice.
+header), a site given twice, and a target that cannot be written.
 """
 
 from __future__ import annotations
@@ -18,17 +19,21 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
+from pathlib import Path
 
 import polars as pl
 
 from pipeline.inputs import open_input
 from pipeline.splice_sites import KINDS
 from sptx_core.errors import InputError
+from sptx_core.files import write_whole
 
 KEYS = ("contig", "position", "strand", "kind")
 _PARQUET_MAGIC, _GZIP_MAGIC = b"PAR1", b"\x1f\x8b"
 _LAST_POSITION = 2**31 - 1
+_SUFFIXES = (".parquet", ".tsv")
 _TAKEN = ("row", "pos", "chrom")
+RESERVED = (*KEYS, *_TAKEN)  # no names of tissues
 
 
 def read_usage(uri: str) -> pl.DataFrame:
@@ -66,6 +71,29 @@ def read_usage(uri: str) -> pl.DataFrame:
         row, contig, strand, kind, pos = repeats.row(0)[:5]
         raise InputError(f"{uri} row {row}: the {kind} at {contig}:{pos} ({strand}) was already given")
     return table.drop("row").with_columns(pl.col(tissues).fill_null(float("nan")))
+
+
+def check_target(path: Path) -> None:
+    """Raise `InputError` unless `write_usage` can write to `path`, as far as can be known before."""
+    if path.suffix not in _SUFFIXES:
+        raise InputError(f"{path} is neither named .parquet nor .tsv; the name's end says which form to write")
+    if not path.parent.is_dir():
+        raise InputError(f"{path} cannot be written: there is no folder {path.parent}")
+
+
+def write_usage(usage: pl.DataFrame, path: Path) -> None:
+    """Write what `read_usage` gives: text to a `.tsv`, else Parquet; whole or not at all, over what may be there."""
+    tissues = [name for name in usage.columns if name not in RESERVED]
+    table = usage.select("contig", pl.col("pos").alias("position"), "strand", "kind", pl.col(tissues).fill_nan(None))
+    content = io.BytesIO()
+    if path.suffix == ".tsv":
+        table.write_csv(content, separator="\t")
+    else:
+        table.write_parquet(content)
+    try:
+        write_whole(path, content.getvalue())
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _read(uri: str) -> pl.DataFrame:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.usage import read_usage
+from pipeline.usage import read_usage, write_usage
 from sptx_core.errors import InputError
 
 HEADER = "contig\tposition\tstrand\tkind\tbrain\theart\n"
@@ -82,3 +82,18 @@ def test_faults(tmp_path: Path, content: bytes | str, message: str) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.tsv"):
         read_usage(str(tmp_path / "none.tsv"))
+
+
+@pytest.mark.parametrize("name", ["usage.tsv", "usage.parquet"])
+def test_a_written_table_reads_back(tmp_path: Path, name: str) -> None:
+    table = expected().with_columns(pl.Series("brain", [1 / 3, float("nan")]))
+    for _ in range(2):  # over what is there
+        write_usage(table, tmp_path / name)
+        assert read_usage(str(tmp_path / name)).equals(table)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_target_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "usage.tsv").mkdir()
+    with pytest.raises(InputError, match=r"usage\.tsv cannot be written: Is a directory"):
+        write_usage(expected(), tmp_path / "usage.tsv")
