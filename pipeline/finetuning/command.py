@@ -18,6 +18,10 @@ Usage = Annotated[
     str | None,
     flag("Measured usage of sites: Parquet or TSV with contig, position, strand, kind and a column a tissue.", DATA),
 ]
+Junctions = Annotated[
+    list[str] | None,
+    flag("Instead of --usage: TISSUE=FILE[,FILE...], SJ.out.tab of STAR; once for each tissue.", DATA),
+]
 Start = Annotated[
     str | None,
     flag("Where to start: .ckpt, safetensors file or folder, or hub id; `network` in --config makes a new one.", DATA),
@@ -57,6 +61,7 @@ def finetune(
     fasta: flags.Fasta = None,
     gtf: flags.Gtf = None,
     usage: Usage = None,
+    junctions: Junctions = None,
     checkpoint: Start = None,
     output: Folder = None,
     validation: Validation = None,

@@ -35,6 +35,7 @@ from pipeline.finetuning.settings import FinetuneConfig
 from pipeline.finetuning.validation import Figures, in_words
 from pipeline.genome import Genome
 from pipeline.inputs import local_checkpoint
+from pipeline.junctions import files_by_tissue, measure_usage
 from pipeline.selection import Selection, select
 from pipeline.settings import ray_address
 from pipeline.storage import Store
@@ -72,7 +73,7 @@ def prepare(config: FinetuneConfig, say: Say) -> Job:
     named = pl.col("contig").replace(contigs.mapping)
     annotated = annotation.transcripts.filter(pl.col("contig").is_in(list(contigs.mapping))).with_columns(chrom=named)
     selected = _selected(config, annotation, contigs, genome)
-    usage = None if config.usage is None else _usage(config.usage, genome)
+    usage = _usage(config, genome, say)
     given = () if usage is None else tuple(name for name in usage.columns if name not in _NOT_TISSUES)
     network = starting_network(config.checkpoint, config.network, given, config.seed).model
     if config.core > network.config.max_seq_len:
@@ -207,12 +208,17 @@ def _selected(config: FinetuneConfig, annotation: Annotation, contigs: ContigMap
     return selected.with_columns(chrom=pl.col("contig").replace(contigs.mapping))
 
 
-def _usage(uri: str, genome: Genome) -> pl.DataFrame:
-    """The usage table with contigs named as in the FASTA, in `chrom`."""
-    table = read_usage(uri)
+def _usage(config: FinetuneConfig, genome: Genome, say: Say) -> pl.DataFrame | None:
+    """The measured usage, if any, with contigs named as in the FASTA, in `chrom`."""
+    if config.usage is not None:
+        source, table = config.usage, read_usage(config.usage)
+    elif config.junctions:
+        source, table = "--junctions", measure_usage(files_by_tissue(config.junctions), say=say)
+    else:
+        return None
     contigs = reconcile_contigs(table["contig"].unique(maintain_order=True), genome.lengths)
     if not contigs.mapping:
-        raise InputError(f"{uri} and {genome.uri} have no contig in common: one of them is of another genome")
+        raise InputError(f"{source} and {genome.uri} have no contig in common: one of them is of another genome")
     known = table.filter(pl.col("contig").is_in(list(contigs.mapping)))
     return known.with_columns(chrom=pl.col("contig").replace(contigs.mapping)).drop("contig")
 
@@ -229,9 +235,10 @@ def _described(part: Examples, contigs: list[str]) -> str:
 def _check_taught(part: Examples, name: str, config: FinetuneConfig) -> None:
     if not (part.sites.label != UNLABELLED).any():
         raise InputError(f"the selected transcripts of the {name} contigs have no splice site: nothing to learn there")
-    if config.usage is not None and bool(torch.from_numpy(part.sites.usage).isnan().all()):
+    source = config.usage or ("--junctions" if config.junctions else None)
+    if source is not None and bool(torch.from_numpy(part.sites.usage).isnan().all()):
         raise InputError(
-            f"{config.usage} has no usage of a splice site on the {name} contigs; do its positions "
+            f"{source} has no usage of a splice site on the {name} contigs; do its positions "
             f"({', '.join(KEYS)}, 1-based) belong to {config.gtf}?"
         )
 

@@ -44,6 +44,7 @@ class FinetuneConfig(Settings):
     fasta: Location = Field(description="genome FASTA, plain or bgzip, path or URI")
     gtf: Location = Field(description="annotation: GTF or GFF3, plain or gzip, path or URI")
     usage: Location | None = Field(None, description="usage of sites by tissue: Parquet or TSV")
+    junctions: tuple[str, ...] = Field((), description="instead: TISSUE=FILE[,FILE...], SJ.out.tab files of STAR")
     checkpoint: Annotated[str | None, BeforeValidator(checkpoint_location)] = Field(
         None, description="where to start: official .ckpt, safetensors file or folder, or a hub id"
     )
@@ -91,6 +92,8 @@ class FinetuneConfig(Settings):
     def _consistent(self) -> Self:
         if (self.checkpoint is None) == (self.network is None):
             raise ValueError("give a checkpoint to start from (--checkpoint), or `network` in a settings file: one")
+        if self.usage is not None and self.junctions:
+            raise ValueError("usage is given twice: give either --usage or --junctions")
         if not self.validation:
             raise ValueError("name the contigs that are held back for validation (--validation chr10)")
         for one, other in (("validation", "test"), ("contigs", "validation"), ("contigs", "test")):
