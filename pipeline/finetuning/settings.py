@@ -1,7 +1,8 @@
 """The settings of `sptx finetune`; see `pipeline.settings` for how flags and YAML files become them.
 
 A training starts from a `checkpoint`, or from random weights in the sizes of `network` (settings of an
-`SpTransformerConfig`, in a YAML file). `EXECUTION` names the settings that may change when a training is resumed.
+`SpTransformerConfig`, in a YAML file). When a training is resumed, settings of `EXECUTION` may change, and those of
+`PLACES` as long as what lies there is the same, of which digests are kept.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ EXECUTION = frozenset(
         *("gradient_checkpointing", "checkpoint_every"),
     }
 )
+PLACES = frozenset({"fasta", "gtf", "usage", "junctions", "checkpoint"})
 
 
 class Beyond(StrEnum):
@@ -108,4 +110,4 @@ class FinetuneConfig(Settings):
 
     def lasting(self) -> dict[str, Any]:
         """The settings that define what is learned, ready for JSON; the others may change when it is resumed."""
-        return {name: value for name, value in self.model_dump(mode="json").items() if name not in EXECUTION}
+        return {name: value for name, value in self.model_dump(mode="json").items() if name not in EXECUTION | PLACES}
