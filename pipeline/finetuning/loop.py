@@ -30,6 +30,7 @@ from pipeline.finetuning.states import State
 from pipeline.finetuning.validation import Figures, in_words, validate
 from pipeline.settings import Precision
 from pipeline.storage import Store
+from sptx_core.engine.memory import keep_freed_memory
 from sptx_core.errors import InputError
 from sptx_core.losses import Loss, splice_loss
 from sptx_core.model import SpTransformerModel
@@ -82,6 +83,8 @@ class Training:
     def __init__(self, order: TrainingOrder, place: Place, say: Say) -> None:
         config = order.config
         self.order, self.config, self.place = order, config, place
+        if place.device.type == "cpu":
+            keep_freed_memory()
         self.say: Say = say if place.rank == 0 else lambda _: None
         self.store = Store(order.root)
         begin = starting_network(config.checkpoint, config.network, order.given, config.seed)
