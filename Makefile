@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?= dev
 
-.PHONY: demo test lint types clean
+.PHONY: demo demo-checkpoint test lint types clean
 
 # torch comes first and alone, so that a CPU build that is already there (see README.md) is kept.
 $(VENV)/ready: pyproject.toml constraints.txt
@@ -15,6 +15,10 @@ $(VENV)/ready: pyproject.toml constraints.txt
 
 demo: $(VENV)/ready
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python workflows/demo.py demo
+
+# Simulates, trains (half an hour on two cores) and puts the network where the package ships it.
+demo-checkpoint: $(VENV)/ready
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python workflows/demo_checkpoint.py demo-checkpoint --keep
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -q
@@ -27,4 +31,4 @@ types: $(VENV)/ready
 	$(BIN)/mypy
 
 clean:
-	rm -rf demo build *.egg-info
+	rm -rf demo demo-checkpoint build *.egg-info
