@@ -149,14 +149,22 @@ class Tracks:
         self, what: str, *, strand: str | None = None, columns: Sequence[str] | None = None, sites: bool = False
     ) -> pl.DataFrame:
         """Rows of a region, a contig, a gene or a transcript, whichever `what` names, in this order."""
+        found = self.find(what)
+        if isinstance(found, Interval):
+            return self.region(found, strand=strand, columns=columns, sites=sites)
+        return self._of_transcripts(found, strand, columns, sites=sites)
+
+    def find(self, what: str) -> Interval | pl.DataFrame:
+        """What `what` names: a region or contig, by the table's name of the contig, else rows of `transcripts`."""
         if self._is_region(what):
-            return self.region(what, strand=strand, columns=columns, sites=sites)
+            region = self._interval(what)
+            return region._replace(contig=self._contig(region.contig))
         found = self._genes_called(what)
         if found.is_empty():
             found = self._transcripts_called(what)
         if found.is_empty():
             raise self._unknown("contig, gene or transcript", what, ["gene_name", "gene_id", "transcript_id"])
-        return self._of_transcripts(found, strand, columns, sites=sites)
+        return found
 
     def status(self) -> RunStatus:
         """What is done, missing and failed at this moment."""

@@ -14,12 +14,12 @@ from pipeline.evaluation.correlation import Correlation
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.evaluation.logo import LETTERS, Logo, count_bases
 from pipeline.evaluation.ranking import Reliability
+from pipeline.figures import COLOURS, MUTED, NO_MATPLOTLIB, write_figure
 from pipeline.splice_sites import KINDS
 from pipeline.tracks import Tracks
 from sptx_core.errors import InputError
 
 try:
-    from matplotlib import rc_context
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.font_manager import FontProperties
@@ -27,14 +27,11 @@ try:
     from matplotlib.textpath import TextPath
     from matplotlib.transforms import Affine2D
 except ModuleNotFoundError:
-    raise InputError("plots need matplotlib: install sptx[plots], or ask for figures alone with --no-plots") from None
+    raise InputError(f"{NO_MATPLOTLIB}, or ask for figures alone with --no-plots") from None
 
 Form = Literal["png", "svg"]
 
-DPI = 150
-COLOURS = {"acceptor": "#0072b2", "donor": "#d55e00"}  # told apart by the colour-blind (Okabe & Ito)
 BASE_COLOURS = {"A": "#109648", "C": "#255c99", "G": "#e08e0b", "T": "#d62839"}
-MUTED = "#7f7f7f"
 
 
 def draw_evaluation(tracks: Tracks, evaluation: Evaluation, folder: Path, form: Form = "png") -> list[Path]:
@@ -52,8 +49,7 @@ def draw_evaluation(tracks: Tracks, evaluation: Evaluation, folder: Path, form: 
     paths = []
     for name, figure in figures.items():
         paths.append(folder / f"{name}.{form}")
-        with rc_context({"svg.hashsalt": name}):  # with no date, the same figures give the same file
-            figure.savefig(paths[-1], dpi=DPI, metadata={"Date": None} if form == "svg" else {})
+        write_figure(figure, paths[-1])
     return paths
 
 
