@@ -12,15 +12,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import polars as pl
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from pipeline import flags
 from pipeline.console import INTERRUPTED, notes
 from pipeline.console import say as _say
 from pipeline.finetuning.command import finetune
+from pipeline.printing import Format, print_table, write_rows
 from pipeline.settings import RunConfig, absolute
 from sptx_core.errors import InputError
 from sptx_core.files import write_whole
@@ -112,7 +111,7 @@ def plan(*, rate: Path | None = None, devices: list[str] | None = None, **given:
     report = BenchReport.load(rate) if rate else None
     job = prepare(settings, _say)
     summary = estimate(job)
-    _print_table(summary.by_contig, "Plan by contig")
+    print_table(summary.by_contig, "Plan by contig")
     typer.echo(summary.text)
     if report:
         typer.echo(duration(job, report, _numbers("--devices", devices or [])))
@@ -168,18 +167,10 @@ def verify(output: Annotated[str, typer.Argument(help="Root of the table.")]) ->
         raise typer.Exit(INCOMPLETE)
 
 
-class Format(StrEnum):
-    """How `query` prints."""
-
-    TABLE = "table"
-    CSV = "csv"
-    PARQUET = "parquet"
-
-
 @app.command(rich_help_panel="Look")
 def query(
     output: Annotated[str, typer.Argument(help="Root of the table.")],
-    what: Annotated[str, typer.Argument(help="chr9:214,854-220,000 (1-based inclusive), a gene or a transcript id.")],
+    what: flags.What,
     strand: Annotated[str | None, typer.Option(help="+ or -; both when not given.", show_default=False)] = None,
     columns: Annotated[
         str | None, typer.Option(help="Score columns, such as acceptor,donor,brain [all].", show_default=False)
@@ -195,7 +186,42 @@ def query(
 
     names = [name.strip() for name in columns.split(",") if name.strip()] if columns else None
     frame = open_tracks(absolute(output)).query(what, strand=strand, columns=names, sites=sites)
-    _write_rows(frame, form, to)
+    write_rows(frame, form, to)
+
+
+@app.command(rich_help_panel="Look")
+def plot(
+    output: Annotated[str, typer.Argument(help="Root of the table.")],
+    what: flags.What,
+    to: Annotated[Path, typer.Option("--to", help="Picture to write; must end in .png or .svg.")],
+    strand: Annotated[str | None, typer.Option(help="+ or -, of a region with both.", show_default=False)] = None,
+    threshold: Annotated[float, typer.Option(help="Least max(acceptor, donor) of a called site.")] = 0.1,
+    gtf: Annotated[
+        str | None, typer.Option(help="Annotation to draw instead of the run's transcripts.", show_default=False)
+    ] = None,
+    usage: Annotated[
+        str | None, typer.Option(help="Measured usage to draw below, as in `evaluate`.", show_default=False)
+    ] = None,
+    short_introns: Annotated[bool, typer.Option("--short-introns", help="Draw long introns short.")] = False,
+) -> None:
+    """Draw a gene, a transcript or a region: transcripts, scores, and usage of the called sites by tissue.
+
+    One strand, positions from left to right as in the genome; needs matplotlib (the extra plots). docs/plot.md.
+    """
+    from pipeline.annotation import read_annotation
+    from pipeline.figures import picture_path, write_figure
+    from pipeline.gene_plot import draw_view
+    from pipeline.gene_view import gene_view
+    from pipeline.tracks import open_tracks
+    from pipeline.usage import read_usage
+
+    picture_path(to)
+    tracks = open_tracks(absolute(output))
+    annotation = read_annotation(absolute(gtf)) if gtf else None
+    measured = read_usage(absolute(usage)) if usage else None
+    view = gene_view(tracks, what, strand=strand, threshold=threshold, annotation=annotation, usage=measured, say=_say)
+    write_figure(draw_view(view, short_introns=short_introns), to)
+    _say(f"{view.chrom}:{view.first:,}-{view.last:,} ({view.strand}), {len(view.called)} called sites: drawn in {to}")
 
 
 class Picture(StrEnum):
@@ -382,28 +408,3 @@ def _numbers(flag: str, texts: list[str]) -> list[int]:
         return [int(item) for text in texts for item in text.split(",")]
     except ValueError:
         raise InputError(f"{flag} {', '.join(texts)}: give whole numbers, separated by commas") from None
-
-
-def _write_rows(frame: pl.DataFrame, form: Format, to: Path | None) -> None:
-    if form is Format.TABLE:
-        with pl.Config(tbl_rows=60, tbl_cols=-1, tbl_width_chars=200, tbl_hide_dataframe_shape=False):
-            text = f"{frame}\n"
-        if to is None:
-            typer.echo(text, nl=False)
-        else:
-            to.write_text(text)
-        return
-    target: Any = to if to is not None else sys.stdout.buffer
-    if form is Format.CSV:
-        frame.write_csv(target)
-    else:
-        frame.write_parquet(target)
-
-
-def _print_table(frame: pl.DataFrame, title: str) -> None:
-    table = Table(title=title)
-    for name in frame.columns:
-        table.add_column(name, justify="left" if frame[name].dtype == pl.String else "right")
-    for row in frame.iter_rows():
-        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row))
-    Console().print(table)

@@ -1,4 +1,7 @@
-"""The flags of `sptx run` and `sptx plan`: a setting each, with its help. `pipeline.settings` validates them."""
+"""The flags of `sptx run` and `sptx plan`: a setting each, with its help. `pipeline.settings` validates them.
+
+`What` is what `sptx query` and `sptx plot` look at.
+"""
 
 from __future__ import annotations
 
@@ -56,3 +59,4 @@ Rate = Annotated[Path | None, flag("Report of `sptx bench --save`: say how long 
 Devices = Annotated[
     list[str] | None, flag("Numbers of such devices to say it for, separated by commas: 8,64.", ESTIMATE)
 ]
+What = Annotated[str, typer.Argument(help="chr9:214,854-220,000 (1-based inclusive), a gene or a transcript id.")]

@@ -1,7 +1,7 @@
 """Tables with scores that a test sets, and annotations to hold them against.
 
 `table(root, parts)` commits `Part`s as shards of a table that has no more than `sptx evaluate` reads; `gtf(path,
-transcripts)` writes `Transcript`s.
+transcripts)` writes `Transcript`s; `record(tracks, parts, transcripts)` adds the side tables that name them.
 """
 
 from __future__ import annotations
@@ -47,6 +47,12 @@ class Transcript(NamedTuple):
     strand: str
     exons: Sequence[tuple[int, int]]
     biotype: str = "protein_coding"
+    gene: str | None = None
+    tags: Sequence[str] = ()
+
+    @property
+    def gene_name(self) -> str:
+        return self.gene or self.name
 
 
 def table(
@@ -77,6 +83,37 @@ def table(
     return open_tracks(root)
 
 
+def record(tracks: Tracks, parts: Sequence[Part], transcripts: Sequence[Transcript]) -> Tracks:
+    """Name the transcripts; every part is a locus of its own."""
+    rows = [
+        {
+            "transcript_id": transcript.name,
+            "gene_id": f"G_{transcript.gene_name}",
+            "gene_name": transcript.gene_name,
+            "gene_type": "x",
+            "transcript_type": transcript.biotype,
+            "tags": list(transcript.tags),
+            "chrom": transcript.contig,
+            "strand": transcript.strand,
+            "start": transcript.exons[0][0],
+            "end": transcript.exons[-1][1],
+            "exon_starts": [first for first, _ in transcript.exons],
+            "exon_ends": [last for _, last in transcript.exons],
+            "locus": [at for at, part in enumerate(parts) if transcript.name in (part.transcripts or [])],
+        }
+        for transcript in transcripts
+    ]
+    numbers = pl.List(pl.Int32)
+    types = {"tags": pl.List(pl.String), "start": pl.Int32, "end": pl.Int32}
+    named = pl.DataFrame(rows, schema_overrides=types | dict.fromkeys(("exon_starts", "exon_ends", "locus"), numbers))
+    pieces = [[{"locus": at, "start": min(part.pos), "end": max(part.pos)}] for at, part in enumerate(parts)]
+    for name, frame in (("transcripts", named), ("plan", pl.DataFrame({"shard": range(len(parts)), "pieces": pieces}))):
+        buffer = io.BytesIO()
+        frame.write_parquet(buffer)
+        tracks.store.put_atomic(f"{name}.parquet", buffer.getvalue())
+    return open_tracks(tracks.store.root)
+
+
 def _rows(part: Part) -> ShardRows:
     pos = np.array(part.pos, np.int32)
     scores = np.zeros((len(pos), len(CHANNELS)), np.float32)
@@ -94,7 +131,7 @@ def _rows(part: Part) -> ShardRows:
 def gtf(path: Path, transcripts: Sequence[Transcript]) -> str:
     lines = []
     for transcript in transcripts:
-        name = f'gene_id "G_{transcript.name}"; transcript_id "{transcript.name}"; gene_type "x"; '
+        name = f'gene_id "G_{transcript.gene_name}"; transcript_id "{transcript.name}"; gene_type "x"; '
         name += f'transcript_type "{transcript.biotype}";'
         spans = [("transcript", transcript.exons[0][0], transcript.exons[-1][1])]
         spans += [("exon", first, last) for first, last in transcript.exons]
