@@ -344,12 +344,15 @@ def bench(
 
 @app.command(rich_help_panel="Compute")
 def example(folder: Annotated[Path, typer.Argument(help="Folder to write to.")]) -> None:
-    """Write a small made-up genome, annotation and untrained checkpoint to try `run` on."""
-    from pipeline.example import write_example
+    """Write a small generated genome with a known answer, and a checkpoint for it, and say what to try on them."""
+    from pipeline.example import GENE, write_example
 
-    genome, annotation, checkpoint = write_example(folder)
-    _say("the example's checkpoint is untrained: its scores mean nothing")
-    typer.echo(f"sptx run --fasta {genome} --gtf {annotation} --checkpoint {checkpoint} --output {folder / 'tracks'}")
+    genome, annotation, usage, checkpoint = write_example(folder)
+    tracks = folder / "tracks"
+    _say("synthetic: genome and network say nothing about real genes")
+    typer.echo(f"sptx run --fasta {genome} --gtf {annotation} --checkpoint {checkpoint} --output {tracks}")
+    typer.echo(f"sptx evaluate {tracks} --gtf {annotation} --usage {usage} --to {folder / 'evaluation'}")
+    typer.echo(f"sptx plot {tracks} {GENE} --usage {usage} --to {folder / 'gene.png'}")
 
 
 @app.command(rich_help_panel="Compute")

@@ -1,43 +1,87 @@
-"""The main job on a made-up genome, then two queries of the table: `python workflows/demo.py FOLDER`."""
+"""The whole job on a generated genome with a known answer: `python workflows/demo.py FOLDER`.
+
+Example, tracks, evaluation, picture of a gene, a query with Polars and one with DuckDB. A second time it goes on where
+it stopped.
+"""
 
 from __future__ import annotations
 
 import argparse
 import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
 import polars as pl
 
-from pipeline.example import write_example
+from pipeline.example import GENE, write_example
 from pipeline.tracks import open_tracks
 
 POLARS_QUERY = """\
-open_tracks("{tracks}").gene("ALPHA1").sort("donor", descending=True).select("pos", "ref", "donor", "brain").head(3)"""
+open_tracks("{tracks}").sites().filter(
+    (pl.col("donor") > 0.5) & (pl.col("brain") > pl.col("liver") + 0.3)
+).select("chrom", "strand", "pos", "donor", "brain", "liver").collect()"""
 DUCKDB_QUERY = """\
-SELECT chrom, strand, count(*) AS bases, round(max(acceptor), 4) AS best_acceptor, round(avg(liver), 4) AS mean_liver
-FROM read_parquet('{tracks}/tracks/**/*.parquet', hive_partitioning = true) GROUP BY ALL ORDER BY ALL"""
+SELECT strand, count(*) FILTER (acceptor > 0.5) AS acceptors, count(*) FILTER (donor > 0.5) AS donors,
+       round(avg(brain) FILTER (donor > 0.5), 3) AS brain_usage_of_donors
+FROM read_parquet('{tracks}/sites/**/*.parquet', hive_partitioning = true) GROUP BY strand ORDER BY strand"""
 
 
 def main() -> None:
-    """Generate, run, query."""
+    """Generate, run, evaluate, draw, query."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder
-    tracks = folder / "tracks"
-    genome, annotation, checkpoint = write_example(folder)
-    print("Note: the demo's checkpoint is untrained, so its scores mean nothing.")
-    command = ["sptx", "run", "--fasta", genome, "--gtf", annotation, "--checkpoint", checkpoint, "--output", tracks]
-    print("$", *command, flush=True)
-    subprocess.run(list(map(str, command)), check=True)
+    tracks, evaluation, picture = folder / "tracks", folder / "evaluation", folder / "gene.png"
 
-    print(f"\nPolars: {POLARS_QUERY.format(tracks=tracks)}")
-    best = open_tracks(str(tracks)).gene("ALPHA1").sort("donor", descending=True)
-    with pl.Config(tbl_hide_dataframe_shape=True):
-        print(best.select("pos", "ref", "donor", "brain").head(3))
+    step(
+        "A generated genome of one contig, its genes, the known usage of its splice sites, and a small trained network"
+    )
+    genome, annotation, usage, checkpoint = write_example(folder)
+    print(f"written to {folder}. It is synthetic: nothing here says anything about real genes.")
+
+    step("Splice-site and usage scores of every base of every gene, as Parquet")
+    sptx("run", "--fasta", genome, "--gtf", annotation, "--checkpoint", checkpoint, "--output", tracks)
+
+    step("How good are they? Against the known answer")
+    sptx("evaluate", tracks, "--gtf", annotation, "--usage", usage, "--to", evaluation)
+
+    step(f"One gene, {GENE}: scores, and predicted usage above the known one")
+    sptx("plot", tracks, GENE, "--usage", usage, "--to", picture)
+
+    step("Donors that brain uses more than liver, with Polars")
+    print(POLARS_QUERY.format(tracks=tracks))
+    sites = open_tracks(tracks).sites()
+    found = sites.filter((pl.col("donor") > 0.5) & (pl.col("brain") > pl.col("liver") + 0.3))
+    with pl.Config(tbl_rows=6, float_precision=3):
+        print(found.select("chrom", "strand", "pos", "donor", "brain", "liver").collect())
+
+    step("Likely sites by strand, with DuckDB")
     sql = DUCKDB_QUERY.format(tracks=tracks)
-    print(f"\nDuckDB: {sql}")
+    print(sql)
     print(duckdb.sql(sql))
+
+    step("Look at")
+    for path, what in (
+        (picture, f"the picture of {GENE}"),
+        (evaluation, "precision and recall, calibration, sequence logos, usage by tissue; evaluation.json"),
+        (tracks, "the table: tracks/ has every base, sites/ the likely splice sites (docs/table.md)"),
+    ):
+        print(f"{path!s:<18}  {what}")
+
+
+def step(title: str) -> None:
+    """Announce what comes next."""
+    print(f"\n== {title}", flush=True)
+
+
+def sptx(*arguments: object) -> None:
+    """Show and run a command of `sptx`; what fails there has said why."""
+    words = ["sptx", *map(str, arguments)]
+    print("$", *words, flush=True)
+    done = subprocess.run(words, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
 
 
 if __name__ == "__main__":

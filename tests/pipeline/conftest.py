@@ -1,4 +1,4 @@
-"""The example as input, and `sptx` as a person runs it: a process of its own with its real exit code."""
+"""A made-up genome as input, and `sptx` as a person runs it: a process of its own with its real exit code."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import made_up
 import pytest
-
-from pipeline.example import write_example
 
 SPTX = [sys.executable, "-c", "from pipeline.cli import main; main()"]
 
 
 @dataclass(frozen=True)
 class Example:
-    """Paths of the example, and the flags that name them."""
+    """Paths of `made_up`'s files, and the flags that name them."""
 
     genome: Path
     annotation: Path
@@ -33,7 +32,7 @@ class Example:
 
 @pytest.fixture(scope="session")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Example:
-    return Example(*write_example(tmp_path_factory.mktemp("example")))
+    return Example(*made_up.write(tmp_path_factory.mktemp("example")))
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +65,7 @@ def sptx(clean_environment: dict[str, str]) -> Callable[..., subprocess.Complete
 
 @pytest.fixture(scope="session")
 def table(example: Example, sptx: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example's whole table, computed once, undisturbed, one window a shard."""
+    """Its whole table, computed once, undisturbed, one window a shard."""
     output = tmp_path_factory.mktemp("undisturbed") / "table"
     sptx("run", *example.inputs, "--output", output, "--windows-per-shard", 1)
     return output
