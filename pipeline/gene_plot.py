@@ -37,8 +37,9 @@ except ModuleNotFoundError:
 
 WIDTH = 12.0  # inches, as all sizes here
 ROW, SCORES, BETWEEN, CELL = 0.24, 1.8, 0.6, 0.165
-HEAD, FOOT, RIGHT = 0.85, 1.05, 0.75
+HEAD, FOOT, RIGHT = 0.85, 1.05, 0.8
 LETTER = 0.07  # width of a letter of the labels, on average
+LEAST = 0.005  # score of a line that is drawn: a lower one is not a pixel high
 SHORT = 150  # bases, of a shortened stretch
 PAD = 30  # bases around exons and called sites that are never shortened
 ARROWS = 40  # arrows along the whole width, if it were one intron
@@ -151,11 +152,11 @@ def transcripts(axes: Axes, view: GeneView, scale: Scale) -> None:
 
 
 def peaks(axes: Axes, view: GeneView) -> None:
-    """A line from 0 to the score at every base; called sites have a dot, hollow without an annotated site there."""
+    """A line from 0 to each score from `LEAST`; called sites have a dot, hollow without an annotated site there."""
     for first, last in view.without_rows():
         axes.axvspan(first - 0.5, last + 0.5, facecolor="none", edgecolor=UNKNOWN, hatch="///", linewidth=0)
     for kind in KINDS:
-        scored = view.scores.filter(pl.col(kind) > 0).select("pos", kind).to_numpy().astype(float)
+        scored = view.scores.filter(pl.col(kind) >= LEAST).select("pos", kind).to_numpy().astype(float)
         lines = np.stack([np.column_stack([scored[:, 0], np.zeros(len(scored))]), scored], axis=1)
         axes.add_collection(LineCollection(list(lines), colors=COLOURS[kind], linewidths=1.2, label=kind))
         for annotated, fill in ((True, COLOURS[kind]), (False, "white")):

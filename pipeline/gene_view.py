@@ -32,7 +32,7 @@ from pipeline.tracks import Tracks
 from sptx_core.errors import InputError
 
 MOST_BASES = 3_000_000  # the longest human genes have 2.5 million
-MOST_SITES = 40  # columns whose positions can be read beside each other
+MOST_SITES = 60  # columns whose positions can be read beside each other
 MOST_TRANSCRIPTS = 12
 THRESHOLD = 0.1
 _SITE = ["pos", "kind"]

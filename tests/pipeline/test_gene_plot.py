@@ -281,7 +281,7 @@ def test_rows_by_transcript_show_one_transcript(tmp_path: Path) -> None:
 
 def test_labels_lie_inside_the_figure_and_apart(tmp_path: Path) -> None:
     positions = range(900_001, 940_001)
-    donors = dict.fromkeys(positions[100::900], 0.9)
+    donors = dict.fromkeys(positions[100::600], 0.9)
     parts = [Part("chr1", "-", positions, donor=donors)]
     exons = [(positions[at], positions[at] + 120) for at in range(0, 39_000, 3_000)]
     named = [Transcript(f"ENST0000038284{at}.7", "chr1", "-", exons, gene=f"HLA-DRB{at}") for at in range(9)]
