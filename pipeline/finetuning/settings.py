@@ -1,7 +1,7 @@
 """The settings of `sptx finetune`; see `pipeline.settings` for how flags and YAML files become them.
 
 A training starts from a `checkpoint`, or from random weights in the sizes of `network` (settings of an
-`SpTransformerConfig`, in a YAML file). Where it differs, `schedule_fields` says what may not change between a
+`SpTransformerConfig`, in a YAML file). `FinetuneConfig.lasting` says which settings may not change between a
 training and its resumption.
 """
 
