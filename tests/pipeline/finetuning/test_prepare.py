@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +177,16 @@ def test_a_folder_with_other_files_is_left_alone(refused: Callable[..., str], tm
 def test_an_output_that_cannot_be_written(refused: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     assert "cannot be written" in refused(output=str(tmp_path / "file" / "training"))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "flags", "room"),
+    [(0, ["--workers", 4], 2), (1, ["--workers", 2], 1), (1, ["--workers", 4, "--gpus-per-worker", 0.5], 2)],
+)
+def test_more_workers_than_fit_are_refused_not_waited_for(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, gpus: int, flags: list[Any], room: int
+) -> None:
+    cluster = topology.Cluster(embedded=True, nodes=1, cpus=2, cpus_per_node=2, gpus=gpus, log=Path("log"))
+    monkeypatch.setattr(topology, "session", lambda *_, **__: nullcontext(cluster))
+    said = refused(*flags)
+    assert f"--workers {flags[1]} do not fit: there is room for {room}" in said
