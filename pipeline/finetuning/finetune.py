@@ -133,9 +133,9 @@ def _train(job: Job, store: Store, say: Say) -> None:
     address, use_gpus = ray_address(config.address), config.gpus_per_worker != 0
     with topology.session(address, object_store_mb=config.object_store_mb, use_gpus=use_gpus) as cluster:
         pool = topology.choose_pool(cluster, config.workers, config.threads, config.gpus_per_worker)
-        room = cluster.gpus // pool.gpus if pool.gpus else cluster.cpus
+        room = int(cluster.gpus / pool.gpus) if pool.gpus else int(cluster.cpus)
         if pool.workers > room:  # they would wait for each other for ever
-            raise InputError(f"--workers {pool.workers} do not fit: there is room for {room:g}")
+            raise InputError(f"--workers {pool.workers} do not fit: there is room for {room}")
         if cluster.nodes > 1 and store.is_local:
             raise InputError(
                 f"a cluster of {cluster.nodes} nodes needs an --output that all of them reach, such as s3://; "

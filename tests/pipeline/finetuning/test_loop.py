@@ -196,7 +196,7 @@ def frozen(order: Order, start: Path) -> Order:
     settings = {"network": None, "checkpoint": str(start), "freeze": "encoders", "clip": 1e6, "test": ()}
 
     def make(folder: Path, **changed: Any) -> TrainingOrder:
-        return order(folder, **settings, **changed)
+        return order(folder, **{**settings, **changed})
 
     return make
 
@@ -206,7 +206,8 @@ def together(frozen: Order, tmp_path_factory: pytest.TempPathFactory) -> Togethe
     """What one worker learns, and what each of two do: in one step, and in several."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("together")
-    settings = [{"epochs": 0.01}, {"learning_rate": 1e-3, "epochs": 0.5, "validate_every": 4}]
+    several = {"learning_rate": 1e-3, "epochs": 0.5, "validate_every": 4}
+    settings: list[dict[str, Any]] = [{"epochs": 0.01}, several, {**several, "freeze": "nothing"}]
     orders = [
         [frozen(folder / f"{workers}-{at}", workers=workers, **changed) for at, changed in enumerate(settings)]
         for workers in (1, 2)
@@ -232,6 +233,12 @@ def test_two_workers_learn_what_one_learns(together: Together, start: Path) -> N
         assert (first[0][name] - x).abs().max().item() <= 0.1 * learned_by, name
     for mine, theirs in zip(history, first[2], strict=True):
         assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-3)
+
+
+def test_workers_whose_norms_see_parts_of_a_batch_end_with_the_same_network(together: Together) -> None:
+    first, second = (results[2] for results in together[1])
+    assert_same(first[0], second[0])
+    assert first[2] == second[2]
 
 
 @pytest.mark.parametrize(

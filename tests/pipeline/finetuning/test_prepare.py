@@ -181,7 +181,11 @@ def test_an_output_that_cannot_be_written(refused: Callable[..., str], tmp_path:
 
 @pytest.mark.parametrize(
     ("gpus", "flags", "room"),
-    [(0, ["--workers", 4], 2), (1, ["--workers", 2], 1), (1, ["--workers", 4, "--gpus-per-worker", 0.5], 2)],
+    [
+        (0, ["--workers", 4], 2),
+        (1, ["--workers", 2], 1),
+        (1, ["--workers", 16, "--batch", 16, "--gpus-per-worker", 0.1], 10),
+    ],
 )
 def test_more_workers_than_fit_are_refused_not_waited_for(
     refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, gpus: int, flags: list[Any], room: int
