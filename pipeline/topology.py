@@ -238,9 +238,16 @@ def train(
     for failures in count(1):
         refused: list[str] = []
         try:
-            with _heard(queue, say, refused), tempfile.TemporaryDirectory(prefix="sptx-train-") as folder:
+            with (
+                _heard(queue, say, refused),
                 # The folder takes Ray Train's own record of the group, which nothing reads.
-                TorchTrainer(loop, scaling_config=scaling, run_config=RunConfig(name="sptx", storage_path=folder)).fit()
+                tempfile.TemporaryDirectory(prefix="sptx-train-", ignore_cleanup_errors=True) as folder,
+            ):
+                run = RunConfig(name="sptx", storage_path=folder)
+                trainer = TorchTrainer(loop, scaling_config=scaling, run_config=run)
+                # Ray's own handler of SIGINT would end this process with 1, and silently.
+                trainer._register_sigint_handler = lambda _: None  # type: ignore[attr-defined]  # typed as its forebear
+                trainer.fit()
         except TrainingFailedError as error:
             if refused:
                 raise InputError(refused[0]) from None

@@ -150,7 +150,7 @@ def make_sites(
     values = np.full((len(sites), len(tissues)), np.nan, dtype=np.float32)
     if usage is not None:
         keys = ["chrom", "strand", "kind", "pos"]
-        joined = sites.join(usage, on=keys, how="left", maintain_order="left")
+        joined = sites.select(keys).join(usage, on=keys, how="left", maintain_order="left")
         for column, tissue in enumerate(tissues):
             if tissue in usage.columns:
                 values[:, column] = joined[tissue].to_numpy()

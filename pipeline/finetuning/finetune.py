@@ -27,9 +27,9 @@ import torch
 
 from pipeline import topology
 from pipeline.annotation import Annotation, check_spans, read_annotation
-from pipeline.coordinates import ContigMap, reconcile_contigs, require_contigs, shortened
+from pipeline.coordinates import ContigMap, reconcile_contigs, shortened
 from pipeline.finetuning.examples import Examples, Line, make_genes, make_sites
-from pipeline.finetuning.loop import Place, Training, TrainingOrder
+from pipeline.finetuning.loop import Place, Training, TrainingOrder, whole_batches
 from pipeline.finetuning.network import starting_network
 from pipeline.finetuning.settings import FinetuneConfig
 from pipeline.finetuning.validation import Figures, in_words
@@ -72,7 +72,8 @@ def prepare(config: FinetuneConfig, say: Say) -> Job:
     parts = _split(config, genome)
     named = pl.col("contig").replace(contigs.mapping)
     annotated = annotation.transcripts.filter(pl.col("contig").is_in(list(contigs.mapping))).with_columns(chrom=named)
-    selected = _selected(config, annotation, contigs, genome)
+    check_spans(annotated, contigs, genome.lengths, config.gtf)
+    selected = _selected(config, annotation, contigs)
     usage = _usage(config, genome, say)
     given = () if usage is None else tuple(name for name in usage.columns if name not in _NOT_TISSUES)
     network = starting_network(config.checkpoint, config.network, given, config.seed).model
@@ -101,6 +102,7 @@ def prepare(config: FinetuneConfig, say: Say) -> Job:
         if part is not None:
             say(f"{name}: {_described(part, parts[name])}")
             _check_taught(part, name, config)
+    whole_batches(train.epoch(config.seed, 0, config.empty_windows), config.batch)
     used = sorted({contig for part in (train, validation, test) if part is not None for contig in part.genes.contig})
     fields = {
         "settings": config.lasting(),
@@ -132,6 +134,9 @@ def _train(job: Job, store: Store, say: Say) -> None:
     address, use_gpus = ray_address(config.address), config.gpus_per_worker != 0
     with topology.session(address, object_store_mb=config.object_store_mb, use_gpus=use_gpus) as cluster:
         pool = topology.choose_pool(cluster, config.workers, config.threads, config.gpus_per_worker)
+        room = int(cluster.gpus / pool.gpus) if pool.gpus else int(cluster.cpus)
+        if pool.workers > room:  # they would wait for each other for ever
+            raise InputError(f"--workers {pool.workers} do not fit: there is room for {room}")
         if cluster.nodes > 1 and store.is_local:
             raise InputError(
                 f"a cluster of {cluster.nodes} nodes needs an --output that all of them reach, such as s3://; "
@@ -189,7 +194,11 @@ def _split(config: FinetuneConfig, genome: Genome) -> dict[str, list[str]]:
     parts: dict[str, list[str]] = {}
     for part, names in (("validation", config.validation), ("test", config.test), ("train", config.contigs)):
         found = reconcile_contigs(names, genome.lengths)
-        require_contigs(found, genome.lengths)
+        if found.unmatched:
+            flag = "contigs" if part == "train" else part
+            raise InputError(
+                f"{genome.uri} has no contig {found.unmatched[0]} (--{flag}); it has {shortened(list(genome.lengths))}"
+            )
         parts[part] = list(found.mapping.values())
     held = {*parts["validation"], *parts["test"]}
     if not parts["train"]:
@@ -200,11 +209,10 @@ def _split(config: FinetuneConfig, genome: Genome) -> dict[str, list[str]]:
     return parts
 
 
-def _selected(config: FinetuneConfig, annotation: Annotation, contigs: ContigMap, genome: Genome) -> pl.DataFrame:
+def _selected(config: FinetuneConfig, annotation: Annotation, contigs: ContigMap) -> pl.DataFrame:
     """The selected transcripts that lie on contigs of the FASTA, with chrom."""
     selection = Selection(genes=config.genes, biotypes=config.biotypes, tags=config.tags)
     selected = select(annotation, selection).filter(pl.col("contig").is_in(list(contigs.mapping)))
-    check_spans(selected, contigs, genome.lengths, config.gtf)
     return selected.with_columns(chrom=pl.col("contig").replace(contigs.mapping))
 
 

@@ -120,9 +120,7 @@ class Training:
         """The rest of the epoch that the state stands in; whether the training ended in it."""
         config, state = self.config, self.state
         windows = self.order.train.epoch(config.seed, state.epoch, config.empty_windows)
-        batches = windows.size // config.batch  # what is left over comes in another epoch
-        if not batches:
-            raise InputError(f"{windows.size} windows to train on are less than a batch ({config.batch}): select more")
+        batches = whole_batches(windows, config.batch)
         wanted = min(batches, math.ceil((config.epochs - state.epoch) * batches))
         began, before = time.monotonic(), state.step
         for batch in self._batches(windows, state.batch, wanted):
@@ -239,6 +237,13 @@ class Training:
         return torch.autocast(self.place.device.type, torch.bfloat16, enabled=enabled)
 
 
+def whole_batches(windows: Windows, size: int) -> int:
+    """Batches of an epoch, at least one; windows left over come in another epoch."""
+    if windows.size < size:
+        raise InputError(f"{windows.size} windows to train on are less than a batch ({size}): select more")
+    return windows.size // size
+
+
 def rate(share: float, warmup: float) -> float:
     """Factor of the learning rate when this share of the training is done: a rise from 0 to 1, then half a cosine."""
     if share < warmup:
@@ -248,8 +253,9 @@ def rate(share: float, warmup: float) -> float:
 
 def _optimizer(network: SpTransformerModel, config: FinetuneConfig) -> torch.optim.AdamW:
     learning = [x for x in network.parameters() if x.requires_grad]
+    tissues = network.usage_head.weight  # rows of tissues that are unknown everywhere stay as they are
     groups = [
-        {"params": [x for x in learning if x.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [x for x in learning if x.dim() <= 1], "weight_decay": 0.0},
+        {"params": [x for x in learning if x.dim() > 1 and x is not tissues], "weight_decay": config.weight_decay},
+        {"params": [x for x in learning if x.dim() <= 1 or x is tissues], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))

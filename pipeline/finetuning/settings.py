@@ -70,7 +70,7 @@ class FinetuneConfig(Settings):
     batch: int = Field(16, ge=1, description="windows of a step, of all workers together")
     learning_rate: float = Field(1e-4, gt=0, description="largest rate, after the warm-up")
     warmup: float = Field(0.05, ge=0, lt=1, description="share of the training in which the rate rises")
-    weight_decay: float = Field(0.01, ge=0, description="AdamW's, of weights but not of biases and norms")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW's, but not of biases, norms and the usage head")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
     site_weight: float = Field(10.0, gt=0, description="weight of a base that is a site, against 1")
     usage_weight: float = Field(1.0, ge=0, description="weight of the usage loss against the site loss")

@@ -9,7 +9,7 @@ each take every n-th batch and add up what they found, so all of them return the
     usage, specific_usage         Spearman's correlation over (site, tissue) pairs, and that of the tissue-specific part
                                   (`pipeline.evaluation.correlation`)
 
-A figure without a value (no site, no usage) is None.
+A figure without a value (no site, no usage) is None. A loss that is not finite is an `InputError`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from pipeline.schema import SPLICE_STEPS
 from pipeline.splice_sites import KINDS
 from sptx_core import channels
 from sptx_core.channels import SPLICE
+from sptx_core.errors import InputError
 from sptx_core.losses import UNLABELLED, Loss, splice_loss
 from sptx_core.model import SpTransformerModel
 
@@ -48,6 +49,10 @@ class Tally:
         """Count a batch with the network's logits [B, core, 3 + tissues]."""
         found = splice_loss(logits, *batch[1:], site_weight=site_weight)
         self.sums += np.array([float(x) for x in found])
+        if not np.isfinite(self.sums).all():  # so are scores, which have no bin then
+            raise InputError(
+                "the loss of windows held back is not finite: lower --learning-rate and begin anew in another --output"
+            )
         scores = channels.scores(logits).flatten(0, 1)
         classes = batch.classes.flatten().cpu().numpy()
         labelled = classes != UNLABELLED

@@ -1,0 +1,276 @@
+"""The loop of one worker, without Ray: resumed to the last bit, shared to rounding, ended when it should."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from networks import tiny_network
+from together import CPU, learn_shares, learned, run_together
+from torch import Tensor
+
+from pipeline.finetuning import loop, states
+from pipeline.finetuning.loop import Place, Training, TrainingOrder, rate
+from pipeline.finetuning.states import State
+from pipeline.storage import Store
+from sptx_core.errors import InputError
+from sptx_core.model import SpTransformerModel
+
+Order = Callable[..., TrainingOrder]
+Result = tuple[dict[str, Tensor], Any, list[Any], dict[str, Tensor]]
+Together = tuple[list[Result], list[list[Result]]]
+
+
+def silent(_: str) -> None:
+    pass
+
+
+def training(order: TrainingOrder, say: Callable[[str], None] = silent) -> Training:
+    return Training(order, Place(0, 1, CPU), say)
+
+
+class Killed(Exception):  # noqa: N818  # no error: it stands for SIGKILL
+    pass
+
+
+def kill_after(steps: int, patch: pytest.MonkeyPatch) -> None:
+    """Let trainings take so many steps and no more."""
+    left, step = iter(range(steps)), Training._step
+
+    def counted(self: Training, *arguments: Any) -> Tensor:
+        if next(left, None) is None:
+            raise Killed
+        return step(self, *arguments)
+
+    patch.setattr(Training, "_step", counted)
+
+
+def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert list(one) == list(other)
+    for name, x in one.items():
+        assert torch.equal(x, other[name]), name
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint."""
+    folder = tmp_path_factory.mktemp("start")
+    tiny_network(context=20, max_seq_len=128, bucket_size=16, tissues=15).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(order: Order, tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, State]:
+    """A training of 24 steps with two validations, and its last saved state."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("undisturbed")
+    result = learned(training(order(folder)))
+    last = states.newest(Store(folder))
+    assert last is not None
+    return result, last
+
+
+@pytest.mark.parametrize("steps", [[1], [5], [8, 3], [16], [23]])
+def test_killed_and_resumed_it_learns_the_same_to_the_last_bit(
+    order: Order,
+    undisturbed: tuple[Result, states.State],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: list[int],
+) -> None:
+    given = order(tmp_path)
+    for before_the_kill in steps:
+        with monkeypatch.context() as patch:
+            kill_after(before_the_kill, patch)
+            with pytest.raises(Killed):
+                training(given).run()
+    said: list[str] = []
+    again = learned(training(given, said.append))
+    (best, test, history, gradients), last = undisturbed
+    assert_same(again[0], best)
+    assert_same(again[3], gradients)
+    assert again[1] == test
+    assert again[2] == history
+    found = states.newest(Store(tmp_path))
+    assert found is not None
+    assert_same(found.network, last.network)
+    assert found.optimizer["param_groups"] == last.optimizer["param_groups"]
+    for number, moments in last.optimizer["state"].items():
+        assert_same(found.optimizer["state"][number], moments)
+    assert ("goes on after step" in said[0]) == (sum(steps) >= 4)
+
+
+def test_a_state_is_saved_at_each_validation_and_every_few_steps_between(
+    order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[tuple[int, int, int, int]] = []
+    save = states.save
+
+    def noted(store: Store, state: states.State) -> None:
+        saved.append((state.step, state.epoch, state.batch, len(state.history)))
+        save(store, state)
+
+    monkeypatch.setattr(states, "save", noted)
+    given = order(tmp_path, validate_every=6, test=())
+    training(given).run()
+    first, second = (given.train.epoch(1, number, 1.0).size // 8 for number in range(2))
+    steps = first + math.ceil(second / 2)
+    assert {step for step, *_ in saved} == {*range(4, steps, 4), *range(6, steps, 6), first, steps}
+    for step, epoch, batch, judged in saved:
+        assert step == (steps if epoch == 2 else epoch * first + batch)
+        assert judged == len({at for at in (*range(6, steps, 6), first, steps) if at <= step})
+
+
+def test_the_best_network_is_kept_and_patience_ends_it(
+    order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses, seen = iter([3.0, 2.0, 2.5, 2.0, 1.0]), []
+
+    def judge(network: SpTransformerModel, *_: Any, **__: Any) -> dict[str, float | None]:
+        seen.append({name: x.clone() for name, x in network.state_dict().items()})
+        return dict.fromkeys(loop.TOLD) | {"loss": next(losses)}
+
+    monkeypatch.setattr(loop, "validate", judge)
+    given, said = order(tmp_path, validate_every=1, patience=2, test=()), []
+    ended = training(given, said.append)
+    best, _ = ended.run()
+    assert [past["loss"] for past in ended.state.history] == [3.0, 2.0, 2.5, 2.0]
+    assert_same(best, seen[1])
+    assert "no better for 2 validations" in said[-1]
+    again = training(given)  # its end is in the state: run again it takes no further step
+    assert_same(again.run()[0], best)
+    assert again.state.step == 4
+
+
+@pytest.mark.parametrize(
+    ("what", "still"),
+    [("encoders", ("encoders", "input_path")), ("body", ("encoders", "input_path", "fusion", "position", "layers"))],
+)
+def test_frozen_parts_stay_as_they_are_with_the_statistics_of_their_norms(
+    order: Order, start: Path, tmp_path: Path, what: str, still: tuple[str, ...]
+) -> None:
+    settings = {"network": None, "checkpoint": str(start), "freeze": what, "epochs": 0.5, "test": ()}
+    before = SpTransformerModel.from_pretrained(start).state_dict()
+    ended = training(order(tmp_path, **settings))
+    ended.run()
+    after = ended.network.state_dict()
+    changed = {name for name, x in before.items() if not torch.equal(x, after[name])}
+    assert not [name for name in changed if name.startswith(still)]
+    assert any("running_mean" in name for name in before if name.startswith(still))
+    assert {"splice_head.weight", "splice_head.bias", "usage_head.weight", "usage_head.bias"} <= changed
+
+
+def test_tissues_without_usage_learn_nothing(order: Order, start: Path, tmp_path: Path) -> None:
+    settings = {"network": None, "checkpoint": str(start), "usage": None, "epochs": 0.5, "test": ()}
+    best, _ = training(order(tmp_path, **settings, weight_decay=0.5)).run()
+    for name, x in SpTransformerModel.from_pretrained(start).usage_head.state_dict().items():
+        assert torch.equal(best[f"usage_head.{name}"], x), name
+
+
+def test_fewer_windows_than_a_batch_are_refused(order: Order, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"\d+ windows to train on are less than a batch \(5000\)"):
+        training(order(tmp_path, batch=5000)).run()
+
+
+@pytest.mark.parametrize("settings", [{"validate_every": 1}, {"validate_every": 24}, {"precision": "bfloat16"}])
+def test_a_loss_that_is_no_longer_finite_ends_it(order: Order, tmp_path: Path, settings: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"finite.*lower --learning-rate"):
+        training(order(tmp_path, learning_rate=1e30, **settings)).run()
+
+
+def test_mixed_precision_learns_with_weights_in_float32(order: Order, tmp_path: Path) -> None:
+    ended = training(order(tmp_path, precision="bfloat16", epochs=0.3, test=()))
+    best, _ = ended.run()
+    assert {x.dtype for x in best.values() if x.is_floating_point()} == {torch.float32}
+    assert all(past["loss"] is not None and math.isfinite(past["loss"]) for past in ended.state.history)
+
+
+@pytest.fixture(scope="module")
+def frozen(order: Order, start: Path) -> Order:
+    """Trainings without norms that see parts of a batch, so that it does not matter who sees which."""
+    settings = {"network": None, "checkpoint": str(start), "freeze": "encoders", "clip": 1e6, "test": ()}
+
+    def make(folder: Path, **changed: Any) -> TrainingOrder:
+        return order(folder, **{**settings, **changed})
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def together(frozen: Order, tmp_path_factory: pytest.TempPathFactory) -> Together:
+    """What one worker learns, and what each of two do: in one step, and in several."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("together")
+    several = {"learning_rate": 1e-3, "epochs": 0.5, "validate_every": 4}
+    settings: list[dict[str, Any]] = [{"epochs": 0.01}, several, {**several, "freeze": "nothing"}]
+    orders = [
+        [frozen(folder / f"{workers}-{at}", workers=workers, **changed) for at, changed in enumerate(settings)]
+        for workers in (1, 2)
+    ]
+    return [learned(training(order)) for order in orders[0]], run_together(learn_shares, folder, orders[1])
+
+
+def test_two_workers_have_the_gradients_of_one(together: Together) -> None:
+    (_, _, _, alone), shared = together[0][0], [results[0] for results in together[1]]
+    for _, _, _, gradients in shared:
+        assert list(gradients) == list(alone)
+        for name, x in alone.items():
+            torch.testing.assert_close(gradients[name], x, rtol=1e-3, atol=1e-6, msg=name)
+
+
+def test_two_workers_learn_what_one_learns(together: Together, start: Path) -> None:
+    (best, _, history, _), (first, second) = together[0][1], (results[1] for results in together[1])
+    assert_same(first[0], second[0])
+    assert first[2] == second[2]
+    before = SpTransformerModel.from_pretrained(start).state_dict()
+    for name, x in best.items():
+        learned_by = (x - before[name]).abs().max().item() if x.is_floating_point() else 0.0
+        assert (first[0][name] - x).abs().max().item() <= 0.1 * learned_by, name
+    for mine, theirs in zip(history, first[2], strict=True):
+        assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-3)
+
+
+def test_workers_whose_norms_see_parts_of_a_batch_end_with_the_same_network(together: Together) -> None:
+    first, second = (results[2] for results in together[1])
+    assert_same(first[0], second[0])
+    assert first[2] == second[2]
+
+
+@pytest.mark.parametrize(
+    ("share", "warmup", "factor"),
+    [
+        (0.0, 0.1, 0.0),
+        (0.05, 0.1, 0.5),
+        (0.1, 0.1, 1.0),
+        (0.55, 0.1, 0.5),
+        (0.1 + 0.9 / 3, 0.1, 0.75),
+        (1.0, 0.1, 0.0),
+        (1.01, 0.1, 0.0),
+        (0.0, 0.0, 1.0),
+        (0.5, 0.0, 0.5),
+    ],
+)
+def test_the_rate_rises_then_falls_with_a_cosine(share: float, warmup: float, factor: float) -> None:
+    assert rate(share, warmup) == pytest.approx(factor, abs=1e-12)
+
+
+def test_steps_take_the_rate_of_their_share(order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, step = [], Training._step
+
+    def noted(self: Training, batch: Any, share: float) -> Tensor:
+        loss = step(self, batch, share)
+        taken.append((share, {group["lr"] for group in self.optimizer.param_groups}))
+        return loss
+
+    monkeypatch.setattr(Training, "_step", noted)
+    training(order(tmp_path, warmup=0.25, test=())).run()
+    shares = [share for share, _ in taken]
+    assert all(0 < b - a < 0.1 for a, b in pairwise(shares))
+    assert 1.0 <= shares[-1] < 1.0 + 1 / len(shares)
+    assert [found for _, found in taken] == [{0.01 * rate(share, 0.25)} for share in shares]
+    assert max(max(found) for _, found in taken) > 0.009

@@ -1,0 +1,107 @@
+"""Which tissues a training has, what it takes over from a checkpoint, and what it leaves alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from networks import tiny_config, tiny_network
+
+from pipeline.finetuning.network import freeze, starting_network
+from pipeline.finetuning.settings import Freeze
+from sptx_core.channels import TISSUES
+from sptx_core.errors import InputError
+from sptx_core.model import SpTransformerModel
+
+SIZES = {name: held for name, held in tiny_config().to_dict().items() if name not in ("tissues", "tissue_names")}
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    tiny_network(tissue_names=("brain", "heart")).save_pretrained(tmp_path / "checkpoint")
+    return tmp_path / "checkpoint"
+
+
+def usage_rows(model: SpTransformerModel) -> dict[str, list[float]]:
+    head = torch.cat((model.usage_head.weight[..., 0], model.usage_head.bias[:, None]), 1)
+    return dict(zip(model.output_channels[3:], head.tolist(), strict=True))
+
+
+def body(model: SpTransformerModel) -> dict[str, Any]:
+    return {name: x for name, x in model.state_dict().items() if not name.startswith("usage_head")}
+
+
+@pytest.mark.parametrize("given", [(), ("heart",), ("heart", "brain")])
+def test_the_tissues_of_the_checkpoint_stay_when_usage_has_no_other(checkpoint: Path, given: tuple[str, ...]) -> None:
+    started = starting_network(str(checkpoint), None, given, 1)
+    before = SpTransformerModel.from_pretrained(checkpoint)
+    assert started.config == before.config
+    for name, values in before.state_dict().items():
+        assert torch.equal(started.state_dict()[name], values), name
+
+
+def test_another_set_of_tissues_takes_over_rows_by_name(checkpoint: Path) -> None:
+    before = usage_rows(SpTransformerModel.from_pretrained(checkpoint))
+    model = starting_network(str(checkpoint), None, ("liver", "brain", "lung"), 1)
+    after = usage_rows(model)
+    assert list(after) == ["liver", "brain", "lung"]
+    assert after["brain"] == before["brain"]
+    assert after["liver"] != after["lung"]
+    assert not any(after[new] == old for new in ("liver", "lung") for old in before.values())
+    kept = body(SpTransformerModel.from_pretrained(checkpoint))
+    for name, values in body(model).items():
+        assert torch.equal(values, kept[name]), name
+
+
+def test_fifteen_nameless_tissues_are_the_official_ones(tmp_path: Path) -> None:
+    tiny_network(tissues=15).save_pretrained(tmp_path)
+    before = list(usage_rows(SpTransformerModel.from_pretrained(tmp_path)).values())
+    assert usage_rows(starting_network(str(tmp_path), None, ("spleen",), 1)) == dict(zip(TISSUES, before, strict=True))
+    changed = usage_rows(starting_network(str(tmp_path), None, ("spleen", "other"), 1))
+    assert changed["spleen"] == before[TISSUES.index("spleen")]
+
+
+def test_random_weights_follow_from_the_seed(checkpoint: Path) -> None:
+    for source, sizes in ((None, SIZES), (str(checkpoint), None)):
+        one, same, other = (starting_network(source, sizes, ("liver",), seed) for seed in (1, 1, 2))
+        assert usage_rows(one) == usage_rows(same)
+        assert usage_rows(one) != usage_rows(other)
+
+
+def test_a_new_network_has_the_tissues_of_the_usage_table() -> None:
+    assert starting_network(None, SIZES, ("b", "a"), 1).output_channels[3:] == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "given", "message"),
+    [
+        (SIZES, (), "give --usage, or start from --checkpoint"),
+        ({**SIZES, "tissue_names": ["b", "a"]}, ("a", "b"), r"\(b, a\) are not those of the usage table \(a, b\)"),
+        ({**SIZES, "tissues": 3}, ("a", "b"), "tissue"),
+        ({**SIZES, "depth": 3}, ("a",), "no setting depth"),
+        ({**SIZES, "heads": 3}, ("a",), "multiple of heads"),
+        (SIZES, ("donor",), "donor"),
+    ],
+)
+def test_sizes_that_are_not_sound(sizes: dict[str, Any], given: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        starting_network(None, sizes, given, 1)
+
+
+@pytest.mark.parametrize(
+    ("what", "still"),
+    [
+        (Freeze.NOTHING, set()),
+        (Freeze.ENCODERS, {"encoders", "input_path"}),
+        (Freeze.BODY, {"encoders", "input_path", "fusion", "position", "layers", "norm"}),
+    ],
+)
+def test_what_is_frozen(what: Freeze, still: set[str]) -> None:
+    model = tiny_network()
+    parts = freeze(model, what)
+    children = dict(model.named_children())
+    assert {id(part) for part in parts} == {id(children[name]) for name in still}
+    learning = {name.partition(".")[0] for name, x in model.named_parameters() if x.requires_grad}
+    assert learning == set(children) - still
