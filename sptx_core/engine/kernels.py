@@ -80,7 +80,7 @@ class ToomCook:
         positions = PIECE // (x.shape[2] * x.element_size())  # of a piece
         step = max(1, positions // tile) * tile
         together = max(1, positions // (tiles * tile))
-        for out, given in zip(y.split(together), x.split(together), strict=True):
+        for out, given in zip(torch.split(y, together), torch.split(x, together), strict=True):
             for first in range(0, tiles * tile, step):
                 piece = out[:, first : first + step]
                 self._convolve(given[:, first : first + piece.shape[1] + self.groups * tile], piece)
@@ -130,6 +130,9 @@ def convolution(
 class Projection:
     """Linear map of channels: [..., C in] -> [..., C out], in the precision of its weight.
 
+    On a CPU the weight is laid out for oneDNN once, instead of at every call. PyTorch has the operators for its
+    compiler and calls them private: where they are missing, the plain one does the same work.
+
     Args:
         weight: [C out, C in].
         bias: [C out] or None.
@@ -138,16 +141,32 @@ class Projection:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
-        self.weight = weight.T.to(dtype).contiguous()
+        self.weight = weight.to(dtype).contiguous()
         self.bias = None if bias is None else bias.to(dtype)
+        self.packed = can_pack(self.weight)
+        if self.packed:
+            self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight, PACKED_ROWS)
 
-    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        """[..., C in], which is cast -> [..., C out], written to `out` where that is given (contiguous)."""
+    def __call__(self, x: Tensor) -> Tensor:
+        """[..., C in], which is cast -> [..., C out]."""
         rows = x.reshape(-1, x.shape[-1]).to(self.weight.dtype)
-        into = None if out is None else out.view(len(rows), -1)
-        y = torch.mm(rows, self.weight, out=into) if self.bias is None else self._add(rows, into)
+        y: Tensor = (
+            torch.ops.mkldnn._linear_pointwise(rows, self.weight, self.bias, "none", [], "")
+            if self.packed
+            else F.linear(rows, self.weight, self.bias)
+        )
         return y.view(*x.shape[:-1], y.shape[-1])
 
-    def _add(self, rows: Tensor, into: Tensor | None) -> Tensor:
-        assert self.bias is not None
-        return torch.addmm(self.bias, rows, self.weight, out=into)
+
+PACKED_ROWS = 256  # that the layout is made for; any number may follow
+
+
+def can_pack(weight: Tensor) -> bool:
+    """Whether PyTorch has oneDNN's linear map with a prepared weight, for this device and precision."""
+    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    names = ("_reorder_linear_weight", "_linear_pointwise", "_is_mkldnn_bf16_supported")
+    if not all(hasattr(torch.ops.mkldnn, name) for name in names):
+        return False
+    bfloat16: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return weight.dtype == torch.float32 or (weight.dtype == torch.bfloat16 and bfloat16)

@@ -24,7 +24,7 @@ from sptx_core.engine.kernels import Projection
 from sptx_core.model import Layer, SpTransformerModel
 from sptx_core.windows import WindowSpec
 
-CPU_ROWS = 1024  # rows of a piece on a CPU: 4 MB of the feed-forward's 1,024 channels in float32
+CPU_ROWS = 256  # rows of a piece on a CPU: 1 MB of the feed-forward's 1,024 channels in float32
 
 
 class Transformer:
@@ -102,13 +102,9 @@ class FastLayer:
         """Add attention and feed-forward to x [B, S, hidden]; its choices [B, far heads, buckets] to `choices`."""
         windows, size = len(x), self.bucket_size
         x = x.view(-1, size, self.size)  # [buckets, size, hidden]
-        qkv = x.new_empty(*x.shape[:2], 3 * self.size, dtype=self.dtype)
-        means = x.new_empty(len(x), self.size, dtype=self.wide)
-        for some in self._pieces(len(x)):
-            y = self.attention_norm(x[some])
-            torch.mean(y, 1, out=means[some])
-            self.project(y, out=qkv[some])
-        bucket, probability = self._choose(means.view(windows, -1, self.size), slice(None))
+        y = self.attention_norm(x)
+        qkv = self.project(y)
+        bucket, probability = self._choose(y.mean(1).view(windows, -1, self.size), slice(None))
         if choices is not None:
             choices.append(bucket.transpose(1, 2))
         source = _Keys(qkv.view(-1, self.head_size), 3 * self.heads, 2 * self.heads - bucket.shape[2])
