@@ -8,8 +8,8 @@ bucket, by their means). Means of queries and keys are projections of the means 
 choice in the precision of the residual stream. The chosen bucket's keys are picked by index.
 
 A layer passes twice over the windows' rows: norm, means and projections; then, as every key and value is known,
-attention, output and feed-forward, which add to the residual stream in place. Either pass goes in pieces of rows: on a
-CPU small ones, so that what lies between two steps stays in its cache, on a GPU all rows at once.
+attention, output and feed-forward, which add to the residual stream in place. The second pass goes in pieces of rows:
+on a CPU small ones, so that what lies between two steps stays in its cache, on a GPU all rows at once.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sptx_core.engine.kernels import Projection
+from sptx_core.engine.kernels import Projection, attend
 from sptx_core.model import Layer, SpTransformerModel
 from sptx_core.windows import WindowSpec
 
-CPU_ROWS = 256  # rows of a piece on a CPU: 1 MB of the feed-forward's 1,024 channels in float32
+CPU_ROWS = 1024  # rows of a piece on a CPU
+FEED_FORWARD_ROWS = 256  # of these at once: 1 MB of its 1,024 channels in float32
 
 
 class Transformer:
@@ -112,7 +113,7 @@ class FastLayer:
         for some in self._pieces(len(x)):
             piece = x[some]
             piece += self._attend(qkv, some, windows, source, bucket[some], probability[some])
-            self._feed_forward(piece)
+            self._feed_forward(piece.view(-1, self.size))
 
     def last(self, x: Tensor, first: int, length: int, choices: list[Tensor] | None = None) -> Tensor:
         """What the layer makes of positions [first, first + length) of x [B, S, hidden]: [B, length, hidden]."""
@@ -138,8 +139,7 @@ class FastLayer:
         attended = self._attend(qkv, everything, windows, source, asked, probability.flatten(0, 1))
         rows = slice(first - low * size, first - low * size + length)
         kept = x[:, first : first + length] + attended.view(windows, -1, self.size)[:, rows]
-        for some in torch.split(kept.view(-1, self.size), len(kept) * length if self.piece is None else CPU_ROWS):
-            self._feed_forward(some)
+        self._feed_forward(kept.view(-1, self.size))
         return kept
 
     def _pieces(self, buckets: int) -> Iterator[slice]:
@@ -147,7 +147,9 @@ class FastLayer:
         return (slice(first, min(first + piece, buckets)) for first in range(0, buckets, piece))
 
     def _feed_forward(self, x: Tensor) -> None:
-        x += self.contract(F.gelu(self.expand(self.feed_forward_norm(x))))
+        """Add it to rows x [n, hidden]."""
+        for some in (x,) if self.piece is None else torch.split(x, FEED_FORWARD_ROWS):
+            some += self.contract(F.gelu(self.expand(self.feed_forward_norm(some))))
 
     def _choose(self, means: Tensor, queries: slice) -> tuple[Tensor, Tensor]:
         """For buckets `queries` and each far head, the window's bucket whose mean key fits best, and its probability.
@@ -185,7 +187,7 @@ class FastLayer:
         query, key, value = (
             x.transpose(1, 2) for x in (own_query, torch.cat((moved, own_key), 1), torch.cat((moved, own_value), 1))
         )
-        y = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
+        y = attend(query, key, value, self.scale)
         torch.unflatten(attended, 2, (-1, self.head_size)).copy_(y.transpose(1, 2))
 
     def _local(self, qkv: Tensor, some: slice, buckets: int, attended: Tensor) -> None:
@@ -212,7 +214,7 @@ class FastLayer:
             qkv.as_strided(around, strides, qkv.storage_offset() + (where.start + low) * size * row + part * self.size)
             for part in (1, 2)
         )
-        return F.scaled_dot_product_attention(query, key, value, scale=self.scale).transpose(1, 2).flatten(2)
+        return attend(query, key, value, self.scale).transpose(1, 2).flatten(2)
 
 
 class _Keys:
