@@ -173,14 +173,13 @@ def can_pack(weight: Tensor) -> bool:
     return weight.dtype == torch.float32 or (weight.dtype == torch.bfloat16 and bfloat16)
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    """Softmax attention of query [N, H, q, D] to key and value [N, H, k, D]: [N, H, q, D].
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Softmax attention of query [N, H, q, D], scaled already, to key and value [N, H, k, D]: [N, H, q, D].
 
-    PyTorch's fused kernel works through blocks of 32 queries, which costs bfloat16 on a CPU more than it saves there;
-    two products over everything and a softmax, whose sums are float32 in any precision, take three fifths of its time.
+    PyTorch's fused kernel goes through bfloat16 on a CPU in blocks of 32 queries, which cost more than they save: two
+    products of everything and a softmax, which sums in float32, take three fifths of its time.
     """
     if query.dtype != torch.bfloat16 or query.device.type != "cpu":
-        return F.scaled_dot_product_attention(query, key, value, scale=scale)
-    flat = (x.reshape(-1, *x.shape[2:]) for x in (query * scale, key, value))
-    query, keys, values = flat
-    return (torch.bmm(query, keys.mT).softmax(-1) @ values).view(*key.shape[:2], -1, key.shape[3])
+        return F.scaled_dot_product_attention(query, key, value, scale=1.0)
+    queries, keys, values = (x.reshape(-1, *x.shape[2:]) for x in (query, key, value))
+    return torch.bmm(torch.bmm(queries, keys.mT).softmax(-1), values).view(query.shape)

@@ -92,7 +92,7 @@ class FastLayer:
         self.dtype, self.wide = dtype, wide
         self.attention_norm = Norm(layer.attention_norm, wide)
         self.feed_forward_norm = Norm(layer.feed_forward_norm, wide)
-        self.project = Projection(torch.cat((query, key, value)), None, dtype)
+        self.project = Projection(torch.cat((query * self.scale, key, value)), None, dtype)
         self.far_key = Projection(key[self.near :], None, dtype)
         self.mean_query, self.mean_key = (Projection(w[self.near :], None, wide) for w in (query, key))
         self.output = Projection(attention.output.weight, attention.output.bias, dtype)
@@ -179,15 +179,12 @@ class FastLayer:
     def _sinkhorn(self, qkv: Tensor, moved: Tensor, attended: Tensor) -> None:
         """Each bucket attends to the weighted keys of the one it chose, which are values too, and to itself.
 
-        qkv: [some, size, 3 * hidden]; moved: [some, size, far heads, D]; attended: [some, size, far channels], which is
+        qkv: [some, size, 3 * hidden]; moved: [some, far heads, size, D]; attended: [some, size, far channels], which is
         written.
         """
-        own = torch.unflatten(qkv, 2, (3, self.heads, self.head_size))[:, :, :, self.heads - moved.shape[2] :]
-        own_query, own_key, own_value = own.unbind(2)  # [some, size, far heads, D]
-        query, key, value = (
-            x.transpose(1, 2) for x in (own_query, torch.cat((moved, own_key), 1), torch.cat((moved, own_value), 1))
-        )
-        y = attend(query, key, value, self.scale)
+        own = torch.unflatten(qkv, 2, (3, self.heads, self.head_size))[:, :, :, self.heads - moved.shape[1] :]
+        query, key, value = own.transpose(1, 3).unbind(2)  # [some, far heads, size, D]
+        y = attend(query, torch.cat((moved, key), 2), torch.cat((moved, value), 2))
         torch.unflatten(attended, 2, (-1, self.head_size)).copy_(y.transpose(1, 2))
 
     def _local(self, qkv: Tensor, some: slice, buckets: int, attended: Tensor) -> None:
@@ -214,7 +211,7 @@ class FastLayer:
             qkv.as_strided(around, strides, qkv.storage_offset() + (where.start + low) * size * row + part * self.size)
             for part in (1, 2)
         )
-        return attend(query, key, value, self.scale).transpose(1, 2).flatten(2)
+        return attend(query, key, value).transpose(1, 2).flatten(2)
 
 
 class _Keys:
@@ -224,13 +221,13 @@ class _Keys:
         self.rows, self.heads, self.first = rows, heads, first
 
     def move(self, bucket: Tensor, probability: Tensor, size: int) -> Tensor:
-        """Keys of the chosen buckets [n, far heads], weighted by their probability: [n, size, far heads, D]."""
+        """Keys of the chosen buckets [n, far heads], weighted by their probability: [n, far heads, size, D]."""
         device = bucket.device
         head = torch.arange(self.first, self.first + bucket.shape[1], device=device)
-        position = bucket[:, None] * size + torch.arange(size, device=device)[:, None]
-        index = position * self.heads + head  # [n, size, far heads]
+        position = bucket[..., None] * size + torch.arange(size, device=device)
+        index = position * self.heads + head[:, None]  # [n, far heads, size]
         moved = self.rows.index_select(0, index.flatten()).view(*index.shape, -1)
-        return moved.mul_(probability[:, None, :, None])
+        return moved.mul_(probability[..., None, None])
 
 
 def _through_windows(bucket: Tensor, buckets: int) -> Tensor:
