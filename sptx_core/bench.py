@@ -214,11 +214,10 @@ class Side:
 
     def _flops_per_window(self) -> float:
         """Counted by PyTorch in one prediction, which also warms the path up."""
-        fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # the counter sees only the thread that it is in
         try:
-            with FlopCounterMode(display=False, custom_mapping={fused: _attention_flops}) as counter:
+            with FlopCounterMode(display=False, custom_mapping=_uncounted()) as counter:
                 self.predictor.predict([self.stretch])
         finally:
             torch.set_num_threads(threads)
@@ -265,6 +264,19 @@ class Side:
             difference = (scores.max().item(), scores.median().item(), logits.max().item(), int(other.sum()))
         speeds = (rate, ratio, rate * published, rate * self.flops)
         return BenchRow(self.path, self.precision, self.batch, *speeds, *difference, self.peak_bytes)
+
+
+def _uncounted() -> dict[Any, Any]:
+    """Operators that PyTorch's counter does not know, with what they perform."""
+    known = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
+    packed = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    return known if packed is None else {**known, packed: _linear_flops}
+
+
+def _linear_flops(rows: Any, weight: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    """Product of [n, C in] with [C out, C in]; arguments are shapes."""
+    del out_shape
+    return int(2 * np.prod(rows) * weight[0])
 
 
 def _attention_flops(query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:

@@ -8,8 +8,8 @@ bucket, by their means). Means of queries and keys are projections of the means 
 choice in the precision of the residual stream. The chosen bucket's keys are picked by index.
 
 A layer passes twice over the windows' rows: norm, means and projections; then, as every key and value is known,
-attention, output and feed-forward, which add to the residual stream in place. Either pass goes in pieces of rows: on a
-CPU small ones, so that what lies between two steps stays in its cache, on a GPU all rows at once.
+attention, output and feed-forward, which add to the residual stream in place. The second pass goes in pieces of rows:
+on a CPU small ones, so that what lies between two steps stays in its cache, on a GPU all rows at once.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sptx_core.engine.kernels import Projection
+from sptx_core.engine.kernels import Projection, attend
 from sptx_core.model import Layer, SpTransformerModel
 from sptx_core.windows import WindowSpec
 
-CPU_ROWS = 1024  # rows of a piece on a CPU: 4 MB of the feed-forward's 1,024 channels in float32
+CPU_ROWS = 1024  # rows of a piece on a CPU
+FEED_FORWARD_ROWS = 256  # of these at once: 1 MB of its 1,024 channels in float32
 
 
 class Transformer:
@@ -91,7 +92,7 @@ class FastLayer:
         self.dtype, self.wide = dtype, wide
         self.attention_norm = Norm(layer.attention_norm, wide)
         self.feed_forward_norm = Norm(layer.feed_forward_norm, wide)
-        self.project = Projection(torch.cat((query, key, value)), None, dtype)
+        self.project = Projection(torch.cat((query * self.scale, key, value)), None, dtype)
         self.far_key = Projection(key[self.near :], None, dtype)
         self.mean_query, self.mean_key = (Projection(w[self.near :], None, wide) for w in (query, key))
         self.output = Projection(attention.output.weight, attention.output.bias, dtype)
@@ -102,13 +103,9 @@ class FastLayer:
         """Add attention and feed-forward to x [B, S, hidden]; its choices [B, far heads, buckets] to `choices`."""
         windows, size = len(x), self.bucket_size
         x = x.view(-1, size, self.size)  # [buckets, size, hidden]
-        qkv = x.new_empty(*x.shape[:2], 3 * self.size, dtype=self.dtype)
-        means = x.new_empty(len(x), self.size, dtype=self.wide)
-        for some in self._pieces(len(x)):
-            y = self.attention_norm(x[some])
-            torch.mean(y, 1, out=means[some])
-            self.project(y, out=qkv[some])
-        bucket, probability = self._choose(means.view(windows, -1, self.size), slice(None))
+        y = self.attention_norm(x)
+        qkv = self.project(y)
+        bucket, probability = self._choose(y.mean(1).view(windows, -1, self.size), slice(None))
         if choices is not None:
             choices.append(bucket.transpose(1, 2))
         source = _Keys(qkv.view(-1, self.head_size), 3 * self.heads, 2 * self.heads - bucket.shape[2])
@@ -116,7 +113,7 @@ class FastLayer:
         for some in self._pieces(len(x)):
             piece = x[some]
             piece += self._attend(qkv, some, windows, source, bucket[some], probability[some])
-            self._feed_forward(piece)
+            self._feed_forward(piece.view(-1, self.size))
 
     def last(self, x: Tensor, first: int, length: int, choices: list[Tensor] | None = None) -> Tensor:
         """What the layer makes of positions [first, first + length) of x [B, S, hidden]: [B, length, hidden]."""
@@ -142,8 +139,7 @@ class FastLayer:
         attended = self._attend(qkv, everything, windows, source, asked, probability.flatten(0, 1))
         rows = slice(first - low * size, first - low * size + length)
         kept = x[:, first : first + length] + attended.view(windows, -1, self.size)[:, rows]
-        for some in torch.split(kept.view(-1, self.size), len(kept) * length if self.piece is None else CPU_ROWS):
-            self._feed_forward(some)
+        self._feed_forward(kept.view(-1, self.size))
         return kept
 
     def _pieces(self, buckets: int) -> Iterator[slice]:
@@ -151,7 +147,9 @@ class FastLayer:
         return (slice(first, min(first + piece, buckets)) for first in range(0, buckets, piece))
 
     def _feed_forward(self, x: Tensor) -> None:
-        x += self.contract(F.gelu(self.expand(self.feed_forward_norm(x))))
+        """Add it to rows x [n, hidden]."""
+        for some in (x,) if self.piece is None else torch.split(x, FEED_FORWARD_ROWS):
+            some += self.contract(F.gelu(self.expand(self.feed_forward_norm(some))))
 
     def _choose(self, means: Tensor, queries: slice) -> tuple[Tensor, Tensor]:
         """For buckets `queries` and each far head, the window's bucket whose mean key fits best, and its probability.
@@ -181,15 +179,12 @@ class FastLayer:
     def _sinkhorn(self, qkv: Tensor, moved: Tensor, attended: Tensor) -> None:
         """Each bucket attends to the weighted keys of the one it chose, which are values too, and to itself.
 
-        qkv: [some, size, 3 * hidden]; moved: [some, size, far heads, D]; attended: [some, size, far channels], which is
+        qkv: [some, size, 3 * hidden]; moved: [some, far heads, size, D]; attended: [some, size, far channels], which is
         written.
         """
-        own = torch.unflatten(qkv, 2, (3, self.heads, self.head_size))[:, :, :, self.heads - moved.shape[2] :]
-        own_query, own_key, own_value = own.unbind(2)  # [some, size, far heads, D]
-        query, key, value = (
-            x.transpose(1, 2) for x in (own_query, torch.cat((moved, own_key), 1), torch.cat((moved, own_value), 1))
-        )
-        y = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
+        own = torch.unflatten(qkv, 2, (3, self.heads, self.head_size))[:, :, :, self.heads - moved.shape[1] :]
+        query, key, value = own.transpose(1, 3).unbind(2)  # [some, far heads, size, D]
+        y = attend(query, torch.cat((moved, key), 2), torch.cat((moved, value), 2))
         torch.unflatten(attended, 2, (-1, self.head_size)).copy_(y.transpose(1, 2))
 
     def _local(self, qkv: Tensor, some: slice, buckets: int, attended: Tensor) -> None:
@@ -216,7 +211,7 @@ class FastLayer:
             qkv.as_strided(around, strides, qkv.storage_offset() + (where.start + low) * size * row + part * self.size)
             for part in (1, 2)
         )
-        return F.scaled_dot_product_attention(query, key, value, scale=self.scale).transpose(1, 2).flatten(2)
+        return attend(query, key, value).transpose(1, 2).flatten(2)
 
 
 class _Keys:
@@ -226,13 +221,13 @@ class _Keys:
         self.rows, self.heads, self.first = rows, heads, first
 
     def move(self, bucket: Tensor, probability: Tensor, size: int) -> Tensor:
-        """Keys of the chosen buckets [n, far heads], weighted by their probability: [n, size, far heads, D]."""
+        """Keys of the chosen buckets [n, far heads], weighted by their probability: [n, far heads, size, D]."""
         device = bucket.device
         head = torch.arange(self.first, self.first + bucket.shape[1], device=device)
-        position = bucket[:, None] * size + torch.arange(size, device=device)[:, None]
-        index = position * self.heads + head  # [n, size, far heads]
+        position = bucket[..., None] * size + torch.arange(size, device=device)
+        index = position * self.heads + head[:, None]  # [n, far heads, size]
         moved = self.rows.index_select(0, index.flatten()).view(*index.shape, -1)
-        return moved.mul_(probability[:, None, :, None])
+        return moved.mul_(probability[..., None, None])
 
 
 def _through_windows(bucket: Tensor, buckets: int) -> Tensor:

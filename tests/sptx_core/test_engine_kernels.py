@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sptx_core.engine import kernels
 from sptx_core.engine.kernels import Convolution, ToomCook, convolution
 
 
@@ -18,28 +19,61 @@ from sptx_core.engine.kernels import Convolution, ToomCook, convolution
     length=st.integers(1, 90),
     batch=st.integers(1, 3),
     relu=st.booleans(),
+    piece=st.sampled_from([1, 1000, 10**6]),
     kind=st.sampled_from([Convolution, ToomCook]),
 )
 def test_convolutions_equal_pytorchs_in_float64(
-    kernel: int, dilation: int, length: int, batch: int, relu: bool, kind: type[Convolution | ToomCook]
+    kernel: int, dilation: int, length: int, batch: int, relu: bool, piece: int, kind: type[Convolution | ToomCook]
 ) -> None:
     generator = torch.Generator().manual_seed(kernel + 100 * dilation)
     weight, bias = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in ((5, 3, kernel), (5,)))
     x = torch.randn(batch, 3, length + (kernel - 1) * dilation, generator=generator, dtype=torch.float64)
     expected = F.conv1d(x, weight, bias, dilation=dilation)
-    found = kind(weight, bias, dilation, torch.float64, relu=relu)(x.transpose(1, 2).contiguous())
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(kernels, "PIECE", piece)
+        found = kind(weight, bias, dilation, torch.float64, relu=relu)(x.transpose(1, 2).contiguous())
     torch.testing.assert_close(found, (expected.relu() if relu else expected).transpose(1, 2), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(
     ("channels", "kernel", "dtype", "kind"),
     [
-        (128, 21, torch.float32, ToomCook),
-        (128, 11, torch.float32, Convolution),
-        (64, 21, torch.float32, Convolution),
-        (128, 21, torch.bfloat16, Convolution),
+        (64, 11, torch.float32, ToomCook),
+        (64, 9, torch.float32, Convolution),
+        (128, 11, torch.bfloat16, ToomCook),
+        (64, 21, torch.bfloat16, ToomCook),
+        (64, 11, torch.bfloat16, Convolution),
     ],
 )
-def test_toom_cook_is_for_large_float32_kernels(channels: int, kernel: int, dtype: torch.dtype, kind: type) -> None:
+def test_toom_cook_is_for_large_kernels(channels: int, kernel: int, dtype: torch.dtype, kind: type) -> None:
     weight, bias = torch.zeros(channels, channels, kernel), torch.zeros(channels)
     assert type(convolution(weight, bias, 1, dtype, relu=False)) is kind
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-14), (torch.float32, 1e-6), (torch.bfloat16, 2e-2)]
+)
+@pytest.mark.parametrize("rows", [1, 300])
+def test_projections_equal_pytorchs_whether_laid_out_or_not(
+    packed: bool, dtype: torch.dtype, tolerance: float, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not packed:
+        monkeypatch.setattr(kernels, "can_pack", lambda _: False)
+    generator = torch.Generator().manual_seed(0)
+    x, weight, bias = (torch.rand(n, generator=generator, dtype=torch.float64) - 0.5 for n in ((rows, 7), (5, 7), (5,)))
+    for added in (bias, None):
+        found = kernels.Projection(weight, added, dtype)(x[None])
+        assert (found.shape, found.dtype) == ((1, rows, 5), dtype)
+        torch.testing.assert_close(found[0].double(), F.linear(x, weight, added), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_attention_equals_pytorchs(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(3, 2, n, 8, generator=generator).to(dtype) for n in (4, 12, 12))
+    expected = F.scaled_dot_product_attention(query.double(), key.double(), value.double(), scale=1.0)
+    found = kernels.attend(query, key, value)
+    assert found.dtype == dtype
+    tolerance = 1e-5 if dtype == torch.float32 else 0.04
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=tolerance)
