@@ -24,7 +24,7 @@ UNLABELLED = -100  # class of a base that is left out of the loss
 
 
 class Loss(NamedTuple):
-    """Two sums and their weights, scalars in float32; `site / site_weight` and `usage / usage_weight` are means."""
+    """Two sums and their weights, scalars in float32; the losses are `site / site_weight`, `usage / usage_weight`."""
 
     site: Tensor
     site_weight: Tensor

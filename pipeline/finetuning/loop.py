@@ -177,9 +177,7 @@ class Training:
             sums = torch.stack([x.detach() for x in loss])
             dist.all_reduce(sums)
             total = Loss(*sums)
-        site, usage = (
-            x.clamp(min=1e-12) for x in (total.site_weight, total.usage_weight)
-        )  # where it is 0, so is its sum
+        site, usage = (x.clamp(min=1.0) for x in (total.site_weight, total.usage_weight))  # a batch may have no site
         whole = (total.site / site + config.usage_weight * total.usage / usage).detach()
         if not torch.isfinite(whole):
             raise InputError(

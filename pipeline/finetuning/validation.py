@@ -80,7 +80,7 @@ class Tally:
     def figures(self, usage_weight: float) -> Figures:
         """See the module's contract."""
         site, site_weight, usage, usage_weights = self.sums
-        site_loss, usage_loss = site / max(site_weight, 1e-12), usage / max(usage_weights, 1.0)
+        site_loss, usage_loss = site / max(site_weight, 1.0), usage / max(usage_weights, 1.0)
         found: Figures = {
             "loss": float(site_loss + usage_weight * usage_loss),
             "site_loss": float(site_loss),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from networks import tiny_config, tiny_network
 
-from pipeline.finetuning.network import freeze, starting_network
+from pipeline.finetuning.examples import Sites
+from pipeline.finetuning.network import freeze, set_new_biases, starting_network
 from pipeline.finetuning.settings import Freeze
 from sptx_core.channels import TISSUES
 from sptx_core.errors import InputError
+from sptx_core.losses import UNLABELLED
 from sptx_core.model import SpTransformerModel
 
 SIZES = {name: held for name, held in tiny_config().to_dict().items() if name not in ("tissues", "tissue_names")}
@@ -35,7 +39,7 @@ def body(model: SpTransformerModel) -> dict[str, Any]:
 
 @pytest.mark.parametrize("given", [(), ("heart",), ("heart", "brain")])
 def test_the_tissues_of_the_checkpoint_stay_when_usage_has_no_other(checkpoint: Path, given: tuple[str, ...]) -> None:
-    started = starting_network(str(checkpoint), None, given, 1)
+    started = starting_network(str(checkpoint), None, given, 1).model
     before = SpTransformerModel.from_pretrained(checkpoint)
     assert started.config == before.config
     for name, values in before.state_dict().items():
@@ -44,7 +48,7 @@ def test_the_tissues_of_the_checkpoint_stay_when_usage_has_no_other(checkpoint: 
 
 def test_another_set_of_tissues_takes_over_rows_by_name(checkpoint: Path) -> None:
     before = usage_rows(SpTransformerModel.from_pretrained(checkpoint))
-    model = starting_network(str(checkpoint), None, ("liver", "brain", "lung"), 1)
+    model = starting_network(str(checkpoint), None, ("liver", "brain", "lung"), 1).model
     after = usage_rows(model)
     assert list(after) == ["liver", "brain", "lung"]
     assert after["brain"] == before["brain"]
@@ -58,20 +62,22 @@ def test_another_set_of_tissues_takes_over_rows_by_name(checkpoint: Path) -> Non
 def test_fifteen_nameless_tissues_are_the_official_ones(tmp_path: Path) -> None:
     tiny_network(tissues=15).save_pretrained(tmp_path)
     before = list(usage_rows(SpTransformerModel.from_pretrained(tmp_path)).values())
-    assert usage_rows(starting_network(str(tmp_path), None, ("spleen",), 1)) == dict(zip(TISSUES, before, strict=True))
-    changed = usage_rows(starting_network(str(tmp_path), None, ("spleen", "other"), 1))
+    assert usage_rows(starting_network(str(tmp_path), None, ("spleen",), 1).model) == dict(
+        zip(TISSUES, before, strict=True)
+    )
+    changed = usage_rows(starting_network(str(tmp_path), None, ("spleen", "other"), 1).model)
     assert changed["spleen"] == before[TISSUES.index("spleen")]
 
 
 def test_random_weights_follow_from_the_seed(checkpoint: Path) -> None:
     for source, sizes in ((None, SIZES), (str(checkpoint), None)):
-        one, same, other = (starting_network(source, sizes, ("liver",), seed) for seed in (1, 1, 2))
+        one, same, other = (starting_network(source, sizes, ("liver",), seed).model for seed in (1, 1, 2))
         assert usage_rows(one) == usage_rows(same)
         assert usage_rows(one) != usage_rows(other)
 
 
 def test_a_new_network_has_the_tissues_of_the_usage_table() -> None:
-    assert starting_network(None, SIZES, ("b", "a"), 1).output_channels[3:] == ("b", "a")
+    assert starting_network(None, SIZES, ("b", "a"), 1).model.output_channels[3:] == ("b", "a")
 
 
 @pytest.mark.parametrize(
@@ -105,3 +111,24 @@ def test_what_is_frozen(what: Freeze, still: set[str]) -> None:
     assert {id(part) for part in parts} == {id(children[name]) for name in still}
     learning = {name.partition(".")[0] for name, x in model.named_parameters() if x.requires_grad}
     assert learning == set(children) - still
+
+
+def test_what_is_new_starts_from_shares_and_means() -> None:
+    usage = np.array([[0.5, np.nan], [0.7, np.nan], [1.0, np.nan], [0.2, np.nan]], dtype=np.float32)
+    sites = Sites(np.arange(4), np.array([1, 2, 2, UNLABELLED]), usage)
+    begin = starting_network(None, SIZES, ("a", "b"), 1)
+    set_new_biases(begin.model, sites, 100, site_weight=10, known=begin.known)
+    assert begin.model.splice_head.bias is not None
+    assert begin.model.splice_head.bias.exp().tolist() == pytest.approx([1, 0.1, 0.2])
+    assert usage_rows(begin.model)["a"][-1] == pytest.approx(math.log(0.6 / 0.4), abs=1e-6)
+    assert usage_rows(begin.model)["b"][-1] == pytest.approx(0)
+
+
+def test_biases_of_known_tissues_stay(checkpoint: Path) -> None:
+    begin = starting_network(str(checkpoint), None, ("brain", "new"), 1)
+    before, splice = usage_rows(begin.model), begin.model.splice_head.bias
+    sites = Sites(np.arange(1), np.array([1]), np.array([[0.9, 0.9]], dtype=np.float32))
+    set_new_biases(begin.model, sites, 100, site_weight=10, known=begin.known)
+    assert usage_rows(begin.model)["brain"] == before["brain"]
+    assert usage_rows(begin.model)["new"][-1] == pytest.approx(math.log(9), rel=1e-5)
+    assert torch.equal(begin.model.splice_head.bias, splice)
