@@ -19,8 +19,8 @@ from pipeline.tracks import open_tracks
 
 POLARS_QUERY = """\
 open_tracks("{tracks}").sites().filter(
-    (pl.col("donor") > 0.5) & (pl.col("brain") > pl.col("liver") + 0.3)
-).select("chrom", "strand", "pos", "donor", "brain", "liver").collect()"""
+    (pl.col("donor") > 0.5) & (pl.col("heart") > pl.col("liver") + 0.3)
+).select("chrom", "strand", "pos", "donor", "heart", "liver").collect()"""
 DUCKDB_QUERY = """\
 SELECT strand, count(*) FILTER (acceptor > 0.5) AS acceptors, count(*) FILTER (donor > 0.5) AS donors,
        round(avg(brain) FILTER (donor > 0.5), 3) AS brain_usage_of_donors
@@ -49,12 +49,12 @@ def main() -> None:
     step(f"One gene, {GENE}: scores, and predicted usage above the known one")
     sptx("plot", tracks, GENE, "--usage", usage, "--to", picture)
 
-    step("Donors that brain uses more than liver, with Polars")
+    step("Donors that heart uses more than liver, with Polars")
     print(POLARS_QUERY.format(tracks=tracks))
     sites = open_tracks(tracks).sites()
-    found = sites.filter((pl.col("donor") > 0.5) & (pl.col("brain") > pl.col("liver") + 0.3))
+    found = sites.filter((pl.col("donor") > 0.5) & (pl.col("heart") > pl.col("liver") + 0.3))
     with pl.Config(tbl_rows=6, float_precision=3):
-        print(found.select("chrom", "strand", "pos", "donor", "brain", "liver").collect())
+        print(found.select("chrom", "strand", "pos", "donor", "heart", "liver").collect())
 
     step("Likely sites by strand, with DuckDB")
     sql = DUCKDB_QUERY.format(tracks=tracks)
