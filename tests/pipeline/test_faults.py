@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 import psutil
 import pytest
+from processes import started_by
 
 from pipeline.tracks import open_tracks
 
@@ -42,17 +43,6 @@ def committed(output: Path) -> list[Path]:
     return sorted(output.glob("tracks/**/[!.]*.parquet"))
 
 
-def actors_of(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    found = []
-    for process in psutil.Process(run.pid).children(recursive=True):
-        try:
-            if any("MapWorker" in word for word in process.cmdline()):
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.ZombieProcess):
-            continue
-    return found
-
-
 @pytest.fixture
 def job(example: Any, tmp_path: Path) -> list[str]:
     return ["run", *example.inputs, "--output", str(tmp_path / "table"), "--windows-per-shard", "1"]
@@ -64,7 +54,7 @@ def test_an_actor_killed_mid_run_is_replaced_and_the_table_is_the_same(
     output, log = tmp_path / "table", tmp_path / "log"
     run = start(job, clean_environment, log)
     wait_for(lambda: len(committed(output)) >= 3, run, log)
-    actors = actors_of(run)
+    actors = started_by(run, "MapWorker")
     assert actors
     for actor in actors:
         actor.kill()
@@ -78,7 +68,7 @@ def test_a_driver_killed_mid_run_is_run_again_and_computes_only_what_is_missing(
     output, log = tmp_path / "table", tmp_path / "log"
     run = start(job, clean_environment, log)
     wait_for(lambda: len(committed(output)) >= 3, run, log)
-    orphans = actors_of(run)
+    orphans = started_by(run, "MapWorker")
     run.kill()
     run.wait(PATIENCE)
     psutil.wait_procs(orphans, timeout=PATIENCE)  # until then the actor may still commit what it has begun

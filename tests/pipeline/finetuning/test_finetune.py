@@ -19,6 +19,7 @@ import pytest
 import torch
 import yaml
 from handmade import object_store
+from processes import started_by
 
 from pipeline import cli
 from pipeline.annotation import read_annotation
@@ -77,17 +78,6 @@ def wait_for_a_state(run: subprocess.Popen[bytes], output: Path, log: Path) -> N
         assert run.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.01)
-
-
-def workers_of(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    found = []
-    for process in psutil.Process(run.pid).children(recursive=True):
-        try:
-            if any("RayTrainWorker" in word for word in process.cmdline()):
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.ZombieProcess):
-            continue
-    return found
 
 
 def test_the_result_is_a_checkpoint_that_was_the_best_and_predicts(
@@ -164,7 +154,7 @@ def test_a_driver_killed_mid_training_is_run_again_and_learns_the_same(
     output, log = tmp_path / "training", tmp_path / "log"
     run = start(settings, output, clean_environment, log)
     wait_for_a_state(run, output, log)
-    orphans = workers_of(run)
+    orphans = started_by(run, "RayTrainWorker")
     run.kill()
     run.wait(PATIENCE)
     _, alive = psutil.wait_procs(orphans, timeout=PATIENCE)  # until then a worker may still save a state
@@ -180,7 +170,7 @@ def test_a_worker_killed_mid_training_is_started_again_and_learns_the_same(
     output, log = tmp_path / "training", tmp_path / "log"
     run = start(settings, output, clean_environment, log)
     wait_for_a_state(run, output, log)
-    (worker,) = workers_of(run)
+    (worker,) = started_by(run, "RayTrainWorker")
     worker.kill()
     assert run.wait(PATIENCE) == 0, log.read_text()
     assert "workers are started again" in log.read_text()
