@@ -10,6 +10,7 @@ Where the network pads features with zeros before the fusion, the fusion's bias 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 
 import torch
@@ -47,7 +48,7 @@ class Encoder:
         parts = [*(encoder.channels for encoder in config.encoders), config.input_path_channels]
         *of_encoders, of_path = torch.split(fusion, parts, 1)
         self.stacks = [
-            Stack(encoder, part, margin, dtype, wide)
+            self._stack(encoder, part, margin, dtype, wide)
             for encoder, part in zip(model.encoders, of_encoders, strict=True)
             if isinstance(encoder, FeatureEncoder)
         ]
@@ -59,6 +60,11 @@ class Encoder:
         position = (model.position.bucket + model.position.place).flatten(0, 2)
         self.position = position.to(wide)  # [S, hidden]
         self.padded = (position + fusion_bias[:, 0]).to(wide)
+
+    def _stack(
+        self, encoder: FeatureEncoder, fusion: Tensor, margin: int, dtype: torch.dtype, wide: torch.dtype
+    ) -> Stack:
+        return Stack(encoder, fusion, margin, dtype, wide)
 
     def __call__(self, codes: Tensor) -> list[Tensor]:
         """Windows of codes [(n - 1) * stride + width] -> n tensors [S, hidden]."""
@@ -90,11 +96,11 @@ class Stack:
         blocks = [block for block in encoder.blocks if isinstance(block, ResidualBlock)]
         radii = [_radius(convolution) for block in blocks for convolution in (block.conv1, block.conv2)]
         kept = iter(margins(radii, margin))
-        ready = iter([Block(block, next(kept), next(kept), dtype, wide) for block in blocks])
+        ready = iter([self._block(block, next(kept), next(kept), dtype, wide) for block in blocks])
         self.reach, self.margin = sum(radii), margin
         self.stages = [list(islice(ready, count)) for count in encoder.blocks_of_stages]
         skips = [skip for skip in encoder.skips if isinstance(skip, nn.Conv1d)]
-        self.skips = [Projection(fusion @ skip.weight[..., 0], None, dtype) for skip in skips]
+        self.skips = [self._skip(fusion @ skip.weight[..., 0], dtype) for skip in skips]
         base = encoder.input(_columns(encoder.input.in_channels, fusion))  # [1, C, 5]
         biases = torch.stack([_bias(skip) for skip in skips]).sum(0)
         self.input = base[0].T.to(wide).contiguous()  # [5, C]
@@ -109,22 +115,30 @@ class Stack:
             for block in stage:
                 x = block(x)
             margin = min(self.margin, x.reach)
-            fused = fused.grow(x.reach, margin).zip(Tensor.add_, x.grow(x.reach, margin).map(skip))
+            fused = fused.grow(x.reach, margin).zip(skip, x.grow(x.reach, margin))
         return fused
+
+    def _block(
+        self, block: ResidualBlock, middle: int, margin: int, dtype: torch.dtype, wide: torch.dtype
+    ) -> Callable[[Shared], Shared]:
+        return Block(block, middle, margin, dtype, wide)
+
+    def _skip(self, weight: Tensor, dtype: torch.dtype) -> Callable[[Tensor, Tensor], Tensor]:
+        """What adds to fused features [..., hidden] a linear map [hidden, C] of features [..., C]."""
+        projection = Projection(weight, None, dtype)
+        return lambda fused, x: fused.add_(projection(x))
 
 
 class Block:
     """A residual block, the norm between its convolutions folded away."""
 
     def __init__(self, block: ResidualBlock, middle: int, margin: int, dtype: torch.dtype, wide: torch.dtype) -> None:
-        scale1, shift1 = _affine(block.norm1)
-        scale2, shift2 = _affine(block.norm2)
-        self.scale, self.shift = scale1.to(wide), shift1.to(wide)
+        (scale, shift), first, second = folded(block)
+        self.scale, self.shift = scale.to(wide), shift.to(wide)
         self.middle, self.margin, self.dtype = middle, margin, dtype
         dilation = block.conv1.dilation[0]
-        weight, bias = block.conv1.weight * scale2[:, None, None], _bias(block.conv1) * scale2 + shift2
-        self.conv1 = convolution(weight, bias, dilation, dtype, relu=True)
-        self.conv2 = convolution(block.conv2.weight, _bias(block.conv2), dilation, dtype, relu=False)
+        self.conv1 = convolution(*first, dilation, dtype, relu=True)
+        self.conv2 = convolution(*second, dilation, dtype, relu=False)
 
     def __call__(self, x: Shared) -> Shared:
         """Features after the block."""
@@ -133,6 +147,19 @@ class Block:
 
     def _activate(self, x: Tensor) -> Tensor:
         return torch.addcmul(self.shift, x, self.scale).relu_().to(self.dtype)
+
+
+Pair = tuple[Tensor, Tensor]
+
+
+def folded(block: ResidualBlock) -> tuple[Pair, Pair, Pair]:
+    """Scale and shift of the first norm; weight and bias of either convolution, the second norm in those of the first.
+
+    Without that norm the first convolution is followed by a ReLU alone.
+    """
+    scale, shift = _affine(block.norm2)
+    first = block.conv1.weight * scale[:, None, None], _bias(block.conv1) * scale + shift
+    return _affine(block.norm1), first, (block.conv2.weight, _bias(block.conv2))
 
 
 def _columns(input_channels: int, like: Tensor) -> Tensor:

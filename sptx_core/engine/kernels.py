@@ -59,9 +59,8 @@ class ToomCook:
 
     def __init__(self, weight: Tensor, bias: Tensor, dilation: int, dtype: torch.dtype, *, relu: bool) -> None:
         self.kernel = weight.shape[2]
-        self.groups = -(-self.kernel // 3)
-        taps = torch.unflatten(F.pad(weight, (0, 3 * self.groups - self.kernel)), 2, (self.groups, 3))
-        values = torch.einsum("oigt,pt->poig", taps, weight.new_tensor(self.TAPS))
+        values = self.values(weight)
+        self.groups = values.shape[3]
         # The value at 1 enters each output once, so the bias travels with it.
         self.parts = [
             Convolution(value, bias if point == 1 else torch.zeros_like(bias), dilation, dtype, relu=False)
@@ -69,6 +68,13 @@ class ToomCook:
         ]
         self.dilation, self.relu, self.channels = dilation, relu, len(bias)
         self.radius = self.kernel // 2 * dilation
+
+    @classmethod
+    def values(cls, weight: Tensor) -> Tensor:
+        """Of a weight [C out, C in, kernel]: each group of three taps at each point, [5, C out, C in, groups]."""
+        groups = -(-weight.shape[2] // 3)
+        taps = torch.unflatten(F.pad(weight, (0, 3 * groups - weight.shape[2])), 2, (groups, 3))
+        return torch.einsum("oigt,pt->poig", taps, weight.new_tensor(cls.TAPS))
 
     def __call__(self, x: Tensor) -> Tensor:
         """[N, L + 2 * radius, C in] -> [N, L, C out]."""

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sptx_core.engine.kernels import Projection, attend
-from sptx_core.model import Layer, SpTransformerModel
+from sptx_core.model import Attention, Layer, SpTransformerModel
 from sptx_core.windows import WindowSpec
 
 CPU_ROWS = 1024  # rows of a piece on a CPU
@@ -46,12 +46,15 @@ class Transformer:
         config = model.config
         self.before = (config.max_seq_len - spec.core) // 2
         self.core = spec.core
-        self.layers = [FastLayer(layer, dtype, wide, rows) for layer in model.layers if isinstance(layer, Layer)]
+        self.layers = [self._layer(layer, dtype, wide, rows) for layer in model.layers if isinstance(layer, Layer)]
         self.norm = Norm(model.norm, wide)
         heads = (model.splice_head, model.usage_head)
         weight = torch.cat([head.weight[..., 0] for head in heads])
         bias = torch.cat([head.bias for head in heads if head.bias is not None])
         self.heads = Projection(weight, bias, wide)
+
+    def _layer(self, layer: Layer, dtype: torch.dtype, wide: torch.dtype, rows: int | None) -> FastLayer:
+        return FastLayer(layer, dtype, wide, rows)
 
     def __call__(self, x: Tensor, choices: list[Tensor] | None = None) -> Tensor:
         """[B, S, hidden], which is overwritten -> [B, core, channels].
@@ -77,6 +80,28 @@ class Norm:
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
 
+class Choice:
+    """Which bucket each bucket of a window looks at, for each far head, by the means of queries and keys."""
+
+    def __init__(self, attention: Attention, wide: torch.dtype) -> None:
+        query, key = attention.query.weight, attention.key_value.weight.chunk(2)[0]
+        self.size, self.head_size = query.shape[0], query.shape[0] // attention.heads
+        self.scale = self.head_size**-0.5
+        near = attention.local_heads * self.head_size
+        self.query, self.key = (Projection(weight[near:], None, wide) for weight in (query, key))
+
+    def __call__(self, means: Tensor, queries: slice) -> tuple[Tensor, Tensor]:
+        """The window's bucket whose mean key fits best, for buckets `queries`, and its probability.
+
+        means: [B, buckets, hidden], of what is projected; returns [B, queries, far heads] twice.
+        """
+        query = torch.unflatten(self.query(means[:, queries]), 2, (-1, self.head_size)).transpose(1, 2)
+        key = torch.unflatten(self.key(means), 2, (-1, self.head_size)).transpose(1, 2)  # [B, far heads, buckets, D]
+        fit = query @ key.transpose(2, 3) * self.scale
+        probability, bucket = fit.softmax(-1).max(-1)
+        return bucket.transpose(1, 2), probability.transpose(1, 2)
+
+
 class FastLayer:
     """One layer, on the rows of B windows in place: [B, S, hidden], buckets counted through all windows."""
 
@@ -88,13 +113,12 @@ class FastLayer:
         self.size = query.shape[0]
         self.head_size = self.size // self.heads
         self.near = attention.local_heads * self.head_size  # channels of the local heads, which come first
-        self.scale = self.head_size**-0.5
         self.dtype, self.wide = dtype, wide
         self.attention_norm = Norm(layer.attention_norm, wide)
         self.feed_forward_norm = Norm(layer.feed_forward_norm, wide)
-        self.project = Projection(torch.cat((query * self.scale, key, value)), None, dtype)
+        self.choose = Choice(attention, wide)
+        self.project = Projection(torch.cat((query * self.choose.scale, key, value)), None, dtype)
         self.far_key = Projection(key[self.near :], None, dtype)
-        self.mean_query, self.mean_key = (Projection(w[self.near :], None, wide) for w in (query, key))
         self.output = Projection(attention.output.weight, attention.output.bias, dtype)
         self.expand = Projection(layer.expand.weight, layer.expand.bias, dtype)
         self.contract = Projection(layer.contract.weight, layer.contract.bias, dtype)
@@ -105,11 +129,11 @@ class FastLayer:
         x = x.view(-1, size, self.size)  # [buckets, size, hidden]
         y = self.attention_norm(x)
         qkv = self.project(y)
-        bucket, probability = self._choose(y.mean(1).view(windows, -1, self.size), slice(None))
+        bucket, probability = self.choose(y.mean(1).view(windows, -1, self.size), slice(None))
         if choices is not None:
             choices.append(bucket.transpose(1, 2))
         source = _Keys(qkv.view(-1, self.head_size), 3 * self.heads, 2 * self.heads - bucket.shape[2])
-        bucket, probability = _through_windows(bucket, len(x) // windows), probability.flatten(0, 1)
+        bucket, probability = through_windows(bucket, len(x) // windows), probability.flatten(0, 1)
         for some in self._pieces(len(x)):
             piece = x[some]
             piece += self._attend(qkv, some, windows, source, bucket[some], probability[some])
@@ -122,11 +146,11 @@ class FastLayer:
         low = max(first // size - 1, 0)  # buckets of those positions and a neighbour on either side
         high = min(-(-(first + length) // size) + 1, buckets)
         y = self.attention_norm(x).view(windows, buckets, size, self.size)
-        bucket, probability = self._choose(y.mean(2), slice(low, high))
+        bucket, probability = self.choose(y.mean(2), slice(low, high))
         if choices is not None:
             choices.append(bucket.new_full((windows, bucket.shape[2], buckets), -1))
             choices[-1][..., low:high] = bucket.transpose(1, 2)
-        asked = _through_windows(bucket, buckets)
+        asked = through_windows(bucket, buckets)
         y = y.flatten(0, 1)
         if self.piece is None:  # a GPU would have to wait for the number of those asked for
             keys = self.far_key(y)
@@ -150,17 +174,6 @@ class FastLayer:
         """Add it to rows x [n, hidden]."""
         for some in (x,) if self.piece is None else torch.split(x, FEED_FORWARD_ROWS):
             some += self.contract(F.gelu(self.expand(self.feed_forward_norm(some))))
-
-    def _choose(self, means: Tensor, queries: slice) -> tuple[Tensor, Tensor]:
-        """For buckets `queries` and each far head, the window's bucket whose mean key fits best, and its probability.
-
-        means: [B, buckets, hidden]; returns [B, queries, far heads] twice.
-        """
-        query = torch.unflatten(self.mean_query(means[:, queries]), 2, (-1, self.head_size)).transpose(1, 2)
-        key = torch.unflatten(self.mean_key(means), 2, (-1, self.head_size)).transpose(1, 2)  # [B, far heads, n, D]
-        fit = query @ key.transpose(2, 3) * self.scale
-        probability, bucket = fit.softmax(-1).max(-1)
-        return bucket.transpose(1, 2), probability.transpose(1, 2)
 
     def _attend(
         self, qkv: Tensor, some: slice, windows: int, source: _Keys, bucket: Tensor, probability: Tensor
@@ -230,7 +243,7 @@ class _Keys:
         return moved.mul_(probability[..., None, None])
 
 
-def _through_windows(bucket: Tensor, buckets: int) -> Tensor:
+def through_windows(bucket: Tensor, buckets: int) -> Tensor:
     """Numbers of buckets in their window [B, n, heads] -> among those of all windows [B * n, heads]."""
     start = torch.arange(0, len(bucket) * buckets, buckets, device=bucket.device)
     return (bucket + start[:, None, None]).flatten(0, 1)

@@ -1,0 +1,184 @@
+"""The compiled library `native.cpp`: whether it can be used here, and its functions for PyTorch's tensors.
+
+It is compiled when the package is installed, where there is a C++ compiler for x86-64 (`setup.py`). `usable` says
+whether it is there and this processor has the instructions; without it the path `shared` does the same work by
+PyTorch's own operators. All tensors are contiguous and on the CPU; sizes are checked once, in `fits`, and when weights
+are laid out. Calls release the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from sptx_core.config import SpTransformerConfig
+
+PANEL, BUCKET = 32, 64  # as in native.cpp; a panel is also the size of a head
+MEANS, EVERYTHING, FAR_KEYS = 1, 2, 4
+FLOAT32, BFLOAT16, MATRIX_UNITS = 1, 2, 4  # bits of sptx_features
+POINTER = ctypes.c_void_p
+
+
+class _Norm(ctypes.Structure):
+    _fields_ = (("weight", POINTER), ("bias", POINTER), ("epsilon", ctypes.c_float))
+
+
+class LayerArguments(ctypes.Structure):
+    """`Layer` of native.cpp."""
+
+    _fields_ = (
+        ("attention_norm", _Norm),
+        ("feed_forward_norm", _Norm),
+        *((name, POINTER) for name in ("project", "output", "expand", "contract")),
+        *((name, POINTER) for name in ("output_bias", "expand_bias", "contract_bias")),
+        *((name, ctypes.c_int) for name in ("hidden", "heads", "near", "inner")),
+    )
+
+    @classmethod
+    def of(
+        cls,
+        norms: Sequence[tuple[Tensor, Tensor, float]],
+        weights: Sequence[Tensor],
+        biases: Sequence[Tensor],
+        sizes: Sequence[int],
+    ) -> LayerArguments:
+        """Two norms (weight, bias, epsilon), four weights from `panels`, three biases and four sizes."""
+        kept = [_float(values) for weight, bias, _ in norms for values in (weight, bias)]
+        added = [_float(bias) for bias in biases]
+        arguments = cls(
+            *(_Norm(_at(kept[2 * i]), _at(kept[2 * i + 1]), norm[2]) for i, norm in enumerate(norms)),
+            *map(_at, (*weights, *added)),
+            *sizes,
+        )
+        arguments.kept = (*kept, *weights, *added)  # the memory that it points to
+        return arguments
+
+
+class ConvolutionArguments(ctypes.Structure):
+    """`Convolution` of native.cpp."""
+
+    _fields_ = (
+        *((name, POINTER) for name in ("weight", "bias", "scale", "shift")),
+        *((name, ctypes.c_int) for name in ("inputs", "outputs", "groups", "dilation", "relu")),
+    )
+
+    @classmethod
+    def of(
+        cls, weight: Tensor, bias: Tensor, norm: tuple[Tensor, Tensor] | None, groups: int, dilation: int, relu: bool
+    ) -> ConvolutionArguments:
+        """Weight [points, panels, groups, words, PANEL, in a word], bias, and scale and shift of a norm before it."""
+        kept = weight, _float(bias), *map(_float, norm or ())
+        pointers = [*map(_at, kept), None, None][:4]
+        words, in_word = weight.shape[3], weight.shape[5]
+        arguments = cls(*pointers, words * in_word, len(bias), groups, dilation, relu)
+        arguments.kept = kept
+        return arguments
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The library, or None where it was not compiled or cannot be loaded."""
+    found = sorted(Path(__file__).parent.glob("_native*.so"))
+    try:
+        return ctypes.CDLL(str(found[0])) if found else None
+    except OSError:
+        return None
+
+
+@cache
+def features() -> int:
+    """What this processor can do of it: a sum of FLOAT32, BFLOAT16 and MATRIX_UNITS."""
+    found = library()
+    return 0 if found is None else int(found.sptx_features())
+
+
+def usable(dtype: torch.dtype) -> bool:
+    """Whether products in this precision gain from the library here.
+
+    In bfloat16 not where the processor has units for whole matrices (AMX): oneDNN uses these, the library does not.
+    """
+    wanted = {torch.float32: FLOAT32, torch.bfloat16: BFLOAT16}.get(dtype, 0)
+    slower = dtype == torch.bfloat16 and bool(features() & MATRIX_UNITS)
+    return bool(features() & wanted) and not slower
+
+
+def fits(config: SpTransformerConfig) -> bool:
+    """Whether the network has the sizes that the library is made for."""
+    multiples = (config.hidden_size, config.feed_forward_size, *(encoder.channels for encoder in config.encoders))
+    head = config.hidden_size == PANEL * config.heads and config.bucket_size == BUCKET
+    return head and all(size % PANEL == 0 for size in multiples)
+
+
+def panels(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """A linear map's weight [..., C out, C in] as right side of products: [..., panels, words, PANEL, in a word]."""
+    in_word = 4 // dtype.itemsize
+    *outer, outputs, inputs = weight.shape
+    parts = weight.reshape(*outer, outputs // PANEL, PANEL, inputs // in_word, in_word)
+    return parts.transpose(-3, -2).to(dtype).contiguous()
+
+
+def new_tiles(config_heads: int, near: int, buckets: int, dtype: torch.dtype) -> Tensor:
+    """Memory for what buckets become before attention."""
+    return torch.empty(buckets, 4 * config_heads - near, BUCKET, PANEL, dtype=dtype)
+
+
+def project(
+    layer: LayerArguments, x: Tensor, tiles: Tensor, what: int, buckets: Tensor | None = None, means: Tensor | None = None
+) -> None:
+    """Norm, means and projections of rows x [buckets * BUCKET, hidden]: of all buckets, or of those listed (int32)."""
+    count = len(tiles) if buckets is None else len(buckets)
+    _call("sptx_project", _is_bfloat16(tiles), ctypes.byref(layer), x, buckets, count, what, tiles, means)
+
+
+def attend(
+    layer: LayerArguments, x: Tensor, tiles: Tensor, first: int, in_window: int, bucket: Tensor, probability: Tensor
+) -> None:
+    """Add attention and feed-forward to the rows of buckets from `first` on, in place.
+
+    bucket (int32, among all of x), probability (float32): [buckets, far heads].
+    """
+    values = (first, len(bucket), in_window, bucket, probability)
+    _call("sptx_attend", _is_bfloat16(tiles), ctypes.byref(layer), x, tiles, *values)
+
+
+def convolve(convolution: ConvolutionArguments, bfloat16: bool, sequences: npt.NDArray[np.int64]) -> None:
+    """Convolve sequences [n, 12]: the fields of `Sequence` in native.cpp."""
+    _call("sptx_convolve", bfloat16, ctypes.byref(convolution), POINTER(sequences.ctypes.data), len(sequences))
+
+
+def add_linear(x: Tensor, weight: Tensor, to: Tensor) -> None:
+    """Add to rows `to` [n, C out] the product of rows x [n, C in] with a weight from `panels`."""
+    rows = ctypes.c_int64(x.numel() // x.shape[-1])
+    _call("sptx_add_linear", _is_bfloat16(weight), x, rows, x.shape[-1], weight, to.shape[-1], to)
+
+
+def _float(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.float32).contiguous()
+
+
+def _at(tensor: Tensor) -> int:
+    return tensor.data_ptr()
+
+
+def _is_bfloat16(tensor: Tensor) -> bool:
+    return tensor.dtype == torch.bfloat16
+
+
+def _call(name: str, *values: object) -> None:
+    found = library()
+    assert found is not None
+    getattr(found, name)(*map(_argument, values))
+
+
+def _argument(value: object) -> object:
+    if isinstance(value, Tensor):
+        assert value.is_contiguous()
+        return POINTER(value.data_ptr())
+    return POINTER() if value is None else value

@@ -1,0 +1,560 @@
+// The network's costly parts for processors with AVX-512, each in one pass through the cache.
+//
+// Called from Python by ctypes (sptx_core/engine/native/__init__.py), which checks sizes; nothing here does. One call
+// uses one thread and allocates only scratch memory. Two precisions, chosen by the first argument of each function:
+// 0 float32, 1 bfloat16, where operands of products are bfloat16 (rounded to nearest even) and everything else, sums
+// included, is float32.
+//
+// Operands of products are handled as 32-bit words: one float32, or two neighbouring bfloat16 of the summed dimension.
+// A product's right side comes in panels of 32 columns, [panels][words][32], so that a word of the left side, spread
+// over a register, meets 32 columns in two others. Eight rows at a time then keep 16 sums in registers.
+
+#include <cpuid.h>
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+
+namespace {
+
+using Word = uint32_t;
+constexpr int PANEL = 32;   // columns of a panel, which is also the size of a head
+constexpr int ROWS = 8;     // rows of a product at a time
+constexpr int BUCKET = 64;  // positions of a bucket
+constexpr int POINTS = 5;   // of Toom-Cook
+
+struct Scratch {  // aligned memory that is freed at the end of a call
+    explicit Scratch(size_t bytes) : memory(std::aligned_alloc(64, (bytes + 63) / 64 * 64)) {
+        if (!memory) std::abort();
+    }
+    ~Scratch() { std::free(memory); }
+    Scratch(const Scratch&) = delete;
+    Scratch& operator=(const Scratch&) = delete;
+    float* floats() const { return static_cast<float*>(memory); }
+    Word* words() const { return static_cast<Word*>(memory); }
+    void* memory;
+};
+
+template <bool BF>
+constexpr int words_of(int elements) {
+    return BF ? elements / 2 : elements;
+}
+
+// ---------------------------------------------------------------------------------------------- products
+
+template <bool BF>
+INLINE __m512 multiply_add(__m512 sum, __m512i a, __m512i b) {
+    if constexpr (BF)
+        return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
+    else
+        return _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum);
+}
+
+// Adds to sums [R][Z * 16] the product of a [R][words], rows `pitch` words apart, and b [words][Z * 16].
+template <bool BF, int R, int Z>
+INLINE void product(const Word* a, long pitch, const Word* b, int words, __m512 (&sums)[R][Z]) {
+    for (int k = 0; k < words; k++) {
+        __m512i right[Z];
+        UNROLL for (int z = 0; z < Z; z++) right[z] = _mm512_loadu_si512(b + 16 * (Z * k + z));
+        UNROLL for (int r = 0; r < R; r++) {
+            const __m512i left = _mm512_set1_epi32(a[r * pitch + k]);
+            UNROLL for (int z = 0; z < Z; z++) sums[r][z] = multiply_add<BF>(sums[r][z], left, right[z]);
+        }
+    }
+}
+
+template <int R, int Z>
+INLINE void clear(__m512 (&sums)[R][Z]) {
+    UNROLL for (int r = 0; r < R; r++)
+        UNROLL for (int z = 0; z < Z; z++) sums[r][z] = _mm512_setzero_ps();
+}
+
+template <bool BF, int R, class Done>
+INLINE void rows_of_panel(const Word* a, long pitch, const Word* b, int words, int first, Done done) {
+    __m512 sums[R][2];
+    clear(sums);
+    product<BF>(a + first * pitch, pitch, b, words, sums);
+    UNROLL for (int r = 0; r < R; r++) done(first + r, sums[r][0], sums[r][1]);
+}
+
+// Rows of a times one panel; done(row, columns 0..15, columns 16..31).
+template <bool BF, class Done>
+INLINE void times_panel(const Word* a, long pitch, int rows, const Word* b, int words, Done done) {
+    int r = 0;
+    for (; r + ROWS <= rows; r += ROWS) rows_of_panel<BF, ROWS>(a, pitch, b, words, r, done);
+    for (; r < rows; r++) rows_of_panel<BF, 1>(a, pitch, b, words, r, done);
+}
+
+// ---------------------------------------------------------------------------------------------- elements
+
+INLINE __m512i to_bfloat16(__m512 low, __m512 high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
+
+// 32 values as operands: 32 words, or 16 of bfloat16.
+template <bool BF>
+INLINE void store(Word* to, __m512 low, __m512 high) {
+    if constexpr (BF) {
+        _mm512_storeu_si512(to, to_bfloat16(low, high));
+    } else {
+        _mm512_storeu_ps(to, low);
+        _mm512_storeu_ps(to + 16, high);
+    }
+}
+
+// 2^x for x <= 0; the polynomial is the Taylor series of 2^f on [-1/2, 1/2], relative error 1e-7.
+INLINE __m512 exp2(__m512 x) {
+    x = _mm512_max_ps(x, _mm512_set1_ps(-100.0f));
+    const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m512 f = _mm512_sub_ps(x, whole);
+    __m512 y = _mm512_set1_ps(1.5403530e-4f);
+    for (float c : {1.3333558e-3f, 9.6181291e-3f, 5.5504109e-2f, 2.4022651e-1f, 6.9314718e-1f, 1.0f})
+        y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(c));
+    return _mm512_scalef_ps(y, whole);
+}
+
+// x times the normal distribution function, which is 1/2 + x N(x^2) / D(x^2), a least-squares fit on |x| < 5.5: within
+// 1e-6 of the exact value, as far as float32 itself takes it.
+INLINE __m512 gelu(__m512 x) {
+    const __m512 end = _mm512_set1_ps(5.5f);
+    const __m512 near = _mm512_max_ps(_mm512_min_ps(x, end), _mm512_sub_ps(_mm512_setzero_ps(), end));
+    const __m512 square = _mm512_mul_ps(near, near);
+    __m512 n = _mm512_set1_ps(2.2215985e-8f), d = _mm512_set1_ps(1.1953837e-6f);
+    for (float c : {6.5305344e-6f, 1.8284701e-4f, 4.7615524e-3f, 3.5141360e-2f, 3.9894199e-1f})
+        n = _mm512_fmadd_ps(n, square, _mm512_set1_ps(c));
+    for (float c : {7.8605925e-5f, 1.9623749e-3f, 2.9398127e-2f, 2.5474992e-1f, 1.0f})
+        d = _mm512_fmadd_ps(d, square, _mm512_set1_ps(c));
+    const __m512 share = _mm512_fmadd_ps(near, _mm512_div_ps(n, d), _mm512_set1_ps(0.5f));
+    return _mm512_mul_ps(x, share);
+}
+
+struct Norm {
+    const float *weight, *bias;
+    float epsilon;
+};
+
+// LayerNorm of one row.
+INLINE void normalise(const float* x, int size, const Norm& norm, float* y) {
+    __m512 sum = _mm512_setzero_ps(), squares = _mm512_setzero_ps();
+    for (int i = 0; i < size; i += 16) sum = _mm512_add_ps(sum, _mm512_loadu_ps(x + i));
+    const __m512 mean = _mm512_set1_ps(_mm512_reduce_add_ps(sum) / size);
+    for (int i = 0; i < size; i += 16) {
+        const __m512 v = _mm512_sub_ps(_mm512_loadu_ps(x + i), mean);
+        squares = _mm512_fmadd_ps(v, v, squares);
+    }
+    const float variance = _mm512_reduce_add_ps(squares) / size;
+    const __m512 scale = _mm512_set1_ps(1.0f / __builtin_sqrtf(variance + norm.epsilon));
+    for (int i = 0; i < size; i += 16) {
+        const __m512 v = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(x + i), mean), scale);
+        const __m512 w = _mm512_fmadd_ps(v, _mm512_loadu_ps(norm.weight + i), _mm512_loadu_ps(norm.bias + i));
+        _mm512_storeu_ps(y + i, w);
+    }
+}
+
+// Values as operands: [count], a multiple of 32.
+template <bool BF>
+INLINE void as_operands(const float* x, int count, Word* to) {
+    for (int i = 0; i < count; i += 32)
+        store<BF>(to + words_of<BF>(i), _mm512_loadu_ps(x + i), _mm512_loadu_ps(x + i + 16));
+}
+
+// 16 rows of 16 words, `pitch` apart -> 16 rows of 16 words, `to_pitch` apart.
+INLINE void transpose16(const Word* from, int pitch, Word* to, int to_pitch) {
+    __m512i a[16], b[16];
+    UNROLL for (int i = 0; i < 16; i++) a[i] = _mm512_loadu_si512(from + i * pitch);
+    UNROLL for (int i = 0; i < 16; i += 2) {
+        b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
+        b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
+    }
+    UNROLL for (int i = 0; i < 16; i += 4) {
+        a[i] = _mm512_unpacklo_epi64(b[i], b[i + 2]);
+        a[i + 1] = _mm512_unpackhi_epi64(b[i], b[i + 2]);
+        a[i + 2] = _mm512_unpacklo_epi64(b[i + 1], b[i + 3]);
+        a[i + 3] = _mm512_unpackhi_epi64(b[i + 1], b[i + 3]);
+    }
+    // a[4 g + j] holds, in lane l of 128 bits, column 4 l + j of rows 4 g .. 4 g + 3.
+    UNROLL for (int j = 0; j < 4; j++) {
+        const __m512i low02 = _mm512_shuffle_i32x4(a[j], a[4 + j], 0x88), low13 = _mm512_shuffle_i32x4(a[j], a[4 + j], 0xdd);
+        const __m512i high02 = _mm512_shuffle_i32x4(a[8 + j], a[12 + j], 0x88);
+        const __m512i high13 = _mm512_shuffle_i32x4(a[8 + j], a[12 + j], 0xdd);
+        _mm512_storeu_si512(to + j * to_pitch, _mm512_shuffle_i32x4(low02, high02, 0x88));
+        _mm512_storeu_si512(to + (4 + j) * to_pitch, _mm512_shuffle_i32x4(low13, high13, 0x88));
+        _mm512_storeu_si512(to + (8 + j) * to_pitch, _mm512_shuffle_i32x4(low02, high02, 0xdd));
+        _mm512_storeu_si512(to + (12 + j) * to_pitch, _mm512_shuffle_i32x4(low13, high13, 0xdd));
+    }
+}
+
+// ---------------------------------------------------------------------------------------------- attention layers
+
+struct Layer {
+    Norm attention_norm, feed_forward_norm;
+    const Word *project, *output, *expand, *contract;  // panels; of `project`: queries, keys, values, by head
+    const float *output_bias, *expand_bias, *contract_bias;
+    int hidden, heads, near, inner;  // near: local heads, which come first
+};
+
+// What a bucket's positions become before attention, in tiles of BUCKET x PANEL: queries of each head by position;
+// keys by word, [words][BUCKET]; values as a panel, [BUCKET words][PANEL]; keys of the far heads as a panel too.
+template <bool BF>
+constexpr int TILE = words_of<BF>(BUCKET * PANEL);
+
+INLINE int tiles_of_bucket(const Layer& layer) { return 4 * layer.heads - layer.near; }
+
+// [BUCKET][PANEL] by position -> the left side transposed, [words][BUCKET].
+template <bool BF>
+INLINE void by_word(const Word* from, Word* to) {
+    constexpr int words = words_of<BF>(PANEL);
+    for (int w = 0; w < words; w += 16)
+        for (int p = 0; p < BUCKET; p += 16) transpose16(from + p * words + w, words, to + w * BUCKET + p, BUCKET);
+}
+
+// [BUCKET][PANEL] by position -> a panel, whose words hold two positions in bfloat16.
+template <bool BF>
+INLINE void as_panel(const Word* from, Word* to) {
+    if constexpr (!BF) {
+        std::memcpy(to, from, BUCKET * PANEL * sizeof(Word));
+    } else {
+        alignas(64) uint16_t low[32], high[32];
+        for (int i = 0; i < 16; i++) {
+            low[2 * i] = i, low[2 * i + 1] = 32 + i;
+            high[2 * i] = 16 + i, high[2 * i + 1] = 48 + i;
+        }
+        const __m512i lows = _mm512_load_si512(low), highs = _mm512_load_si512(high);
+        for (int p = 0; p < BUCKET; p += 2) {
+            const __m512i even = _mm512_loadu_si512(from + p * 16), odd = _mm512_loadu_si512(from + p * 16 + 16);
+            _mm512_storeu_si512(to + p * 16, _mm512_permutex2var_epi16(even, lows, odd));
+            _mm512_storeu_si512(to + p * 16 + 16, _mm512_permutex2var_epi16(even, highs, odd));
+        }
+    }
+}
+
+enum What { MEANS = 1, EVERYTHING = 2, FAR_KEYS = 4 };
+
+template <bool BF>
+void project(const Layer& layer, const float* x, const int32_t* buckets, int count, int what, Word* tiles, float* means) {
+    const int hidden = layer.hidden, heads = layer.heads, words = words_of<BF>(hidden);
+    const Scratch rows(sizeof(float) * BUCKET * hidden), operands(sizeof(Word) * BUCKET * words);
+    alignas(64) Word tile[TILE<BF>];
+    for (int i = 0; i < count; i++) {
+        const int bucket = buckets ? buckets[i] : i;
+        float* y = rows.floats();
+        for (int p = 0; p < BUCKET; p++)
+            normalise(x + (size_t(bucket) * BUCKET + p) * hidden, hidden, layer.attention_norm, y + p * hidden);
+        if (what & MEANS)
+            for (int c = 0; c < hidden; c += 16) {
+                __m512 sum = _mm512_setzero_ps();
+                for (int p = 0; p < BUCKET; p++) sum = _mm512_add_ps(sum, _mm512_loadu_ps(y + p * hidden + c));
+                _mm512_storeu_ps(means + size_t(bucket) * hidden + c, _mm512_mul_ps(sum, _mm512_set1_ps(1.0f / BUCKET)));
+            }
+        if (!(what & (EVERYTHING | FAR_KEYS))) continue;
+        as_operands<BF>(y, BUCKET * hidden, operands.words());
+        Word* own = tiles + size_t(bucket) * tiles_of_bucket(layer) * TILE<BF>;
+        const int first = what & EVERYTHING ? 0 : heads + layer.near, last = what & EVERYTHING ? 3 * heads : 2 * heads;
+        for (int panel = first; panel < last; panel++) {
+            Word* to = own + panel * TILE<BF>;
+            Word* plain = panel < heads ? to : tile;
+            times_panel<BF>(operands.words(), words, BUCKET, layer.project + size_t(panel) * words * PANEL, words,
+                            [&](int r, __m512 low, __m512 high) { store<BF>(plain + r * words_of<BF>(PANEL), low, high); });
+            if (panel >= 2 * heads) {
+                as_panel<BF>(tile, to);
+            } else if (panel >= heads) {
+                by_word<BF>(tile, to);
+                if (panel >= heads + layer.near) as_panel<BF>(tile, own + (panel + 2 * heads - layer.near) * TILE<BF>);
+            }
+        }
+    }
+}
+
+// Keys of a bucket by word, values as a panel, and by how much keys (and they as values) are weighted.
+struct Source {
+    const Word *keys, *values;
+    float weight;
+};
+
+// Softmax attention of a bucket's queries of one head to N sources; operands [BUCKET][PANEL], rows `pitch` words apart.
+template <bool BF, int N>
+INLINE void attend_head(const Word* queries, const Source (&sources)[N], Word* to, long pitch) {
+    constexpr int words = words_of<BF>(PANEL), across = words_of<BF>(BUCKET);
+    alignas(64) float scores[ROWS][N * BUCKET];
+    for (int first = 0; first < BUCKET; first += ROWS) {
+        for (int n = 0; n < N; n++) {
+            const __m512 weight = _mm512_set1_ps(sources[n].weight);
+            for (int r = 0; r < ROWS; r += 4) {
+                __m512 sums[4][4];
+                clear(sums);
+                product<BF>(queries + (first + r) * words, words, sources[n].keys, words, sums);
+                UNROLL for (int i = 0; i < 4; i++)
+                    UNROLL for (int z = 0; z < 4; z++)
+                        _mm512_store_ps(scores[r + i] + n * BUCKET + 16 * z, _mm512_mul_ps(sums[i][z], weight));
+            }
+        }
+        float share[ROWS];
+        for (int r = 0; r < ROWS; r++) {
+            __m512 y[4 * N];
+            UNROLL for (int z = 0; z < 4 * N; z++) y[z] = _mm512_load_ps(scores[r] + 16 * z);
+            __m512 top = y[0];
+            UNROLL for (int z = 1; z < 4 * N; z++) top = _mm512_max_ps(top, y[z]);
+            top = _mm512_set1_ps(_mm512_reduce_max_ps(top));
+            __m512 sum = _mm512_setzero_ps();
+            UNROLL for (int z = 0; z < 4 * N; z++) {
+                y[z] = exp2(_mm512_sub_ps(y[z], top));
+                sum = _mm512_add_ps(sum, y[z]);
+            }
+            share[r] = 1.0f / _mm512_reduce_add_ps(sum);
+            Word* row = reinterpret_cast<Word*>(scores[r]);  // each value is read before its place is written
+            UNROLL for (int z = 0; z < 4 * N; z += 2) {
+                const __m512 weight = _mm512_set1_ps(sources[z / 4].weight);
+                store<BF>(row + words_of<BF>(16 * z), _mm512_mul_ps(y[z], weight), _mm512_mul_ps(y[z + 1], weight));
+            }
+        }
+        __m512 sums[ROWS][2];
+        clear(sums);
+        for (int n = 0; n < N; n++)
+            product<BF>(reinterpret_cast<const Word*>(scores[0]) + n * across, N * BUCKET, sources[n].values, across, sums);
+        UNROLL for (int r = 0; r < ROWS; r++) {
+            const __m512 part = _mm512_set1_ps(share[r]);
+            store<BF>(to + (first + r) * pitch, _mm512_mul_ps(sums[r][0], part), _mm512_mul_ps(sums[r][1], part));
+        }
+    }
+}
+
+// Adds to a bucket's rows x [BUCKET][hidden] a product with its bias.
+template <bool BF>
+INLINE void add_product(const Word* a, int words, const Word* weight, const float* bias, int hidden, float* x) {
+    for (int panel = 0; panel < hidden / PANEL; panel++) {
+        const __m512 low = _mm512_loadu_ps(bias + panel * PANEL), high = _mm512_loadu_ps(bias + panel * PANEL + 16);
+        times_panel<BF>(a, words, BUCKET, weight + size_t(panel) * words * PANEL, words, [&](int r, __m512 y0, __m512 y1) {
+            float* to = x + r * hidden + panel * PANEL;
+            _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), _mm512_add_ps(y0, low)));
+            _mm512_storeu_ps(to + 16, _mm512_add_ps(_mm512_loadu_ps(to + 16), _mm512_add_ps(y1, high)));
+        });
+    }
+}
+
+template <bool BF>
+void attend(const Layer& layer, float* x, const Word* tiles, int first, int count, int in_window, const int32_t* chosen,
+            const float* probability) {
+    const int hidden = layer.hidden, heads = layer.heads, near = layer.near, inner = layer.inner;
+    const int words = words_of<BF>(hidden), inner_words = words_of<BF>(inner);
+    const size_t bucket_words = size_t(tiles_of_bucket(layer)) * TILE<BF>;
+    const Scratch rows(sizeof(float) * hidden), operands(sizeof(Word) * BUCKET * words);
+    const Scratch expanded(sizeof(Word) * BUCKET * inner_words);
+    for (int bucket = first; bucket < first + count; bucket++) {
+        const Word* own = tiles + bucket * bucket_words;
+        Word* merged = operands.words();
+        const auto source = [&](const Word* at, int head) {
+            return Source{at + (heads + head) * TILE<BF>, at + (2 * heads + head) * TILE<BF>, 1.0f};
+        };
+        for (int h = 0; h < near; h++) {
+            const bool before = bucket % in_window > 0, after = bucket % in_window < in_window - 1;
+            Word* to = merged + words_of<BF>(PANEL) * h;
+            const Source here = source(own, h);
+            const auto beside = [&](int by) { return source(own + by * long(bucket_words), h); };
+            if (before && after)
+                attend_head<BF, 3>(own + h * TILE<BF>, {beside(-1), here, beside(1)}, to, words);
+            else if (before || after)
+                attend_head<BF, 2>(own + h * TILE<BF>, {beside(before ? -1 : 1), here}, to, words);
+            else
+                attend_head<BF, 1>(own + h * TILE<BF>, {here}, to, words);
+        }
+        for (int h = near; h < heads; h++) {
+            const size_t at = size_t(bucket - first) * (heads - near) + h - near;
+            const Word* other = tiles + chosen[at] * bucket_words;
+            const Source moved{other + (heads + h) * TILE<BF>, other + (3 * heads + h - near) * TILE<BF>, probability[at]};
+            attend_head<BF, 2>(own + h * TILE<BF>, {moved, source(own, h)}, merged + words_of<BF>(PANEL) * h, words);
+        }
+        float* here = x + size_t(bucket) * BUCKET * hidden;
+        add_product<BF>(merged, words, layer.output, layer.output_bias, hidden, here);
+
+        Word* normal = operands.words();
+        for (int p = 0; p < BUCKET; p++) {
+            normalise(here + p * hidden, hidden, layer.feed_forward_norm, rows.floats());
+            as_operands<BF>(rows.floats(), hidden, normal + p * words);
+        }
+        for (int panel = 0; panel < inner / PANEL; panel++) {
+            const float* bias = layer.expand_bias + panel * PANEL;
+            const __m512 low = _mm512_loadu_ps(bias), high = _mm512_loadu_ps(bias + 16);
+            Word* to = expanded.words() + words_of<BF>(panel * PANEL);
+            times_panel<BF>(normal, words, BUCKET, layer.expand + size_t(panel) * words * PANEL, words,
+                            [&](int r, __m512 y0, __m512 y1) {
+                                store<BF>(to + long(r) * inner_words, gelu(_mm512_add_ps(y0, low)), gelu(_mm512_add_ps(y1, high)));
+                            });
+        }
+        add_product<BF>(expanded.words(), inner_words, layer.contract, layer.contract_bias, hidden, here);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------- convolutions
+
+struct Convolution {
+    const Word* weight;          // [POINTS][panels][groups][words of `in`][PANEL]
+    const float* bias;           // [out]
+    const float *scale, *shift;  // [in]: of the norm before it, which a ReLU follows; null for none
+    int in, out, groups, dilation, relu;
+};
+
+// Where a sequence lies: its positions in order in up to three parts (null: zeros, also after norm and ReLU), what is
+// added to the result in up to two, and where `length` positions of the result go.
+struct Sequence {
+    const float* given[3];
+    int64_t positions[3];
+    const float* added[2];
+    int64_t added_positions[2];
+    float* result;
+    int64_t length;
+};
+
+constexpr int CHUNK = 128;  // rows of products at a time, of three positions each
+
+// Toom-Cook, three taps and three outputs at the points 0, 1, -1, 2, infinity (see ToomCook in ../kernels.py). Row
+// q = tile * dilation + phase stands for positions (3 * tile + i) * dilation + phase, i = 0, 1, 2.
+template <bool BF>
+void convolve(const Convolution& c, const Sequence& s) {
+    const int in = c.in, words = words_of<BF>(in), d = c.dilation, halo = (c.groups - 1) * d;
+    const int64_t whole = s.length / (3 * d), left = s.length - whole * 3 * d;
+    const int64_t all_rows = whole * d + std::min<int64_t>(left, d);
+    const int64_t end1 = s.positions[0], end2 = end1 + s.positions[1], end3 = end2 + s.positions[2];
+    const size_t plane = size_t(CHUNK + halo) * words;
+    const Scratch values(sizeof(Word) * POINTS * plane), products(sizeof(float) * POINTS * CHUNK * PANEL);
+    const auto at = [&](int64_t p) -> const float* {
+        if (p < end1) return s.given[0] ? s.given[0] + p * in : nullptr;
+        if (p < end2) return s.given[1] ? s.given[1] + (p - end1) * in : nullptr;
+        return p < end3 && s.given[2] ? s.given[2] + (p - end2) * in : nullptr;
+    };
+    for (int64_t begin = 0; begin < all_rows; begin += CHUNK) {
+        const int rows = int(std::min<int64_t>(CHUNK, all_rows - begin));
+        for (int q = 0; q < rows + halo; q++) {
+            const int64_t position = (begin + q) / d * 3 * d + (begin + q) % d;
+            const float* x[POINTS];
+            for (int i = 0; i < POINTS; i++) x[i] = at(position + int64_t(i) * d);
+            for (int channel = 0; channel < in; channel += 32) {
+                __m512 v[POINTS][2];
+                UNROLL for (int half = 0; half < 2; half++) {
+                    const int at16 = channel + 16 * half;
+                    __m512 y[POINTS];
+                    UNROLL for (int i = 0; i < POINTS; i++) {
+                        y[i] = x[i] ? _mm512_loadu_ps(x[i] + at16) : _mm512_setzero_ps();
+                        if (c.scale && x[i])
+                            y[i] = _mm512_max_ps(_mm512_setzero_ps(), _mm512_fmadd_ps(y[i], _mm512_loadu_ps(c.scale + at16),
+                                                                                      _mm512_loadu_ps(c.shift + at16)));
+                    }
+                    const __m512 two = _mm512_set1_ps(2.0f), three = _mm512_set1_ps(3.0f);
+                    const __m512 v3 = _mm512_sub_ps(y[3], y[1]);
+                    v[0][half] = _mm512_fmadd_ps(two, _mm512_sub_ps(y[0], y[2]), v3);
+                    v[1][half] = _mm512_sub_ps(v3, _mm512_add_ps(y[1], y[2]));
+                    v[2][half] = _mm512_fmadd_ps(three, _mm512_sub_ps(y[1], y[2]), v3);
+                    v[3][half] = v3;
+                    v[4][half] = _mm512_fnmadd_ps(two, v3, _mm512_sub_ps(y[4], y[2]));
+                }
+                UNROLL for (int i = 0; i < POINTS; i++)
+                    store<BF>(values.words() + i * plane + size_t(q) * words + words_of<BF>(channel), v[i][0], v[i][1]);
+            }
+        }
+        for (int panel = 0; panel < c.out / PANEL; panel++) {
+            for (int point = 0; point < POINTS; point++) {
+                const Word* weight = c.weight + (size_t(point) * (c.out / PANEL) + panel) * c.groups * words * PANEL;
+                const Word* a = values.words() + point * plane;
+                float* m = products.floats() + point * CHUNK * PANEL;
+                const auto several = [&](auto size, int first) {
+                    constexpr int R = decltype(size)::value;
+                    __m512 sums[R][2];
+                    clear(sums);
+                    for (int g = 0; g < c.groups; g++)
+                        product<BF>(a + size_t(first + g * d) * words, words, weight + size_t(g) * words * PANEL, words, sums);
+                    UNROLL for (int r = 0; r < R; r++) {
+                        _mm512_store_ps(m + (first + r) * PANEL, sums[r][0]);
+                        _mm512_store_ps(m + (first + r) * PANEL + 16, sums[r][1]);
+                    }
+                };
+                int r = 0;
+                for (; r + ROWS <= rows; r += ROWS) several(std::integral_constant<int, ROWS>{}, r);
+                for (; r + 2 <= rows; r += 2) several(std::integral_constant<int, 2>{}, r);
+                for (; r < rows; r++) several(std::integral_constant<int, 1>{}, r);
+            }
+            for (int r = 0; r < rows; r++) {
+                const int64_t position = (begin + r) / d * 3 * d + (begin + r) % d;
+                for (int half = 0; half < 2; half++) {
+                    const int at16 = panel * PANEL + 16 * half;
+                    __m512 m[POINTS];
+                    UNROLL for (int i = 0; i < POINTS; i++)
+                        m[i] = _mm512_load_ps(products.floats() + (i * CHUNK + r) * PANEL + 16 * half);
+                    const __m512 two = _mm512_set1_ps(2.0f), four = _mm512_set1_ps(4.0f);
+                    const __m512 bias = _mm512_loadu_ps(c.bias + at16), both = _mm512_add_ps(m[1], m[2]);
+                    const __m512 y[3] = {_mm512_add_ps(_mm512_add_ps(m[0], both), m[3]),
+                                         _mm512_fmadd_ps(two, m[3], _mm512_sub_ps(m[1], m[2])),
+                                         _mm512_fmadd_ps(four, m[3], _mm512_add_ps(both, m[4]))};
+                    for (int i = 0; i < 3; i++) {
+                        const int64_t p = position + int64_t(i) * d;
+                        if (p >= s.length) break;
+                        __m512 z = _mm512_add_ps(y[i], bias);
+                        if (c.relu) z = _mm512_max_ps(z, _mm512_setzero_ps());
+                        if (s.added[0] || s.added[1]) {
+                            const float* more = p < s.added_positions[0] ? s.added[0] + p * c.out
+                                                                         : s.added[1] + (p - s.added_positions[0]) * c.out;
+                            z = _mm512_add_ps(z, _mm512_loadu_ps(more + at16));
+                        }
+                        _mm512_storeu_ps(s.result + p * c.out + at16, z);
+                    }
+                }
+            }
+        }
+    }
+}
+
+// x [rows][in] times panels, added to y [rows][out].
+template <bool BF>
+void add_linear(const float* x, int64_t rows, int in, const Word* weight, int out, float* y) {
+    constexpr int SOME = 64;
+    const int words = words_of<BF>(in);
+    const Scratch operands(sizeof(Word) * SOME * words);
+    for (int64_t first = 0; first < rows; first += SOME) {
+        const int some = int(std::min<int64_t>(SOME, rows - first));
+        as_operands<BF>(x + first * in, some * in, operands.words());
+        for (int panel = 0; panel < out / PANEL; panel++)
+            times_panel<BF>(operands.words(), words, some, weight + size_t(panel) * words * PANEL, words,
+                            [&](int r, __m512 low, __m512 high) {
+                                float* to = y + (first + r) * out + panel * PANEL;
+                                _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), low));
+                                _mm512_storeu_ps(to + 16, _mm512_add_ps(_mm512_loadu_ps(to + 16), high));
+                            });
+    }
+}
+
+}  // namespace
+
+extern "C" {
+
+// Bits: 1 the float32 functions can run here, 2 the bfloat16 ones too, 4 there are matrix units for bfloat16 (AMX).
+int sptx_features() {
+    unsigned a, b, c, d;
+    int found = 0;
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))
+        found |= 1;
+    if ((found & 1) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5))) found |= 2;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & (1u << 22))) found |= 4;
+    return found;
+}
+
+void sptx_project(int bf, const Layer* layer, const float* x, const int32_t* buckets, int count, int what, Word* tiles,
+                  float* means) {
+    (bf ? project<true> : project<false>)(*layer, x, buckets, count, what, tiles, means);
+}
+
+void sptx_attend(int bf, const Layer* layer, float* x, const Word* tiles, int first, int count, int in_window,
+                 const int32_t* chosen, const float* probability) {
+    (bf ? attend<true> : attend<false>)(*layer, x, tiles, first, count, in_window, chosen, probability);
+}
+
+void sptx_convolve(int bf, const Convolution* convolution, const Sequence* sequences, int count) {
+    for (int i = 0; i < count; i++) (bf ? convolve<true> : convolve<false>)(*convolution, sequences[i]);
+}
+
+void sptx_add_linear(int bf, const float* x, int64_t rows, int in, const Word* weight, int out, float* y) {
+    (bf ? add_linear<true> : add_linear<false>)(x, rows, in, weight, out, y);
+}
+}
