@@ -36,6 +36,7 @@ from sptx_core.config import SpTransformerConfig
 from sptx_core.engine import PATHS, PRECISIONS, Predictor
 from sptx_core.engine.calibration import hardware
 from sptx_core.engine.fast import SharedPath
+from sptx_core.engine.native.library import count_flops
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec, cut
@@ -217,11 +218,11 @@ class Side:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # the counter sees only the thread that it is in
         try:
-            with FlopCounterMode(display=False, custom_mapping=_uncounted()) as counter:
+            with FlopCounterMode(display=False, custom_mapping=_uncounted()) as counter, count_flops() as native:
                 self.predictor.predict([self.stretch])
         finally:
             torch.set_num_threads(threads)
-        total: int = counter.get_total_flops()
+        total: int = counter.get_total_flops() + native[0]
         return total / self.windows
 
     @torch.inference_mode()
@@ -229,10 +230,13 @@ class Side:
         """Logits and choices of the windows that the reference computes in a turn."""
         end = self.spec.input_span(0, min(self.windows, REFERENCE_WINDOWS) - 1)[1] + self.spec.context
         stretch = self.stretch[:end]
-        if self.path == "shared":
-            path = SharedPath(model.to(self.device), self.spec, PRECISIONS[self.precision])
+        if self.path != "reference":
+            path = SharedPath(
+                model.to(self.device), self.spec, PRECISIONS[self.precision], native=self.path == "native"
+            )
             chosen: list[Tensor] = []
-            logits = path.transformer(torch.stack(path.encoder(torch.from_numpy(stretch).to(self.device))), chosen)
+            encoded = path.encoder(torch.from_numpy(stretch).to(self.device))
+            logits = path.transformer(torch.stack(list(encoded)), chosen)
             return Outcome(logits, torch.stack(chosen, 1))
         rows = torch.from_numpy(cut(stretch, self.spec).copy()).to(self.device)
         outputs = [model.to(self.device)(row[None], flanked=True, output_choices=True) for row in rows]

@@ -10,7 +10,7 @@ Where the network pads features with zeros before the fusion, the fusion's bias 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 import torch
@@ -66,17 +66,17 @@ class Encoder:
     ) -> Stack:
         return Stack(encoder, fusion, margin, dtype, wide)
 
-    def __call__(self, codes: Tensor) -> list[Tensor]:
-        """Windows of codes [(n - 1) * stride + width] -> n tensors [S, hidden]."""
+    def __call__(self, codes: Tensor) -> Encoded:
+        """Windows of codes [(n - 1) * stride + width] -> n tensors [S, hidden], each made when it is asked for."""
         ids = codes.long()
         windows = self.spec.count(len(codes))
         begin = Shared.begin(F.embedding(ids, self.table), windows, self.spec.width, self.spec.stride)
         fused = begin.grow(self.reach, self.margin)
         for stack in self.stacks:
             fused = fused.zip(Tensor.add_, stack(ids, begin).grow(self.reach, self.margin))
-        return [self._window(fused, i) for i in range(windows)]
+        return Encoded(self, fused)
 
-    def _window(self, fused: Shared, i: int) -> Tensor:
+    def window(self, fused: Shared, i: int) -> Tensor:
         """Attended positions [S, hidden] of window i, with their position embedding."""
         inner = fused.inner[i * self.spec.stride :][: self.spec.width - 2 * self.reach]
         kept = torch.cat((fused.left[i], inner, fused.right[i]))  # window positions [margin, width - margin)
@@ -85,6 +85,21 @@ class Encoder:
         x = self.padded.clone() if len(present) < self.size else torch.empty_like(self.position)
         torch.add(present, self.position[start : start + len(present)], out=x[start : start + len(present)])
         return x
+
+
+class Encoded(Sequence[Tensor]):
+    """The attended positions of each window of a stretch, [S, hidden], which are put together anew at each access."""
+
+    def __init__(self, encoder: Encoder, fused: Shared) -> None:
+        self.encoder, self.fused = encoder, fused
+
+    def __len__(self) -> int:
+        return len(self.fused.left)
+
+    def __getitem__(self, i: int) -> Tensor:  # type: ignore[override]  # no slices
+        if not 0 <= i < len(self):
+            raise IndexError(i)
+        return self.encoder.window(self.fused, i)
 
 
 class Stack:

@@ -11,15 +11,17 @@ from __future__ import annotations
 import copy
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 
 import torch
 from torch import Tensor
 
 from sptx_core.alphabet import Codes
-from sptx_core.engine.encoding import Encoder
+from sptx_core.engine.encoding import Encoded, Encoder
 from sptx_core.engine.memory import keep_freed_memory
+from sptx_core.engine.native.encoding import NativeEncoder
+from sptx_core.engine.native.layers import NativeTransformer
 from sptx_core.engine.transformer import CPU_ROWS, Transformer
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
@@ -37,11 +39,18 @@ class SharedPath:
         spec: how the windows lie; see `fits`.
         dtype: precision of the operands of products: float32, bfloat16, or float64 for tests.
         batch: windows of a micro-batch, None for a window a thread.
+        native: whether to use the compiled library, which must be usable and fit the network.
 
     """
 
     def __init__(
-        self, model: SpTransformerModel, spec: WindowSpec, dtype: torch.dtype, batch: int | None = None
+        self,
+        model: SpTransformerModel,
+        spec: WindowSpec,
+        dtype: torch.dtype,
+        batch: int | None = None,
+        *,
+        native: bool = False,
     ) -> None:
         wide = torch.promote_types(dtype, torch.float32)
         exact = copy.deepcopy(model).double()
@@ -49,8 +58,12 @@ class SharedPath:
         if self.device.type == "cpu":
             keep_freed_memory()
         self.run = CPU_RUN if batch is None else GPU_RUN
-        self.encoder = Encoder(exact, spec, dtype, wide)
-        self.transformer = Transformer(exact, spec, dtype, wide, CPU_ROWS if batch is None else None)
+        if native:
+            self.encoder: Encoder = NativeEncoder(exact, spec, dtype)
+            self.transformer: Transformer = NativeTransformer(exact, spec, dtype)
+        else:
+            self.encoder = Encoder(exact, spec, dtype, wide)
+            self.transformer = Transformer(exact, spec, dtype, wide, CPU_ROWS if batch is None else None)
 
     def logits(self, stretches: Sequence[Codes]) -> Iterator[Tensor]:
         """Logits [rows, core, channels] of consecutive windows, at most `batch` rows at a time.
@@ -71,26 +84,30 @@ class SharedPath:
     def _on_threads(self, stretches: Sequence[Codes], threads: int) -> Iterator[Tensor]:
         """Each thread takes a window through the attention layers, while one of them encodes the next run.
 
-        Unlike threads within each operation they never wait for one another. Only the first run is encoded by all.
+        Unlike threads within each operation they never wait for one another. Only the first run is encoded by all. The
+        next run is begun when no more than one run of windows is left to attend, which bounds what is kept.
         """
         runs = self._runs(stretches)
         with ThreadPoolExecutor(threads, "window", initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            encoded = self._encode(next(runs, None))
-            while encoded:
-                ahead = pool.submit(self._encode, next(runs, None), max(1, threads // ENCODING_SHARE))
-                attended = deque(pool.submit(self._attend, x) for x in encoded)
-                encoded.clear()  # each window goes when it is done
-                while attended:
+            attended: deque[Future[Tensor]] = deque()
+            ahead: Future[Encoded] | None = None
+            encoded = self.encoder(run) if (run := next(runs, None)) is not None else None
+            while True:
+                if encoded is not None:
+                    attended.extend(pool.submit(self._attend, encoded, i) for i in range(len(encoded)))
+                    encoded = None
+                if ahead is None and len(attended) <= self.run and (run := next(runs, None)) is not None:
+                    ahead = pool.submit(self._encode, run, max(1, threads // ENCODING_SHARE))
+                if ahead is not None and (ahead.done() or not attended):
+                    encoded, ahead = ahead.result(), None
+                elif attended:
                     yield attended.popleft().result()
-                encoded = ahead.result()
+                else:
+                    return
 
     @torch.inference_mode()
-    def _encode(self, run: Tensor | None, threads: int | None = None) -> list[Tensor]:
-        """Encoded windows of a run, by so many threads; none of no run."""
-        if run is None:
-            return []
-        if threads is None:
-            return self.encoder(run)
+    def _encode(self, run: Tensor, threads: int) -> Encoded:
+        """A run encoded by so many threads."""
         torch.set_num_threads(threads)
         try:
             return self.encoder(run)
@@ -107,8 +124,8 @@ class SharedPath:
                 yield codes.to(self.device)
 
     @torch.inference_mode()
-    def _attend(self, x: Tensor) -> Tensor:
-        return self.transformer(x[None])
+    def _attend(self, encoded: Encoded, i: int) -> Tensor:
+        return self.transformer(encoded[i][None])
 
 
 def fits(model: SpTransformerModel, spec: WindowSpec) -> bool:

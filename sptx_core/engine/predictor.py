@@ -22,13 +22,14 @@ from torch import Tensor
 from sptx_core import channels
 from sptx_core.alphabet import Codes
 from sptx_core.engine.fast import SharedPath, fits
+from sptx_core.engine.native import library
 from sptx_core.engine.reference import ReferencePath
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-PATHS = ("auto", "reference", "shared")
+PATHS = ("auto", "reference", "shared", "native")
 
 
 class Predictor:
@@ -60,14 +61,20 @@ class Predictor:
         _check(model, spec, precision, device, batch, path)
         self.spec = spec
         self.device = torch.device(device)
-        self.path = _settle(model, spec, precision, path)
+        self.path = _settle(model, spec, precision, device, path)
         self.channels = len(channels.SPLICE) + model.config.tissues
         ready = copy.deepcopy(model).to(device=device).eval()
         with torch.inference_mode():
             self._path = (
-                SharedPath(ready, spec, PRECISIONS[precision], None if self.device.type == "cpu" else batch)
-                if self.path == "shared"
-                else ReferencePath(ready, spec, batch)
+                ReferencePath(ready, spec, batch)
+                if self.path == "reference"
+                else SharedPath(
+                    ready,
+                    spec,
+                    PRECISIONS[precision],
+                    None if self.device.type == "cpu" else batch,
+                    native=self.path == "native",
+                )
             )
 
     @torch.inference_mode()
@@ -135,13 +142,29 @@ def _check(model: SpTransformerModel, spec: WindowSpec, precision: str, device: 
         raise InputError(f"device {device!r} was asked for, but PyTorch finds no CUDA device here: use device 'cpu'.")
 
 
-def _settle(model: SpTransformerModel, spec: WindowSpec, precision: str, path: str) -> str:
+def _settle(model: SpTransformerModel, spec: WindowSpec, precision: str, device: str, path: str) -> str:
     """The path that `path` stands for."""
     shareable = fits(model, spec)
-    if path == "shared" and not shareable:
-        raise InputError("engine path 'shared' needs windows wider than the reach of the encoders: use 'reference'.")
+    native = _why_not_native(model, precision, device)
+    if path in ("shared", "native") and not shareable:
+        raise InputError(f"engine path {path!r} needs windows wider than the reach of the encoders: use 'reference'.")
+    if path == "native" and native:
+        raise InputError(f"engine path 'native' {native}: use 'shared'.")
     if path == "auto":
-        path = "shared" if shareable else "reference"
+        path = "reference" if not shareable else "shared" if native else "native"
     if path == "reference" and precision != "float32":
         raise InputError(f"engine path 'reference' computes in float32 alone, not in {precision}.")
     return path
+
+
+def _why_not_native(model: SpTransformerModel, precision: str, device: str) -> str:
+    """Why the compiled library cannot be used, or is not the faster one; empty where it is."""
+    if torch.device(device).type != "cpu":
+        return "is for the CPU alone"
+    if library.library() is None:
+        return "needs the library that is compiled as sptx is installed where there is a C++ compiler for x86-64"
+    if not library.usable(PRECISIONS[precision]):
+        return f"has no {precision} that would be faster on this processor"
+    if not library.fits(model.config):
+        return f"needs heads of {library.PANEL} channels, buckets of {library.BUCKET} and channels in multiples of 32"
+    return ""

@@ -1,24 +1,33 @@
 """The residual encoders by the compiled library: `sptx_core.engine.encoding`, with fewer passes.
 
-A convolution is one call for the stretch's inside and all ends of windows. It reads each end where it lies (what is kept
-of it, the inside beyond, zeros beyond the window), with the norm and ReLU before it, and writes its result with the
-ReLU after it or the residual added.
+A convolution takes the norm and ReLU before it along as it reads, and the ReLU after it or the residual as it writes.
+Each end of a window is read where it lies: what is kept of it, the stretch's inside beyond, zeros outside the window.
+Both convolutions of a block follow one another on each end, so that what is between them stays in the cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from sptx_core.engine.encoding import Encoder, Pair, Stack, folded
 from sptx_core.engine.kernels import ToomCook
 from sptx_core.engine.native import library
-from sptx_core.engine.native.library import ConvolutionArguments
+from sptx_core.engine.native.library import (
+    ADDED,
+    ADDED_POSITIONS,
+    COLUMNS,
+    GIVEN,
+    LENGTH,
+    POSITIONS,
+    RESULT,
+    ConvolutionArguments,
+    Numbers,
+)
 from sptx_core.engine.shared import Shared
 from sptx_core.model import FeatureEncoder, ResidualBlock, SpTransformerModel
 from sptx_core.windows import WindowSpec
@@ -59,93 +68,101 @@ class NativeBlock:
 
     def __init__(self, block: ResidualBlock, middle: int, margin: int, dtype: torch.dtype) -> None:
         norm, first, second = folded(block)
-        dilation = block.conv1.dilation[0]
-        self.conv1 = NativeConvolution(first, norm, dilation, dtype, relu=True)
-        self.conv2 = NativeConvolution(second, None, dilation, dtype, relu=False)
-        self.middle, self.margin = middle, margin
+        self.dilation, self.radius = block.conv1.dilation[0], block.conv1.kernel_size[0] // 2 * block.conv1.dilation[0]
+        self.first = self._convolution(first, norm, dtype, relu=True)
+        self.second = self._convolution(second, None, dtype, relu=False)
+        self.middle, self.margin, self.bfloat16 = middle, margin, dtype == torch.bfloat16
 
-    def __call__(self, x: Shared) -> Shared:
-        """Features after the block."""
-        return self.conv2(self.conv1(x, self.middle), self.margin, x)
-
-
-class NativeConvolution:
-    """A dilated convolution with what precedes and follows it, of features in float32.
-
-    Args:
-        folded: weight [C out, C in, kernel] and bias [C out].
-        norm: scale and shift [C in] of a norm before it, which a ReLU follows; None for neither.
-        dilation: positions between taps.
-        dtype: precision of the operands.
-        relu: whether a ReLU follows.
-
-    """
-
-    def __init__(self, folded: Pair, norm: Pair | None, dilation: int, dtype: torch.dtype, *, relu: bool) -> None:
+    def _convolution(self, folded: Pair, norm: Pair | None, dtype: torch.dtype, *, relu: bool) -> ConvolutionArguments:
         weight, bias = folded
         values = ToomCook.values(weight).permute(0, 3, 1, 2)  # [points, groups, C out, C in]
         panels = library.panels(values, dtype).transpose(1, 2).contiguous()
-        self.arguments = ConvolutionArguments.of(panels, bias, norm, values.shape[1], dilation, relu)
-        self.radius, self.channels = weight.shape[2] // 2 * dilation, len(bias)
-        self.bfloat16 = dtype == torch.bfloat16
+        return ConvolutionArguments.of(panels, bias, norm, values.shape[1], self.dilation, relu)
 
-    def __call__(self, x: Shared, margin: int, added: Shared | None = None) -> Shared:
-        """Convolve each window as if it lay alone between zeros; of the ends, keep positions from `margin` on.
+    def __call__(self, x: Shared) -> Shared:
+        """Features after the block."""
+        threads = torch.get_num_threads()
+        middle = self._inside(self.first, x.inner, None, threads)
+        inner = self._inside(self.second, middle, x.inner, threads)
+        reach, windows, channels = x.reach + 2 * self.radius, len(x.left), x.inner.shape[1]
+        left, right = (inner.new_empty(windows, reach - self.margin, channels) for _ in range(2))
+        if self.margin < reach:
+            self._ends(x, middle, (left, right), threads)
+        return replace(x, inner=inner, left=left, right=right, reach=reach, margin=self.margin)
 
-        `added`, with the same channels and a smaller reach and margin, is added to the result.
-        """
-        reach, windows = x.reach + self.radius, len(x.left)
-        inner = x.inner.new_empty(len(x.inner) - 2 * self.radius, self.channels)
-        left, right = (inner.new_empty(windows, reach - margin, self.channels) for _ in range(2))
-        sequences = np.zeros((1 + 2 * windows if margin < reach else 1, COLUMNS), dtype=np.int64)
-        inside = sequences[:1]
-        _put(inside, GIVEN, [x.inner.data_ptr()])
-        _put(inside, POSITIONS, [len(x.inner)])
-        _put(inside, RESULT, [inner.data_ptr(), len(inner)])
-        if added is not None:
-            _put(inside, ADDED, [added.inner[reach - added.reach :].data_ptr()])
-            _put(inside, ADDED_POSITIONS, [len(inner)])
-        zeros, first = max(0, self.radius - margin), max(0, margin - self.radius)
-        for side, result in enumerate((left, right) if margin < reach else ()):
-            end = sequences[1 + side * windows : 1 + (side + 1) * windows]
-            addresses, counts = _end(x, reach + self.radius, first, side)
-            # Zeros lie outside the window: before its left end, after its right one.
-            _put(end, GIVEN, [0, *addresses] if side == 0 else [*addresses, 0])
-            _put(end, POSITIONS, [zeros, *counts] if side == 0 else [*counts, zeros])
-            _put(end, RESULT, [_rows(result), reach - margin])
+    def _inside(self, convolution: ConvolutionArguments, x: Tensor, added: Tensor | None, threads: int) -> Tensor:
+        """Convolve x [L + 2 * radius, C] -> [L, C], in a piece a thread, and add what lies in the middle of `added`."""
+        length = len(x) - 2 * self.radius
+        y = x.new_empty(length, x.shape[1])
+        bounds = [length * i // threads for i in range(threads + 1)]
+        pieces = np.zeros((threads, COLUMNS), dtype=np.int64)
+        for piece, first, last in zip(pieces, bounds, bounds[1:], strict=False):
+            size = last - first
+            piece[GIVEN], piece[POSITIONS] = x[first:].data_ptr(), size + 2 * self.radius
+            piece[RESULT], piece[LENGTH] = y[first:].data_ptr(), size
             if added is not None:
-                addresses, counts = _end(added, reach, margin, side)
-                _put(end, ADDED, addresses)
-                _put(end, ADDED_POSITIONS, counts)
-        library.convolve(self.arguments, self.bfloat16, sequences)
-        return replace(x, inner=inner, left=left, right=right, reach=reach, margin=margin)
+                piece[ADDED] = added[(len(added) - length) // 2 + first :].data_ptr()
+                piece[ADDED_POSITIONS] = size
+        library.convolve([convolution], self.bfloat16, [pieces], threads)
+        return y
+
+    def _ends(self, x: Shared, middle: Tensor, results: tuple[Tensor, Tensor], threads: int) -> None:
+        """Both convolutions of each end of each window, whose features between them are not kept."""
+        windows, channels, reach = len(x.left), middle.shape[1], x.reach + self.radius
+        threads = min(threads, 2 * windows)
+        between = middle.new_empty(threads, reach - self.middle, channels)
+        of_rows = _rows(between)[np.arange(2 * windows) % threads]
+        first, second = np.zeros((2, 2 * windows, COLUMNS), dtype=np.int64)
+        for side, result in enumerate(results):
+            some = slice(side * windows, (side + 1) * windows)
+            before = Ends(x.inner, _rows((x.left, x.right)[side]), x.reach, x.margin, x.width, x.stride, side)
+            after = Ends(middle, of_rows[some], reach, self.middle, x.width, x.stride, side)
+            before.given_to(first[some], reach + self.radius, self.middle - self.radius)
+            after.given_to(second[some], reach + 2 * self.radius, self.margin - self.radius)
+            before.added_to(second[some], reach + self.radius, self.margin)
+            first[some, RESULT], first[some, LENGTH] = of_rows[some], between.shape[1]
+            second[some, RESULT], second[some, LENGTH] = _rows(result), result.shape[1]
+        library.convolve([self.first, self.second], self.bfloat16, [first, second], threads)
 
 
-# Columns of a table of sequences, one a row: the fields of `Sequence` in native.cpp.
-GIVEN, POSITIONS, ADDED, ADDED_POSITIONS, RESULT, LENGTH, COLUMNS = 0, 3, 6, 8, 10, 11, 12
-Numbers = npt.NDArray[np.int64]
+@dataclass(frozen=True, eq=False)
+class Ends:
+    """Where one end of each window lies: what is kept of it, and the stretch's inside beyond, as of `Shared`."""
 
+    inner: Tensor
+    kept: Numbers
+    """Addresses of the positions that are kept, [margin, reach) from the left or from the right."""
+    reach: int
+    margin: int
+    width: int
+    stride: int
+    side: int
+    """0 left, 1 right."""
 
-def _end(x: Shared, reach: int, margin: int, side: int) -> tuple[list[Numbers], list[int]]:
-    """Where each window's end lies, positions [margin, reach) from the left (0) or right (1): addresses and counts.
+    def given_to(self, sequences: Numbers, reach: int, margin: int) -> None:
+        """Let sequences read positions [margin, reach); those below 0 lie outside the window and are zeros."""
+        addresses, counts = self._parts(reach, max(0, margin))
+        outside, zeros = [np.zeros_like(self.kept)], [max(0, -margin)]
+        parts = (outside + addresses, zeros + counts) if self.side == 0 else (addresses + outside, counts + zeros)
+        for i, (address, count) in enumerate(zip(*parts, strict=True)):
+            sequences[:, GIVEN + i], sequences[:, POSITIONS + i] = address, count
 
-    Part of it is kept in `x.left` or `x.right`, the rest is the stretch's.
-    """
-    row = x.inner.shape[1] * x.inner.element_size()
-    kept, start = max(0, x.reach - margin), max(margin, x.reach)
-    shared = reach - start
-    first = start - x.reach if side == 0 else x.width - reach - x.reach
-    inside = x.inner.data_ptr() + row * (first + x.stride * np.arange(len(x.left)))
-    if side == 0:
-        return [_rows(x.left[:, x.left.shape[1] - kept :]), inside], [kept, shared]
-    return [inside, _rows(x.right)], [shared, kept]
+    def added_to(self, sequences: Numbers, reach: int, margin: int) -> None:
+        """Let positions [margin, reach) be added to what sequences give."""
+        for i, (address, count) in enumerate(zip(*self._parts(reach, margin), strict=True)):
+            sequences[:, ADDED + i], sequences[:, ADDED_POSITIONS + i] = address, count
+
+    def _parts(self, reach: int, margin: int) -> tuple[list[Numbers], list[int]]:
+        """Addresses and counts of positions [margin, reach): two parts, 5' to 3'."""
+        row = self.inner.shape[1] * self.inner.element_size()
+        kept, start = max(0, self.reach - margin), max(margin, self.reach)
+        first = start - self.reach if self.side == 0 else self.width - reach - self.reach
+        inside = self.inner.data_ptr() + row * (first + self.stride * np.arange(len(self.kept)))
+        if self.side == 0:
+            return [self.kept + row * (self.reach - kept - self.margin), inside], [kept, reach - start]
+        return [inside, self.kept], [reach - start, kept]
 
 
 def _rows(x: Tensor) -> Numbers:
     """Addresses of x[0], x[1], ..."""
     return x.data_ptr() + x.stride(0) * x.element_size() * np.arange(len(x))
-
-
-def _put(sequences: Numbers, column: int, values: Sequence[Numbers | int]) -> None:
-    for i, value in enumerate(values):
-        sequences[:, column + i] = value

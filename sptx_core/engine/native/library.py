@@ -9,7 +9,8 @@ are laid out. Calls release the interpreter's lock.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -23,6 +24,10 @@ from sptx_core.config import SpTransformerConfig
 PANEL, BUCKET = 32, 64  # as in native.cpp; a panel is also the size of a head
 MEANS, EVERYTHING, FAR_KEYS = 1, 2, 4
 FLOAT32, BFLOAT16, MATRIX_UNITS = 1, 2, 4  # bits of sptx_features
+POINTS = 5  # of Toom-Cook
+# Columns of a table of sequences, one a row: the fields of `Sequence` in native.cpp.
+GIVEN, POSITIONS, ADDED, ADDED_POSITIONS, RESULT, LENGTH, COLUMNS = 0, 3, 6, 8, 10, 11, 12
+Numbers = npt.NDArray[np.int64]
 POINTER = ctypes.c_void_p
 
 
@@ -135,6 +140,8 @@ def project(
     """Norm, means and projections of rows x [buckets * BUCKET, hidden]: of all buckets, or of those listed (int32)."""
     count = len(tiles) if buckets is None else len(buckets)
     _call("sptx_project", _is_bfloat16(tiles), ctypes.byref(layer), x, buckets, count, what, tiles, means)
+    outputs = 3 * layer.hidden if what & EVERYTHING else (layer.heads - layer.near) * PANEL if what & FAR_KEYS else 0
+    _count(2 * count * BUCKET * layer.hidden * outputs)
 
 
 def attend(
@@ -146,17 +153,53 @@ def attend(
     """
     values = (first, len(bucket), in_window, bucket, probability)
     _call("sptx_attend", _is_bfloat16(tiles), ctypes.byref(layer), x, tiles, *values)
+    seen = BUCKET * (3 * layer.near + 2 * (layer.heads - layer.near))  # keys, over all heads; at a window's end fewer
+    linear = layer.hidden * (layer.hidden + 2 * layer.inner)
+    _count(2 * len(bucket) * BUCKET * (linear + 2 * seen * PANEL))
 
 
-def convolve(convolution: ConvolutionArguments, bfloat16: bool, sequences: npt.NDArray[np.int64]) -> None:
-    """Convolve sequences [n, 12]: the fields of `Sequence` in native.cpp."""
-    _call("sptx_convolve", bfloat16, ctypes.byref(convolution), POINTER(sequences.ctypes.data), len(sequences))
+def convolve(
+    convolutions: Sequence[ConvolutionArguments], bfloat16: bool, sequences: Sequence[Numbers], threads: int
+) -> None:
+    """Convolve sequences, one a row, with the columns above; row i by thread i % threads.
+
+    Of several convolutions, each with as many sequences, a row's are done one after the other, so that a later one can
+    read what an earlier one wrote, and rows of one thread can share memory for that.
+    """
+    pointers = (POINTER * len(convolutions))(*map(ctypes.addressof, convolutions))
+    table = np.concatenate(sequences)
+    values = (POINTER(table.ctypes.data), len(convolutions), len(sequences[0]), threads)
+    _call("sptx_convolve", bfloat16, pointers, *values)
+    for convolution, some in zip(convolutions, sequences, strict=True):
+        whole, left = np.divmod(some[:, LENGTH], 3 * convolution.dilation)
+        rows = (whole * convolution.dilation + np.minimum(left, convolution.dilation)).sum()
+        _count(2 * POINTS * int(rows) * convolution.groups * convolution.inputs * convolution.outputs)
 
 
 def add_linear(x: Tensor, weight: Tensor, to: Tensor) -> None:
-    """Add to rows `to` [n, C out] the product of rows x [n, C in] with a weight from `panels`."""
-    rows = ctypes.c_int64(x.numel() // x.shape[-1])
-    _call("sptx_add_linear", _is_bfloat16(weight), x, rows, x.shape[-1], weight, to.shape[-1], to)
+    """Add to rows `to` [..., C out] the product of rows x [..., C in] with a weight from `panels`."""
+    rows = x.numel() // x.shape[-1]
+    values = (x, ctypes.c_int64(rows), x.shape[-1], weight, to.shape[-1], to)
+    _call("sptx_add_linear", _is_bfloat16(weight), *values)
+    _count(2 * rows * x.shape[-1] * to.shape[-1])
+
+
+@contextmanager
+def count_flops() -> Iterator[list[int]]:
+    """Within it, the first entry of the list grows by what products perform, a multiplication and an addition each."""
+    _counts.append([0])
+    try:
+        yield _counts[-1]
+    finally:
+        _counts.pop()
+
+
+_counts: list[list[int]] = []
+
+
+def _count(flops: int) -> None:
+    for count in _counts:
+        count[0] += flops
 
 
 def _float(tensor: Tensor) -> Tensor:

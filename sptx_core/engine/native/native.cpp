@@ -1,7 +1,7 @@
 // The network's costly parts for processors with AVX-512, each in one pass through the cache.
 //
-// Called from Python by ctypes (sptx_core/engine/native/__init__.py), which checks sizes; nothing here does. One call
-// uses one thread and allocates only scratch memory. Two precisions, chosen by the first argument of each function:
+// Called from Python by ctypes (library.py), which checks sizes; nothing here does. A call allocates only scratch memory
+// and uses the caller's thread; convolutions may be shared by several. Two precisions, chosen by the first argument of each function:
 // 0 float32, 1 bfloat16, where operands of products are bfloat16 (rounded to nearest even) and everything else, sums
 // included, is float32.
 //
@@ -11,6 +11,7 @@
 
 #include <cpuid.h>
 #include <immintrin.h>
+#include <pthread.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -417,6 +418,9 @@ void convolve(const Convolution& c, const Sequence& s) {
     const int64_t whole = s.length / (3 * d), left = s.length - whole * 3 * d;
     const int64_t all_rows = whole * d + std::min<int64_t>(left, d);
     const int64_t end1 = s.positions[0], end2 = end1 + s.positions[1], end3 = end2 + s.positions[2];
+    // Rows before and from which on no position is given, so that their products are zero.
+    const int64_t zeros_before = s.given[0] ? 0 : std::max<int64_t>(0, end1 / d / 3 - 1) * d;
+    const int64_t zeros_after = ((s.given[2] ? end3 : s.given[1] ? end2 : end1) / d / 3 + 1) * d;
     const size_t plane = size_t(CHUNK + halo) * words;
     const Scratch values(sizeof(Word) * POINTS * plane), products(sizeof(float) * POINTS * CHUNK * PANEL);
     const auto at = [&](int64_t p) -> const float* {
@@ -462,8 +466,11 @@ void convolve(const Convolution& c, const Sequence& s) {
                     constexpr int R = decltype(size)::value;
                     __m512 sums[R][2];
                     clear(sums);
-                    for (int g = 0; g < c.groups; g++)
+                    for (int g = 0; g < c.groups; g++) {
+                        const int64_t row = begin + first + g * d;
+                        if (row + R <= zeros_before || row >= zeros_after) continue;
                         product<BF>(a + size_t(first + g * d) * words, words, weight + size_t(g) * words * PANEL, words, sums);
+                    }
                     UNROLL for (int r = 0; r < R; r++) {
                         _mm512_store_ps(m + (first + r) * PANEL, sums[r][0]);
                         _mm512_store_ps(m + (first + r) * PANEL + 16, sums[r][1]);
@@ -523,6 +530,23 @@ void add_linear(const float* x, int64_t rows, int in, const Word* weight, int ou
     }
 }
 
+struct Share {  // of the sequences of a call, for one thread
+    int bf;
+    const Convolution* const* convolutions;
+    const Sequence* sequences;
+    int steps, count, first, by;
+};
+
+constexpr int MOST_THREADS = 64;
+
+void* work(void* given) {
+    const Share& share = *static_cast<const Share*>(given);
+    for (int i = share.first; i < share.count; i += share.by)
+        for (int step = 0; step < share.steps; step++)
+            (share.bf ? convolve<true> : convolve<false>)(*share.convolutions[step], share.sequences[step * share.count + i]);
+    return nullptr;
+}
+
 }  // namespace
 
 extern "C" {
@@ -550,8 +574,19 @@ void sptx_attend(int bf, const Layer* layer, float* x, const Word* tiles, int fi
     (bf ? attend<true> : attend<false>)(*layer, x, tiles, first, count, in_window, chosen, probability);
 }
 
-void sptx_convolve(int bf, const Convolution* convolution, const Sequence* sequences, int count) {
-    for (int i = 0; i < count; i++) (bf ? convolve<true> : convolve<false>)(*convolution, sequences[i]);
+// Sequences [steps][count]: of each column one convolution after the other, column i by thread i % threads.
+void sptx_convolve(int bf, const Convolution* const* convolutions, const Sequence* sequences, int steps, int count,
+                   int threads) {
+    Share shares[MOST_THREADS];
+    pthread_t ids[MOST_THREADS];
+    bool started[MOST_THREADS] = {};
+    threads = std::min({threads, count, MOST_THREADS});
+    for (int t = 0; t < threads; t++) shares[t] = {bf, convolutions, sequences, steps, count, t, threads};
+    for (int t = 1; t < threads; t++) started[t] = !pthread_create(&ids[t], nullptr, work, &shares[t]);
+    for (int t = 0; t < threads; t++)
+        if (!started[t]) work(&shares[t]);
+    for (int t = 1; t < threads; t++)
+        if (started[t]) pthread_join(ids[t], nullptr);
 }
 
 void sptx_add_linear(int bf, const float* x, int64_t rows, int in, const Word* weight, int out, float* y) {
