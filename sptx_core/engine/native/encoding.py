@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from sptx_core.engine.encoding import Encoder, Pair, Stack, folded
-from sptx_core.engine.kernels import ToomCook
 from sptx_core.engine.native import library
 from sptx_core.engine.native.library import (
     ADDED,
@@ -75,7 +74,7 @@ class NativeBlock:
 
     def _convolution(self, folded: Pair, norm: Pair | None, dtype: torch.dtype, *, relu: bool) -> ConvolutionArguments:
         weight, bias = folded
-        values = ToomCook.values(weight).permute(0, 3, 1, 2)  # [points, groups, C out, C in]
+        values = library.at_points(weight)  # [points, groups, C out, C in]
         panels = library.panels(values, dtype).transpose(1, 2).contiguous()
         return ConvolutionArguments.of(panels, bias, norm, values.shape[1], self.dilation, relu)
 

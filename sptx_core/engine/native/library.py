@@ -9,6 +9,7 @@ are laid out. Calls release the interpreter's lock.
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sptx_core.config import SpTransformerConfig
@@ -24,7 +26,8 @@ from sptx_core.config import SpTransformerConfig
 PANEL, BUCKET = 32, 64  # as in native.cpp; a panel is also the size of a head
 MEANS, EVERYTHING, FAR_KEYS = 1, 2, 4
 FLOAT32, BFLOAT16, MATRIX_UNITS = 1, 2, 4  # bits of sptx_features
-POINTS = 5  # of Toom-Cook
+POINTS = (0, 1, -1, 1 / 2, -1 / 2, 3)  # of Toom-Cook, and infinity
+TAPS = 4  # of a group
 # Columns of a table of sequences, one a row: the fields of `Sequence` in native.cpp.
 GIVEN, POSITIONS, ADDED, ADDED_POSITIONS, RESULT, LENGTH, COLUMNS = 0, 3, 6, 8, 10, 11, 12
 Numbers = npt.NDArray[np.int64]
@@ -129,6 +132,20 @@ def panels(weight: Tensor, dtype: torch.dtype) -> Tensor:
     return parts.transpose(-3, -2).to(dtype).contiguous()
 
 
+def at_points(weight: Tensor) -> Tensor:
+    """Of a convolution's weight [C out, C in, kernel]: each group of taps at each point, [7, groups, C out, C in].
+
+    Divided by the differences of the point from the others, by which the other side's values are not.
+    """
+    groups = -(-weight.shape[2] // TAPS)
+    taps = torch.unflatten(F.pad(weight, (0, TAPS * groups - weight.shape[2])), 2, (groups, TAPS))
+    powers = [
+        [point**i / math.prod(point - other for other in POINTS if other != point) for i in range(TAPS)]
+        for point in POINTS
+    ]
+    return torch.einsum("oigt,pt->pgoi", taps, weight.new_tensor([*powers, [0, 0, 0, 1]]))
+
+
 def new_tiles(config_heads: int, near: int, buckets: int, dtype: torch.dtype) -> Tensor:
     """Memory for what buckets become before attention."""
     return torch.empty(buckets, 4 * config_heads - near, BUCKET, PANEL, dtype=dtype)
@@ -171,9 +188,9 @@ def convolve(
     values = (POINTER(table.ctypes.data), len(convolutions), len(sequences[0]), threads)
     _call("sptx_convolve", bfloat16, pointers, *values)
     for convolution, some in zip(convolutions, sequences, strict=True):
-        whole, left = np.divmod(some[:, LENGTH], 3 * convolution.dilation)
+        whole, left = np.divmod(some[:, LENGTH], TAPS * convolution.dilation)
         rows = (whole * convolution.dilation + np.minimum(left, convolution.dilation)).sum()
-        _count(2 * POINTS * int(rows) * convolution.groups * convolution.inputs * convolution.outputs)
+        _count(2 * (len(POINTS) + 1) * int(rows) * convolution.groups * convolution.inputs * convolution.outputs)
 
 
 def add_linear(x: Tensor, weight: Tensor, to: Tensor) -> None:

@@ -27,7 +27,8 @@ using Word = uint32_t;
 constexpr int PANEL = 32;   // columns of a panel, which is also the size of a head
 constexpr int ROWS = 8;     // rows of a product at a time
 constexpr int BUCKET = 64;  // positions of a bucket
-constexpr int POINTS = 5;   // of Toom-Cook
+constexpr int POINTS = 7;   // of Toom-Cook
+constexpr int TAPS = 4;     // in a group, and positions in a row of its products
 
 struct Scratch {  // aligned memory that is freed at the end of a call
     explicit Scratch(size_t bytes) : memory(std::aligned_alloc(64, (bytes + 63) / 64 * 64)) {
@@ -408,19 +409,48 @@ struct Sequence {
     int64_t length;
 };
 
-constexpr int CHUNK = 128;  // rows of products at a time, of three positions each
+constexpr int CHUNK = 128;  // rows of products at a time, of TAPS positions each
 
-// Toom-Cook, three taps and three outputs at the points 0, 1, -1, 2, infinity (see ToomCook in ../kernels.py). Row
-// q = tile * dilation + phase stands for positions (3 * tile + i) * dilation + phase, i = 0, 1, 2.
+// Toom-Cook: four outputs of four taps as a product of polynomials, from its values at 0, 1, -1, 1/2, -1/2, 3 and
+// infinity, 7 products for 16. Row q = tile * dilation + phase stands for positions (TAPS * tile + i) * dilation + phase,
+// i < TAPS. The next group of taps meets the next tile, so that all groups share the values of x.
+
+// Of positions x: coefficients of the polynomial that has its zeros at all other points.
+INLINE void values_at_points(const __m512 (&x)[POINTS], __m512 (&v)[POINTS]) {
+    const auto times = [](float a, __m512 b, __m512 c) { return _mm512_fmadd_ps(_mm512_set1_ps(a), b, c); };
+    __m512 z[POINTS - 1];  // times t - 3
+    UNROLL for (int i = 0; i < POINTS - 1; i++) z[i] = times(-3.0f, x[i], x[i + 1]);
+    const __m512 even = times(-0.25f, z[2], z[4]), odd = times(-0.25f, z[1], z[3]);  // times t^2 - 1/4
+    const __m512 even1 = _mm512_sub_ps(z[4], z[2]), odd1 = _mm512_sub_ps(z[3], z[1]);  // times t^2 - 1
+    v[0] = times(-1.25f, z[2], times(0.25f, z[0], z[4]));
+    v[1] = _mm512_add_ps(even, odd);
+    v[2] = _mm512_sub_ps(even, odd);
+    v[3] = times(0.5f, odd1, even1);
+    v[4] = times(-0.5f, odd1, even1);
+    v[5] = times(-1.25f, x[3], times(0.25f, x[1], x[5]));
+    v[6] = times(-1.25f, z[3], times(0.25f, z[1], z[5]));
+}
+
+// Of products m: sums of powers of the points.
+INLINE void outputs_of_points(const __m512 (&m)[POINTS], __m512 (&y)[TAPS]) {
+    const auto times = [](float a, __m512 b, __m512 c) { return _mm512_fmadd_ps(_mm512_set1_ps(a), b, c); };
+    const __m512 sum = _mm512_add_ps(m[1], m[2]), difference = _mm512_sub_ps(m[1], m[2]);
+    const __m512 sum_half = _mm512_add_ps(m[3], m[4]), difference_half = _mm512_sub_ps(m[3], m[4]);
+    y[0] = _mm512_add_ps(_mm512_add_ps(m[0], sum), _mm512_add_ps(sum_half, m[5]));
+    y[1] = times(3.0f, m[5], times(0.5f, difference_half, difference));
+    y[2] = times(9.0f, m[5], times(0.25f, sum_half, sum));
+    y[3] = times(27.0f, m[5], times(0.125f, difference_half, _mm512_add_ps(difference, m[6])));
+}
+
 template <bool BF>
 void convolve(const Convolution& c, const Sequence& s) {
     const int in = c.in, words = words_of<BF>(in), d = c.dilation, halo = (c.groups - 1) * d;
-    const int64_t whole = s.length / (3 * d), left = s.length - whole * 3 * d;
+    const int64_t whole = s.length / (TAPS * d), left = s.length - whole * TAPS * d;
     const int64_t all_rows = whole * d + std::min<int64_t>(left, d);
     const int64_t end1 = s.positions[0], end2 = end1 + s.positions[1], end3 = end2 + s.positions[2];
     // Rows before and from which on no position is given, so that their products are zero.
-    const int64_t zeros_before = s.given[0] ? 0 : std::max<int64_t>(0, end1 / d / 3 - 1) * d;
-    const int64_t zeros_after = ((s.given[2] ? end3 : s.given[1] ? end2 : end1) / d / 3 + 1) * d;
+    const int64_t zeros_before = s.given[0] ? 0 : std::max<int64_t>(0, (end1 - (POINTS - TAPS) * d) / (TAPS * d)) * d;
+    const int64_t zeros_after = ((s.given[2] ? end3 : s.given[1] ? end2 : end1) / (TAPS * d) + 1) * d;
     const size_t plane = size_t(CHUNK + halo) * words;
     const Scratch values(sizeof(Word) * POINTS * plane), products(sizeof(float) * POINTS * CHUNK * PANEL);
     const auto at = [&](int64_t p) -> const float* {
@@ -431,7 +461,7 @@ void convolve(const Convolution& c, const Sequence& s) {
     for (int64_t begin = 0; begin < all_rows; begin += CHUNK) {
         const int rows = int(std::min<int64_t>(CHUNK, all_rows - begin));
         for (int q = 0; q < rows + halo; q++) {
-            const int64_t position = (begin + q) / d * 3 * d + (begin + q) % d;
+            const int64_t position = (begin + q) / d * TAPS * d + (begin + q) % d;
             const float* x[POINTS];
             for (int i = 0; i < POINTS; i++) x[i] = at(position + int64_t(i) * d);
             for (int channel = 0; channel < in; channel += 32) {
@@ -445,13 +475,9 @@ void convolve(const Convolution& c, const Sequence& s) {
                             y[i] = _mm512_max_ps(_mm512_setzero_ps(), _mm512_fmadd_ps(y[i], _mm512_loadu_ps(c.scale + at16),
                                                                                       _mm512_loadu_ps(c.shift + at16)));
                     }
-                    const __m512 two = _mm512_set1_ps(2.0f), three = _mm512_set1_ps(3.0f);
-                    const __m512 v3 = _mm512_sub_ps(y[3], y[1]);
-                    v[0][half] = _mm512_fmadd_ps(two, _mm512_sub_ps(y[0], y[2]), v3);
-                    v[1][half] = _mm512_sub_ps(v3, _mm512_add_ps(y[1], y[2]));
-                    v[2][half] = _mm512_fmadd_ps(three, _mm512_sub_ps(y[1], y[2]), v3);
-                    v[3][half] = v3;
-                    v[4][half] = _mm512_fnmadd_ps(two, v3, _mm512_sub_ps(y[4], y[2]));
+                    __m512 found[POINTS];
+                    values_at_points(y, found);
+                    UNROLL for (int i = 0; i < POINTS; i++) v[i][half] = found[i];
                 }
                 UNROLL for (int i = 0; i < POINTS; i++)
                     store<BF>(values.words() + i * plane + size_t(q) * words + words_of<BF>(channel), v[i][0], v[i][1]);
@@ -482,18 +508,16 @@ void convolve(const Convolution& c, const Sequence& s) {
                 for (; r < rows; r++) several(std::integral_constant<int, 1>{}, r);
             }
             for (int r = 0; r < rows; r++) {
-                const int64_t position = (begin + r) / d * 3 * d + (begin + r) % d;
+                const int64_t position = (begin + r) / d * TAPS * d + (begin + r) % d;
                 for (int half = 0; half < 2; half++) {
                     const int at16 = panel * PANEL + 16 * half;
                     __m512 m[POINTS];
                     UNROLL for (int i = 0; i < POINTS; i++)
                         m[i] = _mm512_load_ps(products.floats() + (i * CHUNK + r) * PANEL + 16 * half);
-                    const __m512 two = _mm512_set1_ps(2.0f), four = _mm512_set1_ps(4.0f);
-                    const __m512 bias = _mm512_loadu_ps(c.bias + at16), both = _mm512_add_ps(m[1], m[2]);
-                    const __m512 y[3] = {_mm512_add_ps(_mm512_add_ps(m[0], both), m[3]),
-                                         _mm512_fmadd_ps(two, m[3], _mm512_sub_ps(m[1], m[2])),
-                                         _mm512_fmadd_ps(four, m[3], _mm512_add_ps(both, m[4]))};
-                    for (int i = 0; i < 3; i++) {
+                    const __m512 bias = _mm512_loadu_ps(c.bias + at16);
+                    __m512 y[TAPS];
+                    outputs_of_points(m, y);
+                    for (int i = 0; i < TAPS; i++) {
                         const int64_t p = position + int64_t(i) * d;
                         if (p >= s.length) break;
                         __m512 z = _mm512_add_ps(y[i], bias);
