@@ -11,7 +11,9 @@ Where the network pads features with zeros before the fusion, the fusion's bias 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -43,47 +45,67 @@ class Encoder:
         self.low, self.high = low, high
         margin = min(low, spec.width - high)
 
-        fusion_bias = _bias(model.fusion)[:, None]
+        bias = _bias(model.fusion)[:, None]
         fusion = model.fusion.weight[..., 0]  # [hidden, C of all parts]
         parts = [*(encoder.channels for encoder in config.encoders), config.input_path_channels]
         *of_encoders, of_path = torch.split(fusion, parts, 1)
-        self.stacks = [
-            self._stack(encoder, part, margin, dtype, wide)
+        stacks = [
+            Stack(encoder, part, margin)
             for encoder, part in zip(model.encoders, of_encoders, strict=True)
             if isinstance(encoder, FeatureEncoder)
         ]
-        self.reach = max(stack.reach for stack in self.stacks)
+        by_base = of_path @ model.input_path(_columns(config.input_channels, fusion))[0] + bias  # [hidden, 5]
+        self.table = torch.stack([by_base, *(stack.by_base for stack in stacks)]).sum(0).T.to(wide).contiguous()
+        self.inputs = [stack.inputs.T.to(wide).contiguous() for stack in stacks]  # each [5, C]
+        steps = [(stage, number) for number, stack in enumerate(stacks) for stage in stack.stages]
+        steps.sort(key=lambda step: step[0].reach)  # fused features reach as far as those that are added to them
+        self.steps = [
+            Step(number, [self._block(*block, dtype, wide) for block in stage.blocks], self._skip(stage.skip, dtype))
+            for stage, number in steps
+        ]
+        self.reach = steps[-1][0].reach
         self.margin = min(margin, self.reach)
-        inputs = _columns(config.input_channels, fusion)
-        by_path = of_path @ model.input_path(inputs)[0]  # [hidden, 5]
-        self.table = (by_path + fusion_bias).T.to(wide).contiguous()  # [5, hidden]
         position = (model.position.bucket + model.position.place).flatten(0, 2)
         self.position = position.to(wide)  # [S, hidden]
-        self.padded = (position + fusion_bias[:, 0]).to(wide)
-
-    def _stack(
-        self, encoder: FeatureEncoder, fusion: Tensor, margin: int, dtype: torch.dtype, wide: torch.dtype
-    ) -> Stack:
-        return Stack(encoder, fusion, margin, dtype, wide)
+        self.padded = (position + bias[:, 0]).to(wide)
 
     def __call__(self, codes: Tensor) -> Encoded:
         """Windows of codes [(n - 1) * stride + width] -> n tensors [S, hidden], each made when it is asked for."""
         ids = codes.long()
-        windows = self.spec.count(len(codes))
-        begin = Shared.begin(F.embedding(ids, self.table), windows, self.spec.width, self.spec.stride)
-        fused = begin.grow(self.reach, self.margin)
-        for stack in self.stacks:
-            fused = fused.zip(Tensor.add_, stack(ids, begin).grow(self.reach, self.margin))
+        like = self.spec.count(len(codes)), self.spec.width, self.spec.stride
+        features = [Shared.begin(F.embedding(ids, table), *like) for table in self.inputs]
+        fused = Shared.begin(F.embedding(ids, self.table), *like)
+        for step in self.steps:
+            x = features[step.stack]
+            for block in step.blocks:
+                x = block(x)
+            features[step.stack] = x
+            fused = self._add(fused, step.skip, x, min(self.margin, x.reach))
         return Encoded(self, fused)
+
+    def _block(
+        self, block: ResidualBlock, middle: int, margin: int, dtype: torch.dtype, wide: torch.dtype
+    ) -> Callable[[Shared], Shared]:
+        return Block(block, middle, margin, dtype, wide)
+
+    def _skip(self, weight: Tensor, dtype: torch.dtype) -> Any:
+        """What `_add` takes of a linear map [hidden, C]."""
+        return Projection(weight, None, dtype)
+
+    def _add(self, fused: Shared, skip: Any, x: Shared, margin: int) -> Shared:
+        """Fused features with those of x, through its skip: with the reach of x and this margin."""
+        return fused.grow(x.reach, margin).zip(lambda y, part: y.add_(skip(part)), x.grow(x.reach, margin))
 
     def window(self, fused: Shared, i: int) -> Tensor:
         """Attended positions [S, hidden] of window i, with their position embedding."""
         inner = fused.inner[i * self.spec.stride :][: self.spec.width - 2 * self.reach]
-        kept = torch.cat((fused.left[i], inner, fused.right[i]))  # window positions [margin, width - margin)
-        present = kept[self.low - self.margin : self.high - self.margin]
-        start = self.low - self.first
-        x = self.padded.clone() if len(present) < self.size else torch.empty_like(self.position)
-        torch.add(present, self.position[start : start + len(present)], out=x[start : start + len(present)])
+        x = self.padded.clone() if self.high - self.low < self.size else torch.empty_like(self.position)
+        at = self.margin - self.first  # attended position of the first one kept
+        for part in (fused.left[i], inner, fused.right[i]):
+            kept = part[max(0, -at) : max(0, self.size - at)]
+            where = slice(max(0, at), max(0, at) + len(kept))
+            torch.add(kept, self.position[where], out=x[where])
+            at += len(part)
         return x
 
 
@@ -103,45 +125,42 @@ class Encoded(Sequence[Tensor]):
 
 
 class Stack:
-    """One encoder, with its share of the fusion: codes -> its addend to the fused features."""
+    """One encoder with its share of the fusion, folded, in float64."""
 
-    def __init__(
-        self, encoder: FeatureEncoder, fusion: Tensor, margin: int, dtype: torch.dtype, wide: torch.dtype
-    ) -> None:
+    def __init__(self, encoder: FeatureEncoder, fusion: Tensor, margin: int) -> None:
         blocks = [block for block in encoder.blocks if isinstance(block, ResidualBlock)]
         radii = [_radius(convolution) for block in blocks for convolution in (block.conv1, block.conv2)]
         kept = iter(margins(radii, margin))
-        ready = iter([self._block(block, next(kept), next(kept), dtype, wide) for block in blocks])
-        self.reach, self.margin = sum(radii), margin
-        self.stages = [list(islice(ready, count)) for count in encoder.blocks_of_stages]
+        ready = iter([(block, next(kept), next(kept)) for block in blocks])
         skips = [skip for skip in encoder.skips if isinstance(skip, nn.Conv1d)]
-        self.skips = [self._skip(fusion @ skip.weight[..., 0], dtype) for skip in skips]
-        base = encoder.input(_columns(encoder.input.in_channels, fusion))  # [1, C, 5]
+        inputs = encoder.input(_columns(encoder.input.in_channels, fusion))  # [1, C, 5]
         biases = torch.stack([_bias(skip) for skip in skips]).sum(0)
-        self.input = base[0].T.to(wide).contiguous()  # [5, C]
-        self.table = (fusion @ (encoder.first_skip(base)[0] + biases[:, None])).T.to(wide).contiguous()  # [5, hidden]
+        self.inputs = inputs[0]  # [C, 5]
+        self.by_base = fusion @ (encoder.first_skip(inputs)[0] + biases[:, None])  # [hidden, 5]
+        self.stages = []
+        done = 0
+        for count, skip in zip(encoder.blocks_of_stages, skips, strict=True):
+            done += 2 * count  # convolutions
+            self.stages.append(Stage(sum(radii[:done]), list(islice(ready, count)), fusion @ skip.weight[..., 0]))
 
-    def __call__(self, ids: Tensor, like: Shared) -> Shared:
-        """Codes [length] -> addend, `like` features that no convolution has seen yet."""
-        windows = len(like.left)
-        x = Shared.begin(F.embedding(ids, self.input), windows, like.width, like.stride)
-        fused = Shared.begin(F.embedding(ids, self.table), windows, like.width, like.stride)
-        for stage, skip in zip(self.stages, self.skips, strict=True):
-            for block in stage:
-                x = block(x)
-            margin = min(self.margin, x.reach)
-            fused = fused.grow(x.reach, margin).zip(skip, x.grow(x.reach, margin))
-        return fused
 
-    def _block(
-        self, block: ResidualBlock, middle: int, margin: int, dtype: torch.dtype, wide: torch.dtype
-    ) -> Callable[[Shared], Shared]:
-        return Block(block, middle, margin, dtype, wide)
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """Blocks, each with the margins after its convolutions, and the skip after them."""
 
-    def _skip(self, weight: Tensor, dtype: torch.dtype) -> Callable[[Tensor, Tensor], Tensor]:
-        """What adds to fused features [..., hidden] a linear map [hidden, C] of features [..., C]."""
-        projection = Projection(weight, None, dtype)
-        return lambda fused, x: fused.add_(projection(x))
+    reach: int
+    blocks: list[tuple[ResidualBlock, int, int]]
+    skip: Tensor
+    """[hidden, C]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A stage made ready, of encoder number `stack`."""
+
+    stack: int
+    blocks: list[Callable[[Shared], Shared]]
+    skip: Any
 
 
 class Block:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sptx_core.engine.encoding import Encoder, Pair, Stack, folded
+from sptx_core.engine.encoding import Encoder, Pair, folded
 from sptx_core.engine.native import library
 from sptx_core.engine.native.library import (
     ADDED,
@@ -28,7 +28,7 @@ from sptx_core.engine.native.library import (
     Numbers,
 )
 from sptx_core.engine.shared import Shared
-from sptx_core.model import FeatureEncoder, ResidualBlock, SpTransformerModel
+from sptx_core.model import ResidualBlock, SpTransformerModel
 from sptx_core.windows import WindowSpec
 
 
@@ -36,30 +36,29 @@ class NativeEncoder(Encoder):
     """As `Encoder`."""
 
     def __init__(self, model: SpTransformerModel, spec: WindowSpec, dtype: torch.dtype) -> None:
+        self.bfloat16 = dtype == torch.bfloat16
         super().__init__(model, spec, dtype, torch.float32)
-
-    def _stack(
-        self, encoder: FeatureEncoder, fusion: Tensor, margin: int, dtype: torch.dtype, wide: torch.dtype
-    ) -> Stack:
-        return NativeStack(encoder, fusion, margin, dtype, wide)
-
-
-class NativeStack(Stack):
-    """As `Stack`."""
 
     def _block(
         self, block: ResidualBlock, middle: int, margin: int, dtype: torch.dtype, wide: torch.dtype
     ) -> Callable[[Shared], Shared]:
         return NativeBlock(block, middle, margin, dtype)
 
-    def _skip(self, weight: Tensor, dtype: torch.dtype) -> Callable[[Tensor, Tensor], Tensor]:
-        panels = library.panels(weight, dtype)
+    def _skip(self, weight: Tensor, dtype: torch.dtype) -> ConvolutionArguments:
+        return ConvolutionArguments.of(library.panels(weight, dtype))
 
-        def add(fused: Tensor, x: Tensor) -> Tensor:
-            library.add_linear(x, panels, fused)
-            return fused
-
-        return add
+    def _add(self, fused: Shared, skip: ConvolutionArguments, x: Shared, margin: int) -> Shared:
+        threads, windows = torch.get_num_threads(), len(x.left)
+        inner = _inside(skip, self.bfloat16, x.inner, fused.inner, 0, threads)
+        left, right = (inner.new_empty(windows, x.reach - margin, inner.shape[1]) for _ in range(2))
+        if margin < x.reach:
+            table = np.zeros((2, windows, COLUMNS), dtype=np.int64)
+            for side, (some, result) in enumerate(zip(table, (left, right), strict=True)):
+                Ends.of(x, side).given_to(some, x.reach, margin)
+                Ends.of(fused, side).added_to(some, x.reach, margin)
+                some[:, RESULT], some[:, LENGTH] = _rows(result), result.shape[1]
+            library.convolve([skip], self.bfloat16, [table.reshape(-1, COLUMNS)], threads)
+        return replace(x, inner=inner, left=left, right=right, margin=margin)
 
 
 class NativeBlock:
@@ -76,34 +75,20 @@ class NativeBlock:
         weight, bias = folded
         values = library.at_points(weight)  # [points, groups, C out, C in]
         panels = library.panels(values, dtype).transpose(1, 2).contiguous()
-        return ConvolutionArguments.of(panels, bias, norm, values.shape[1], self.dilation, relu)
+        return ConvolutionArguments.of(
+            panels, bias, norm, groups=values.shape[1], dilation=self.dilation, relu=relu
+        )
 
     def __call__(self, x: Shared) -> Shared:
         """Features after the block."""
         threads = torch.get_num_threads()
-        middle = self._inside(self.first, x.inner, None, threads)
-        inner = self._inside(self.second, middle, x.inner, threads)
+        middle = _inside(self.first, self.bfloat16, x.inner, None, self.radius, threads)
+        inner = _inside(self.second, self.bfloat16, middle, x.inner, self.radius, threads)
         reach, windows, channels = x.reach + 2 * self.radius, len(x.left), x.inner.shape[1]
         left, right = (inner.new_empty(windows, reach - self.margin, channels) for _ in range(2))
         if self.margin < reach:
             self._ends(x, middle, (left, right), threads)
         return replace(x, inner=inner, left=left, right=right, reach=reach, margin=self.margin)
-
-    def _inside(self, convolution: ConvolutionArguments, x: Tensor, added: Tensor | None, threads: int) -> Tensor:
-        """Convolve x [L + 2 * radius, C] -> [L, C], in a piece a thread, and add what lies in the middle of `added`."""
-        length = len(x) - 2 * self.radius
-        y = x.new_empty(length, x.shape[1])
-        bounds = [length * i // threads for i in range(threads + 1)]
-        pieces = np.zeros((threads, COLUMNS), dtype=np.int64)
-        for piece, first, last in zip(pieces, bounds, bounds[1:], strict=False):
-            size = last - first
-            piece[GIVEN], piece[POSITIONS] = x[first:].data_ptr(), size + 2 * self.radius
-            piece[RESULT], piece[LENGTH] = y[first:].data_ptr(), size
-            if added is not None:
-                piece[ADDED] = added[(len(added) - length) // 2 + first :].data_ptr()
-                piece[ADDED_POSITIONS] = size
-        library.convolve([convolution], self.bfloat16, [pieces], threads)
-        return y
 
     def _ends(self, x: Shared, middle: Tensor, results: tuple[Tensor, Tensor], threads: int) -> None:
         """Both convolutions of each end of each window, whose features between them are not kept."""
@@ -114,7 +99,7 @@ class NativeBlock:
         first, second = np.zeros((2, 2 * windows, COLUMNS), dtype=np.int64)
         for side, result in enumerate(results):
             some = slice(side * windows, (side + 1) * windows)
-            before = Ends(x.inner, _rows((x.left, x.right)[side]), x.reach, x.margin, x.width, x.stride, side)
+            before = Ends.of(x, side)
             after = Ends(middle, of_rows[some], reach, self.middle, x.width, x.stride, side)
             before.given_to(first[some], reach + self.radius, self.middle - self.radius)
             after.given_to(second[some], reach + 2 * self.radius, self.margin - self.radius)
@@ -138,6 +123,11 @@ class Ends:
     side: int
     """0 left, 1 right."""
 
+    @classmethod
+    def of(cls, x: Shared, side: int) -> Ends:
+        """Those of features."""
+        return cls(x.inner, _rows((x.left, x.right)[side]), x.reach, x.margin, x.width, x.stride, side)
+
     def given_to(self, sequences: Numbers, reach: int, margin: int) -> None:
         """Let sequences read positions [margin, reach); those below 0 lie outside the window and are zeros."""
         addresses, counts = self._parts(reach, max(0, margin))
@@ -160,6 +150,25 @@ class Ends:
         if self.side == 0:
             return [self.kept + row * (self.reach - kept - self.margin), inside], [kept, reach - start]
         return [inside, self.kept], [reach - start, kept]
+
+
+def _inside(
+    convolution: ConvolutionArguments, bfloat16: bool, x: Tensor, added: Tensor | None, radius: int, threads: int
+) -> Tensor:
+    """Convolve x [L + 2 * radius, C in] -> [L, C out], in a piece a thread, and add the middle of `added`."""
+    length = len(x) - 2 * radius
+    y = x.new_empty(length, convolution.outputs)
+    bounds = [length * i // threads for i in range(threads + 1)]
+    pieces = np.zeros((threads, COLUMNS), dtype=np.int64)
+    for piece, first, last in zip(pieces, bounds, bounds[1:], strict=False):
+        size = last - first
+        piece[GIVEN], piece[POSITIONS] = x[first:].data_ptr(), size + 2 * radius
+        piece[RESULT], piece[LENGTH] = y[first:].data_ptr(), size
+        if added is not None:
+            piece[ADDED] = added[(len(added) - length) // 2 + first :].data_ptr()
+            piece[ADDED_POSITIONS] = size
+    library.convolve([convolution], bfloat16, [pieces], threads)
+    return y
 
 
 def _rows(x: Tensor) -> Numbers:

@@ -79,13 +79,24 @@ class ConvolutionArguments(ctypes.Structure):
 
     @classmethod
     def of(
-        cls, weight: Tensor, bias: Tensor, norm: tuple[Tensor, Tensor] | None, groups: int, dilation: int, relu: bool
+        cls,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        norm: tuple[Tensor, Tensor] | None = None,
+        *,
+        groups: int = 0,
+        dilation: int = 1,
+        relu: bool = False,
     ) -> ConvolutionArguments:
-        """Weight [points, panels, groups, words, PANEL, in a word], bias, and scale and shift of a norm before it."""
-        kept = weight, _float(bias), *map(_float, norm or ())
-        pointers = [*map(_at, kept), None, None][:4]
-        words, in_word = weight.shape[3], weight.shape[5]
-        arguments = cls(*pointers, words * in_word, len(bias), groups, dilation, relu)
+        """Of a convolution, or without groups of taps a linear map of each position.
+
+        Weight [points, panels, groups, words, PANEL, in a word], bias, and scale and shift of a norm before it; of a
+        linear map only the weight [panels, words, PANEL, in a word].
+        """
+        kept = weight, *map(_float, (() if bias is None else (bias,)) + (norm or ()))
+        pointers = [*map(_at, kept), None, None, None][:4]
+        words, in_word = weight.shape[-3], weight.shape[-1]
+        arguments = cls(*pointers, words * in_word, weight.shape[-4 - (groups > 0)] * PANEL, groups, dilation, relu)
         arguments.kept = kept
         return arguments
 
@@ -188,17 +199,12 @@ def convolve(
     values = (POINTER(table.ctypes.data), len(convolutions), len(sequences[0]), threads)
     _call("sptx_convolve", bfloat16, pointers, *values)
     for convolution, some in zip(convolutions, sequences, strict=True):
-        whole, left = np.divmod(some[:, LENGTH], TAPS * convolution.dilation)
-        rows = (whole * convolution.dilation + np.minimum(left, convolution.dilation)).sum()
-        _count(2 * (len(POINTS) + 1) * int(rows) * convolution.groups * convolution.inputs * convolution.outputs)
-
-
-def add_linear(x: Tensor, weight: Tensor, to: Tensor) -> None:
-    """Add to rows `to` [..., C out] the product of rows x [..., C in] with a weight from `panels`."""
-    rows = x.numel() // x.shape[-1]
-    values = (x, ctypes.c_int64(rows), x.shape[-1], weight, to.shape[-1], to)
-    _call("sptx_add_linear", _is_bfloat16(weight), *values)
-    _count(2 * rows * x.shape[-1] * to.shape[-1])
+        products = int(some[:, LENGTH].sum())
+        if convolution.groups:
+            whole, left = np.divmod(some[:, LENGTH], TAPS * convolution.dilation)
+            rows = whole * convolution.dilation + np.minimum(left, convolution.dilation)
+            products = int(rows.sum()) * (len(POINTS) + 1) * convolution.groups
+        _count(2 * products * convolution.inputs * convolution.outputs)
 
 
 @contextmanager

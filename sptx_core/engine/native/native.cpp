@@ -409,6 +409,18 @@ struct Sequence {
     int64_t length;
 };
 
+// Position p of what is given (null: zeros), and of what is added.
+INLINE const float* given_at(const Sequence& s, int64_t p, int size) {
+    for (int i = 0; i < 3; p -= s.positions[i++])
+        if (p < s.positions[i]) return s.given[i] ? s.given[i] + p * size : nullptr;
+    return nullptr;
+}
+
+INLINE const float* added_at(const Sequence& s, int64_t p, int size) {
+    const bool second = p >= s.added_positions[0];
+    return s.added[second] + (p - (second ? s.added_positions[0] : 0)) * size;
+}
+
 constexpr int CHUNK = 128;  // rows of products at a time, of TAPS positions each
 
 // Toom-Cook: four outputs of four taps as a product of polynomials, from its values at 0, 1, -1, 1/2, -1/2, 3 and
@@ -453,17 +465,12 @@ void convolve(const Convolution& c, const Sequence& s) {
     const int64_t zeros_after = ((s.given[2] ? end3 : s.given[1] ? end2 : end1) / (TAPS * d) + 1) * d;
     const size_t plane = size_t(CHUNK + halo) * words;
     const Scratch values(sizeof(Word) * POINTS * plane), products(sizeof(float) * POINTS * CHUNK * PANEL);
-    const auto at = [&](int64_t p) -> const float* {
-        if (p < end1) return s.given[0] ? s.given[0] + p * in : nullptr;
-        if (p < end2) return s.given[1] ? s.given[1] + (p - end1) * in : nullptr;
-        return p < end3 && s.given[2] ? s.given[2] + (p - end2) * in : nullptr;
-    };
     for (int64_t begin = 0; begin < all_rows; begin += CHUNK) {
         const int rows = int(std::min<int64_t>(CHUNK, all_rows - begin));
         for (int q = 0; q < rows + halo; q++) {
             const int64_t position = (begin + q) / d * TAPS * d + (begin + q) % d;
             const float* x[POINTS];
-            for (int i = 0; i < POINTS; i++) x[i] = at(position + int64_t(i) * d);
+            for (int i = 0; i < POINTS; i++) x[i] = given_at(s, position + int64_t(i) * d, in);
             for (int channel = 0; channel < in; channel += 32) {
                 __m512 v[POINTS][2];
                 UNROLL for (int half = 0; half < 2; half++) {
@@ -522,11 +529,8 @@ void convolve(const Convolution& c, const Sequence& s) {
                         if (p >= s.length) break;
                         __m512 z = _mm512_add_ps(y[i], bias);
                         if (c.relu) z = _mm512_max_ps(z, _mm512_setzero_ps());
-                        if (s.added[0] || s.added[1]) {
-                            const float* more = p < s.added_positions[0] ? s.added[0] + p * c.out
-                                                                         : s.added[1] + (p - s.added_positions[0]) * c.out;
-                            z = _mm512_add_ps(z, _mm512_loadu_ps(more + at16));
-                        }
+                        if (s.added[0] || s.added[1])
+                            z = _mm512_add_ps(z, _mm512_loadu_ps(added_at(s, p, c.out) + at16));
                         _mm512_storeu_ps(s.result + p * c.out + at16, z);
                     }
                 }
@@ -535,21 +539,26 @@ void convolve(const Convolution& c, const Sequence& s) {
     }
 }
 
-// x [rows][in] times panels, added to y [rows][out].
+// The same for a linear map of each position: weight [panels][words][PANEL], no groups, bias, norm or ReLU.
 template <bool BF>
-void add_linear(const float* x, int64_t rows, int in, const Word* weight, int out, float* y) {
+void map_positions(const Convolution& c, const Sequence& s) {
     constexpr int SOME = 64;
-    const int words = words_of<BF>(in);
+    const int in = c.in, words = words_of<BF>(in);
     const Scratch operands(sizeof(Word) * SOME * words);
-    for (int64_t first = 0; first < rows; first += SOME) {
-        const int some = int(std::min<int64_t>(SOME, rows - first));
-        as_operands<BF>(x + first * in, some * in, operands.words());
-        for (int panel = 0; panel < out / PANEL; panel++)
-            times_panel<BF>(operands.words(), words, some, weight + size_t(panel) * words * PANEL, words,
+    for (int64_t first = 0; first < s.length; first += SOME) {
+        const int some = int(std::min<int64_t>(SOME, s.length - first));
+        const float* more[SOME];
+        for (int r = 0; r < some; r++) {
+            as_operands<BF>(given_at(s, first + r, in), in, operands.words() + r * words);
+            more[r] = added_at(s, first + r, c.out);
+        }
+        for (int panel = 0; panel < c.out / PANEL; panel++)
+            times_panel<BF>(operands.words(), words, some, c.weight + size_t(panel) * words * PANEL, words,
                             [&](int r, __m512 low, __m512 high) {
-                                float* to = y + (first + r) * out + panel * PANEL;
-                                _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), low));
-                                _mm512_storeu_ps(to + 16, _mm512_add_ps(_mm512_loadu_ps(to + 16), high));
+                                const float* from = more[r] + panel * PANEL;
+                                float* to = s.result + (first + r) * c.out + panel * PANEL;
+                                _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(from), low));
+                                _mm512_storeu_ps(to + 16, _mm512_add_ps(_mm512_loadu_ps(from + 16), high));
                             });
     }
 }
@@ -563,11 +572,18 @@ struct Share {  // of the sequences of a call, for one thread
 
 constexpr int MOST_THREADS = 64;
 
+void one(int bf, const Convolution& convolution, const Sequence& sequence) {
+    if (convolution.groups)
+        (bf ? convolve<true> : convolve<false>)(convolution, sequence);
+    else
+        (bf ? map_positions<true> : map_positions<false>)(convolution, sequence);
+}
+
 void* work(void* given) {
     const Share& share = *static_cast<const Share*>(given);
     for (int i = share.first; i < share.count; i += share.by)
         for (int step = 0; step < share.steps; step++)
-            (share.bf ? convolve<true> : convolve<false>)(*share.convolutions[step], share.sequences[step * share.count + i]);
+            one(share.bf, *share.convolutions[step], share.sequences[step * share.count + i]);
     return nullptr;
 }
 
@@ -611,9 +627,5 @@ void sptx_convolve(int bf, const Convolution* const* convolutions, const Sequenc
         if (!started[t]) work(&shares[t]);
     for (int t = 1; t < threads; t++)
         if (started[t]) pthread_join(ids[t], nullptr);
-}
-
-void sptx_add_linear(int bf, const float* x, int64_t rows, int in, const Word* weight, int out, float* y) {
-    (bf ? add_linear<true> : add_linear<false>)(x, rows, in, weight, out, y);
 }
 }
