@@ -499,6 +499,20 @@ void convolve(const Convolution& c, const Sequence& s) {
                     constexpr int R = decltype(size)::value;
                     __m512 sums[R][2];
                     clear(sums);
+                    if (point < TAPS) {
+                        for (int r = 0; r < R; r++) {
+                            const int64_t row = begin + first + r, p = row / d * TAPS * d + row % d + int64_t(point) * d;
+                            if (p >= s.length) break;
+                            const float* to = s.result + p * c.out + panel * PANEL;
+                            __builtin_prefetch(to, 1);
+                            __builtin_prefetch(to + 16, 1);
+                            if (s.added[0] || s.added[1]) {
+                                const float* from = added_at(s, p, c.out) + panel * PANEL;
+                                __builtin_prefetch(from);
+                                __builtin_prefetch(from + 16);
+                            }
+                        }
+                    }
                     for (int g = 0; g < c.groups; g++) {
                         const int64_t row = begin + first + g * d;
                         if (row + R <= zeros_before || row >= zeros_after) continue;
