@@ -88,21 +88,24 @@ class SharedPath:
         next run is begun when no more than one run of windows is left to attend, which bounds what is kept.
         """
         runs = self._runs(stretches)
+        left: deque[tuple[Encoded, int]] = deque()  # windows that no thread has been given yet
+        attended: deque[Future[Tensor]] = deque()  # windows of which one has, few, so that a run need not wait
+        ahead: Future[Encoded] | None = None
         with ThreadPoolExecutor(threads, "window", initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            attended: deque[Future[Tensor]] = deque()
-            ahead: Future[Encoded] | None = None
             encoded = self.encoder(run) if (run := next(runs, None)) is not None else None
             while True:
                 if encoded is not None:
-                    attended.extend(pool.submit(self._attend, encoded, i) for i in range(len(encoded)))
+                    left.extend((encoded, i) for i in range(len(encoded)))
                     encoded = None
-                if ahead is None and len(attended) <= self.run and (run := next(runs, None)) is not None:
+                if ahead is None and len(left) <= self.run and (run := next(runs, None)) is not None:
                     ahead = pool.submit(self._encode, run, max(1, threads // ENCODING_SHARE))
-                if ahead is not None and (ahead.done() or not attended):
-                    encoded, ahead = ahead.result(), None
-                elif attended:
+                while left and len(attended) < 2 * threads:
+                    attended.append(pool.submit(self._attend, *left.popleft()))
+                if attended:
                     yield attended.popleft().result()
-                else:
+                if ahead is not None and (ahead.done() or not (attended or left)):
+                    encoded, ahead = ahead.result(), None
+                elif not (attended or left):
                     return
 
     @torch.inference_mode()
