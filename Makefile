@@ -7,7 +7,7 @@ EXTRAS ?= dev
 .PHONY: demo demo-checkpoint test lint types clean
 
 # torch comes first and alone, so that a CPU build that is already there (see README.md) is kept.
-$(VENV)/ready: pyproject.toml constraints.txt
+$(VENV)/ready: pyproject.toml setup.py constraints.txt sptx_core/engine/native/native.cpp
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(EXTRAS)]"

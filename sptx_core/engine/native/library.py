@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -103,12 +104,17 @@ class ConvolutionArguments(ctypes.Structure):
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The library, or None where it was not compiled or cannot be loaded."""
-    found = sorted(Path(__file__).parent.glob("_native*.so"))
-    try:
-        return ctypes.CDLL(str(found[0])) if found else None
-    except OSError:
-        return None
+    """The library, or None where it was not compiled, not from the source beside it, or cannot be loaded."""
+    folder = Path(__file__).parent
+    for path in folder.glob("_native*.so"):
+        try:
+            found = ctypes.CDLL(str(path))
+            source = folder / "native.cpp"
+            if not source.exists() or found.sptx_source() & 0xFFFFFFFF == zlib.crc32(source.read_bytes()):
+                return found
+        except (OSError, AttributeError):
+            continue
+    return None
 
 
 @cache

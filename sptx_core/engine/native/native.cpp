@@ -61,7 +61,7 @@ INLINE __m512 multiply_add(__m512 sum, __m512i a, __m512i b) {
 // Adds to sums [R][Z * 16] the product of a [R][words], rows `pitch` words apart, and b [words][Z * 16].
 template <bool BF, int R, int Z>
 INLINE void product(const Word* a, long pitch, const Word* b, int words, __m512 (&sums)[R][Z]) {
-    for (int k = 0; k < words; k++) {
+    _Pragma("GCC unroll 8") for (int k = 0; k < words; k++) {
         __m512i right[Z];
         UNROLL for (int z = 0; z < Z; z++) right[z] = _mm512_loadu_si512(b + 16 * (Z * k + z));
         UNROLL for (int r = 0; r < R; r++) {
@@ -376,6 +376,7 @@ void attend(const Layer& layer, float* x, const Word* tiles, int first, int coun
             else
                 attend_head<BF, 1, false>(own + h * TILE<BF>, {here}, 1, to, words);
         }
+        float* here = x + size_t(bucket) * BUCKET * hidden;
         for (int h = near; h < heads; h++) {
             const size_t at = size_t(bucket - first) * (heads - near) + h - near;
             const Word* other = tiles + chosen[at] * bucket_words;
@@ -383,7 +384,6 @@ void attend(const Layer& layer, float* x, const Word* tiles, int first, int coun
             attend_head<BF, 2, true>(own + h * TILE<BF>, {moved, source(own, h)}, probability[at],
                                      merged + words_of<BF>(PANEL) * h, words);
         }
-        float* here = x + size_t(bucket) * BUCKET * hidden;
         add_product<BF>(merged, words, layer.output, layer.output_bias, hidden, here);
 
         Word* normal = operands.words();
@@ -619,6 +619,9 @@ void* work(void* given) {
 }  // namespace
 
 extern "C" {
+
+// CRC-32 of the source that this was compiled from (setup.py).
+unsigned sptx_source() { return SPTX_SOURCE; }
 
 // Bits: 1 the float32 functions can run here, 2 the bfloat16 ones too, 4 there are matrix units for bfloat16 (AMX).
 int sptx_features() {
