@@ -13,7 +13,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 INSTRUCTIONS = ("avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512bf16", "fma")  # the library asks before it runs
-FLAGS = ["-std=c++17", "-O3", "-fno-exceptions", "-fno-rtti", "-Wno-maybe-uninitialized"]
+FLAGS = ["-std=c++17", "-O3", "-g0", "-fno-exceptions", "-fno-rtti", "-Wno-maybe-uninitialized"]
 
 SOURCE = Path("sptx_core/engine/native/native.cpp")
 

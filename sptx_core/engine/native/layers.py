@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sptx_core.engine.native import library
 from sptx_core.engine.native.library import BUCKET, EVERYTHING, FAR_KEYS, MEANS, LayerArguments
-from sptx_core.engine.transformer import Choice, Transformer, through_windows
+from sptx_core.engine.transformer import Transformer
 from sptx_core.model import Layer, SpTransformerModel
 from sptx_core.windows import WindowSpec
 
@@ -35,57 +35,61 @@ class NativeLayer:
 
     def __init__(self, layer: Layer, dtype: torch.dtype) -> None:
         attention = layer.attention
-        self.choose = Choice(attention, torch.float32)
         self.dtype, self.heads, self.near = dtype, attention.heads, attention.local_heads
-        query = attention.query.weight * (self.choose.scale / math.log(2))  # its softmax is taken to the base 2
+        # Queries are scaled, and by 1 / ln 2 too, since softmax is taken to the base 2.
+        query = attention.query.weight * (library.PANEL**-0.5 / math.log(2))
+        key = attention.key_value.weight.chunk(2)[0]
+        far = self.near * library.PANEL
         linear = (attention.output, layer.expand, layer.contract)
         weights = torch.cat((query, attention.key_value.weight)), *(part.weight for part in linear)
         norms = (layer.attention_norm, layer.feed_forward_norm)
         self.arguments = LayerArguments.of(
             [(norm.weight, norm.bias, norm.eps) for norm in norms],
-            [library.panels(weight, dtype) for weight in weights],
+            [
+                *(library.panels(weight, dtype) for weight in weights),
+                *(library.panels(weight[far:], torch.float32) for weight in (query, key)),
+            ],
             [part.bias for part in linear],
-            (self.choose.size, self.heads, self.near, layer.expand.out_features),
+            (query.shape[0], self.heads, self.near, layer.expand.out_features),
         )
 
     def __call__(self, x: Tensor, choices: list[Tensor] | None = None) -> None:
         """Add attention and feed-forward to x [B, S, hidden]; its choices [B, far heads, buckets] to `choices`."""
         tiles, means = self._tiles(x), self._means(x)
         library.project(self.arguments, x, tiles, MEANS | EVERYTHING, means=means)
-        bucket, probability = self.choose(means, slice(None))
+        chosen, probability = library.choose(self.arguments, means, 0, means.shape[1])
         if choices is not None:
-            choices.append(bucket.transpose(1, 2))
-        asked = through_windows(bucket, means.shape[1])
-        self._attend(x, tiles, 0, asked, probability.flatten(0, 1))
+            choices.append(_of_windows(chosen, means))
+        library.attend(self.arguments, x, tiles, 0, means.shape[1], chosen, probability)
 
     def last(self, x: Tensor, first: int, length: int, choices: list[Tensor] | None = None) -> Tensor:
         """What the layer makes of positions [first, first + length) of x [B, S, hidden]: [B, length, hidden]."""
-        buckets = x.shape[1] // BUCKET
+        windows, buckets = len(x), x.shape[1] // BUCKET
         begin, end = first // BUCKET, -(-(first + length) // BUCKET)
         tiles, means = self._tiles(x), self._means(x)
         library.project(self.arguments, x, tiles, MEANS, means=means)
-        bucket, probability = self.choose(means, slice(begin, end))
+        chosen, probability = library.choose(self.arguments, means, begin, end - begin)
         if choices is not None:
-            choices.append(bucket.new_full((len(x), bucket.shape[2], buckets), -1))
-            choices[-1][..., begin:end] = bucket.transpose(1, 2)
-        asked = through_windows(bucket, buckets)
+            found = _of_windows(chosen, means)
+            choices.append(found.new_full((windows, found.shape[1], buckets), -1))
+            choices[-1][..., begin:end] = found
         near = torch.arange(max(begin - 1, 0), min(end + 1, buckets))
-        near = (near + buckets * torch.arange(len(x))[:, None]).flatten()
-        library.project(self.arguments, x, tiles, EVERYTHING, near.int())
-        far = asked.unique()
-        far = far[~torch.isin(far, near)]
-        library.project(self.arguments, x, tiles, FAR_KEYS, far.int())
-        for i in range(len(x)):
-            some = slice(i * (end - begin), (i + 1) * (end - begin))
-            self._attend(x, tiles, i * buckets + begin, asked[some], probability[i])
+        near = (near + buckets * torch.arange(windows)[:, None]).flatten().int()
+        library.project(self.arguments, x, tiles, EVERYTHING, near)
+        far = chosen.unique()
+        library.project(self.arguments, x, tiles, FAR_KEYS, far[~torch.isin(far, near)])
+        for i, some in enumerate(zip(chosen.chunk(windows), probability.chunk(windows), strict=True)):
+            library.attend(self.arguments, x, tiles, i * buckets + begin, buckets, *some)
         return x[:, first : first + length]
-
-    def _attend(self, x: Tensor, tiles: Tensor, first: int, bucket: Tensor, probability: Tensor) -> None:
-        chosen = bucket.int().contiguous(), probability.contiguous()
-        library.attend(self.arguments, x, tiles, first, x.shape[1] // BUCKET, *chosen)
 
     def _tiles(self, x: Tensor) -> Tensor:
         return library.new_tiles(self.heads, self.near, x.numel() // x.shape[2] // BUCKET, self.dtype)
 
     def _means(self, x: Tensor) -> Tensor:
         return torch.empty(len(x), x.shape[1] // BUCKET, x.shape[2])
+
+
+def _of_windows(chosen: Tensor, means: Tensor) -> Tensor:
+    """Chosen buckets [B * count, far heads], among all -> in their window, [B, far heads, count]."""
+    windows, buckets, _ = means.shape
+    return (torch.unflatten(chosen, 0, (windows, -1)) % buckets).transpose(1, 2).long()

@@ -45,7 +45,7 @@ class LayerArguments(ctypes.Structure):
     _fields_ = (
         ("attention_norm", _Norm),
         ("feed_forward_norm", _Norm),
-        *((name, POINTER) for name in ("project", "output", "expand", "contract")),
+        *((name, POINTER) for name in ("project", "output", "expand", "contract", "mean_query", "mean_key")),
         *((name, POINTER) for name in ("output_bias", "expand_bias", "contract_bias")),
         *((name, ctypes.c_int) for name in ("hidden", "heads", "near", "inner")),
     )
@@ -58,7 +58,7 @@ class LayerArguments(ctypes.Structure):
         biases: Sequence[Tensor],
         sizes: Sequence[int],
     ) -> LayerArguments:
-        """Two norms (weight, bias, epsilon), four weights from `panels`, three biases and four sizes."""
+        """Two norms (weight, bias, epsilon), six weights from `panels`, three biases and four sizes."""
         kept = [_float(values) for weight, bias, _ in norms for values in (weight, bias)]
         added = [_float(bias) for bias in biases]
         arguments = cls(
@@ -176,6 +176,20 @@ def project(
     _call("sptx_project", _is_bfloat16(tiles), ctypes.byref(layer), x, buckets, count, what, tiles, means)
     outputs = 3 * layer.hidden if what & EVERYTHING else (layer.heads - layer.near) * PANEL if what & FAR_KEYS else 0
     _count(2 * count * BUCKET * layer.hidden * outputs)
+
+
+def choose(layer: LayerArguments, means: Tensor, first: int, count: int) -> tuple[Tensor, Tensor]:
+    """Which bucket, among all of means [B, buckets, hidden], `count` of each window look at, and its probability.
+
+    Returns int32 and float32 [B * count, far heads].
+    """
+    windows, buckets, _ = means.shape
+    far = layer.heads - layer.near
+    chosen, probability = torch.empty(windows * count, far, dtype=torch.int32), torch.empty(windows * count, far)
+    _call("sptx_choose", ctypes.byref(layer), means, windows, buckets, first, count, chosen, probability)
+    per_head = layer.hidden * PANEL * (buckets + count) + PANEL * buckets * count
+    _count(2 * windows * far * per_head)
+    return chosen, probability
 
 
 def attend(

@@ -210,6 +210,7 @@ INLINE void transpose16(const Word* from, int pitch, Word* to, int to_pitch) {
 struct Layer {
     Norm attention_norm, feed_forward_norm;
     const Word *project, *output, *expand, *contract;  // panels; of `project`: queries, keys, values, by head
+    const Word *mean_query, *mean_key;                  // panels in float32, of the far heads
     const float *output_bias, *expand_bias, *contract_bias;
     int hidden, heads, near, inner;  // near: local heads, which come first
 };
@@ -281,6 +282,47 @@ void project(const Layer& layer, const float* x, const int32_t* buckets, int cou
             } else if (panel >= heads) {
                 by_word<BF>(tile, to);
                 if (panel >= heads + layer.near) as_panel<BF>(tile, own + (panel + 2 * heads - layer.near) * TILE<BF>);
+            }
+        }
+    }
+}
+
+// For buckets [first, first + count) of each window and each far head, the window's bucket whose mean key fits the mean
+// query best, counted through all windows, and its share of the softmax: [windows * count][far heads]. All in float32.
+void choose(const Layer& layer, const float* means, int windows, int buckets, int first, int count, int32_t* chosen,
+            float* probability) {
+    const int hidden = layer.hidden, far = layer.heads - layer.near, across = (buckets + PANEL - 1) / PANEL;
+    const Scratch queries(sizeof(float) * count * PANEL), keys(sizeof(float) * across * PANEL * PANEL);
+    const Scratch scores(sizeof(float) * count * across * PANEL);
+    for (int window = 0; window < windows; window++) {
+        const Word* of_window = reinterpret_cast<const Word*>(means + size_t(window) * buckets * hidden);
+        for (int head = 0; head < far; head++) {
+            const size_t weight = size_t(head) * hidden * PANEL;
+            times_panel<false>(of_window + size_t(first) * hidden, hidden, count, layer.mean_query + weight, hidden,
+                               [&](int r, __m512 low, __m512 high) { store<false>(queries.words() + r * PANEL, low, high); });
+            times_panel<false>(of_window, hidden, buckets, layer.mean_key + weight, hidden, [&](int r, __m512 low, __m512 high) {
+                alignas(64) float key[PANEL];
+                _mm512_store_ps(key, low);
+                _mm512_store_ps(key + 16, high);
+                for (int i = 0; i < PANEL; i++) keys.floats()[(r / PANEL * PANEL + i) * PANEL + r % PANEL] = key[i];
+            });
+            for (int panel = 0; panel < across; panel++)
+                times_panel<false>(queries.words(), PANEL, count, keys.words() + panel * PANEL * PANEL, PANEL,
+                                   [&](int r, __m512 low, __m512 high) {
+                                       store<false>(scores.words() + (r * across + panel) * PANEL, low, high);
+                                   });
+            for (int r = 0; r < count; r++) {
+                const float* score = scores.floats() + r * across * PANEL;
+                const int best = int(std::max_element(score, score + buckets) - score);
+                __m512 sum = _mm512_setzero_ps();
+                for (int i = 0; i < buckets; i += 16) {
+                    const __mmask16 there = i + 16 <= buckets ? 0xffff : (1 << (buckets - i)) - 1;
+                    const __m512 y = _mm512_sub_ps(_mm512_maskz_loadu_ps(there, score + i), _mm512_set1_ps(score[best]));
+                    sum = _mm512_mask_add_ps(sum, there, sum, exp2<false>(y));
+                }
+                const size_t at = (size_t(window) * count + r) * far + head;
+                chosen[at] = window * buckets + best;
+                probability[at] = 1.0f / _mm512_reduce_add_ps(sum);
             }
         }
     }
@@ -639,6 +681,11 @@ int sptx_features() {
 void sptx_project(int bf, const Layer* layer, const float* x, const int32_t* buckets, int count, int what, Word* tiles,
                   float* means) {
     (bf ? project<true> : project<false>)(*layer, x, buckets, count, what, tiles, means);
+}
+
+void sptx_choose(const Layer* layer, const float* means, int windows, int buckets, int first, int count, int32_t* chosen,
+                 float* probability) {
+    choose(*layer, means, windows, buckets, first, count, chosen, probability);
 }
 
 void sptx_attend(int bf, const Layer* layer, float* x, const Word* tiles, int first, int count, int in_window,
