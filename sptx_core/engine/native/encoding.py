@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sptx_core.engine.encoding import Encoder, Pair, folded
+from sptx_core.engine.encoding import Encoder, folded
 from sptx_core.engine.native import library
 from sptx_core.engine.native.library import (
     ADDED,
@@ -45,7 +45,7 @@ class NativeEncoder(Encoder):
         return NativeBlock(block, middle, margin, dtype)
 
     def _skip(self, weight: Tensor, dtype: torch.dtype) -> ConvolutionArguments:
-        return ConvolutionArguments.of(library.panels(weight, dtype))
+        return ConvolutionArguments.of_positions(weight, dtype)
 
     def _add(self, fused: Shared, skip: ConvolutionArguments, x: Shared, margin: int) -> Shared:
         threads, windows = torch.get_num_threads(), len(x.left)
@@ -66,18 +66,11 @@ class NativeBlock:
 
     def __init__(self, block: ResidualBlock, middle: int, margin: int, dtype: torch.dtype) -> None:
         norm, first, second = folded(block)
-        self.dilation, self.radius = block.conv1.dilation[0], block.conv1.kernel_size[0] // 2 * block.conv1.dilation[0]
-        self.first = self._convolution(first, norm, dtype, relu=True)
-        self.second = self._convolution(second, None, dtype, relu=False)
+        dilation = block.conv1.dilation[0]
+        self.first = ConvolutionArguments.of(*first, norm, dilation=dilation, relu=True, dtype=dtype)
+        self.second = ConvolutionArguments.of(*second, None, dilation=dilation, relu=False, dtype=dtype)
+        self.radius = block.conv1.kernel_size[0] // 2 * dilation
         self.middle, self.margin, self.bfloat16 = middle, margin, dtype == torch.bfloat16
-
-    def _convolution(self, folded: Pair, norm: Pair | None, dtype: torch.dtype, *, relu: bool) -> ConvolutionArguments:
-        weight, bias = folded
-        values = library.at_points(weight)  # [points, groups, C out, C in]
-        panels = library.panels(values, dtype).transpose(1, 2).contiguous()
-        return ConvolutionArguments.of(
-            panels, bias, norm, groups=values.shape[1], dilation=self.dilation, relu=relu
-        )
 
     def __call__(self, x: Shared) -> Shared:
         """Features after the block."""

@@ -74,31 +74,44 @@ class ConvolutionArguments(ctypes.Structure):
     """`Convolution` of native.cpp."""
 
     _fields_ = (
-        *((name, POINTER) for name in ("weight", "bias", "scale", "shift")),
+        *((name, POINTER) for name in ("weight", "last", "bias", "scale", "shift")),
         *((name, ctypes.c_int) for name in ("inputs", "outputs", "groups", "dilation", "relu")),
     )
+
+    @classmethod
+    def of_positions(cls, weight: Tensor, dtype: torch.dtype) -> ConvolutionArguments:
+        """A linear map of each position: weight [C out, C in]."""
+        return cls._of([panels(weight, dtype), None, None, None, None], (*weight.shape[::-1], 0, 1, False))
 
     @classmethod
     def of(
         cls,
         weight: Tensor,
-        bias: Tensor | None = None,
-        norm: tuple[Tensor, Tensor] | None = None,
+        bias: Tensor,
+        norm: tuple[Tensor, Tensor] | None,
         *,
-        groups: int = 0,
-        dilation: int = 1,
-        relu: bool = False,
+        dilation: int,
+        relu: bool,
+        dtype: torch.dtype,
     ) -> ConvolutionArguments:
-        """Of a convolution, or without groups of taps a linear map of each position.
+        """A convolution: weight [C out, C in, kernel], bias, scale and shift of a norm and ReLU before it.
 
-        Weight [points, panels, groups, words, PANEL, in a word], bias, and scale and shift of a norm before it; of a
-        linear map only the weight [panels, words, PANEL, in a word].
+        Taps go in groups; one that is left over goes alone.
         """
-        kept = weight, *map(_float, (() if bias is None else (bias,)) + (norm or ()))
-        pointers = [*map(_at, kept), None, None, None][:4]
-        words, in_word = weight.shape[-3], weight.shape[-1]
-        arguments = cls(*pointers, words * in_word, weight.shape[-4 - (groups > 0)] * PANEL, groups, dilation, relu)
-        arguments.kept = kept
+        outputs, inputs, kernel = weight.shape
+        alone = kernel % TAPS == 1 and kernel > 1
+        grouped = at_points(weight[..., : kernel - alone])  # [points, groups, C out, C in]
+        tensors = [
+            panels(grouped, dtype).transpose(1, 2).contiguous(),
+            panels(weight[..., -1], dtype) if alone else None,
+            *map(_float, (bias, *(norm or ()))),
+        ]
+        return cls._of([*tensors, None, None][:5], (inputs, outputs, grouped.shape[1], dilation, relu))
+
+    @classmethod
+    def _of(cls, tensors: Sequence[Tensor | None], sizes: Sequence[int]) -> ConvolutionArguments:
+        arguments = cls(*(None if tensor is None else _at(tensor) for tensor in tensors), *sizes)
+        arguments.kept = tensors  # the memory that it points to
         return arguments
 
 
@@ -224,6 +237,7 @@ def convolve(
             whole, left = np.divmod(some[:, LENGTH], TAPS * convolution.dilation)
             rows = whole * convolution.dilation + np.minimum(left, convolution.dilation)
             products = int(rows.sum()) * (len(POINTS) + 1) * convolution.groups
+            products += int(rows.sum()) * TAPS * bool(convolution.last)
         _count(2 * products * convolution.inputs * convolution.outputs)
 
 

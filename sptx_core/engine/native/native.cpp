@@ -118,7 +118,6 @@ INLINE __m512 polynomial(__m512 x, std::initializer_list<float> coefficients) { 
 // 2^x for x <= 0. Polynomials of least relative error for 2^f, 0 <= f < 1: 8e-8, or 3e-6 for a result in bfloat16.
 template <bool BF>
 INLINE __m512 exp2(__m512 x) {
-    x = _mm512_max_ps(x, _mm512_set1_ps(-100.0f));
     const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
     __m512 y;
     if constexpr (BF)
@@ -450,6 +449,7 @@ void attend(const Layer& layer, float* x, const Word* tiles, int first, int coun
 
 struct Convolution {
     const Word* weight;          // [POINTS][panels][groups][words of `in`][PANEL]
+    const Word* last;            // [panels][words of `in`][PANEL]: of a last tap that is in no group; null for none
     const float* bias;           // [out]
     const float *scale, *shift;  // [in]: of the norm before it, which a ReLU follows; null for none
     int in, out, groups, dilation, relu;
@@ -513,7 +513,8 @@ INLINE void outputs_of_points(const __m512 (&m)[POINTS], __m512 (&y)[TAPS]) {
 
 template <bool BF>
 void convolve(const Convolution& c, const Sequence& s) {
-    const int in = c.in, words = words_of<BF>(in), d = c.dilation, halo = (c.groups - 1) * d;
+    const int in = c.in, words = words_of<BF>(in), d = c.dilation, halo = (c.last ? c.groups : c.groups - 1) * d;
+    const int planes = c.last ? POINTS + TAPS : POINTS;  // values at the points, and positions themselves
     const int64_t whole = s.length / (TAPS * d), left = s.length - whole * TAPS * d;
     const int64_t all_rows = whole * d + std::min<int64_t>(left, d);
     const int64_t end1 = s.positions[0], end2 = end1 + s.positions[1], end3 = end2 + s.positions[2];
@@ -521,7 +522,7 @@ void convolve(const Convolution& c, const Sequence& s) {
     const int64_t zeros_before = s.given[0] ? 0 : std::max<int64_t>(0, (end1 - (POINTS - TAPS) * d) / (TAPS * d)) * d;
     const int64_t zeros_after = ((s.given[2] ? end3 : s.given[1] ? end2 : end1) / (TAPS * d) + 1) * d;
     const size_t plane = size_t(CHUNK + halo) * words;
-    const Scratch values(sizeof(Word) * POINTS * plane), products(sizeof(float) * POINTS * CHUNK * PANEL);
+    const Scratch values(sizeof(Word) * planes * plane), products(sizeof(float) * planes * CHUNK * PANEL);
     for (int64_t begin = 0; begin < all_rows; begin += CHUNK) {
         const int rows = int(std::min<int64_t>(CHUNK, all_rows - begin));
         for (int q = 0; q < rows + halo; q++) {
@@ -529,7 +530,7 @@ void convolve(const Convolution& c, const Sequence& s) {
             const float* x[POINTS];
             for (int i = 0; i < POINTS; i++) x[i] = given_at(s, position + int64_t(i) * d, in);
             for (int channel = 0; channel < in; channel += 32) {
-                __m512 v[POINTS][2];
+                __m512 v[POINTS][2], plain[TAPS][2];
                 UNROLL for (int half = 0; half < 2; half++) {
                     const int at16 = channel + 16 * half;
                     __m512 y[POINTS];
@@ -542,14 +543,22 @@ void convolve(const Convolution& c, const Sequence& s) {
                     __m512 found[POINTS];
                     values_at_points(y, found);
                     UNROLL for (int i = 0; i < POINTS; i++) v[i][half] = found[i];
+                    UNROLL for (int i = 0; i < TAPS; i++) plain[i][half] = y[i];
                 }
                 UNROLL for (int i = 0; i < POINTS; i++)
                     store<BF>(values.words() + i * plane + size_t(q) * words + words_of<BF>(channel), v[i][0], v[i][1]);
+                if (c.last && q >= halo)
+                    UNROLL for (int i = 0; i < TAPS; i++)
+                        store<BF>(values.words() + (POINTS + i) * plane + size_t(q) * words + words_of<BF>(channel), plain[i][0],
+                                  plain[i][1]);
             }
         }
         for (int panel = 0; panel < c.out / PANEL; panel++) {
-            for (int point = 0; point < POINTS; point++) {
-                const Word* weight = c.weight + (size_t(point) * (c.out / PANEL) + panel) * c.groups * words * PANEL;
+            for (int point = 0; point < planes; point++) {
+                const bool plain = point >= POINTS;
+                const Word* weight = plain ? c.last + size_t(panel) * words * PANEL
+                                           : c.weight + (size_t(point) * (c.out / PANEL) + panel) * c.groups * words * PANEL;
+                const int from = plain ? c.groups : 0, to = plain ? from + 1 : c.groups;
                 const Word* a = values.words() + point * plane;
                 float* m = products.floats() + point * CHUNK * PANEL;
                 const auto several = [&](auto size, int first) {
@@ -560,20 +569,20 @@ void convolve(const Convolution& c, const Sequence& s) {
                         for (int r = 0; r < R; r++) {
                             const int64_t row = begin + first + r, p = row / d * TAPS * d + row % d + int64_t(point) * d;
                             if (p >= s.length) break;
-                            const float* to = s.result + p * c.out + panel * PANEL;
-                            __builtin_prefetch(to, 1);
-                            __builtin_prefetch(to + 16, 1);
+                            const float* place = s.result + p * c.out + panel * PANEL;
+                            __builtin_prefetch(place, 1);
+                            __builtin_prefetch(place + 16, 1);
                             if (s.added[0] || s.added[1]) {
-                                const float* from = added_at(s, p, c.out) + panel * PANEL;
-                                __builtin_prefetch(from);
-                                __builtin_prefetch(from + 16);
+                                const float* more = added_at(s, p, c.out) + panel * PANEL;
+                                __builtin_prefetch(more);
+                                __builtin_prefetch(more + 16);
                             }
                         }
                     }
-                    for (int g = 0; g < c.groups; g++) {
+                    for (int g = from; g < to; g++) {
                         const int64_t row = begin + first + g * d;
                         if (row + R <= zeros_before || row >= zeros_after) continue;
-                        product<BF>(a + size_t(first + g * d) * words, words, weight + size_t(g) * words * PANEL, words, sums);
+                        product<BF>(a + size_t(first + g * d) * words, words, weight + size_t(g - from) * words * PANEL, words, sums);
                     }
                     UNROLL for (int r = 0; r < R; r++) {
                         _mm512_store_ps(m + (first + r) * PANEL, sums[r][0]);
@@ -595,6 +604,9 @@ void convolve(const Convolution& c, const Sequence& s) {
                     const __m512 bias = _mm512_loadu_ps(c.bias + at16);
                     __m512 y[TAPS];
                     outputs_of_points(m, y);
+                    if (c.last)
+                        UNROLL for (int i = 0; i < TAPS; i++)
+                            y[i] = _mm512_add_ps(y[i], _mm512_load_ps(products.floats() + ((POINTS + i) * CHUNK + r) * PANEL + 16 * half));
                     for (int i = 0; i < TAPS; i++) {
                         const int64_t p = position + int64_t(i) * d;
                         if (p >= s.length) break;
