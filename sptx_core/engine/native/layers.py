@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sptx_core.engine.native import library
-from sptx_core.engine.native.library import BUCKET, EVERYTHING, FAR_KEYS, MEANS, LayerArguments
+from sptx_core.engine.native.library import BUCKET, EVERYTHING, MEANS, LayerArguments
 from sptx_core.engine.transformer import Transformer
 from sptx_core.model import Layer, SpTransformerModel
 from sptx_core.windows import WindowSpec
@@ -56,7 +57,7 @@ class NativeLayer:
     def __call__(self, x: Tensor, choices: list[Tensor] | None = None) -> None:
         """Add attention and feed-forward to x [B, S, hidden]; its choices [B, far heads, buckets] to `choices`."""
         tiles, means = self._tiles(x), self._means(x)
-        library.project(self.arguments, x, tiles, MEANS | EVERYTHING, means=means)
+        library.project(self.arguments, x, tiles, means, MEANS | EVERYTHING)
         chosen, probability = library.choose(self.arguments, means, 0, means.shape[1])
         if choices is not None:
             choices.append(_of_windows(chosen, means))
@@ -67,7 +68,7 @@ class NativeLayer:
         windows, buckets = len(x), x.shape[1] // BUCKET
         begin, end = first // BUCKET, -(-(first + length) // BUCKET)
         tiles, means = self._tiles(x), self._means(x)
-        library.project(self.arguments, x, tiles, MEANS, means=means)
+        library.project(self.arguments, x, tiles, means, MEANS)
         chosen, probability = library.choose(self.arguments, means, begin, end - begin)
         if choices is not None:
             found = _of_windows(chosen, means)
@@ -75,9 +76,12 @@ class NativeLayer:
             choices[-1][..., begin:end] = found
         near = torch.arange(max(begin - 1, 0), min(end + 1, buckets))
         near = (near + buckets * torch.arange(windows)[:, None]).flatten().int()
-        library.project(self.arguments, x, tiles, EVERYTHING, near)
-        far = chosen.unique()
-        library.project(self.arguments, x, tiles, FAR_KEYS, far[~torch.isin(far, near)])
+        library.project_some(self.arguments, x, tiles, near)
+        wanted = np.zeros(windows * buckets, dtype=np.int32)  # of each bucket, the heads that chose it
+        np.bitwise_or.at(wanted, chosen.numpy(), 1 << np.arange(chosen.shape[1]))
+        wanted[near] = 0  # which are there
+        far = np.flatnonzero(wanted)
+        library.project_some(self.arguments, x, tiles, torch.from_numpy(far).int(), torch.from_numpy(wanted[far]))
         for i, some in enumerate(zip(chosen.chunk(windows), probability.chunk(windows), strict=True)):
             library.attend(self.arguments, x, tiles, i * buckets + begin, buckets, *some)
         return x[:, first : first + length]

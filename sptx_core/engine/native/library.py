@@ -181,14 +181,33 @@ def new_tiles(config_heads: int, near: int, buckets: int, dtype: torch.dtype) ->
     return torch.empty(buckets, 4 * config_heads - near, BUCKET, PANEL, dtype=dtype)
 
 
-def project(
-    layer: LayerArguments, x: Tensor, tiles: Tensor, what: int, buckets: Tensor | None = None, means: Tensor | None = None
+def project(layer: LayerArguments, x: Tensor, tiles: Tensor, means: Tensor, what: int) -> None:
+    """Norm and means, and with EVERYTHING projections, of rows x [buckets * BUCKET, hidden]."""
+    _project(layer, x, tiles, means, None, None, what)
+
+
+def project_some(
+    layer: LayerArguments, x: Tensor, tiles: Tensor, buckets: Tensor, wanted: Tensor | None = None
 ) -> None:
-    """Norm, means and projections of rows x [buckets * BUCKET, hidden]: of all buckets, or of those listed (int32)."""
+    """Norm and projections of the buckets listed (int32); with `wanted` (int32) of the keys of far heads with a bit."""
+    _project(layer, x, tiles, None, buckets, wanted, EVERYTHING if wanted is None else FAR_KEYS)
+
+
+def _project(
+    layer: LayerArguments,
+    x: Tensor,
+    tiles: Tensor,
+    means: Tensor | None,
+    buckets: Tensor | None,
+    wanted: Tensor | None,
+    what: int,
+) -> None:
     count = len(tiles) if buckets is None else len(buckets)
-    _call("sptx_project", _is_bfloat16(tiles), ctypes.byref(layer), x, buckets, count, what, tiles, means)
-    outputs = 3 * layer.hidden if what & EVERYTHING else (layer.heads - layer.near) * PANEL if what & FAR_KEYS else 0
-    _count(2 * count * BUCKET * layer.hidden * outputs)
+    _call("sptx_project", _is_bfloat16(tiles), ctypes.byref(layer), x, buckets, wanted, count, what, tiles, means)
+    heads = 3 * layer.heads * count if what & EVERYTHING else 0
+    if wanted is not None:
+        heads = sum(bits.bit_count() for bits in wanted.tolist())
+    _count(2 * BUCKET * layer.hidden * PANEL * heads)
 
 
 def choose(layer: LayerArguments, means: Tensor, first: int, count: int) -> tuple[Tensor, Tensor]:

@@ -251,8 +251,10 @@ INLINE void as_panel(const Word* from, Word* to) {
 
 enum What { MEANS = 1, EVERYTHING = 2, FAR_KEYS = 4 };
 
+// `wanted`: for FAR_KEYS a bit for each far head whose keys are wanted, of each bucket.
 template <bool BF>
-void project(const Layer& layer, const float* x, const int32_t* buckets, int count, int what, Word* tiles, float* means) {
+void project(const Layer& layer, const float* x, const int32_t* buckets, const int32_t* wanted, int count, int what,
+             Word* tiles, float* means) {
     const int hidden = layer.hidden, heads = layer.heads, words = words_of<BF>(hidden);
     const Scratch rows(sizeof(float) * BUCKET * hidden), operands(sizeof(Word) * BUCKET * words);
     alignas(64) Word tile[TILE<BF>];
@@ -272,6 +274,7 @@ void project(const Layer& layer, const float* x, const int32_t* buckets, int cou
         Word* own = tiles + size_t(bucket) * tiles_of_bucket(layer) * TILE<BF>;
         const int first = what & EVERYTHING ? 0 : heads + layer.near, last = what & EVERYTHING ? 3 * heads : 2 * heads;
         for (int panel = first; panel < last; panel++) {
+            if (!(what & EVERYTHING) && !(wanted[i] >> (panel - first) & 1)) continue;
             Word* to = own + panel * TILE<BF>;
             Word* plain = panel < heads ? to : tile;
             times_panel<BF>(operands.words(), words, BUCKET, layer.project + size_t(panel) * words * PANEL, words,
@@ -690,9 +693,9 @@ int sptx_features() {
     return found;
 }
 
-void sptx_project(int bf, const Layer* layer, const float* x, const int32_t* buckets, int count, int what, Word* tiles,
-                  float* means) {
-    (bf ? project<true> : project<false>)(*layer, x, buckets, count, what, tiles, means);
+void sptx_project(int bf, const Layer* layer, const float* x, const int32_t* buckets, const int32_t* wanted, int count,
+                  int what, Word* tiles, float* means) {
+    (bf ? project<true> : project<false>)(*layer, x, buckets, wanted, count, what, tiles, means);
 }
 
 void sptx_choose(const Layer* layer, const float* means, int windows, int buckets, int first, int count, int32_t* chosen,
