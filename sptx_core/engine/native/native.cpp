@@ -171,6 +171,11 @@ INLINE void normalise(const float* x, int size, const Norm& norm, float* y) {
     }
 }
 
+// What will be read (and written) soon, so that it is in the second cache by then.
+INLINE void prefetch(const float* from, int count) {
+    for (int i = 0; i < count; i += 16) __builtin_prefetch(from + i, 1, 2);
+}
+
 // Values as operands: [count], a multiple of 32.
 template <bool BF>
 INLINE void as_operands(const float* x, int count, Word* to) {
@@ -422,6 +427,7 @@ void attend(const Layer& layer, float* x, const Word* tiles, int first, int coun
         }
         float* here = x + size_t(bucket) * BUCKET * hidden;
         for (int h = near; h < heads; h++) {
+            for (int p = h - near; p < BUCKET; p += heads - near) prefetch(here + p * hidden, hidden);
             const size_t at = size_t(bucket - first) * (heads - near) + h - near;
             const Word* other = tiles + chosen[at] * bucket_words;
             const Source moved{other + (heads + h) * TILE<BF>, other + (3 * heads + h - near) * TILE<BF>};
@@ -638,7 +644,11 @@ void map_positions(const Convolution& c, const Sequence& s) {
             as_operands<BF>(given_at(s, first + r, in), in, operands.words() + r * words);
             more[r] = added_at(s, first + r, c.out);
         }
-        for (int panel = 0; panel < c.out / PANEL; panel++)
+        for (int panel = 0; panel < c.out / PANEL; panel++) {
+            for (int64_t p = first + SOME; p < std::min(first + 2 * SOME, s.length); p++) {
+                prefetch(added_at(s, p, c.out) + panel * PANEL, PANEL);
+                prefetch(s.result + p * c.out + panel * PANEL, PANEL);
+            }
             times_panel<BF>(operands.words(), words, some, c.weight + size_t(panel) * words * PANEL, words,
                             [&](int r, __m512 low, __m512 high) {
                                 const float* from = more[r] + panel * PANEL;
@@ -646,6 +656,7 @@ void map_positions(const Convolution& c, const Sequence& s) {
                                 _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(from), low));
                                 _mm512_storeu_ps(to + 16, _mm512_add_ps(_mm512_loadu_ps(from + 16), high));
                             });
+        }
     }
 }
 
