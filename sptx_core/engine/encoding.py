@@ -69,10 +69,13 @@ class Encoder:
         self.position = position.to(wide)  # [S, hidden]
         self.padded = (position + bias[:, 0]).to(wide)
 
-    def __call__(self, codes: Tensor) -> Encoded:
-        """Windows of codes [(n - 1) * stride + width] -> n tensors [S, hidden], each made when it is asked for."""
+    def __call__(self, codes: Tensor, threads: int = 1) -> Encoded:
+        """Windows of codes [(n - 1) * stride + width] -> n tensors [S, hidden], each made when it is asked for.
+
+        `threads` is for the compiled library; PyTorch's operators use as many as it was told.
+        """
         ids = codes.long()
-        like = self.spec.count(len(codes)), self.spec.width, self.spec.stride
+        like = self.spec.count(len(codes)), self.spec.width, self.spec.stride, threads
         features = [Shared.begin(F.embedding(ids, table), *like) for table in self.inputs]
         fused = Shared.begin(F.embedding(ids, self.table), *like)
         for step in self.steps:

@@ -55,6 +55,7 @@ class SharedPath:
         wide = torch.promote_types(dtype, torch.float32)
         exact = copy.deepcopy(model).double()
         self.spec, self.batch, self.device = spec, batch, next(model.parameters()).device
+        self.native = native
         if self.device.type == "cpu":
             keep_freed_memory()
         self.run = CPU_RUN if batch is None else GPU_RUN
@@ -91,26 +92,32 @@ class SharedPath:
         left: deque[tuple[Encoded, int]] = deque()  # windows that no thread has been given yet
         attended: deque[Future[Tensor]] = deque()  # windows of which one has, few, so that a run need not wait
         ahead: Future[Encoded] | None = None
-        with ThreadPoolExecutor(threads, "window", initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            encoded = self.encoder(run) if (run := next(runs, None)) is not None else None
-            while True:
-                if encoded is not None:
-                    left.extend((encoded, i) for i in range(len(encoded)))
-                    encoded = None
-                if ahead is None and len(left) <= self.run and (run := next(runs, None)) is not None:
-                    ahead = pool.submit(self._encode, run, max(1, threads // ENCODING_SHARE))
-                while left and len(attended) < 2 * threads:
-                    attended.append(pool.submit(self._attend, *left.popleft()))
-                if attended:
-                    yield attended.popleft().result()
-                if ahead is not None and (ahead.done() or not (attended or left)):
-                    encoded, ahead = ahead.result(), None
-                elif not (attended or left):
-                    return
+        torch.set_num_threads(1)  # of this thread too: OpenMP's would wait for its next operation in a busy loop
+        try:
+            with ThreadPoolExecutor(threads, "window", initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                encoded = self._encode(run, threads) if (run := next(runs, None)) is not None else None
+                while True:
+                    if encoded is not None:
+                        left.extend((encoded, i) for i in range(len(encoded)))
+                        encoded = None
+                    if ahead is None and len(left) <= self.run and (run := next(runs, None)) is not None:
+                        ahead = pool.submit(self._encode, run, max(1, threads // ENCODING_SHARE))
+                    while left and len(attended) < 2 * threads:
+                        attended.append(pool.submit(self._attend, *left.popleft()))
+                    if attended:
+                        yield attended.popleft().result()
+                    if ahead is not None and (ahead.done() or not (attended or left)):
+                        encoded, ahead = ahead.result(), None
+                    elif not (attended or left):
+                        return
+        finally:
+            torch.set_num_threads(threads)
 
     @torch.inference_mode()
     def _encode(self, run: Tensor, threads: int) -> Encoded:
         """A run encoded by so many threads."""
+        if self.native:
+            return self.encoder(run, threads)
         torch.set_num_threads(threads)
         try:
             return self.encoder(run)

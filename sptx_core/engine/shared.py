@@ -36,12 +36,14 @@ class Shared:
     margin: int
     width: int
     stride: int
+    threads: int = 1
+    """That may work on them, where PyTorch does not choose."""
 
     @classmethod
-    def begin(cls, inner: Tensor, windows: int, width: int, stride: int) -> Shared:
+    def begin(cls, inner: Tensor, windows: int, width: int, stride: int, threads: int = 1) -> Shared:
         """Features before any convolution: the same for all windows everywhere."""
         none = inner.new_empty(windows, 0, inner.shape[-1])
-        return cls(inner, none, none, 0, 0, width, stride)
+        return cls(inner, none, none, 0, 0, width, stride, threads)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Shared:
         """Apply a function that treats each position by itself."""

@@ -48,8 +48,8 @@ class NativeEncoder(Encoder):
         return ConvolutionArguments.of_positions(weight, dtype)
 
     def _add(self, fused: Shared, skip: ConvolutionArguments, x: Shared, margin: int) -> Shared:
-        threads, windows = torch.get_num_threads(), len(x.left)
-        inner = _inside(skip, self.bfloat16, x.inner, fused.inner, 0, threads)
+        windows = len(x.left)
+        inner = _inside(skip, self.bfloat16, x.inner, fused.inner, 0, x.threads)
         left, right = (inner.new_empty(windows, x.reach - margin, inner.shape[1]) for _ in range(2))
         if margin < x.reach:
             table = np.zeros((2, windows, COLUMNS), dtype=np.int64)
@@ -57,7 +57,7 @@ class NativeEncoder(Encoder):
                 Ends.of(x, side).given_to(some, x.reach, margin)
                 Ends.of(fused, side).added_to(some, x.reach, margin)
                 some[:, RESULT], some[:, LENGTH] = _rows(result), result.shape[1]
-            library.convolve([skip], self.bfloat16, [table.reshape(-1, COLUMNS)], threads)
+            library.convolve([skip], self.bfloat16, [table.reshape(-1, COLUMNS)], x.threads)
         return replace(x, inner=inner, left=left, right=right, margin=margin)
 
 
@@ -74,19 +74,18 @@ class NativeBlock:
 
     def __call__(self, x: Shared) -> Shared:
         """Features after the block."""
-        threads = torch.get_num_threads()
-        middle = _inside(self.first, self.bfloat16, x.inner, None, self.radius, threads)
-        inner = _inside(self.second, self.bfloat16, middle, x.inner, self.radius, threads)
+        middle = _inside(self.first, self.bfloat16, x.inner, None, self.radius, x.threads)
+        inner = _inside(self.second, self.bfloat16, middle, x.inner, self.radius, x.threads)
         reach, windows, channels = x.reach + 2 * self.radius, len(x.left), x.inner.shape[1]
         left, right = (inner.new_empty(windows, reach - self.margin, channels) for _ in range(2))
         if self.margin < reach:
-            self._ends(x, middle, (left, right), threads)
+            self._ends(x, middle, (left, right))
         return replace(x, inner=inner, left=left, right=right, reach=reach, margin=self.margin)
 
-    def _ends(self, x: Shared, middle: Tensor, results: tuple[Tensor, Tensor], threads: int) -> None:
+    def _ends(self, x: Shared, middle: Tensor, results: tuple[Tensor, Tensor]) -> None:
         """Both convolutions of each end of each window, whose features between them are not kept."""
         windows, channels, reach = len(x.left), middle.shape[1], x.reach + self.radius
-        threads = min(threads, 2 * windows)
+        threads = min(x.threads, 2 * windows)
         between = middle.new_empty(threads, reach - self.middle, channels)
         of_rows = _rows(between)[np.arange(2 * windows) % threads]
         first, second = np.zeros((2, 2 * windows, COLUMNS), dtype=np.int64)
