@@ -321,7 +321,7 @@ def convert(
 @app.command(rich_help_panel="Checkpoints and engine")
 def bench(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    paths: Annotated[str, typer.Option(help="Engine paths, separated by commas.")] = "reference,shared",
+    paths: Annotated[str, typer.Option(help="Engine paths, separated by commas.")] = "reference,auto",
     precisions: Annotated[str, typer.Option(help="Precisions.")] = "float32,bfloat16",
     batch: Annotated[int, typer.Option(help="Micro-batch of every path but the reference.")] = 1,
     windows: Annotated[int, typer.Option(help="Consecutive windows in a turn.")] = 8,

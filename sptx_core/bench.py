@@ -42,7 +42,7 @@ from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec, cut
 
 REFERENCE = ("reference", "float32")
-DEFAULT_RUNS = (REFERENCE, ("shared", "float32"), ("shared", "bfloat16"))
+DEFAULT_RUNS = (REFERENCE, ("auto", "float32"), ("auto", "bfloat16"))
 REFERENCE_WINDOWS = 2  # windows that the reference computes in a turn
 
 
@@ -351,7 +351,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """`python -m sptx_core.bench`."""
     parser = argparse.ArgumentParser(prog="python -m sptx_core.bench", description="Measure the engine's paths.")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--paths", nargs="+", default=["reference", "shared"], choices=PATHS)
+    parser.add_argument("--paths", nargs="+", default=["reference", "auto"], choices=PATHS)
     parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=list(PRECISIONS))
     parser.add_argument("--batch", type=int, default=1, help="micro-batch of every path but the reference")
     parser.add_argument("--windows", type=int, default=8, help="consecutive windows in a turn")

@@ -39,7 +39,7 @@ class Encoder:
 
     def __init__(self, model: SpTransformerModel, spec: WindowSpec, dtype: torch.dtype, wide: torch.dtype) -> None:
         config = model.config
-        self.spec, self.size = spec, config.max_seq_len
+        self.spec, self.size, self.wide = spec, config.max_seq_len, wide
         self.first = config.context - (config.max_seq_len - spec.core) // 2  # window position of the first attended one
         low, high = max(0, self.first), min(spec.width, self.first + self.size)
         self.low, self.high = low, high
@@ -60,7 +60,7 @@ class Encoder:
         steps = [(stage, number) for number, stack in enumerate(stacks) for stage in stack.stages]
         steps.sort(key=lambda step: step[0].reach)  # fused features reach as far as those that are added to them
         self.steps = [
-            Step(number, [self._block(*block, dtype, wide) for block in stage.blocks], self._skip(stage.skip, dtype))
+            Step(number, [self._block(*block, dtype) for block in stage.blocks], self._skip(stage.skip, dtype))
             for stage, number in steps
         ]
         self.reach = steps[-1][0].reach
@@ -86,10 +86,8 @@ class Encoder:
             fused = self._add(fused, step.skip, x, min(self.margin, x.reach))
         return Encoded(self, fused)
 
-    def _block(
-        self, block: ResidualBlock, middle: int, margin: int, dtype: torch.dtype, wide: torch.dtype
-    ) -> Callable[[Shared], Shared]:
-        return Block(block, middle, margin, dtype, wide)
+    def _block(self, block: ResidualBlock, middle: int, margin: int, dtype: torch.dtype) -> Callable[[Shared], Shared]:
+        return Block(block, middle, margin, dtype, self.wide)
 
     def _skip(self, weight: Tensor, dtype: torch.dtype) -> Any:
         """What `_add` takes of a linear map [hidden, C]."""

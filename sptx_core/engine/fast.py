@@ -26,7 +26,7 @@ from sptx_core.engine.transformer import CPU_ROWS, Transformer
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
 
-CPU_RUN = 32  # windows encoded at once: the first of a run costs as much as six more, each takes some 25 MB
+CPU_RUN = 48  # windows encoded at once: the first of a run costs as much as three more, each takes some 15 MB
 GPU_RUN = 96
 ENCODING_SHARE = 4  # a window costs about this many times as much as its encoding
 

@@ -15,6 +15,7 @@ on a CPU small ones, so that what lies between two steps stays in its cache, on 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -46,15 +47,16 @@ class Transformer:
         config = model.config
         self.before = (config.max_seq_len - spec.core) // 2
         self.core = spec.core
-        self.layers = [self._layer(layer, dtype, wide, rows) for layer in model.layers if isinstance(layer, Layer)]
+        self.wide, self.rows = wide, rows
+        self.layers = [self._layer(layer, dtype) for layer in model.layers if isinstance(layer, Layer)]
         self.norm = Norm(model.norm, wide)
         heads = (model.splice_head, model.usage_head)
         weight = torch.cat([head.weight[..., 0] for head in heads])
         bias = torch.cat([head.bias for head in heads if head.bias is not None])
         self.heads = Projection(weight, bias, wide)
 
-    def _layer(self, layer: Layer, dtype: torch.dtype, wide: torch.dtype, rows: int | None) -> FastLayer:
-        return FastLayer(layer, dtype, wide, rows)
+    def _layer(self, layer: Layer, dtype: torch.dtype) -> ReadyLayer:
+        return FastLayer(layer, dtype, self.wide, self.rows)
 
     def __call__(self, x: Tensor, choices: list[Tensor] | None = None) -> Tensor:
         """[B, S, hidden], which is overwritten -> [B, core, channels].
@@ -67,6 +69,16 @@ class Transformer:
         x = self.layers[-1].last(x, self.before, self.core, choices)
         logits: Tensor = self.heads(self.norm(x))
         return logits
+
+
+class ReadyLayer(Protocol):
+    """What `Transformer` asks of a layer; `FastLayer` says what each does."""
+
+    def __call__(self, x: Tensor, choices: list[Tensor] | None = None) -> None:
+        """Take x through the layer, in place."""
+
+    def last(self, x: Tensor, first: int, length: int, choices: list[Tensor] | None = None) -> Tensor:
+        """What it makes of some positions."""
 
 
 class Norm:

@@ -39,9 +39,7 @@ class NativeEncoder(Encoder):
         self.bfloat16 = dtype == torch.bfloat16
         super().__init__(model, spec, dtype, torch.float32)
 
-    def _block(
-        self, block: ResidualBlock, middle: int, margin: int, dtype: torch.dtype, wide: torch.dtype
-    ) -> Callable[[Shared], Shared]:
+    def _block(self, block: ResidualBlock, middle: int, margin: int, dtype: torch.dtype) -> Callable[[Shared], Shared]:
         return NativeBlock(block, middle, margin, dtype)
 
     def _skip(self, weight: Tensor, dtype: torch.dtype) -> ConvolutionArguments:
@@ -85,7 +83,7 @@ class NativeBlock:
     def _ends(self, x: Shared, middle: Tensor, results: tuple[Tensor, Tensor]) -> None:
         """Both convolutions of each end of each window, whose features between them are not kept."""
         windows, channels, reach = len(x.left), middle.shape[1], x.reach + self.radius
-        threads = min(x.threads, 2 * windows)
+        threads = min(x.threads, 2 * windows, library.MOST_THREADS)
         between = middle.new_empty(threads, reach - self.middle, channels)
         of_rows = _rows(between)[np.arange(2 * windows) % threads]
         first, second = np.zeros((2, 2 * windows, COLUMNS), dtype=np.int64)

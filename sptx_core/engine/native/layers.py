@@ -27,7 +27,7 @@ class NativeTransformer(Transformer):
     def __init__(self, model: SpTransformerModel, spec: WindowSpec, dtype: torch.dtype) -> None:
         super().__init__(model, spec, dtype, torch.float32, None)
 
-    def _layer(self, layer: Layer, dtype: torch.dtype, wide: torch.dtype, rows: int | None) -> NativeLayer:
+    def _layer(self, layer: Layer, dtype: torch.dtype) -> NativeLayer:
         return NativeLayer(layer, dtype)
 
 

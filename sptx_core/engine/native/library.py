@@ -29,6 +29,7 @@ MEANS, EVERYTHING, FAR_KEYS = 1, 2, 4
 FLOAT32, BFLOAT16, MATRIX_UNITS = 1, 2, 4  # bits of sptx_features
 POINTS = (0, 1, -1, 1 / 2, -1 / 2, 3)  # of Toom-Cook, and infinity
 TAPS = 4  # of a group
+MOST_THREADS = 64  # of a call
 # Columns of a table of sequences, one a row: the fields of `Sequence` in native.cpp.
 GIVEN, POSITIONS, ADDED, ADDED_POSITIONS, RESULT, LENGTH, COLUMNS = 0, 3, 6, 8, 10, 11, 12
 Numbers = npt.NDArray[np.int64]
@@ -50,6 +51,9 @@ class LayerArguments(ctypes.Structure):
         *((name, ctypes.c_int) for name in ("hidden", "heads", "near", "inner")),
     )
 
+    kept: Sequence[Tensor | None]
+    """The memory that it points to."""
+
     @classmethod
     def of(
         cls,
@@ -66,7 +70,7 @@ class LayerArguments(ctypes.Structure):
             *map(_at, (*weights, *added)),
             *sizes,
         )
-        arguments.kept = (*kept, *weights, *added)  # the memory that it points to
+        arguments.kept = (*kept, *weights, *added)
         return arguments
 
 
@@ -77,6 +81,9 @@ class ConvolutionArguments(ctypes.Structure):
         *((name, POINTER) for name in ("weight", "last", "bias", "scale", "shift")),
         *((name, ctypes.c_int) for name in ("inputs", "outputs", "groups", "dilation", "relu")),
     )
+
+    kept: Sequence[Tensor | None]
+    """The memory that it points to."""
 
     @classmethod
     def of_positions(cls, weight: Tensor, dtype: torch.dtype) -> ConvolutionArguments:
@@ -111,7 +118,7 @@ class ConvolutionArguments(ctypes.Structure):
     @classmethod
     def _of(cls, tensors: Sequence[Tensor | None], sizes: Sequence[int]) -> ConvolutionArguments:
         arguments = cls(*(None if tensor is None else _at(tensor) for tensor in tensors), *sizes)
-        arguments.kept = tensors  # the memory that it points to
+        arguments.kept = tensors
         return arguments
 
 

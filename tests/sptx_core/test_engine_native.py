@@ -1,0 +1,320 @@
+"""The compiled library computes what the network does: each part against PyTorch in float64, and the whole path."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from sptx_core import channels
+from sptx_core.bench import run_bench, seeded_model
+from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
+from sptx_core.engine import Predictor, fast
+from sptx_core.engine.fast import SharedPath
+from sptx_core.engine.native import library
+from sptx_core.engine.native.layers import NativeLayer
+from sptx_core.engine.native.library import BUCKET, COLUMNS, ConvolutionArguments
+from sptx_core.errors import InputError
+from sptx_core.model import SpTransformerModel
+from sptx_core.windows import WindowSpec, cut
+
+DTYPES = [
+    pytest.param(
+        dtype,
+        id=str(dtype).removeprefix("torch."),
+        marks=pytest.mark.skipif(
+            not library.usable(dtype), reason="the compiled library is not there, or not for this processor"
+        ),
+    )
+    for dtype in (torch.float32, torch.bfloat16)
+]
+CONTEXT = 100
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads are what some of these tests choose."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def rounded(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """To the operands' precision and back: what a product sees of x."""
+    return x.to(dtype).double()
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    kernel=st.integers(0, 12).map(lambda half: 2 * half + 1),
+    dilation=st.integers(1, 7),
+    length=st.integers(1, 1500),
+    sizes=st.tuples(st.sampled_from([32, 64]), st.sampled_from([32, 96])),
+    zeros=st.tuples(st.integers(0, 90), st.integers(0, 90)),
+    cut_at=st.integers(0, 100),
+    extras=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    threads=st.integers(1, 3),
+    seed=st.integers(0, 100),
+)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_convolutions_equal_pytorchs_wherever_their_input_lies(
+    dtype: torch.dtype,
+    kernel: int,
+    dilation: int,
+    length: int,
+    sizes: tuple[int, int],
+    zeros: tuple[int, int],
+    cut_at: int,
+    extras: tuple[bool, bool, bool],
+    threads: int,
+    seed: int,
+) -> None:
+    """Zeros before, two parts, then the same with zeros after: as the left and right ends of windows are read."""
+    inputs, outputs = sizes
+    normed, relu, residual = extras
+    generator = torch.Generator().manual_seed(seed)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    weight, bias = random(outputs, inputs, kernel) / (inputs * kernel) ** 0.5, random(outputs)
+    norm = (random(inputs), random(inputs)) if normed else None
+    whole = length + (kernel - 1) * dilation
+    parts, table, expected, results = [], np.zeros((2, COLUMNS), dtype=np.int64), [], []
+    for side, row in enumerate(table):
+        empty = min(zeros[side], whole - 1)
+        x, more = random(whole - empty, inputs), random(length, outputs)
+        first, second = x.split([min(cut_at, len(x)), max(0, len(x) - cut_at)])
+        first, second, result = first.clone(), second.clone(), torch.full((length + 1, outputs), torch.nan)
+        addresses = [first.data_ptr(), second.data_ptr()]
+        counts = [len(first), len(second)]
+        row[0:3] = [0, *addresses] if side == 0 else [*addresses, 0]
+        row[3:6] = [empty, *counts] if side == 0 else [*counts, empty]
+        if residual:
+            row[6:8] = more.data_ptr(), more[min(cut_at, length) :].data_ptr()
+            row[8:10] = min(cut_at, length), max(0, length - cut_at)
+        row[10:12] = result.data_ptr(), length
+        parts.append((first, second, more))
+        results.append(result)
+        active = x if norm is None else (x * norm[0] + norm[1]).relu()
+        padded = F.pad(active, (0, 0, empty, 0) if side == 0 else (0, 0, 0, empty)).double()
+        y = F.conv1d(padded.T[None], weight.double(), bias.double(), dilation=dilation)[0].T
+        expected.append((y.relu() if relu else y) + (more if residual else 0))
+
+    arguments = ConvolutionArguments.of(weight, bias, norm, dilation=dilation, relu=relu, dtype=dtype)
+    library.convolve([arguments], dtype == torch.bfloat16, [table], threads)
+    for result, wanted in zip(results, expected, strict=True):
+        assert result[length].isnan().all()  # nothing is written beyond the end
+        tolerance = 3e-5 if dtype == torch.float32 else 0.3
+        torch.testing.assert_close(result[:length].double(), wanted, rtol=0, atol=tolerance)
+        if dtype == torch.bfloat16:
+            assert (result[:length] - wanted).abs().median() < 0.02
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("length", [1, 63, 64, 130])
+def test_linear_maps_of_positions_equal_pytorchs(dtype: torch.dtype, length: int) -> None:
+    generator = torch.Generator().manual_seed(length)
+    weight, x = torch.randn(64, 32, generator=generator), torch.randn(length, 32, generator=generator)
+    more, result = torch.randn(length, 64, generator=generator), torch.full((length + 1, 64), torch.nan)
+    row = [x.data_ptr(), 0, 0, length, 0, 0, more.data_ptr(), 0, length, 0, result.data_ptr(), length]
+    arguments = ConvolutionArguments.of_positions(weight, dtype)
+    library.convolve([arguments], dtype == torch.bfloat16, [np.array([row])], 1)
+    expected = more + rounded(x, dtype) @ rounded(weight, dtype).T
+    torch.testing.assert_close(result[:length].double(), expected, rtol=0, atol=2e-5)
+    assert result[length].isnan().all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("local_heads", [0, 1, 3])
+@pytest.mark.parametrize("buckets", [1, 2, 5, 40])
+@torch.inference_mode()
+def test_a_layer_equals_the_networks(dtype: torch.dtype, local_heads: int, buckets: int) -> None:
+    config = SpTransformerConfig(
+        context=CONTEXT,
+        max_seq_len=BUCKET * buckets,
+        hidden_size=96,
+        heads=3,
+        local_heads=local_heads,
+        layers=1,
+        bucket_size=BUCKET,
+        feed_forward_size=160,
+    )
+    layer = seeded_model(config, 3).layers[0].double()
+    layer.expand.weight.mul_(4)  # so that GELU sees what lies far from zero, too
+    native = NativeLayer(layer, dtype)
+    x = torch.randn(2, BUCKET * buckets, 96, generator=torch.Generator().manual_seed(buckets))
+    expected, choice, _ = layer(x.double())
+    tolerance = 1e-4 if dtype == torch.float32 else 0.5
+    limit = 1e-5 if dtype == torch.float32 else 0.03  # of the median; values are about 8
+
+    whole, chosen = x.clone(), []
+    native(whole, chosen)
+    assert torch.equal(chosen[0], choice.bucket)
+    difference = (whole - expected).abs()
+    assert difference.max() < tolerance
+    assert difference.median() < limit
+
+    first, length = BUCKET * buckets // 3, min(70, BUCKET * buckets // 2)
+    kept = native.last(x.clone(), first, length, chosen)
+    difference = (kept - expected[:, first : first + length]).abs()
+    assert difference.max() < tolerance
+    assert difference.median() < limit
+    needed = chosen[1] >= 0
+    assert torch.equal(chosen[1][needed], choice.bucket[needed])
+    within = slice(first // BUCKET, (first + length - 1) // BUCKET + 1)
+    assert needed[..., within].all()
+
+
+def fitting_model(max_seq_len: int = 192, context: int = CONTEXT) -> SpTransformerModel:
+    """A small network of the library's sizes, with kernels that leave a tap over and such that do not."""
+    stages = (ResidualStage(2, 3, 1), ResidualStage(1, 5, 4), ResidualStage(1, 11, 5))
+    config = SpTransformerConfig(
+        context=context,
+        max_seq_len=max_seq_len,
+        encoders=(
+            SpTransformerFeatureEncoderConfig(64, stages),
+            SpTransformerFeatureEncoderConfig(32, stages[:2]),  # reaches less far
+        ),
+        input_path_channels=8,
+        hidden_size=64,
+        layers=3,
+        heads=2,
+        local_heads=1,
+        bucket_size=BUCKET,
+        feed_forward_size=96,
+    )
+    return seeded_model(config, 1)
+
+
+def stretch_of(spec: WindowSpec, windows: int) -> np.ndarray:
+    first, end = spec.input_span(0, windows - 1)
+    return np.random.default_rng(0).integers(0, 5, end - first, dtype=np.uint8)
+
+
+LAYOUTS = [
+    pytest.param(WindowSpec(20, CONTEXT, 5), 64, id="features-cropped"),
+    pytest.param(WindowSpec(20, CONTEXT), 192, id="crop-inside-the-reach"),
+    pytest.param(WindowSpec(33, CONTEXT, 32), 128, id="odd-core-dense-windows"),
+    pytest.param(WindowSpec(1, CONTEXT), 192, id="one-base-core"),
+    pytest.param(WindowSpec(90, CONTEXT, 1), 320, id="features-padded"),
+    pytest.param(WindowSpec(64, CONTEXT), 64, id="everything-kept"),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("spec", "max_seq_len"), LAYOUTS)
+@pytest.mark.parametrize("windows", [1, 9])
+@torch.inference_mode()
+def test_path_equals_the_network(dtype: torch.dtype, spec: WindowSpec, max_seq_len: int, windows: int) -> None:
+    model = fitting_model(max_seq_len)
+    stretch = stretch_of(spec, windows)
+    found = torch.cat(list(SharedPath(model, spec, dtype, native=True).logits([stretch])))
+    expected = model.double()(torch.from_numpy(cut(stretch, spec).copy()), flanked=True).logits
+    difference = (channels.scores(found) - channels.scores(expected)).abs()
+    if dtype == torch.float32:
+        assert (found - expected).abs().max() < 2e-5
+    assert difference.max() < (1e-5 if dtype == torch.float32 else 0.05)
+    assert difference.median() < (1e-6 if dtype == torch.float32 else 0.005)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_threads_and_runs_give_the_same_scores(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast, "CPU_RUN", 3)
+    spec = WindowSpec(20, CONTEXT, 5)
+    precision = str(dtype).removeprefix("torch.")
+    predictor = Predictor(fitting_model(), spec, batch=1, precision=precision)
+    assert predictor.path == "native"
+    given_ = [stretch_of(spec, windows) for windows in (10, 1, 4)]
+    alone = predictor.predict(given_)
+    for threads in (2, 3):
+        torch.set_num_threads(threads)
+        together, again = predictor.predict(given_), predictor.predict(given_)
+        assert torch.get_num_threads() == threads
+        for one, two, three in zip(alone, together, again, strict=True):
+            np.testing.assert_allclose(two, one, rtol=0, atol=2e-6 if precision == "float32" else 0.03)
+            assert two.tobytes() == three.tobytes()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@torch.inference_mode()
+def test_path_gives_the_golden_logits(shared: Path, golden_checkpoint: Path, dtype: torch.dtype) -> None:
+    model = SpTransformerModel.from_pretrained(golden_checkpoint)
+    golden = np.load(shared / "golden" / "official_seed0.npz")
+    for case in (1, 3, 5):
+        codes, expected = golden[f"codes_{case}"], torch.from_numpy(golden[f"logits_{case}"])
+        path = SharedPath(model, WindowSpec(core=len(expected)), dtype, native=True)
+        logits = next(path.logits([codes]))[0]
+        difference = (channels.scores(logits) - channels.scores(expected)).abs()
+        if dtype == torch.float32:
+            assert (logits - expected).abs().max() < 2e-5
+        assert difference.max() < 0.02
+        assert difference.median() < 0.002
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_benchmark_counts_what_the_library_performs(dtype: torch.dtype) -> None:
+    precision = str(dtype).removeprefix("torch.")
+    model, spec = fitting_model(), WindowSpec(20, CONTEXT, 5)
+    runs = [("shared", precision), ("native", precision)]
+    reference, shared, native = run_bench(runs=runs, config=model.config, spec=spec, windows=4, repeats=1).rows
+    performed = [row.performed_flops / row.windows_per_second for row in (reference, shared, native)]
+    assert 0.4 * performed[1] < performed[2] < 1.2 * performed[1] < 1.2 * performed[0]
+
+
+def bad_cases() -> list[tuple[str, Callable[[pytest.MonkeyPatch], SpTransformerModel]]]:
+    def other_heads(_: pytest.MonkeyPatch) -> SpTransformerModel:
+        model = fitting_model()
+        return seeded_model(SpTransformerConfig.from_dict({**model.config.to_dict(), "heads": 4}), 0)
+
+    def not_compiled(patch: pytest.MonkeyPatch) -> SpTransformerModel:
+        patch.setattr(library, "library", lambda: None)
+        return fitting_model()
+
+    def other_processor(patch: pytest.MonkeyPatch) -> SpTransformerModel:
+        patch.setattr(library, "features", lambda: 0)
+        return fitting_model()
+
+    return [("heads of 32", other_heads), ("C\\+\\+ compiler", not_compiled), ("processor", other_processor)]
+
+
+@pytest.mark.skipif(library.library() is None, reason="the compiled library is not there")
+@pytest.mark.parametrize(("message", "model"), bad_cases())
+def test_where_it_cannot_run_the_other_path_does(
+    message: str, model: Callable[[pytest.MonkeyPatch], SpTransformerModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, spec = model(monkeypatch), WindowSpec(20, CONTEXT, 5)
+    with pytest.raises(InputError, match=message):
+        Predictor(network, spec, batch=1, path="native")
+    assert Predictor(network, spec, batch=1).path == "shared"
+
+
+def test_matrix_units_are_left_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = library.FLOAT32 | library.BFLOAT16 | library.MATRIX_UNITS
+    monkeypatch.setattr(library, "features", lambda: every)
+    assert library.usable(torch.float32)
+    assert not library.usable(torch.bfloat16)
+    monkeypatch.setattr(library, "features", lambda: library.FLOAT32)
+    assert not library.usable(torch.bfloat16)
+    assert not library.usable(torch.float64)
+
+
+@pytest.mark.skipif(library.library() is None, reason="the compiled library is not there")
+def test_a_library_compiled_from_another_source_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(library.__file__).parent
+    for path in (*folder.glob("_native*.so"), folder / "native.cpp"):
+        shutil.copy(path, tmp_path)
+    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+    assert library.library.__wrapped__() is not None
+    with (tmp_path / "native.cpp").open("a") as source:
+        source.write("// changed\n")
+    assert library.library.__wrapped__() is None
