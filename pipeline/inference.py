@@ -97,14 +97,16 @@ class ShardWorker:
         if checkpoint_digest(checkpoint) != order.checkpoint_digest:
             raise InputError(f"{order.checkpoint} on this node is not the checkpoint of the plan")
         execution = self.execution
-        return Predictor(
+        predictor = Predictor(
             model,
             order.spec,
             precision=execution.precision,
             device=execution.device,
             batch=execution.batch,
-            path=execution.engine,
+            path="auto" if execution.engine == "native" else execution.engine,  # compiled where it can be
         )
+        self.execution = replace(execution, engine=predictor.path)
+        return predictor
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Work on the shard that `row` describes (see `Shard.to_row`) and return its receipt as a row."""

@@ -1,7 +1,7 @@
 """Choosing how to predict, once, before the first result is kept.
 
 The same bytes come out only for the same path, micro-batch and threads on one kind of hardware, so these are chosen
-here and then stored and reused. On a CPU the shared path takes a window a thread, and the reference is fastest with a
+here and then stored and reused. On a CPU the other paths take a window a thread, and the reference is fastest with a
 micro-batch of one (larger ones leave the caches). On a GPU the sizes in `GPU_BATCHES` that fit its memory are timed on
 the longest run of windows, and the fastest is taken; a larger one must be faster by `GAIN` to be worth its memory.
 """
@@ -17,7 +17,8 @@ import torch
 
 from sptx_core.alphabet import N_CODE
 from sptx_core.engine.fast import GPU_RUN
-from sptx_core.engine.predictor import Predictor
+from sptx_core.engine.native import library
+from sptx_core.engine.predictor import PRECISIONS, Predictor
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
 
@@ -31,7 +32,7 @@ class Calibration:
     """What was chosen, and for which hardware."""
 
     hardware: str
-    """Name of the GPU, or the processor's architecture and PyTorch's vector instructions."""
+    """What `hardware` says of the device."""
     path: str
     """The engine path that "auto" stood for."""
     batch: int
@@ -81,7 +82,9 @@ def _trial(predictor: Predictor, windows: int, turns: int) -> float:
 
 
 def hardware(device: str) -> str:
-    """What computes: the GPU's name, or the processor's architecture and PyTorch's vector instructions."""
+    """What computes: the GPU's name, or architecture, PyTorch's vector instructions and precisions of the library."""
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    compiled = [name for name, dtype in PRECISIONS.items() if library.usable(dtype)]
+    return f"{processor}, native {' and '.join(compiled)}" if compiled else processor

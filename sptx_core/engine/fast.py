@@ -1,4 +1,4 @@
-"""The path `shared`: what the network computes, without computing anything twice or for nothing.
+"""The paths `shared` and `native`: what the network computes, without computing anything twice or for nothing.
 
 In and out as in `sptx_core.engine.reference`. Stretches are encoded in runs of windows (`sptx_core.engine.encoding`),
 then windows pass the attention layers (`sptx_core.engine.transformer`): one by one in each thread of a CPU, in
@@ -93,24 +93,25 @@ class SharedPath:
         attended: deque[Future[Tensor]] = deque()  # windows of which one has, few, so that a run need not wait
         ahead: Future[Encoded] | None = None
         torch.set_num_threads(1)  # of this thread too: OpenMP's would wait for its next operation in a busy loop
+        pool = ThreadPoolExecutor(threads, "window", initializer=torch.set_num_threads, initargs=(1,))
         try:
-            with ThreadPoolExecutor(threads, "window", initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                encoded = self._encode(run, threads) if (run := next(runs, None)) is not None else None
-                while True:
-                    if encoded is not None:
-                        left.extend((encoded, i) for i in range(len(encoded)))
-                        encoded = None
-                    if ahead is None and len(left) <= self.run and (run := next(runs, None)) is not None:
-                        ahead = pool.submit(self._encode, run, max(1, threads // ENCODING_SHARE))
-                    while left and len(attended) < 2 * threads:
-                        attended.append(pool.submit(self._attend, *left.popleft()))
-                    if attended:
-                        yield attended.popleft().result()
-                    if ahead is not None and (ahead.done() or not (attended or left)):
-                        encoded, ahead = ahead.result(), None
-                    elif not (attended or left):
-                        return
+            encoded = self._encode(run, threads) if (run := next(runs, None)) is not None else None
+            while True:
+                if encoded is not None:
+                    left.extend((encoded, i) for i in range(len(encoded)))
+                    encoded = None
+                if ahead is None and len(left) <= self.run and (run := next(runs, None)) is not None:
+                    ahead = pool.submit(self._encode, run, max(1, threads // ENCODING_SHARE))
+                while left and len(attended) < 2 * threads:
+                    attended.append(pool.submit(self._attend, *left.popleft()))
+                if attended:
+                    yield attended.popleft().result()
+                if ahead is not None and (ahead.done() or not (attended or left)):
+                    encoded, ahead = ahead.result(), None
+                elif not (attended or left):
+                    return
         finally:
+            pool.shutdown(cancel_futures=True)
             torch.set_num_threads(threads)
 
     @torch.inference_mode()

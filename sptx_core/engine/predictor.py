@@ -151,20 +151,17 @@ def _settle(model: SpTransformerModel, spec: WindowSpec, precision: str, device:
     if path == "native" and native:
         raise InputError(f"engine path 'native' {native}: use 'shared'.")
     if path == "auto":
-        path = "reference" if not shareable else "shared" if native else "native"
+        faster = not native and library.usable(PRECISIONS[precision])
+        path = "reference" if not shareable else "native" if faster else "shared"
     if path == "reference" and precision != "float32":
         raise InputError(f"engine path 'reference' computes in float32 alone, not in {precision}.")
     return path
 
 
 def _why_not_native(model: SpTransformerModel, precision: str, device: str) -> str:
-    """Why the compiled library cannot be used, or is not the faster one; empty where it is."""
+    """Why the compiled library cannot be used, as the end of a sentence; empty where it can."""
     if torch.device(device).type != "cpu":
         return "is for the CPU alone"
-    if library.library() is None:
-        return "needs the library that is compiled as sptx is installed where there is a C++ compiler for x86-64"
-    if not library.usable(PRECISIONS[precision]):
-        return f"has no {precision} that would be faster on this processor"
     if not library.fits(model.config):
-        return f"needs heads of {library.PANEL} channels, buckets of {library.BUCKET} and channels in multiples of 32"
-    return ""
+        return "needs fewer than 32 heads, of 32 channels each, buckets of 64 and channels in multiples of 32"
+    return library.missing(PRECISIONS[precision])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -116,8 +117,8 @@ def test_convolutions_equal_pytorchs_wherever_their_input_lies(
         assert result[length].isnan().all()  # nothing is written beyond the end
         tolerance = 3e-5 if dtype == torch.float32 else 0.3
         torch.testing.assert_close(result[:length].double(), wanted, rtol=0, atol=tolerance)
-        if dtype == torch.bfloat16:
-            assert (result[:length] - wanted).abs().median() < 0.02
+        if dtype == torch.bfloat16 and kernel > 1:
+            assert (result[:length] - wanted).abs().median() < 0.012
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -138,7 +139,11 @@ def test_linear_maps_of_positions_equal_pytorchs(dtype: torch.dtype, length: int
 @pytest.mark.parametrize("local_heads", [0, 1, 3])
 @pytest.mark.parametrize("buckets", [1, 2, 5, 40])
 @torch.inference_mode()
-def test_a_layer_equals_the_networks(dtype: torch.dtype, local_heads: int, buckets: int) -> None:
+def test_a_layer_equals_the_networks(
+    dtype: torch.dtype, local_heads: int, buckets: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = library.new_tiles  # memory as it comes, here the worst
+    monkeypatch.setattr(library, "new_tiles", lambda *sizes: new(*sizes).fill_(torch.nan))
     config = SpTransformerConfig(
         context=CONTEXT,
         max_seq_len=BUCKET * buckets,
@@ -271,24 +276,29 @@ def test_benchmark_counts_what_the_library_performs(dtype: torch.dtype) -> None:
     assert 0.4 * performed[1] < performed[2] < 1.2 * performed[1] < 1.2 * performed[0]
 
 
-def bad_cases() -> list[tuple[str, Callable[[pytest.MonkeyPatch], SpTransformerModel]]]:
-    def other_heads(_: pytest.MonkeyPatch) -> SpTransformerModel:
-        model = fitting_model()
-        return seeded_model(SpTransformerConfig.from_dict({**model.config.to_dict(), "heads": 4}), 0)
-
-    def not_compiled(patch: pytest.MonkeyPatch) -> SpTransformerModel:
-        patch.setattr(library, "library", lambda: None)
-        return fitting_model()
-
-    def other_processor(patch: pytest.MonkeyPatch) -> SpTransformerModel:
-        patch.setattr(library, "features", lambda: 0)
-        return fitting_model()
-
-    return [("heads of 32", other_heads), ("C\\+\\+ compiler", not_compiled), ("processor", other_processor)]
+def other_heads(_: pytest.MonkeyPatch) -> SpTransformerModel:
+    return seeded_model(SpTransformerConfig.from_dict({**fitting_model().config.to_dict(), "heads": 4}), 0)
 
 
-@pytest.mark.skipif(library.library() is None, reason="the compiled library is not there")
-@pytest.mark.parametrize(("message", "model"), bad_cases())
+def not_compiled(patch: pytest.MonkeyPatch) -> SpTransformerModel:
+    patch.setattr(library, "_loaded", lambda: (None, "is not compiled"))
+    return fitting_model()
+
+
+def other_processor(patch: pytest.MonkeyPatch) -> SpTransformerModel:
+    patch.setattr(library, "library", lambda: object())
+    patch.setattr(library, "features", lambda: 0)
+    return fitting_model()
+
+
+@pytest.mark.parametrize(
+    ("message", "model"),
+    [
+        ("'native' needs fewer than 32 heads, of 32 channels each", other_heads),
+        ("'native' is not compiled: use 'shared'", not_compiled),
+        ("'native' needs AVX-512, which this processor does not have: use 'shared'", other_processor),
+    ],
+)
 def test_where_it_cannot_run_the_other_path_does(
     message: str, model: Callable[[pytest.MonkeyPatch], SpTransformerModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,14 +308,30 @@ def test_where_it_cannot_run_the_other_path_does(
     assert Predictor(network, spec, batch=1).path == "shared"
 
 
+def test_more_heads_than_a_word_has_bits_do_not_fit() -> None:
+    assert library.fits(SpTransformerConfig(hidden_size=31 * 32, heads=31))
+    assert not library.fits(SpTransformerConfig(hidden_size=32 * 32, heads=32))
+
+
 def test_matrix_units_are_left_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
     every = library.FLOAT32 | library.BFLOAT16 | library.MATRIX_UNITS
+    monkeypatch.setattr(library, "library", lambda: object())
     monkeypatch.setattr(library, "features", lambda: every)
     assert library.usable(torch.float32)
     assert not library.usable(torch.bfloat16)
+    assert not library.missing(torch.bfloat16)  # who asks for it can have it
     monkeypatch.setattr(library, "features", lambda: library.FLOAT32)
     assert not library.usable(torch.bfloat16)
+    assert "avx512_bf16" in library.missing(torch.bfloat16)
     assert not library.usable(torch.float64)
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or platform.system() != "Linux" or shutil.which("g++") is None,
+    reason="not x86-64 Linux with a C++ compiler",
+)
+def test_it_is_compiled_where_it_can_be() -> None:
+    assert library._loaded()[1] == ""
 
 
 @pytest.mark.skipif(library.library() is None, reason="the compiled library is not there")
@@ -314,7 +340,14 @@ def test_a_library_compiled_from_another_source_is_not_used(tmp_path: Path, monk
     for path in (*folder.glob("_native*.so"), folder / "native.cpp"):
         shutil.copy(path, tmp_path)
     monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
-    assert library.library.__wrapped__() is not None
+    load = library._loaded.__wrapped__
+    assert load()[0] is not None
     with (tmp_path / "native.cpp").open("a") as source:
         source.write("// changed\n")
-    assert library.library.__wrapped__() is None
+    found, reason = load()
+    assert found is None
+    assert "another native.cpp" in reason
+    for path in list(tmp_path.glob("_native*.so")):
+        path.unlink()  # it is in use
+        path.write_text("no library")
+    assert "cannot be loaded" in load()[1]

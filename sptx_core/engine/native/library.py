@@ -29,7 +29,7 @@ MEANS, EVERYTHING, FAR_KEYS = 1, 2, 4
 FLOAT32, BFLOAT16, MATRIX_UNITS = 1, 2, 4  # bits of sptx_features
 POINTS = (0, 1, -1, 1 / 2, -1 / 2, 3)  # of Toom-Cook, and infinity
 TAPS = 4  # of a group
-MOST_THREADS = 64  # of a call
+MOST_THREADS, MOST_HEADS = 64, 32  # of a call, and bits of a word that says which are wanted
 # Columns of a table of sequences, one a row: the fields of `Sequence` in native.cpp.
 GIVEN, POSITIONS, ADDED, ADDED_POSITIONS, RESULT, LENGTH, COLUMNS = 0, 3, 6, 8, 10, 11, 12
 Numbers = npt.NDArray[np.int64]
@@ -123,18 +123,25 @@ class ConvolutionArguments(ctypes.Structure):
 
 
 @cache
-def library() -> ctypes.CDLL | None:
-    """The library, or None where it was not compiled, not from the source beside it, or cannot be loaded."""
+def _loaded() -> tuple[ctypes.CDLL | None, str]:
+    """The library, or why there is none."""
     folder = Path(__file__).parent
+    reason = "is not compiled: install sptx on x86-64 Linux where there is a C++ compiler"
     for path in folder.glob("_native*.so"):
         try:
             found = ctypes.CDLL(str(path))
             source = folder / "native.cpp"
             if not source.exists() or found.sptx_source() & 0xFFFFFFFF == zlib.crc32(source.read_bytes()):
-                return found
-        except (OSError, AttributeError):
-            continue
-    return None
+                return found, ""
+            reason = "was compiled from another native.cpp: install sptx again"
+        except (OSError, AttributeError) as error:
+            reason = f"cannot be loaded ({error}): install sptx again"
+    return None, reason
+
+
+def library() -> ctypes.CDLL | None:
+    """The library, or None where it is not compiled from the source beside it."""
+    return _loaded()[0]
 
 
 @cache
@@ -144,21 +151,30 @@ def features() -> int:
     return 0 if found is None else int(found.sptx_features())
 
 
-def usable(dtype: torch.dtype) -> bool:
-    """Whether products in this precision gain from the library here.
+def missing(dtype: torch.dtype) -> str:
+    """Why products in this precision cannot be had from the library, as the end of a sentence; empty where they can."""
+    if library() is None:
+        return _loaded()[1]
+    wanted = {torch.float32: FLOAT32, torch.bfloat16: BFLOAT16}[dtype]
+    if features() & wanted:
+        return ""
+    return f"needs {'AVX-512' if wanted == FLOAT32 else 'avx512_bf16'}, which this processor does not have"
 
-    In bfloat16 not where the processor has units for whole matrices (AMX): oneDNN uses these, the library does not.
+
+def usable(dtype: torch.dtype) -> bool:
+    """Whether products in this precision can be had from the library, and are faster there.
+
+    In bfloat16 they are not where the processor has units for whole matrices (AMX): oneDNN uses these.
     """
-    wanted = {torch.float32: FLOAT32, torch.bfloat16: BFLOAT16}.get(dtype, 0)
     slower = dtype == torch.bfloat16 and bool(features() & MATRIX_UNITS)
-    return bool(features() & wanted) and not slower
+    return dtype in (torch.float32, torch.bfloat16) and not missing(dtype) and not slower
 
 
 def fits(config: SpTransformerConfig) -> bool:
     """Whether the network has the sizes that the library is made for."""
     multiples = (config.hidden_size, config.feed_forward_size, *(encoder.channels for encoder in config.encoders))
-    head = config.hidden_size == PANEL * config.heads and config.bucket_size == BUCKET
-    return head and all(size % PANEL == 0 for size in multiples)
+    heads = config.heads < MOST_HEADS and config.hidden_size == PANEL * config.heads
+    return heads and config.bucket_size == BUCKET and all(size % PANEL == 0 for size in multiples)
 
 
 def panels(weight: Tensor, dtype: torch.dtype) -> Tensor:
@@ -305,6 +321,7 @@ def _call(name: str, *values: object) -> None:
 
 def _argument(value: object) -> object:
     if isinstance(value, Tensor):
-        assert value.is_contiguous()
+        if not value.is_contiguous() or value.device.type != "cpu":
+            raise ValueError("the library takes contiguous tensors on the CPU")
         return POINTER(value.data_ptr())
     return POINTER() if value is None else value
