@@ -348,6 +348,6 @@ def test_a_library_compiled_from_another_source_is_not_used(tmp_path: Path, monk
     assert found is None
     assert "another native.cpp" in reason
     for path in list(tmp_path.glob("_native*.so")):
-        path.unlink()  # it is in use
-        path.write_text("no library")
+        path.unlink()
+    (tmp_path / "_native.other.so").write_text("no library")
     assert "cannot be loaded" in load()[1]
