@@ -68,6 +68,8 @@ def session(address: str | None, *, object_store_mb: int, use_gpus: bool) -> Ite
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         # Ray runs workers at nice 15: threads that meet at barriers then wait for the one that another program starves.
         os.environ.setdefault("RAY_worker_niceness", "0")
+        # Large arrays of threads: from one arena of glibc freed memory is used again, from others it is cleared anew.
+        os.environ.setdefault("MALLOC_ARENA_MAX", "1")
         import ray
 
         # Workers start in an empty folder: Ray would put the driver's own first on their path, and a folder there

@@ -1,7 +1,8 @@
 // The network's costly parts for processors with AVX-512, each in one pass through the cache.
 //
-// Called from Python by ctypes (library.py), which checks sizes; nothing here does. A call allocates only scratch memory
-// and uses the caller's thread; convolutions may be shared by several. Two precisions, chosen by the first argument of each function:
+// Called from Python by ctypes (library.py), which checks sizes; nothing here does. A call allocates only scratch
+// memory and uses the thread of its caller; convolutions may be shared by several. Two
+// precisions, chosen by the first argument of each function:
 // 0 float32, 1 bfloat16, where operands of products are bfloat16 (rounded to nearest even) and everything else, sums
 // included, is float32.
 //
@@ -73,8 +74,7 @@ INLINE void product(const Word* a, long pitch, const Word* b, int words, __m512 
 
 template <int R, int Z>
 INLINE void clear(__m512 (&sums)[R][Z]) {
-    UNROLL for (int r = 0; r < R; r++)
-        UNROLL for (int z = 0; z < Z; z++) sums[r][z] = _mm512_setzero_ps();
+    UNROLL for (int r = 0; r < R; r++) UNROLL for (int z = 0; z < Z; z++) sums[r][z] = _mm512_setzero_ps();
 }
 
 template <bool BF, int R, class Done>
@@ -123,7 +123,8 @@ INLINE __m512 exp2(__m512 x) {
     if constexpr (BF)
         y = polynomial(f, {1.35341636e-2f, 5.20114688e-2f, 2.41442752e-1f, 6.93003835e-1f, 1.00000259f});
     else
-        y = polynomial(f, {1.87757625e-3f, 8.98934112e-3f, 5.58263172e-2f, 2.40153617e-1f, 6.93153073e-1f, 9.99999925e-1f});
+        y = polynomial(
+            f, {1.87757625e-3f, 8.98934112e-3f, 5.58263172e-2f, 2.40153617e-1f, 6.93153073e-1f, 9.99999925e-1f});
     return _mm512_scalef_ps(y, x);  // times 2^floor(x)
 }
 
@@ -141,8 +142,10 @@ INLINE __m512 gelu(__m512 x) {
         const __m512 d = polynomial(square, {1.1668131e-03f, 2.3806593e-02f, 2.3528513e-01f, 1.0000000e+00f});
         ratio = _mm512_mul_ps(n, _mm512_rcp14_ps(d));
     } else {
-        const __m512 n = polynomial(square, {2.2215985e-8f, 6.5305344e-6f, 1.8284701e-4f, 4.7615524e-3f, 3.5141360e-2f, 3.9894199e-1f});
-        const __m512 d = polynomial(square, {1.1953837e-6f, 7.8605925e-5f, 1.9623749e-3f, 2.9398127e-2f, 2.5474992e-1f, 1.0f});
+        const __m512 n = polynomial(
+            square, {2.2215985e-8f, 6.5305344e-6f, 1.8284701e-4f, 4.7615524e-3f, 3.5141360e-2f, 3.9894199e-1f});
+        const __m512 d =
+            polynomial(square, {1.1953837e-6f, 7.8605925e-5f, 1.9623749e-3f, 2.9398127e-2f, 2.5474992e-1f, 1.0f});
         ratio = _mm512_div_ps(n, d);
     }
     return _mm512_mul_ps(x, _mm512_fmadd_ps(near, ratio, _mm512_set1_ps(0.5f)));
@@ -199,7 +202,8 @@ INLINE void transpose16(const Word* from, int pitch, Word* to, int to_pitch) {
     }
     // a[4 g + j] holds, in lane l of 128 bits, column 4 l + j of rows 4 g .. 4 g + 3.
     UNROLL for (int j = 0; j < 4; j++) {
-        const __m512i low02 = _mm512_shuffle_i32x4(a[j], a[4 + j], 0x88), low13 = _mm512_shuffle_i32x4(a[j], a[4 + j], 0xdd);
+        const __m512i low02 = _mm512_shuffle_i32x4(a[j], a[4 + j], 0x88),
+                      low13 = _mm512_shuffle_i32x4(a[j], a[4 + j], 0xdd);
         const __m512i high02 = _mm512_shuffle_i32x4(a[8 + j], a[12 + j], 0x88);
         const __m512i high13 = _mm512_shuffle_i32x4(a[8 + j], a[12 + j], 0xdd);
         _mm512_storeu_si512(to + j * to_pitch, _mm512_shuffle_i32x4(low02, high02, 0x88));
@@ -214,7 +218,7 @@ INLINE void transpose16(const Word* from, int pitch, Word* to, int to_pitch) {
 struct Layer {
     Norm attention_norm, feed_forward_norm;
     const Word *project, *output, *expand, *contract;  // panels; of `project`: queries, keys, values, by head
-    const Word *mean_query, *mean_key;                  // panels in float32, of the far heads
+    const Word *mean_query, *mean_key;                 // panels in float32, of the far heads
     const float *output_bias, *expand_bias, *contract_bias;
     int hidden, heads, near, inner;  // near: local heads, which come first
 };
@@ -272,7 +276,8 @@ void project(const Layer& layer, const float* x, const int32_t* buckets, const i
             for (int c = 0; c < hidden; c += 16) {
                 __m512 sum = _mm512_setzero_ps();
                 for (int p = 0; p < BUCKET; p++) sum = _mm512_add_ps(sum, _mm512_loadu_ps(y + p * hidden + c));
-                _mm512_storeu_ps(means + size_t(bucket) * hidden + c, _mm512_mul_ps(sum, _mm512_set1_ps(1.0f / BUCKET)));
+                _mm512_storeu_ps(means + size_t(bucket) * hidden + c,
+                                 _mm512_mul_ps(sum, _mm512_set1_ps(1.0f / BUCKET)));
             }
         if (!(what & (EVERYTHING | FAR_KEYS))) continue;
         as_operands<BF>(y, BUCKET * hidden, operands.words());
@@ -282,8 +287,9 @@ void project(const Layer& layer, const float* x, const int32_t* buckets, const i
             if (!(what & EVERYTHING) && !(wanted[i] >> (panel - first) & 1)) continue;
             Word* to = own + panel * TILE<BF>;
             Word* plain = panel < heads ? to : tile;
-            times_panel<BF>(operands.words(), words, BUCKET, layer.project + size_t(panel) * words * PANEL, words,
-                            [&](int r, __m512 low, __m512 high) { store<BF>(plain + r * words_of<BF>(PANEL), low, high); });
+            times_panel<BF>(
+                operands.words(), words, BUCKET, layer.project + size_t(panel) * words * PANEL, words,
+                [&](int r, __m512 low, __m512 high) { store<BF>(plain + r * words_of<BF>(PANEL), low, high); });
             if (panel >= 2 * heads) {
                 as_panel<BF>(tile, to);
             } else if (panel >= heads) {
@@ -305,14 +311,17 @@ void choose(const Layer& layer, const float* means, int windows, int buckets, in
         const Word* of_window = reinterpret_cast<const Word*>(means + size_t(window) * buckets * hidden);
         for (int head = 0; head < far; head++) {
             const size_t weight = size_t(head) * hidden * PANEL;
-            times_panel<false>(of_window + size_t(first) * hidden, hidden, count, layer.mean_query + weight, hidden,
-                               [&](int r, __m512 low, __m512 high) { store<false>(queries.words() + r * PANEL, low, high); });
-            times_panel<false>(of_window, hidden, buckets, layer.mean_key + weight, hidden, [&](int r, __m512 low, __m512 high) {
-                alignas(64) float key[PANEL];
-                _mm512_store_ps(key, low);
-                _mm512_store_ps(key + 16, high);
-                for (int i = 0; i < PANEL; i++) keys.floats()[(r / PANEL * PANEL + i) * PANEL + r % PANEL] = key[i];
-            });
+            times_panel<false>(
+                of_window + size_t(first) * hidden, hidden, count, layer.mean_query + weight, hidden,
+                [&](int r, __m512 low, __m512 high) { store<false>(queries.words() + r * PANEL, low, high); });
+            times_panel<false>(of_window, hidden, buckets, layer.mean_key + weight, hidden,
+                               [&](int r, __m512 low, __m512 high) {
+                                   alignas(64) float key[PANEL];
+                                   _mm512_store_ps(key, low);
+                                   _mm512_store_ps(key + 16, high);
+                                   for (int i = 0; i < PANEL; i++)
+                                       keys.floats()[(r / PANEL * PANEL + i) * PANEL + r % PANEL] = key[i];
+                               });
             for (int panel = 0; panel < across; panel++)
                 times_panel<false>(queries.words(), PANEL, count, keys.words() + panel * PANEL * PANEL, PANEL,
                                    [&](int r, __m512 low, __m512 high) {
@@ -324,7 +333,8 @@ void choose(const Layer& layer, const float* means, int windows, int buckets, in
                 __m512 sum = _mm512_setzero_ps();
                 for (int i = 0; i < buckets; i += 16) {
                     const __mmask16 there = i + 16 <= buckets ? 0xffff : (1 << (buckets - i)) - 1;
-                    const __m512 y = _mm512_sub_ps(_mm512_maskz_loadu_ps(there, score + i), _mm512_set1_ps(score[best]));
+                    const __m512 y =
+                        _mm512_sub_ps(_mm512_maskz_loadu_ps(there, score + i), _mm512_set1_ps(score[best]));
                     sum = _mm512_mask_add_ps(sum, there, sum, exp2<false>(y));
                 }
                 const size_t at = (size_t(window) * count + r) * far + head;
@@ -372,13 +382,13 @@ INLINE void attend_head(const Word* queries, const Source (&sources)[N], float w
                     if (Weighted && z < 4) y[r][z] = _mm512_mul_ps(y[r][z], _mm512_set1_ps(weight));
                 }
                 part[row + r] = 1.0f / _mm512_reduce_add_ps(sum);
-                UNROLL for (int z = 0; z < 4 * N; z += 2) store<BF>(shares[row + r] + words_of<BF>(16 * z), y[r][z], y[r][z + 1]);
+                UNROLL for (int z = 0; z < 4 * N; z += 2)
+                    store<BF>(shares[row + r] + words_of<BF>(16 * z), y[r][z], y[r][z + 1]);
             }
         }
         __m512 sums[ROWS][2];
         clear(sums);
-        for (int n = 0; n < N; n++)
-            product<BF>(shares[0] + n * across, N * across, sources[n].values, across, sums);
+        for (int n = 0; n < N; n++) product<BF>(shares[0] + n * across, N * across, sources[n].values, across, sums);
         UNROLL for (int r = 0; r < ROWS; r++) {
             const __m512 share = _mm512_set1_ps(part[r]);
             store<BF>(to + (first + r) * pitch, _mm512_mul_ps(sums[r][0], share), _mm512_mul_ps(sums[r][1], share));
@@ -391,11 +401,12 @@ template <bool BF>
 INLINE void add_product(const Word* a, int words, const Word* weight, const float* bias, int hidden, float* x) {
     for (int panel = 0; panel < hidden / PANEL; panel++) {
         const __m512 low = _mm512_loadu_ps(bias + panel * PANEL), high = _mm512_loadu_ps(bias + panel * PANEL + 16);
-        times_panel<BF>(a, words, BUCKET, weight + size_t(panel) * words * PANEL, words, [&](int r, __m512 y0, __m512 y1) {
-            float* to = x + r * hidden + panel * PANEL;
-            _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), _mm512_add_ps(y0, low)));
-            _mm512_storeu_ps(to + 16, _mm512_add_ps(_mm512_loadu_ps(to + 16), _mm512_add_ps(y1, high)));
-        });
+        times_panel<BF>(a, words, BUCKET, weight + size_t(panel) * words * PANEL, words,
+                        [&](int r, __m512 y0, __m512 y1) {
+                            float* to = x + r * hidden + panel * PANEL;
+                            _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), _mm512_add_ps(y0, low)));
+                            _mm512_storeu_ps(to + 16, _mm512_add_ps(_mm512_loadu_ps(to + 16), _mm512_add_ps(y1, high)));
+                        });
     }
 }
 
@@ -447,7 +458,8 @@ void attend(const Layer& layer, float* x, const Word* tiles, int first, int coun
             Word* to = expanded.words() + words_of<BF>(panel * PANEL);
             times_panel<BF>(normal, words, BUCKET, layer.expand + size_t(panel) * words * PANEL, words,
                             [&](int r, __m512 y0, __m512 y1) {
-                                store<BF>(to + long(r) * inner_words, gelu<BF>(_mm512_add_ps(y0, low)), gelu<BF>(_mm512_add_ps(y1, high)));
+                                store<BF>(to + long(r) * inner_words, gelu<BF>(_mm512_add_ps(y0, low)),
+                                          gelu<BF>(_mm512_add_ps(y1, high)));
                             });
         }
         add_product<BF>(expanded.words(), inner_words, layer.contract, layer.contract_bias, hidden, here);
@@ -490,15 +502,15 @@ INLINE const float* added_at(const Sequence& s, int64_t p, int size) {
 constexpr int CHUNK = 128;  // rows of products at a time, of TAPS positions each
 
 // Toom-Cook: four outputs of four taps as a product of polynomials, from its values at 0, 1, -1, 1/2, -1/2, 3 and
-// infinity, 7 products for 16. Row q = tile * dilation + phase stands for positions (TAPS * tile + i) * dilation + phase,
-// i < TAPS. The next group of taps meets the next tile, so that all groups share the values of x.
+// infinity, 7 products for 16. Row q = tile * dilation + phase stands for positions (TAPS * tile + i) * dilation +
+// phase, i < TAPS. The next group of taps meets the next tile, so that all groups share the values of x.
 
 // Of positions x: coefficients of the polynomial that has its zeros at all other points.
 INLINE void values_at_points(const __m512 (&x)[POINTS], __m512 (&v)[POINTS]) {
     const auto times = [](float a, __m512 b, __m512 c) { return _mm512_fmadd_ps(_mm512_set1_ps(a), b, c); };
     __m512 z[POINTS - 1];  // times t - 3
     UNROLL for (int i = 0; i < POINTS - 1; i++) z[i] = times(-3.0f, x[i], x[i + 1]);
-    const __m512 even = times(-0.25f, z[2], z[4]), odd = times(-0.25f, z[1], z[3]);  // times t^2 - 1/4
+    const __m512 even = times(-0.25f, z[2], z[4]), odd = times(-0.25f, z[1], z[3]);    // times t^2 - 1/4
     const __m512 even1 = _mm512_sub_ps(z[4], z[2]), odd1 = _mm512_sub_ps(z[3], z[1]);  // times t^2 - 1
     v[0] = times(-1.25f, z[2], times(0.25f, z[0], z[4]));
     v[1] = _mm512_add_ps(even, odd);
@@ -546,8 +558,9 @@ void convolve(const Convolution& c, const Sequence& s) {
                     UNROLL for (int i = 0; i < POINTS; i++) {
                         y[i] = x[i] ? _mm512_loadu_ps(x[i] + at16) : _mm512_setzero_ps();
                         if (c.scale && x[i])
-                            y[i] = _mm512_max_ps(_mm512_setzero_ps(), _mm512_fmadd_ps(y[i], _mm512_loadu_ps(c.scale + at16),
-                                                                                      _mm512_loadu_ps(c.shift + at16)));
+                            y[i] = _mm512_max_ps(_mm512_setzero_ps(),
+                                                 _mm512_fmadd_ps(y[i], _mm512_loadu_ps(c.scale + at16),
+                                                                 _mm512_loadu_ps(c.shift + at16)));
                     }
                     __m512 found[POINTS];
                     values_at_points(y, found);
@@ -558,15 +571,16 @@ void convolve(const Convolution& c, const Sequence& s) {
                     store<BF>(values.words() + i * plane + size_t(q) * words + words_of<BF>(channel), v[i][0], v[i][1]);
                 if (c.last && q >= halo)
                     UNROLL for (int i = 0; i < TAPS; i++)
-                        store<BF>(values.words() + (POINTS + i) * plane + size_t(q) * words + words_of<BF>(channel), plain[i][0],
-                                  plain[i][1]);
+                        store<BF>(values.words() + (POINTS + i) * plane + size_t(q) * words + words_of<BF>(channel),
+                                  plain[i][0], plain[i][1]);
             }
         }
         for (int panel = 0; panel < c.out / PANEL; panel++) {
             for (int point = 0; point < planes; point++) {
                 const bool plain = point >= POINTS;
-                const Word* weight = plain ? c.last + size_t(panel) * words * PANEL
-                                           : c.weight + (size_t(point) * (c.out / PANEL) + panel) * c.groups * words * PANEL;
+                const Word* weight =
+                    plain ? c.last + size_t(panel) * words * PANEL
+                          : c.weight + (size_t(point) * (c.out / PANEL) + panel) * c.groups * words * PANEL;
                 const int from = plain ? c.groups : 0, to = plain ? from + 1 : c.groups;
                 const Word* a = values.words() + point * plane;
                 float* m = products.floats() + point * CHUNK * PANEL;
@@ -576,7 +590,8 @@ void convolve(const Convolution& c, const Sequence& s) {
                     clear(sums);
                     if (point < TAPS) {
                         for (int r = 0; r < R; r++) {
-                            const int64_t row = begin + first + r, p = row / d * TAPS * d + row % d + int64_t(point) * d;
+                            const int64_t row = begin + first + r,
+                                          p = row / d * TAPS * d + row % d + int64_t(point) * d;
                             if (p >= s.length) break;
                             const float* place = s.result + p * c.out + panel * PANEL;
                             __builtin_prefetch(place, 1);
@@ -591,7 +606,8 @@ void convolve(const Convolution& c, const Sequence& s) {
                     for (int g = from; g < to; g++) {
                         const int64_t row = begin + first + g * d;
                         if (row + R <= zeros_before || row >= zeros_after) continue;
-                        product<BF>(a + size_t(first + g * d) * words, words, weight + size_t(g - from) * words * PANEL, words, sums);
+                        product<BF>(a + size_t(first + g * d) * words, words, weight + size_t(g - from) * words * PANEL,
+                                    words, sums);
                     }
                     UNROLL for (int r = 0; r < R; r++) {
                         _mm512_store_ps(m + (first + r) * PANEL, sums[r][0]);
@@ -608,14 +624,14 @@ void convolve(const Convolution& c, const Sequence& s) {
                 for (int half = 0; half < 2; half++) {
                     const int at16 = panel * PANEL + 16 * half;
                     __m512 m[POINTS];
-                    UNROLL for (int i = 0; i < POINTS; i++)
-                        m[i] = _mm512_load_ps(products.floats() + (i * CHUNK + r) * PANEL + 16 * half);
+                    UNROLL for (int i = 0; i < POINTS; i++) m[i] =
+                        _mm512_load_ps(products.floats() + (i * CHUNK + r) * PANEL + 16 * half);
                     const __m512 bias = _mm512_loadu_ps(c.bias + at16);
                     __m512 y[TAPS];
                     outputs_of_points(m, y);
                     if (c.last)
-                        UNROLL for (int i = 0; i < TAPS; i++)
-                            y[i] = _mm512_add_ps(y[i], _mm512_load_ps(products.floats() + ((POINTS + i) * CHUNK + r) * PANEL + 16 * half));
+                        UNROLL for (int i = 0; i < TAPS; i++) y[i] = _mm512_add_ps(
+                            y[i], _mm512_load_ps(products.floats() + ((POINTS + i) * CHUNK + r) * PANEL + 16 * half));
                     for (int i = 0; i < TAPS; i++) {
                         const int64_t p = position + int64_t(i) * d;
                         if (p >= s.length) break;
@@ -676,7 +692,8 @@ void one(int bf, const Convolution& convolution, const Sequence& sequence) {
         (bf ? map_positions<true> : map_positions<false>)(convolution, sequence);
 }
 
-static_assert(sizeof(Layer) == 6 * 8 + 9 * 8 + 4 * 4 && sizeof(Convolution) == 5 * 8 + 6 * 4 && sizeof(Sequence) == 12 * 8,
+static_assert(sizeof(Layer) == 6 * 8 + 9 * 8 + 4 * 4 && sizeof(Convolution) == 5 * 8 + 6 * 4 &&
+                  sizeof(Sequence) == 12 * 8,
               "library.py has the same fields");
 
 void* work(void* given) {
@@ -712,8 +729,8 @@ void sptx_project(int bf, const Layer* layer, const float* x, const int32_t* buc
     (bf ? project<true> : project<false>)(*layer, x, buckets, wanted, count, what, tiles, means);
 }
 
-void sptx_choose(const Layer* layer, const float* means, int windows, int buckets, int first, int count, int32_t* chosen,
-                 float* probability) {
+void sptx_choose(const Layer* layer, const float* means, int windows, int buckets, int first, int count,
+                 int32_t* chosen, float* probability) {
     choose(*layer, means, windows, buckets, first, count, chosen, probability);
 }
 
