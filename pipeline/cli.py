@@ -323,7 +323,7 @@ def bench(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     paths: Annotated[str, typer.Option(help="Engine paths, separated by commas.")] = "reference,auto",
     precisions: Annotated[str, typer.Option(help="Precisions.")] = "float32,bfloat16",
-    batch: Annotated[int, typer.Option(help="Micro-batch of every path but the reference.")] = 1,
+    batch: Annotated[int | None, typer.Option(help="Micro-batch of every path but the reference [fastest].")] = None,
     windows: Annotated[int, typer.Option(help="Consecutive windows in a turn.")] = 8,
     repeats: Annotated[int, typer.Option(help="Turns.")] = 3,
     save: Annotated[Path | None, typer.Option(help="Write the report as JSON.", show_default=False)] = None,

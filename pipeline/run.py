@@ -169,7 +169,7 @@ def _compute(job: Job, store: Store, fields: dict[str, Any], missing: list[int],
         _check_nodes(job, store, cluster)
         choose_pool = partial(topology.choose_pool, cluster, config.workers, gpus_per_worker=config.gpus_per_worker)
         pool = choose_pool(threads=config.threads)
-        record = _make_record(job, fields, _settle_execution(job, store, pool))
+        record = _make_record(job, fields, _settle_execution(job, store, pool, say))
         record, note = adopt(store, record, plan, config.to_yaml())
         execution = record.execution
         if note:
@@ -240,7 +240,7 @@ def _make_record(job: Job, fields: dict[str, Any], execution: Execution) -> RunR
     )
 
 
-def _settle_execution(job: Job, store: Store, pool: topology.Pool) -> Execution:
+def _settle_execution(job: Job, store: Store, pool: topology.Pool, say: Say) -> Execution:
     """The stored execution where the run began on the same hardware, else one chosen where the work will be done."""
     config, device = job.config, "cuda" if pool.gpus else "cpu"
     name = topology.on_worker(partial(hardware, device), gpus=pool.gpus) if pool.gpus else hardware(device)
@@ -260,6 +260,8 @@ def _settle_execution(job: Job, store: Store, pool: topology.Pool) -> Execution:
     else:
         torch.set_num_threads(pool.threads)
         settled = choose(job.model)
+    if settled.note:
+        say(settled.note)
     return Execution(device, name, settled.path, config.precision.value, settled.batch, pool.threads)
 
 

@@ -34,9 +34,9 @@ from sptx_core import channels
 from sptx_core.alphabet import Codes
 from sptx_core.config import SpTransformerConfig
 from sptx_core.engine import PATHS, PRECISIONS, Predictor
-from sptx_core.engine.calibration import hardware
+from sptx_core.engine.calibration import CPU_BATCH, calibrate, hardware
 from sptx_core.engine.fast import SharedPath
-from sptx_core.engine.native.library import count_flops
+from sptx_core.engine.flops import count_flops
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec, cut
@@ -103,7 +103,7 @@ def run_bench(
     *,
     runs: Sequence[tuple[str, str]] = DEFAULT_RUNS,
     device: str = "cpu",
-    batch: int = 1,
+    batch: int | None = None,
     windows: int = 8,
     repeats: int = 3,
     config: SpTransformerConfig | None = None,
@@ -115,7 +115,7 @@ def run_bench(
     Args:
         runs: (path, precision) pairs; the reference is added when it is not among them.
         device: "cpu" or "cuda".
-        batch: micro-batch of every path but the reference, which runs at 1.
+        batch: micro-batch of every path but the reference, which runs at 1; None for the fastest on a GPU, 1 on a CPU.
         windows: consecutive windows that each path predicts in a turn.
         repeats: turns.
         config: sizes of the network, the published ones by default.
@@ -192,9 +192,14 @@ class Side:
         path: str,
         precision: str,
         device: str,
-        batch: int,
+        batch: int | None,
         stretch: Codes,
     ) -> None:
+        if batch is None and torch.device(device).type == "cpu":
+            batch = CPU_BATCH
+        elif batch is None:
+            settled = calibrate(model, spec, precision=precision, device=device, path=path)
+            path, batch = settled.path, settled.batch
         self.precision, self.batch, self.device, self.spec = precision, batch, device, spec
         self.predictor = Predictor(model, spec, precision=precision, device=device, batch=batch, path=path)
         self.path = self.predictor.path
@@ -218,11 +223,11 @@ class Side:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # the counter sees only the thread that it is in
         try:
-            with FlopCounterMode(display=False, custom_mapping=_uncounted()) as counter, count_flops() as native:
+            with FlopCounterMode(display=False, custom_mapping=_uncounted()) as counter, count_flops() as own:
                 self.predictor.predict([self.stretch])
         finally:
             torch.set_num_threads(threads)
-        total: int = counter.get_total_flops() + native[0]
+        total: int = counter.get_total_flops() + own[0]
         return total / self.windows
 
     @torch.inference_mode()
@@ -231,9 +236,7 @@ class Side:
         end = self.spec.input_span(0, min(self.windows, REFERENCE_WINDOWS) - 1)[1] + self.spec.context
         stretch = self.stretch[:end]
         if self.path != "reference":
-            path = SharedPath(
-                model.to(self.device), self.spec, PRECISIONS[self.precision], native=self.path == "native"
-            )
+            path = SharedPath(model.to(self.device), self.spec, PRECISIONS[self.precision], path=self.path)
             chosen: list[Tensor] = []
             encoded = path.encoder(torch.from_numpy(stretch).to(self.device))
             logits = path.transformer(torch.stack(list(encoded)), chosen)
@@ -353,7 +356,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--paths", nargs="+", default=["reference", "auto"], choices=PATHS)
     parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=list(PRECISIONS))
-    parser.add_argument("--batch", type=int, default=1, help="micro-batch of every path but the reference")
+    parser.add_argument("--batch", type=int, help="micro-batch of every path but the reference [fastest]")
     parser.add_argument("--windows", type=int, default=8, help="consecutive windows in a turn")
     parser.add_argument("--repeats", type=int, default=3, help="turns")
     parser.add_argument("--threads", type=int, help="threads of the CPU [all]")

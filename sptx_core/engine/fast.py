@@ -1,4 +1,4 @@
-"""The paths `shared` and `native`: what the network computes, without computing anything twice or for nothing.
+"""The paths `shared`, `native` and `triton`: what the network computes, nothing computed twice or for nothing.
 
 In and out as in `sptx_core.engine.reference`. Stretches are encoded in runs of windows (`sptx_core.engine.encoding`),
 then windows pass the attention layers (`sptx_core.engine.transformer`): one by one in each thread of a CPU, in
@@ -39,7 +39,7 @@ class SharedPath:
         spec: how the windows lie; see `fits`.
         dtype: precision of the operands of products: float32, bfloat16, or float64 for tests.
         batch: windows of a micro-batch, None for a window a thread.
-        native: whether to use the compiled library, which must be usable and fit the network.
+        path: "shared", or "native" or "triton", whose code must be usable and fit the network.
 
     """
 
@@ -50,18 +50,24 @@ class SharedPath:
         dtype: torch.dtype,
         batch: int | None = None,
         *,
-        native: bool = False,
+        path: str = "shared",
     ) -> None:
         wide = torch.promote_types(dtype, torch.float32)
         exact = copy.deepcopy(model).double()
         self.spec, self.batch, self.device = spec, batch, next(model.parameters()).device
-        self.native = native
+        self.native = path == "native"
         if self.device.type == "cpu":
             keep_freed_memory()
         self.run = CPU_RUN if batch is None else GPU_RUN
-        if native:
-            self.encoder: Encoder = NativeEncoder(exact, spec, dtype)
-            self.transformer: Transformer = NativeTransformer(exact, spec, dtype)
+        self.encoder: Encoder
+        self.transformer: Transformer
+        if path == "native":
+            self.encoder, self.transformer = NativeEncoder(exact, spec, dtype), NativeTransformer(exact, spec, dtype)
+        elif path == "triton":
+            from sptx_core.engine.gpu.encoding import GpuEncoder  # late: Triton comes with PyTorch for GPUs alone
+            from sptx_core.engine.gpu.layers import GpuTransformer
+
+            self.encoder, self.transformer = GpuEncoder(exact, spec, dtype), GpuTransformer(exact, spec, dtype)
         else:
             self.encoder = Encoder(exact, spec, dtype, wide)
             self.transformer = Transformer(exact, spec, dtype, wide, CPU_ROWS if batch is None else None)

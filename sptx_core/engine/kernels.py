@@ -170,7 +170,7 @@ PACKED_ROWS = 256  # that the layout is made for; any number may follow
 def can_pack(weight: Tensor) -> bool:
     """Whether PyTorch has oneDNN's linear map with a prepared weight, for this device and precision."""
     there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # of PyTorch
-    if weight.device.type != "cpu" or not there:
+    if weight.device.type != "cpu" or not there or not weight.numel():
         return False
     names = ("_reorder_linear_weight", "_linear_pointwise", "_is_mkldnn_bf16_supported")
     if not all(hasattr(torch.ops.mkldnn, name) for name in names):

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sptx_core import channels
 from sptx_core.alphabet import Codes
+from sptx_core.engine import gpu
 from sptx_core.engine.fast import SharedPath, fits
 from sptx_core.engine.native import library
 from sptx_core.engine.reference import ReferencePath
@@ -29,7 +30,7 @@ from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-PATHS = ("auto", "reference", "shared", "native")
+PATHS = ("auto", "reference", "shared", "native", "triton")
 
 
 class Predictor:
@@ -41,7 +42,7 @@ class Predictor:
         precision: "float32" or "bfloat16".
         device: "cpu", "cuda" or "cuda:<index>".
         batch: windows in a micro-batch; on a CPU the shared path takes one a thread instead.
-        path: one of `PATHS`.
+        path: one of `PATHS`; "auto" leaves `triton` out, which only `calibrate` may find to be the faster one.
 
     Raises:
         InputError: the settings cannot work together.
@@ -73,7 +74,7 @@ class Predictor:
                     spec,
                     PRECISIONS[precision],
                     None if self.device.type == "cpu" else batch,
-                    native=self.path == "native",
+                    path=self.path,
                 )
             )
 
@@ -146,10 +147,12 @@ def _settle(model: SpTransformerModel, spec: WindowSpec, precision: str, device:
     """The path that `path` stands for."""
     shareable = fits(model, spec)
     native = _why_not_native(model, precision, device)
-    if path in ("shared", "native") and not shareable:
+    if path in ("shared", "native", "triton") and not shareable:
         raise InputError(f"engine path {path!r} needs windows wider than the reach of the encoders: use 'reference'.")
     if path == "native" and native:
         raise InputError(f"engine path 'native' {native}: use 'shared'.")
+    if path == "triton" and (why := gpu.missing(model.config, device)):
+        raise InputError(f"engine path 'triton' {why}: use 'shared'.")
     if path == "auto":
         faster = not native and library.usable(PRECISIONS[precision])
         path = "reference" if not shareable else "native" if faster else "shared"

@@ -145,7 +145,7 @@ class FastLayer:
         if choices is not None:
             choices.append(bucket.transpose(1, 2))
         source = _Keys(qkv.view(-1, self.head_size), 3 * self.heads, 2 * self.heads - bucket.shape[2])
-        bucket, probability = _through_windows(bucket, len(x) // windows), probability.flatten(0, 1)
+        bucket, probability = through_windows(bucket, len(x) // windows), probability.flatten(0, 1)
         for some in self._pieces(len(x)):
             piece = x[some]
             piece += self._attend(qkv, some, windows, source, bucket[some], probability[some])
@@ -162,7 +162,7 @@ class FastLayer:
         if choices is not None:
             choices.append(bucket.new_full((windows, bucket.shape[2], buckets), -1))
             choices[-1][..., low:high] = bucket.transpose(1, 2)
-        asked = _through_windows(bucket, buckets)
+        asked = through_windows(bucket, buckets)
         y = y.flatten(0, 1)
         if self.piece is None:  # a GPU would have to wait for the number of those asked for
             keys = self.far_key(y)
@@ -255,7 +255,7 @@ class _Keys:
         return moved.mul_(probability[..., None, None])
 
 
-def _through_windows(bucket: Tensor, buckets: int) -> Tensor:
+def through_windows(bucket: Tensor, buckets: int) -> Tensor:
     """Numbers of buckets in their window [B, n, heads] -> among those of all windows [B * n, heads]."""
     start = torch.arange(0, len(bucket) * buckets, buckets, device=bucket.device)
     return (bucket + start[:, None, None]).flatten(0, 1)

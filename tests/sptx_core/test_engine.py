@@ -132,11 +132,11 @@ def test_calibration_takes_the_fastest_micro_batch_that_fits_a_gpu(
         def __init__(self, *_: object, batch: int, **__: object) -> None:
             self.batch, self.path = batch, "shared"
 
-    def trial(predictor: Gpu, windows: int, turns: int) -> float:
+    def trial(predictor: Gpu, windows: int, turns: int) -> tuple[float, np.ndarray]:
         assert (windows, turns) == (fast.GPU_RUN, 2)
         if predictor.batch not in seconds:
             raise torch.OutOfMemoryError
-        return seconds[predictor.batch]
+        return seconds[predictor.batch], np.zeros(1, np.float32)
 
     monkeypatch.setattr(calibration, "Predictor", Gpu)
     monkeypatch.setattr(calibration, "_trial", trial)

@@ -11,8 +11,7 @@ from __future__ import annotations
 import ctypes
 import math
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -23,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sptx_core.config import SpTransformerConfig
+from sptx_core.engine.flops import performed
 
 PANEL, BUCKET = 32, 64  # as in native.cpp; a panel is also the size of a head
 MEANS, EVERYTHING, FAR_KEYS = 1, 2, 4
@@ -230,7 +230,7 @@ def _project(
     heads = 3 * layer.heads * count if what & EVERYTHING else 0
     if wanted is not None:
         heads = sum(bits.bit_count() for bits in wanted.tolist())
-    _count(2 * BUCKET * layer.hidden * PANEL * heads)
+    performed(2 * BUCKET * layer.hidden * PANEL * heads)
 
 
 def choose(layer: LayerArguments, means: Tensor, first: int, count: int) -> tuple[Tensor, Tensor]:
@@ -243,7 +243,7 @@ def choose(layer: LayerArguments, means: Tensor, first: int, count: int) -> tupl
     chosen, probability = torch.empty(windows * count, far, dtype=torch.int32), torch.empty(windows * count, far)
     _call("sptx_choose", ctypes.byref(layer), means, windows, buckets, first, count, chosen, probability)
     per_head = layer.hidden * PANEL * (buckets + count) + PANEL * buckets * count
-    _count(2 * windows * far * per_head)
+    performed(2 * windows * far * per_head)
     return chosen, probability
 
 
@@ -258,7 +258,7 @@ def attend(
     _call("sptx_attend", _is_bfloat16(tiles), ctypes.byref(layer), x, tiles, *values)
     seen = BUCKET * (3 * layer.near + 2 * (layer.heads - layer.near))  # keys, over all heads; at a window's end fewer
     linear = layer.hidden * (layer.hidden + 2 * layer.inner)
-    _count(2 * len(bucket) * BUCKET * (linear + 2 * seen * PANEL))
+    performed(2 * len(bucket) * BUCKET * (linear + 2 * seen * PANEL))
 
 
 def convolve(
@@ -280,25 +280,7 @@ def convolve(
             rows = whole * convolution.dilation + np.minimum(left, convolution.dilation)
             products = int(rows.sum()) * (len(POINTS) + 1) * convolution.groups
             products += int(rows.sum()) * TAPS * bool(convolution.last)
-        _count(2 * products * convolution.inputs * convolution.outputs)
-
-
-@contextmanager
-def count_flops() -> Iterator[list[int]]:
-    """Within it, the first entry of the list grows by what products perform, a multiplication and an addition each."""
-    _counts.append([0])
-    try:
-        yield _counts[-1]
-    finally:
-        _counts.pop()
-
-
-_counts: list[list[int]] = []
-
-
-def _count(flops: int) -> None:
-    for count in _counts:
-        count[0] += flops
+        performed(2 * products * convolution.inputs * convolution.outputs)
 
 
 def _float(tensor: Tensor) -> Tensor:

@@ -1,0 +1,209 @@
+"""The kernels for GPUs: whether they fit the chip, and on a GPU how fast they are beside PyTorch's operators.
+
+    python benchmarks/gpu_kernels.py            # compiles for compute capability 9.0; needs no GPU
+    python benchmarks/gpu_kernels.py --measure  # on a GPU: layers and encoding of either path, and other tiles
+
+Compiling goes through every launch of the published network in both precisions, on tensors without values, and prints
+registers, spilled bytes, shared memory and matrix instructions of each kernel. It ends with 1 where one does not fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from sptx_core.bench import seeded_model
+from sptx_core.config import SpTransformerConfig
+from sptx_core.engine.fast import GPU_RUN, SharedPath
+from sptx_core.engine.gpu import kernels, operations
+from sptx_core.engine.gpu.operations import Tile
+from sptx_core.model import SpTransformerModel
+from sptx_core.windows import WindowSpec
+
+SHARED_MEMORY = 227 * 1024  # of a program on a Hopper GPU
+TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.int64: "*i64"}
+PRECISIONS = (torch.bfloat16, torch.float32)
+KERNELS = ("project", "attend", "finish", "activate", "convolve")
+BATCH = 16  # windows through the layers at a time
+TILES = {
+    ("FINISH", 2): [Tile(128, 0, 64, 8, 2), Tile(128, 0, 32, 8, 2), Tile(64, 0, 64, 8, 2), Tile(64, 0, 64, 4, 2)],
+    ("FINISH", 4): [Tile(64, 0, 32, 8, 1), Tile(64, 0, 16, 8, 1), Tile(64, 0, 16, 8, 2)],
+    ("PROJECT", 2): [Tile(128, 64, 0, 8, 2), Tile(128, 64, 0, 8, 3), Tile(64, 64, 0, 4, 2), Tile(128, 128, 0, 8, 1)],
+    ("PROJECT", 4): [Tile(64, 32, 0, 8, 2), Tile(64, 32, 0, 4, 1)],
+    ("CONVOLVE", 2): [
+        Tile(128, 128, 64, 8, 4), Tile(128, 128, 64, 8, 3), Tile(128, 128, 128, 8, 2),
+        Tile(256, 128, 64, 8, 3), Tile(128, 128, 64, 4, 3), Tile(64, 128, 64, 4, 4),
+    ],
+    ("CONVOLVE", 4): [Tile(128, 128, 32, 8, 3), Tile(128, 128, 64, 8, 2), Tile(128, 64, 32, 8, 3)],
+}  # fmt: skip
+
+
+class Compiler:
+    """Stands in a kernel's place: compiles each launch that is new, and runs none."""
+
+    def __init__(self, name: str, capability: int, found: list[list[str]]) -> None:
+        self.name, self.capability, self.found = name, capability, found
+        self.kernel = getattr(kernels, name)
+        self.seen: set[str] = set()
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+        """As Triton's kernels are launched."""
+        assert all(1 <= size < 2**16 for size in grid[1:])
+        return self._compile
+
+    def _compile(self, *values: Any, num_warps: int, num_stages: int = 3, **fixed: Any) -> None:
+        names = self.kernel.arg_names
+        signature, aligned = dict.fromkeys(fixed, "constexpr"), {}
+        for i, value in enumerate(values):
+            if isinstance(value, Tensor):
+                signature[names[i]] = TYPES[value.dtype]
+            else:
+                signature[names[i]] = "fp32" if isinstance(value, float) else "i32"
+            if isinstance(value, Tensor) or value % 16 == 0:
+                aligned[(i,)] = [["tt.divisibility", 16]]
+        constants = {(names.index(name),): value for name, value in fixed.items()}
+        options = {"num_warps": num_warps, "num_stages": num_stages}
+        # Whether a length or an offset is a multiple of 16 changes little: one of each set of sizes is compiled.
+        key = f"{fixed} {options} {signature}"
+        if key in self.seen:
+            return
+        self.seen.add(key)
+        source = ASTSource(self.kernel, {name: signature[name] for name in names}, constants, aligned)
+        compiled = triton.compile(source, target=GPUTarget("cuda", self.capability, 32), options=options)
+        registers, spilled, products = resources(compiled.asm["cubin"])
+        sizes = " ".join(str(int(value)) for value in fixed.values())
+        operands = "bfloat16" if "*bf16" in signature.values() else "float32"
+        numbers = (num_warps, num_stages, registers, spilled, compiled.metadata.shared, products)
+        self.found.append([self.name, operands, sizes, *map(str, numbers)])
+
+
+def resources(binary: bytes) -> tuple[int, int, int]:
+    """Registers and spilled bytes of a thread, and matrix instructions."""
+    tool = Path(triton.__path__[0]) / "backends/nvidia/bin/cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(binary)
+        file.flush()
+        usage, code = (
+            subprocess.run([tool, flag, file.name], capture_output=True, text=True, check=True).stdout
+            for flag in ("--dump-resource-usage", "--dump-sass")
+        )
+    match = re.search(r"REG:(\d+) STACK:(\d+)", usage)
+    assert match is not None
+    return int(match[1]), int(match[2]), code.count("GMMA") + code.count("HMMA ")
+
+
+def compile_all(config: SpTransformerConfig, spec: WindowSpec, capability: int) -> list[list[str]]:
+    """Every kernel that a run of windows launches, compiled: rows of a table."""
+    found: list[list[str]] = []
+    with torch.device("meta"):
+        model = SpTransformerModel(config).eval()
+    codes = torch.zeros(spec.input_span(0, 3)[1] + spec.context, dtype=torch.uint8, device="meta")
+    for name in KERNELS:
+        setattr(kernels, name, Compiler(name, capability, found))
+    try:
+        with torch.inference_mode():
+            for dtype in PRECISIONS:
+                path = SharedPath(model, spec, dtype, 4, path="triton")
+                path.transformer(torch.stack(list(path.encoder(codes))))
+    finally:
+        for name in KERNELS:
+            setattr(kernels, name, getattr(kernels, name).kernel)
+    return found
+
+
+def measure(
+    model: SpTransformerModel,
+    spec: WindowSpec,
+    windows: int,
+    batch: int,
+    seconds: Callable[[Callable[[], object]], float],
+) -> Iterator[str]:
+    """Lines about layers and encoding by `shared` and `triton`, and about other tiles, on the model's device."""
+    device = next(model.parameters()).device
+    config = model.config
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(0, 4, (spec.input_span(0, windows - 1)[1] + spec.context,), generator=generator)
+    codes = codes.to(torch.uint8).to(device)
+    x = torch.randn(batch, config.max_seq_len, config.hidden_size, generator=generator).to(device)
+    for dtype in PRECISIONS:
+        shared, own = (SharedPath(model, spec, dtype, batch, path=path) for path in ("shared", "triton"))
+        parts: list[tuple[str, Callable[[SharedPath], Any], int]] = [
+            ("encoding", lambda path: path.encoder(codes).fused.inner, windows),
+            ("putting windows together", lambda path: torch.stack(list(path.encoder(codes)))[0], windows),
+            ("a layer", lambda path: _layer(path, x), batch),
+            ("all layers", lambda path: path.transformer(x.clone()), batch),
+        ]
+        for what, run, of in parts:
+            before, after = (seconds(lambda path=path, run=run: run(path)) / of for path in (shared, own))
+            expected, found = run(shared), run(own)
+            error = float((found - expected).norm() / expected.norm())
+            yield (
+                f"{dtype}: {what}: {1e6 * before:,.0f} -> {1e6 * after:,.0f} microseconds a window "
+                f"({before / after:.2f}x), relative difference {error:.1e}"
+            )
+        size = dtype.itemsize
+        for (name, bytes_), tiles in TILES.items():
+            if bytes_ != size:
+                continue
+            table = getattr(operations, name)
+            run, of = (parts[0][1], windows) if name == "CONVOLVE" else (parts[2][1], batch)
+            kept = table[size]
+            for tile in tiles:
+                table[size] = tile
+                try:
+                    time = seconds(lambda run=run, own=own: run(own)) / of
+                    yield f"{dtype}: {name} {tile}: {1e6 * time:,.0f} microseconds a window"
+                except Exception as error:  # too much of something for this GPU
+                    yield f"{dtype}: {name} {tile}: {type(error).__name__} {str(error)[:100]}"
+            table[size] = kept
+
+
+def _layer(path: SharedPath, x: Tensor) -> Tensor:
+    y = x.clone()
+    path.transformer.layers[0](y)
+    return y
+
+
+def on_gpu(run: Callable[[], object]) -> float:
+    """Seconds of a call, the median of some."""
+    times: list[float] = triton.testing.do_bench(run, warmup=100, rep=400, return_mode="all")
+    return statistics.median(times) / 1e3
+
+
+def main() -> None:
+    """Compile, and on a GPU measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--capability", type=int, default=90, help="compute capability, times ten")
+    parser.add_argument("--measure", action="store_true", help="on the GPU here")
+    settings = parser.parse_args()
+    config, spec = SpTransformerConfig(), WindowSpec()
+    if settings.measure:
+        print(torch.cuda.get_device_name(), f"PyTorch {torch.__version__}, Triton {triton.__version__}")
+        with torch.inference_mode():
+            for line in measure(seeded_model(config, 0).cuda(), spec, GPU_RUN, BATCH, on_gpu):
+                print(line, flush=True)
+        return
+    head = ["kernel", "operands", "sizes", "warps", "stages", "registers", "spilled", "shared", "products"]
+    rows = compile_all(config, spec, settings.capability)
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    for row in (head, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if any(int(row[head.index("shared")]) > SHARED_MEMORY for row in rows):
+        sys.exit(f"more than {SHARED_MEMORY:,} bytes of shared memory")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""The path `triton`: kernels of our own for GPUs. `missing` says where they cannot be used; the rest imports Triton."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import torch
+
+from sptx_core.config import SpTransformerConfig
+
+SMALLEST_PRODUCT = 16  # rows, columns and depth of a product of tiles at least
+LARGEST_BUCKET = 64  # positions; a tile of rows holds whole buckets
+FEED_FORWARD_STEP = 64  # channels at a time
+CAPABILITY = (8, 0)  # from which tensor cores take bfloat16 and TF32
+
+
+def missing(config: SpTransformerConfig, device: str) -> str:
+    """Why the kernels cannot be used for a network on a device, as the end of a sentence; empty where they can."""
+    if torch.device(device).type != "cuda":
+        return "is for GPUs alone"
+    if not fits(config):
+        return "needs channels, heads and buckets in powers of two from 16 on, and buckets of 64 at most"
+    if find_spec("triton") is None:
+        return "needs Triton, which PyTorch for GPUs brings along on Linux"
+    if torch.cuda.get_device_capability(device) < CAPABILITY:
+        return f"needs a GPU of compute capability {CAPABILITY[0]}.{CAPABILITY[1]} or later"
+    return ""
+
+
+def fits(config: SpTransformerConfig) -> bool:
+    """Whether a network has sizes that the kernels take."""
+    channels = [encoder.channels for encoder in config.encoders]
+    sizes = [config.hidden_size, config.hidden_size // config.heads, config.bucket_size, *channels]
+    return (
+        all(size >= SMALLEST_PRODUCT and size & (size - 1) == 0 for size in sizes)
+        and config.bucket_size <= LARGEST_BUCKET
+        and config.feed_forward_size % FEED_FORWARD_STEP == 0
+    )

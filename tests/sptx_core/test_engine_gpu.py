@@ -1,0 +1,335 @@
+"""Kernels for GPUs compute what the network does; without a GPU they run in Triton's interpreter, on small networks.
+
+The interpreter has no bfloat16: float16, which is cut into the same tiles, stands for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from sptx_core.bench import seeded_model
+from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
+from sptx_core.engine import Predictor, calibrate, calibration, gpu
+from sptx_core.engine.fast import SharedPath
+from sptx_core.engine.flops import count_flops
+from sptx_core.errors import InputError
+from sptx_core.model import SpTransformerModel
+from sptx_core.windows import WindowSpec, cut
+
+pytest.importorskip("triton", reason="Triton is not installed")
+
+from sptx_core.engine.gpu.layers import GpuLayer
+from sptx_core.engine.gpu.operations import (
+    Convolution,
+    FeedForward,
+    Source,
+    activate,
+    attend,
+    convolve,
+    finish,
+    project,
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DTYPES = [pytest.param(torch.float32, 1e-6, id="float32"), pytest.param(torch.float16, 2e-3, id="float16")]
+CONTEXT = 48
+SMALL = SpTransformerConfig(
+    context=CONTEXT,
+    max_seq_len=96,
+    encoders=(
+        SpTransformerFeatureEncoderConfig(32, (ResidualStage(2, 5, 1), ResidualStage(1, 3, 3))),
+        SpTransformerFeatureEncoderConfig(16, (ResidualStage(1, 5, 1),)),  # reaches less far
+    ),
+    input_path_channels=8,
+    hidden_size=32,
+    layers=2,
+    heads=2,
+    local_heads=1,
+    bucket_size=16,
+    feed_forward_size=64,
+)
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(DEVICE)
+
+
+def close(found: Tensor, expected: Tensor, tolerance: float) -> None:
+    """Within a tolerance that is relative to the largest value expected."""
+    assert found.shape == expected.shape
+    if found.numel():
+        assert (found.double() - expected).abs().max() <= tolerance * max(1.0, float(expected.abs().max()))
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+@pytest.mark.parametrize("rows", [16, 80, 208])
+def test_projection_of_the_norm_and_its_means(dtype: torch.dtype, tolerance: float, rows: int) -> None:
+    x, scale, shift, weight = (
+        random(rows, 64, seed=1) * 3 + 1,
+        random(64),
+        random(64, seed=2),
+        random(160, 64).to(dtype),
+    )
+    found, means = project(x, (scale, shift, 1e-5), weight, 16)
+    y = F.layer_norm(x.double(), (64,), scale.double(), shift.double(), 1e-5)
+    assert found.dtype == dtype
+    close(found, y @ weight.double().T, tolerance)
+    close(means, y.view(-1, 16, 64).mean(1), 1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+@pytest.mark.parametrize("rows", [1, 64, 150])
+def test_what_follows_attention(dtype: torch.dtype, tolerance: float, rows: int) -> None:
+    x, attended = random(rows, 64), random(rows, 64, seed=1).to(dtype)
+    output, expand, contract = (
+        (random(n, k, seed=n).to(dtype) / k**0.5, random(n, seed=k)) for n, k in ((64, 64), (128, 64), (64, 128))
+    )
+    scale, shift = random(64, seed=5), random(64, seed=6)
+    y = x.double() + F.linear(attended.double(), output[0].double(), output[1].double())
+    z = F.layer_norm(y, (64,), scale.double(), shift.double(), 1e-5)
+    z = F.gelu(F.linear(z, expand[0].double(), expand[1].double()))
+    expected = y + F.linear(z, contract[0].double(), contract[1].double())
+    finish(x, attended, FeedForward(output, (scale, shift, 1e-5), expand, contract))
+    close(x, expected, tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+@pytest.mark.parametrize(("first", "asked"), [(0, 4), (1, 2), (0, 1), (3, 1)])
+def test_attention_sees_neighbours_in_the_window_and_the_chosen_bucket(
+    dtype: torch.dtype, tolerance: float, first: int, asked: int
+) -> None:
+    windows, buckets, size, heads, near, width = 2, 4, 16, 3, 1, 16
+    hidden = heads * width
+    qkv = random(windows * buckets * size, 3 * hidden).to(dtype)
+    chosen = torch.randint(0, windows * buckets, (windows * asked, heads - near), device=DEVICE)
+    probability = random(windows * asked, heads - near).abs()
+    far = qkv[:, hidden + near * width : 2 * hidden]
+    found = attend(qkv, far, chosen, probability, heads=heads, size=size, windows=windows, first=first)
+
+    q, k, v = qkv.double().view(windows, buckets, size, 3, heads, width).unbind(3)
+    of_bucket = k.flatten(0, 1)
+    for window in range(windows):
+        for i in range(asked):
+            b = first + i
+            for head in range(heads):
+                if head < near:
+                    low, high = max(b - 1, 0), min(b + 2, buckets)
+                    keys, values = (x[window, low:high, :, head].flatten(0, 1) for x in (k, v))
+                else:
+                    row = window * asked + i
+                    moved = of_bucket[chosen[row, head - near], :, head] * probability[row, head - near].double()
+                    keys = torch.cat((moved, k[window, b, :, head]))
+                    values = torch.cat((moved, v[window, b, :, head]))
+                weights = (q[window, b, :, head] @ keys.T * np.log(2)).softmax(-1)
+                rows = slice((window * asked + i) * size, (window * asked + i + 1) * size)
+                close(found[rows, head * width : (head + 1) * width], weights @ values, tolerance)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    kernel=st.integers(0, 3).map(lambda half: 2 * half + 1),
+    dilation=st.integers(1, 5),
+    sizes=st.tuples(st.sampled_from([16, 32]), st.sampled_from([16, 32])),
+    reach=st.integers(0, 20),
+    margin=st.integers(0, 6),
+    extras=st.tuples(st.booleans(), st.booleans()),
+    seed=st.integers(0, 9),
+)
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+def test_convolution_of_windows_wherever_their_positions_lie(
+    dtype: torch.dtype,
+    tolerance: float,
+    kernel: int,
+    dilation: int,
+    sizes: tuple[int, int],
+    reach: int,
+    margin: int,
+    extras: tuple[bool, bool],
+    seed: int,
+) -> None:
+    """Features of windows 11 apart that agree but in their ends, against each window convolved alone between zeros."""
+    inputs, outputs = sizes
+    relu, residual = extras
+    stride, width, windows = 11, 2 * (reach + kernel * dilation) + 150, 2
+    length = (windows - 1) * stride + width
+    margin = min(margin, reach)
+
+    def features(channels: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of each window, whole; and the parts that `Shared` would hold of them."""
+        stretch = random(length, channels, seed=seed)
+        whole = torch.stack([stretch[i * stride :][:width] for i in range(windows)]).clone()
+        whole[:, :reach] = random(windows, reach, channels, seed=seed + 1)
+        whole[:, width - reach :] = random(windows, reach, channels, seed=seed + 2)
+        inner = stretch[reach : length - reach].contiguous()
+        return whole, inner, whole[:, margin:reach].contiguous(), whole[:, width - reach : width - margin].contiguous()
+
+    whole, inner, left, right = features(inputs, seed)
+    added, added_inner, added_left, added_right = features(outputs, seed + 20)
+    weight, bias = random(outputs, inputs, kernel, seed=seed) / (inputs * kernel) ** 0.5, random(outputs)
+    ready = Convolution.of(weight, bias, dtype, dilation=dilation, relu=relu)
+    operands = whole.to(dtype).double().transpose(1, 2)
+    expected = F.conv1d(operands, weight.to(dtype).double(), bias.double(), padding="same", dilation=dilation)
+    expected = expected.transpose(1, 2)
+    if relu:
+        expected = expected.relu()
+    if residual:
+        expected = expected + added
+
+    kept = margin + ready.radius  # what lies nearer to an end needs positions that are not held, or zeros
+    first = 0 if margin == 0 else kept
+    grown = reach + ready.radius
+    for source, more, begin, end in (
+        (Source(inner, left, margin, reach), Source(added_inner, added_left, margin, reach), first, grown),
+        (
+            Source(inner, right, width - reach, reach),
+            Source(added_inner, added_right, width - reach, reach),
+            width - grown,
+            width - first,
+        ),
+    ):
+        source = dataclasses.replace(source, inner=inner.to(dtype), kept=source.kept.to(dtype))
+        out = torch.full((windows, end - begin, outputs), torch.nan, device=DEVICE)
+        convolve(ready, source, out, first=begin, stride=stride, width=width, added=more if residual else None)
+        close(out, expected[:, begin:end], tolerance)
+
+
+def test_activation() -> None:
+    x, scale, shift = random(70, 32), random(32, seed=1), random(32, seed=2)
+    found = activate(x, scale, shift, torch.float16)
+    assert torch.equal(found, (x * scale + shift).relu().half())
+    assert activate(x[:0], scale, shift, torch.float16).shape == (0, 32)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.float16, 2e-2)])
+@pytest.mark.parametrize(
+    ("spec", "max_seq_len", "changed"),
+    [
+        pytest.param(WindowSpec(20, CONTEXT, 5), 96, {}, id="features-cropped"),
+        pytest.param(WindowSpec(20, CONTEXT), 160, {"heads": 1, "local_heads": 0}, id="features-padded-no-local-head"),
+        pytest.param(WindowSpec(17, CONTEXT), 64, {"local_heads": 2}, id="local-heads-alone"),
+    ],
+)
+@torch.inference_mode()
+def test_the_whole_path_equals_the_network(
+    dtype: torch.dtype, tolerance: float, spec: WindowSpec, max_seq_len: int, changed: dict[str, int]
+) -> None:
+    model = seeded_model(dataclasses.replace(SMALL, max_seq_len=max_seq_len, **changed), 0).to(DEVICE)
+    first, end = spec.input_span(0, 2)
+    stretch = np.random.default_rng(0).integers(0, 5, end - first, dtype=np.uint8)
+    found = torch.cat(list(SharedPath(model, spec, dtype, 2, path="triton").logits([stretch])))
+    rows = torch.from_numpy(cut(stretch, spec).copy()).to(DEVICE)
+    assert (found - model.double()(rows, flanked=True).logits).abs().max() < tolerance
+
+
+@torch.inference_mode()
+def test_a_layer_tells_the_buckets_it_chose() -> None:
+    config = dataclasses.replace(SMALL, max_seq_len=64, layers=1)
+    layer = seeded_model(config, 1).layers[0].double().to(DEVICE)
+    x = random(2, 64, 32)
+    expected, choice, _ = layer(x.double())
+    chosen: list[Tensor] = []
+    kept = GpuLayer(layer, torch.float32).last(x.clone(), 20, 30, chosen)
+    close(kept, expected[:, 20:50], 1e-6)
+    assert torch.equal(chosen[0][..., 1:4], choice.bucket[..., 1:4])
+    assert (chosen[0][..., [0]] == -1).all()
+    ready = GpuLayer(layer, torch.float32)
+    with count_flops() as performed:
+        ready(x, chosen)
+    close(x, expected, 1e-6)
+    assert torch.equal(chosen[1], choice.bucket)
+    linear = 128 * 32 * (3 * 32 + 32 + 2 * 64)
+    assert performed[0] == 2 * linear + 4 * 8 * 16 * 16 * 16 * (3 + 2)
+
+
+def test_every_kernel_of_the_published_network_compiles_for_a_hopper_gpu(tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "benchmarks" / "gpu_kernels.py"
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    found = subprocess.run(
+        [sys.executable, script],
+        env={**environment, "TRITON_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (found.returncode, found.stderr) == (0, "")
+    rows = [line.split() for line in found.stdout.splitlines()[1:]]
+    assert {(row[0], row[1]) for row in rows} == {
+        (name, operands)
+        for name in ("project", "attend", "finish", "activate", "convolve")
+        for operands in ("bfloat16", "float32")
+    }
+    assert all((int(row[-1]) > 0) == (row[0] != "activate") for row in rows)  # products on the tensor cores
+
+
+def test_networks_of_other_sizes_and_processors_are_refused() -> None:
+    assert gpu.fits(SpTransformerConfig())
+    for changed in ({"hidden_size": 48}, {"bucket_size": 8}, {"feed_forward_size": 96}, {"heads": 4}):
+        assert not gpu.fits(dataclasses.replace(SMALL, **changed))
+    model = SpTransformerModel(SMALL)
+    with pytest.raises(InputError, match="engine path 'triton' is for GPUs alone: use 'shared'"):
+        Predictor(model, WindowSpec(20, CONTEXT), batch=1, path="triton")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "error", "path", "note"),
+    [
+        (0.5, 0.0, "triton", ""),
+        (1.0, 0.0, "shared", ""),
+        (0.5, 0.1, "shared", "its scores differ by 1.0e-01"),
+        (None, 0.0, "shared", "left out: RuntimeError: no ptxas"),
+    ],
+)
+def test_auto_takes_the_kernels_where_they_are_faster_and_right(
+    seconds: float | None, error: float, path: str, note: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stand:
+        """Stands for a predictor on a GPU, which this test must not need."""
+
+        def __init__(self, *_: object, path: str, **__: object) -> None:
+            self.path = "shared" if path == "auto" else path
+
+    def trial(predictor: Stand, windows: int, turns: int) -> tuple[float, np.ndarray]:
+        del windows, turns
+        if predictor.path == "shared":
+            return 1.0, np.zeros(5, np.float32)
+        if seconds is None:
+            raise RuntimeError("no ptxas")
+        return seconds, np.float32([error, 0, 0, 0, 0])
+
+    monkeypatch.setattr(calibration, "Predictor", Stand)
+    monkeypatch.setattr(calibration, "_trial", trial)
+    monkeypatch.setattr(calibration, "hardware", lambda device: device)
+    monkeypatch.setattr(gpu, "missing", lambda *_: "")
+    model, spec = SpTransformerModel(SMALL), WindowSpec(20, CONTEXT)
+    settled = calibrate(model, spec, device="cuda", batch=4)
+    assert (settled.path, settled.batch) == (path, 4)
+    assert note in settled.note
+    assert bool(note) == bool(settled.note)
+    assert calibrate(model, spec, device="cuda", batch=4, path="shared").path == "shared"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.inference_mode()
+def test_the_shared_path_never_waits_for_a_gpu_nor_mixes_devices(dtype: torch.dtype) -> None:
+    """On tensors without values: whoever looked at one, or mixed them with a processor's, would raise."""
+    spec = WindowSpec(20, CONTEXT)
+    codes = [np.zeros(spec.input_span(0, windows)[1] + CONTEXT, dtype=np.uint8) for windows in (4, 1)]
+    with torch.device("meta"):
+        model = SpTransformerModel(SMALL).eval()
+    logits = list(SharedPath(model, spec, dtype, 4).logits(codes))
+    assert [(found.shape, found.device.type, found.dtype) for found in logits] == [
+        ((rows, 20, 18), "meta", torch.float32) for rows in (4, 3)
+    ]
