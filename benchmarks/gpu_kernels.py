@@ -70,13 +70,12 @@ class Compiler:
         for i, value in enumerate(values):
             if isinstance(value, Tensor):
                 signature[names[i]] = TYPES[value.dtype]
+                aligned[(i,)] = [["tt.divisibility", 16]]
             else:
                 signature[names[i]] = "fp32" if isinstance(value, float) else "i32"
-            if isinstance(value, Tensor) or value % 16 == 0:
-                aligned[(i,)] = [["tt.divisibility", 16]]
+                assert self.kernel.params[i].do_not_specialize or isinstance(value, float)
         constants = {(names.index(name),): value for name, value in fixed.items()}
         options = {"num_warps": num_warps, "num_stages": num_stages}
-        # Whether a length or an offset is a multiple of 16 changes little: one of each set of sizes is compiled.
         key = f"{fixed} {options} {signature}"
         if key in self.seen:
             return

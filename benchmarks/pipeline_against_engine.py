@@ -29,7 +29,7 @@ from pipeline.settings import RunConfig
 from pipeline.shards import Shard, shard_stretches
 from pipeline.storage import Store
 from pipeline.table import committed
-from sptx_core.engine import calibrate, hardware
+from sptx_core.engine import Predictor, calibrate, hardware
 
 
 def work_order(job: Job, fields: dict[str, object], root: str, threads: int) -> WorkOrder:
@@ -52,16 +52,18 @@ def work_order(job: Job, fields: dict[str, object], root: str, threads: int) -> 
     )
 
 
-def engine_rate(order: WorkOrder, shards: list[Shard]) -> float:
+def engine_rate(job: Job, order: WorkOrder, shards: list[Shard]) -> float:
     """Windows/s of the engine alone."""
-    worker = ShardWorker(order)
+    reader, execution = ShardWorker(order), order.execution
+    predictor = Predictor(
+        job.model, order.spec, precision=execution.precision, batch=execution.batch, path=execution.engine
+    )
     seconds = []
     for shard in shards:
-        codes = [worker._read(shard, stretch) for stretch in shard_stretches(shard, order.spec, order.flanks)]
+        codes = [reader._read(shard, stretch) for stretch in shard_stretches(shard, order.spec, order.flanks)]
         began = time.perf_counter()
-        worker.device_thread.submit(worker.predictor.predict, codes).result()
+        predictor.predict(codes)
         seconds.append(time.perf_counter() - began)
-    worker.device_thread.shutdown()
     return sum(shard.windows for shard in shards[1:]) / sum(seconds[1:])
 
 
@@ -107,7 +109,7 @@ def main() -> None:
     for turn in range(settings.turns):
         with tempfile.TemporaryDirectory() as folder:
             order = work_order(job, fields, folder, threads)
-            engine, pipeline = engine_rate(order, shards), pipeline_rate(order, shards)
+            engine, pipeline = engine_rate(job, order, shards), pipeline_rate(order, shards)
         ratios.append(pipeline / engine)
         print(f"turn {turn + 1}: engine {engine:.3f}, pipeline {pipeline:.3f} windows/s, {ratios[-1]:.3f}", flush=True)
     print(f"machine: {platform.processor() or platform.machine()}, {threads} cores; {len(shards)} shards")

@@ -1,8 +1,9 @@
 """The worker: one shard of coordinates in, its part of the table committed, a receipt out. No Ray here.
 
 A worker is made once a process and called from several threads: reading the genome and writing the part of one
-shard overlap with the network on another, which runs in a single thread of its own (the device takes one shard
-at a time, and CPU thread counts stay with the thread that set them).
+shard overlap with the network on another, which runs in a single thread of its own (the device takes shards one after
+the other, and CPU thread counts stay with the thread that set them). A CPU begins a shard before the one before it is
+done (`Predictor.stream`), but for one that has failed before, which is computed alone, so that its end is no other's.
 
 Errors never leave `__call__`: a shard is tried `max_attempts` times, then its error is recorded in storage and in
 the receipt. A shard that kills the process cannot report; it leaves a strike in storage each time it starts, and
@@ -13,11 +14,14 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import traceback
 import uuid
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, field, replace
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +45,7 @@ from sptx_core.windows import WindowSpec, stitch
 
 Codes = NDArray[np.uint8]
 Scores = NDArray[np.float32]
+ASKED_AGAIN_SECONDS = 0.05  # that the device waits for a job before it looks after those it has
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,17 @@ class Receipt(NamedTuple):
     error: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """Stretches to be predicted, and the strike that says so."""
+
+    codes: list[Codes]
+    strike: str
+    alone: bool
+    """Whether no other may be begun before this one is done, nor this one before another is."""
+    scores: Future[list[Scores]] = field(default_factory=Future)
+
+
 class ShardWorker:
     """Computes and commits shards; see the module's contract."""
 
@@ -85,10 +101,58 @@ class ShardWorker:
         self.schema = TrackSchema.make(order.channels, flanks=order.flanks.value, exact=order.exact)
         # A cluster may mix hardware: a part says what really computed it.
         self.execution = replace(order.execution, hardware=hardware(order.execution.device))
-        self.device_thread = ThreadPoolExecutor(
-            1, "device", initializer=torch.set_num_threads, initargs=(order.execution.threads,)
-        )
-        self.predictor = self.device_thread.submit(self._load).result()
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._next: _Job | None = None  # taken from there, but not to be begun yet
+        ready: Future[None] = Future()
+        threading.Thread(target=self._serve, args=(ready,), name="device", daemon=True).start()
+        ready.result()
+
+    def _serve(self, ready: Future[None]) -> None:
+        """What the device's thread does, until its process ends: predict what is asked for."""
+        try:
+            torch.set_num_threads(self.order.execution.threads)
+            predictor = self._load()
+        except Exception as error:  # its sentence is for whoever makes the worker
+            ready.set_exception(error)
+            return
+        ready.set_result(None)
+        while True:
+            taken: deque[_Job] = deque()
+            try:
+                for found in predictor.stream(self._taken(taken)):
+                    job = taken.popleft()
+                    if isinstance(found, ArithmeticError):
+                        job.scores.set_exception(found)
+                    else:
+                        job.scores.set_result(found)
+            except Exception as error:  # whichever shard it was: all that had been begun are tried again
+                for job in taken:
+                    job.scores.set_exception(error)
+
+    def _taken(self, taken: deque[_Job]) -> Iterator[list[Codes] | None]:
+        """The codes of one job after another, which is added to those taken; None when there is none to be begun yet.
+
+        The caller takes away those that are done.
+        """
+        while True:
+            try:
+                job = self._next or self._jobs.get(timeout=ASKED_AGAIN_SECONDS)
+            except Empty:
+                yield None
+                continue
+            if taken and (job.alone or taken[-1].alone):
+                self._next = job
+                yield None
+                continue
+            self._next = None
+            # Placed only now: neighbours that still wait for the device are not to blame for its death.
+            try:
+                self.store.put_atomic(job.strike, b"")
+            except Exception as error:  # storage's fault, and this shard's alone
+                job.scores.set_exception(error)
+            else:
+                taken.append(job)
+                yield job.codes
 
     def _load(self) -> Predictor:
         order = self.order
@@ -122,18 +186,20 @@ class ShardWorker:
             return self._give_up(shard, f"the process died {strikes} times while computing it", "", strikes)
         for attempt in range(1, self.order.max_attempts + 1):
             try:
-                return self._compute(shard)
+                return self._compute(shard, alone=strikes > 0 or attempt > 1)
             except Exception as error:  # a bad shard must not stop the run: it becomes a recorded failure
                 if attempt == self.order.max_attempts:
                     return self._give_up(shard, _sentence(error), traceback.format_exc(), attempt)
         raise AssertionError("max_attempts is at least 1")
 
-    def _compute(self, shard: Shard) -> Receipt:
+    def _compute(self, shard: Shard, *, alone: bool) -> Receipt:
         stretches = shard_stretches(shard, self.order.spec, self.order.flanks)
         codes = [self._read(shard, stretch) for stretch in stretches]
         strike = f"strikes/{shard.index:06d}-{uuid.uuid4().hex[:8]}"
         try:
-            values = self.device_thread.submit(self._predict, codes, strike).result()
+            job = _Job(codes, strike, alone)
+            self._jobs.put(job)
+            values = job.scores.result()
             key = ShardKey(shard.index, shard.chrom, shard.strand, shard.first + 1, shard.last + 1)
             receipt = commit_shard(
                 self.store,
@@ -152,11 +218,6 @@ class ShardWorker:
         self.store.delete(strike)
         self.store.delete(failure_name(shard.index))
         return Receipt(shard.index, receipt.rows, receipt.bytes + receipt.sites_bytes, self.execution.hardware)
-
-    def _predict(self, codes: list[Codes], strike: str) -> list[Scores]:
-        # The strike is placed only now: neighbours that still wait for the device are not to blame for its death.
-        self.store.put_atomic(strike, b"")
-        return self.predictor.predict(codes)
 
     def _read(self, shard: Shard, stretch: Stretch) -> Codes:
         """Codes of the stretch with its flanks, in transcription order."""

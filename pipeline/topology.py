@@ -32,7 +32,7 @@ from sptx_core.errors import InputError
 
 T = TypeVar("T")
 MIB = 1024 * 1024
-CALLS_PER_ACTOR = 3  # one shard on the device, one being read, one being written
+CALLS_PER_ACTOR = 3  # one shard on the device, one begun ahead, one being read or written
 TASKS_IN_FLIGHT = 6  # at least 1.75 x CALLS_PER_ACTOR, or an autoscaling pool never grows
 LISTENED_SECONDS = 0.5  # between looks at what a training's workers say
 MAX_CPU_THREADS = 8  # beyond this a convolution of one micro-batch gains little from another core

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 
@@ -72,27 +72,33 @@ class SharedPath:
             self.encoder = Encoder(exact, spec, dtype, wide)
             self.transformer = Transformer(exact, spec, dtype, wide, CPU_ROWS if batch is None else None)
 
-    def logits(self, stretches: Sequence[Codes]) -> Iterator[Tensor]:
+    @property
+    def ahead(self) -> bool:
+        """Whether `logits` begins a stretch before the one before it is done, as threads do that never wait."""
+        return self.batch is None and torch.get_num_threads() > 1
+
+    def logits(self, stretches: Iterable[Codes | None]) -> Iterator[Tensor]:
         """Logits [rows, core, channels] of consecutive windows, at most `batch` rows at a time.
 
         Without a micro-batch the caller's threads (`torch.set_num_threads`) are used one by one; see `_on_threads`.
         Micro-batches all have the same size: the last one is filled up with its first window, whose rows are dropped.
+        None among the stretches says that there is none yet, for a path that begins `ahead`.
         """
-        threads = torch.get_num_threads()
-        if self.batch is None and threads > 1:
-            yield from self._on_threads(stretches, threads)
+        if self.ahead:
+            yield from self._on_threads(stretches, torch.get_num_threads())
             return
-        encoded = chain.from_iterable(map(self.encoder, self._runs(stretches)))
+        encoded = chain.from_iterable(self.encoder(run) for run in self._runs(stretches) if run is not None)
         batch = self.batch or 1
         while windows := list(islice(encoded, batch)):
             filled = windows + windows[:1] * (batch - len(windows))
             yield self.transformer(torch.stack(filled))[: len(windows)]
 
-    def _on_threads(self, stretches: Sequence[Codes], threads: int) -> Iterator[Tensor]:
+    def _on_threads(self, stretches: Iterable[Codes | None], threads: int) -> Iterator[Tensor]:
         """Each thread takes a window through the attention layers, while one of them encodes the next run.
 
-        Unlike threads within each operation they never wait for one another. Only the first run is encoded by all. The
-        next run is begun when no more than one run of windows is left to attend, which bounds what is kept.
+        Unlike threads within each operation they never wait for one another. A run is encoded by all only when there is
+        nothing else to do. The next run is begun when no more than one run of windows is left to attend, which bounds
+        what is kept.
         """
         runs = self._runs(stretches)
         left: deque[tuple[Encoded, int]] = deque()  # windows that no thread has been given yet
@@ -101,21 +107,26 @@ class SharedPath:
         torch.set_num_threads(1)  # of this thread too: OpenMP's would wait for its next operation in a busy loop
         pool = ThreadPoolExecutor(threads, "window", initializer=torch.set_num_threads, initargs=(1,))
         try:
-            encoded = self._encode(run, threads) if (run := next(runs, None)) is not None else None
-            while True:
-                if encoded is not None:
+            ended = False
+            while not ended or ahead is not None or attended or left:
+                encoded: Encoded | None = None
+                if ahead is not None and (ahead.done() or not (attended or left)):
+                    encoded, ahead = ahead.result(), None
                     left.extend((encoded, i) for i in range(len(encoded)))
-                    encoded = None
-                if ahead is None and len(left) <= self.run and (run := next(runs, None)) is not None:
-                    ahead = pool.submit(self._encode, run, max(1, threads // ENCODING_SHARE))
+                if ahead is None and not ended and len(left) <= self.run:
+                    try:
+                        run = next(runs)
+                    except StopIteration:
+                        run, ended = None, True
+                    if run is not None and (attended or left):
+                        ahead = pool.submit(self._encode, run, max(1, threads // ENCODING_SHARE))
+                    elif run is not None:
+                        encoded = self._encode(run, threads)
+                        left.extend((encoded, i) for i in range(len(encoded)))
                 while left and len(attended) < 2 * threads:
                     attended.append(pool.submit(self._attend, *left.popleft()))
                 if attended:
                     yield attended.popleft().result()
-                if ahead is not None and (ahead.done() or not (attended or left)):
-                    encoded, ahead = ahead.result(), None
-                elif not (attended or left):
-                    return
         finally:
             pool.shutdown(cancel_futures=True)
             torch.set_num_threads(threads)
@@ -131,9 +142,12 @@ class SharedPath:
         finally:
             torch.set_num_threads(1)
 
-    def _runs(self, stretches: Sequence[Codes]) -> Iterator[Tensor]:
-        """Codes of up to `run` consecutive windows at a time, on the device."""
+    def _runs(self, stretches: Iterable[Codes | None]) -> Iterator[Tensor | None]:
+        """Codes of up to `run` consecutive windows at a time, on the device; None where there is no stretch yet."""
         for stretch in stretches:
+            if stretch is None:
+                yield None
+                continue
             windows = self.spec.count(len(stretch))
             for k in range(0, windows, self.run):
                 first, end = self.spec.input_span(k, min(k + self.run, windows) - 1)

@@ -11,7 +11,8 @@ Errors: `InputError` for settings that cannot work; `ArithmeticError` for output
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -29,6 +30,7 @@ from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
 
+Scores = npt.NDArray[np.float32]
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 PATHS = ("auto", "reference", "shared", "native", "triton")
 
@@ -66,7 +68,7 @@ class Predictor:
         self.channels = len(channels.SPLICE) + model.config.tissues
         ready = copy.deepcopy(model).to(device=device).eval()
         with torch.inference_mode():
-            self._path = (
+            self._path: ReferencePath | SharedPath = (
                 ReferencePath(ready, spec, batch)
                 if self.path == "reference"
                 else SharedPath(
@@ -78,8 +80,7 @@ class Predictor:
                 )
             )
 
-    @torch.inference_mode()
-    def predict(self, stretches: Sequence[Codes]) -> list[npt.NDArray[np.float32]]:
+    def predict(self, stretches: Sequence[Codes]) -> list[Scores]:
         """Scores of the windows of each stretch, [n, core, channels], 5' to 3'.
 
         Raises:
@@ -87,17 +88,41 @@ class Predictor:
             ArithmeticError: the network's output is not finite.
 
         """
-        counts = [self.spec.count(len(stretch)) for stretch in stretches]
-        scores = np.empty((sum(counts), self.spec.core, self.channels), dtype=np.float32)
-        done = 0
-        with self._arithmetic():
-            for found in self._delivered(map(channels.scores, self._path.logits(stretches))):
-                rows = scores[done : done + len(found)]
-                rows[...] = found.numpy()
-                done += len(found)
-                if not np.isfinite(rows).all():
-                    raise ArithmeticError("the network's output is not finite: checkpoint or precision is at fault")
-        return np.split(scores, np.cumsum(counts)[:-1]) if counts else []
+        (found,) = self.stream([stretches])
+        if isinstance(found, ArithmeticError):
+            raise found
+        return found
+
+    @torch.inference_mode()
+    def stream(self, jobs: Iterable[Sequence[Codes] | None]) -> Iterator[list[Scores] | ArithmeticError]:
+        """What `predict` returns or raises for each of the jobs, in their order, as they are done.
+
+        The threads of a CPU begin a job before the one before it is done, so that none of them ever waits. `jobs` is
+        asked for the next one then, and may answer that there is none yet, by None; when there is nothing else to do it
+        is asked again at once, and should wait a little before it answers. Scores do not depend on other jobs.
+        """
+        # Micro-batches hold windows of one job alone.
+        for some in (jobs,) if self._path.ahead else ([job] for job in jobs if job is not None):
+            begun: deque[_Job] = deque()
+            with self._arithmetic():
+                for found in self._delivered(map(channels.scores, self._path.logits(self._stretches(some, begun)))):
+                    while begun[0].complete():  # of no windows
+                        yield begun.popleft().outcome()
+                    begun[0].take(found.numpy())
+                    if begun[0].complete():
+                        yield begun.popleft().outcome()
+            for job in begun:
+                yield job.outcome()
+
+    def _stretches(self, jobs: Iterable[Sequence[Codes] | None], begun: deque[_Job]) -> Iterator[Codes | None]:
+        """The stretches of jobs, which are added to those begun."""
+        for job in jobs:
+            if job is None:
+                yield None
+            else:
+                counts = [self.spec.count(len(stretch)) for stretch in job]
+                begun.append(_Job(counts, (self.spec.core, self.channels)))
+                yield from job
 
     def _delivered(self, batches: Iterator[Tensor]) -> Iterator[Tensor]:
         """The same tensors on the host; a GPU computes the next micro-batch while the caller works on one."""
@@ -123,6 +148,28 @@ class Predictor:
         if self.device.type != "cuda":
             return nullcontext()
         return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+
+
+class _Job:
+    """Stretches of so many windows each, and what is known of their scores."""
+
+    def __init__(self, counts: list[int], shape: tuple[int, int]) -> None:
+        self.counts, self.done, self.finite = counts, 0, True
+        self.scores = np.empty((sum(counts), *shape), dtype=np.float32)
+
+    def complete(self) -> bool:
+        return self.done == len(self.scores)
+
+    def take(self, scores: Scores) -> None:
+        """Those of the next windows."""
+        self.scores[self.done : self.done + len(scores)] = scores
+        self.done += len(scores)
+        self.finite = self.finite and bool(np.isfinite(scores).all())
+
+    def outcome(self) -> list[Scores] | ArithmeticError:
+        if not self.finite:
+            return ArithmeticError("the network's output is not finite: checkpoint or precision is at fault")
+        return np.split(self.scores, np.cumsum(self.counts)[:-1]) if self.counts else []
 
 
 def _check(model: SpTransformerModel, spec: WindowSpec, precision: str, device: str, batch: int, path: str) -> None:

@@ -7,7 +7,7 @@ micro-batches of exactly `batch`; the last one is filled up with windows of N, w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
 import numpy as np
@@ -22,13 +22,15 @@ from sptx_core.windows import WindowSpec, cut
 class ReferencePath:
     """The network in the precision of its parameters."""
 
+    ahead = False  # no stretch is begun before the one before it is done
+
     def __init__(self, model: SpTransformerModel, spec: WindowSpec, batch: int) -> None:
         self.model, self.spec, self.batch = model, spec, batch
         self.device = next(model.parameters()).device
 
-    def logits(self, stretches: Sequence[Codes]) -> Iterator[Tensor]:
+    def logits(self, stretches: Iterable[Codes | None]) -> Iterator[Tensor]:
         """Logits [rows, core, channels] of consecutive windows, at most `batch` rows at a time."""
-        windows = chain.from_iterable(cut(stretch, self.spec) for stretch in stretches)
+        windows = chain.from_iterable(cut(stretch, self.spec) for stretch in stretches if stretch is not None)
         while rows := list(islice(windows, self.batch)):
             codes = np.full((self.batch, self.spec.width), N_CODE, dtype=np.uint8)
             codes[: len(rows)] = rows

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.genome import Genome
-from pipeline.inference import ShardWorker, WorkOrder, failure_name
+from pipeline.inference import ShardWorker, WorkOrder, _Job, failure_name
 from pipeline.record import Execution
 from pipeline.settings import Flanks
 from pipeline.shards import Piece, Shard
@@ -18,6 +22,7 @@ from pipeline.storage import Store
 from pipeline.table import committed
 from sptx_core.channels import CHANNELS
 from sptx_core.checkpoint import checkpoint_digest
+from sptx_core.engine import Predictor
 from sptx_core.errors import InputError
 from sptx_core.windows import WindowSpec
 
@@ -51,6 +56,77 @@ def test_a_shard_is_committed_and_leaves_no_strike(order: WorkOrder) -> None:
     assert receipt["hardware"] != "another processor"  # what really computed it, not what the plan expected
     assert list(committed(store, FINGERPRINT)) == [7]
     assert not store.list("strikes/")
+
+
+def test_shards_that_overlap_are_those_that_do_not(order: WorkOrder, tmp_path: Path) -> None:
+    shards = [
+        replace(SHARD, index=i, pieces=(Piece(0, first, first + 2_500, 0, 0, ""),))
+        for i, first in enumerate((0, 2_500, 5_000))
+    ]
+    execution = replace(order.execution, engine="shared", threads=2)
+    tables = []
+    for name, together in (("apart", 1), ("together", 3)):
+        here = replace(order, root=str(tmp_path / name), execution=execution)
+        worker = ShardWorker(here)
+        with ThreadPoolExecutor(together) as calls:
+            receipts = list(calls.map(lambda shard, worker=worker: worker(shard.to_row()), shards))
+        assert [receipt["error"] for receipt in receipts] == ["", "", ""]
+        parts = committed(Store(here.root), FINGERPRINT).values()
+        tables.append({part.path: Path(here.root, part.path).read_bytes() for part in parts})
+    assert tables[0] == tables[1]
+    assert len(tables[0]) == 3
+
+
+def test_a_shard_that_raises_does_not_take_its_neighbours_with_it(order: WorkOrder, monkeypatch: Any) -> None:
+    """One whose prediction raises fails in every stream that it is in; the others are done in one of their own."""
+
+    def stream(self: Predictor, jobs: Any) -> Any:
+        begun = []
+        for job in jobs:  # two at a time, where they are given so
+            if job is not None:
+                begun.append(job)
+            if len(begun) == 2 or (job is None and begun):
+                if any(codes is poisoned for codes in begun):
+                    raise RuntimeError("poison")
+                for codes in begun:
+                    yield self.predict(codes)
+                begun = []
+
+    monkeypatch.setattr(Predictor, "stream", stream)
+    monkeypatch.setattr(Predictor, "predict", lambda _, codes: codes)
+    worker = ShardWorker(order)
+    good, poisoned, after = ([np.zeros(i, np.uint8)] for i in range(3))
+    jobs = [_Job(codes, f"strikes/{i}", False) for i, codes in enumerate((good, poisoned, after))]
+    for job in jobs:
+        worker._jobs.put(job)
+    results = [job.scores.exception(10) for job in jobs]
+    assert str(results[1]) == "poison"
+    again = [_Job(job.codes, job.strike, True) for job in jobs]
+    for job in again:
+        worker._jobs.put(job)
+    assert [job.scores.exception(10) is None for job in again] == [True, False, True]
+
+
+def test_a_shard_that_failed_before_is_begun_alone(order: WorkOrder) -> None:
+    worker = ShardWorker.__new__(ShardWorker)  # without its thread
+    worker.store, worker._jobs, worker._next = Store(order.root), SimpleQueue(), None
+    for i, alone in enumerate((False, False, True, False)):
+        worker._jobs.put(_Job([np.array([i])], f"strikes/{i}", alone))
+    taken: deque[_Job] = deque()
+    given = worker._taken(taken)
+
+    def begun() -> int | None:
+        codes = next(given)
+        return None if codes is None else int(codes[0][0])
+
+    assert [begun(), begun(), begun()] == [0, 1, None]  # 2 waits for both
+    taken.popleft()
+    assert begun() is None
+    taken.popleft()
+    assert [begun(), begun()] == [2, None]  # and 3 for it
+    assert list(worker.store.list("strikes/")) == ["strikes/0", "strikes/1", "strikes/2"]
+    taken.popleft()
+    assert [begun(), begun()] == [3, None]
 
 
 def test_a_shard_whose_process_died_three_times_is_given_up(order: WorkOrder) -> None:

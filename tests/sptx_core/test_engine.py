@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from sptx_core import channels
+from sptx_core.alphabet import Codes
 from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
 from sptx_core.engine import Predictor, calibrate, calibration, fast
 from sptx_core.engine.fast import SharedPath, fits
@@ -228,6 +230,59 @@ def test_threads_that_encode_ahead_give_the_same_scores(monkeypatch: pytest.Monk
     for one, two, three in zip(alone, together, again, strict=True):
         np.testing.assert_allclose(two, one, rtol=0, atol=2e-6)
         assert two.tobytes() == three.tobytes()
+
+
+@pytest.mark.parametrize("path", ["reference", "shared"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_stream_of_jobs_gives_the_scores_of_each_alone(
+    path: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast, "CPU_RUN", 2)
+    predictor = Predictor(small_model(128), SPEC, batch=1, path=path)
+    torch.set_num_threads(threads)
+    one, two, three, four = stretches(SPEC, [5, 1, 4, 2])
+    jobs = [[one, two], [], [three], [four]]
+    expected = [predictor.predict(job) for job in jobs]
+    events: list[str] = []
+
+    def given() -> Iterator[list[Codes] | None]:
+        yield None
+        for number, job in enumerate(jobs):
+            events.append(f"begin {number}")
+            yield job
+        yield None
+
+    found = []
+    for scores in predictor.stream(given()):
+        events.append(f"end {len(found)}")
+        found.append(scores)
+    assert [[scores.tobytes() for scores in job] for job in found] == [
+        [scores.tobytes() for scores in job] for job in expected
+    ]
+    ahead = path == "shared" and threads == 2
+    assert (events.index("begin 2") < events.index("end 0")) == ahead
+    assert (events.index("begin 3") < events.index("end 2")) == ahead
+    assert [list(predictor.stream(empty)) for empty in ([], [None], [[]])] == [[], [], [[]]]
+
+
+def test_a_job_whose_scores_are_not_finite_fails_alone() -> None:
+    class Broken:
+        """A path of one window a job, the second of which gives NaN."""
+
+        ahead = True
+
+        def logits(self, given: Iterator[Codes]) -> Iterator[torch.Tensor]:
+            for number, _ in enumerate(list(given)):
+                yield torch.full((1, SPEC.core, 18), torch.nan if number == 1 else 0.0)
+
+    predictor = Predictor(small_model(), SPEC, batch=1)
+    predictor._path = Broken()
+    first, second, third = predictor.stream([[codes] for codes in stretches(SPEC, [1, 1, 1])])
+    assert isinstance(second, ArithmeticError)
+    assert np.isfinite(first[0]).all()
+    assert np.array_equal(first[0], third[0])
+    with pytest.raises(ArithmeticError, match="not finite"):
+        predictor.predict(stretches(SPEC, [1, 1]))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

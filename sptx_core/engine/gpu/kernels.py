@@ -12,10 +12,15 @@ import triton
 import triton.language as tl
 
 SQRT_HALF = tl.constexpr(0.7071067811865476)
+# Numbers that differ from launch to launch; for each kind of them a kernel would be compiled anew.
+PLACES = [
+    *("start", "reach", "held", "added_start", "added_reach", "added_held"),
+    *("begin", "first", "length", "stride", "width", "dilation"),
+]
 PRODUCT = tl.constexpr("tf32x3")  # of float32 operands; others are multiplied as they are
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def project(
     x, scale, shift, eps, weight, out, means, rows,
     HIDDEN: tl.constexpr, OUTPUTS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, BUCKET: tl.constexpr,
@@ -46,10 +51,10 @@ def _norm(x, scale, shift, eps, HIDDEN: tl.constexpr):
     return centred / deviation[:, None] * tl.load(scale + channel) + tl.load(shift + channel)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["buckets", "first", "asked"])
 def attend(
-    qkv, far, chosen, probability, out, buckets, first, asked, far_stride,
-    HEADS: tl.constexpr, NEAR: tl.constexpr, SIZE: tl.constexpr, WIDTH: tl.constexpr,
+    qkv, far, chosen, probability, out, buckets, first, asked,
+    FAR_STRIDE: tl.constexpr, HEADS: tl.constexpr, NEAR: tl.constexpr, SIZE: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     number, head = tl.program_id(0), tl.program_id(1)
     FAR: tl.constexpr = HEADS - NEAR
@@ -81,7 +86,7 @@ def attend(
     else:
         which = tl.load(chosen + number * FAR + head - NEAR)
         share = tl.load(probability + number * FAR + head - NEAR)
-        rows = far + (which * SIZE + position)[:, None] * far_stride + (head - NEAR) * WIDTH + channel
+        rows = far + (which * SIZE + position)[:, None] * FAR_STRIDE + (head - NEAR) * WIDTH + channel
         other = tl.load(rows)  # which, times the share, are its keys and its values
         of_other = tl.dot(query, tl.trans(other), input_precision=PRODUCT) * share
         most = tl.maximum(most, tl.max(of_other, 1))
@@ -95,7 +100,7 @@ def attend(
     tl.store(out + row * (HEADS * WIDTH) + head * WIDTH + channel, found.to(out.dtype.element_ty))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def finish(
     x, attended, output, output_bias, scale, shift, eps, expand, expand_bias, contract, contract_bias, rows,
     HIDDEN: tl.constexpr, INNER: tl.constexpr, ROWS: tl.constexpr, DEPTH: tl.constexpr,
@@ -126,7 +131,7 @@ def finish(
     tl.store(x + at + channel, total, mask=there)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def activate(x, scale, shift, out, rows, CHANNELS: tl.constexpr, ROWS: tl.constexpr):
     channel = tl.arange(0, CHANNELS)
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
@@ -136,7 +141,7 @@ def activate(x, scale, shift, out, rows, CHANNELS: tl.constexpr, ROWS: tl.conste
     tl.store(out + at, tl.maximum(y, 0.0).to(out.dtype.element_ty), mask=there)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PLACES)
 def convolve(
     inner, kept, start, reach, held,
     added_inner, added_kept, added_start, added_reach, added_held,

@@ -86,9 +86,10 @@ def attend(
     performed(4 * asked * size * size * (hidden // heads) * (3 * heads - far_heads))  # local heads see three buckets
     out = torch.empty(asked * size, hidden, dtype=qkv.dtype, device=qkv.device)
     kernels.attend[(asked, heads)](
-        qkv, far, chosen, probability, out,
-        len(qkv) // size // windows, first, asked // windows, far.stride(0),
-        HEADS=heads, NEAR=heads - far_heads, SIZE=size, WIDTH=hidden // heads, num_warps=ATTEND_WARPS,
+        qkv, far, chosen.contiguous(), probability.contiguous(), out,
+        len(qkv) // size // windows, first, asked // windows,
+        FAR_STRIDE=far.stride(0), HEADS=heads, NEAR=heads - far_heads, SIZE=size, WIDTH=hidden // heads,
+        num_warps=ATTEND_WARPS,
     )  # fmt: skip
     return out
 
