@@ -27,6 +27,7 @@ from triton.compiler import ASTSource
 
 from sptx_core.bench import seeded_model
 from sptx_core.config import SpTransformerConfig
+from sptx_core.engine.arithmetic import exact_arithmetic
 from sptx_core.engine.fast import GPU_RUN, SharedPath
 from sptx_core.engine.gpu import kernels, operations
 from sptx_core.engine.gpu.operations import Tile
@@ -191,7 +192,7 @@ def main() -> None:
     config, spec = SpTransformerConfig(), WindowSpec()
     if settings.measure:
         print(torch.cuda.get_device_name(), f"PyTorch {torch.__version__}, Triton {triton.__version__}")
-        with torch.inference_mode():
+        with torch.inference_mode(), exact_arithmetic("cuda"):
             for line in measure(seeded_model(config, 0).cuda(), spec, GPU_RUN, BATCH, on_gpu):
                 print(line, flush=True)
         return

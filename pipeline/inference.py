@@ -18,9 +18,10 @@ import threading
 import traceback
 import uuid
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
@@ -161,15 +162,32 @@ class ShardWorker:
         if checkpoint_digest(checkpoint) != order.checkpoint_digest:
             raise InputError(f"{order.checkpoint} on this node is not the checkpoint of the plan")
         execution = self.execution
-        predictor = Predictor(
+        ready = partial(
+            Predictor,
             model,
             order.spec,
             precision=execution.precision,
             device=execution.device,
             batch=execution.batch,
-            path="auto" if execution.engine == "native" else execution.engine,  # compiled where it can be
         )
+        if execution.engine == "triton":
+            predictor = self._with_kernels(ready)
+        else:
+            path = "auto" if execution.engine == "native" else execution.engine  # compiled where it can be
+            predictor = ready(path=path)
         self.execution = replace(execution, engine=predictor.path)
+        return predictor
+
+    def _with_kernels(self, ready: Callable[..., Predictor]) -> Predictor:
+        """On path `triton` where its kernels can be compiled and run, which is tried, else on `shared`."""
+        first, end = self.order.spec.input_span(0, 0)
+        try:
+            predictor = ready(path="triton")
+            predictor.predict([np.full(end - first, N_CODE, dtype=np.uint8)])
+        except Exception as error:  # no compiler on this node, another Triton, another GPU
+            if _poisons_device(error):
+                raise
+            return ready(path="shared")
         return predictor
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -278,7 +296,8 @@ def failure_name(shard: int) -> str:
 
 def _poisons_device(error: Exception) -> bool:
     """Whether the process can no longer use its GPU (every later call would fail too)."""
-    return isinstance(error, RuntimeError) and "CUDA error" in str(error)
+    told = ("CUDA error", "Triton Error [CUDA]")
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in told)
 
 
 def _sentence(error: Exception) -> str:

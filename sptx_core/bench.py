@@ -34,6 +34,7 @@ from sptx_core import channels
 from sptx_core.alphabet import Codes
 from sptx_core.config import SpTransformerConfig
 from sptx_core.engine import PATHS, PRECISIONS, Predictor
+from sptx_core.engine.arithmetic import exact_arithmetic
 from sptx_core.engine.calibration import CPU_BATCH, calibrate, hardware
 from sptx_core.engine.fast import SharedPath
 from sptx_core.engine.flops import count_flops
@@ -233,6 +234,10 @@ class Side:
     @torch.inference_mode()
     def outcome(self, model: SpTransformerModel) -> Outcome:
         """Logits and choices of the windows that the reference computes in a turn."""
+        with exact_arithmetic(self.device):
+            return self._outcome(model)
+
+    def _outcome(self, model: SpTransformerModel) -> Outcome:
         end = self.spec.input_span(0, min(self.windows, REFERENCE_WINDOWS) - 1)[1] + self.spec.context
         stretch = self.stretch[:end]
         if self.path != "reference":

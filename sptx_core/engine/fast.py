@@ -152,7 +152,9 @@ class SharedPath:
             for k in range(0, windows, self.run):
                 first, end = self.spec.input_span(k, min(k + self.run, windows) - 1)
                 codes = torch.from_numpy(stretch[first + self.spec.context : end + self.spec.context].copy())
-                yield codes.to(self.device)
+                if self.device.type == "cuda":  # whose copies from other memory would wait for all that it has to do
+                    codes = codes.pin_memory()
+                yield codes.to(self.device, non_blocking=True)
 
     @torch.inference_mode()
     def _attend(self, encoded: Encoded, i: int) -> Tensor:

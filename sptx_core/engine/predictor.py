@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +22,7 @@ from torch import Tensor
 from sptx_core import channels
 from sptx_core.alphabet import Codes
 from sptx_core.engine import gpu
+from sptx_core.engine.arithmetic import exact_arithmetic
 from sptx_core.engine.fast import SharedPath, fits
 from sptx_core.engine.native import library
 from sptx_core.engine.reference import ReferencePath
@@ -67,7 +67,7 @@ class Predictor:
         self.path = _settle(model, spec, precision, device, path)
         self.channels = len(channels.SPLICE) + model.config.tissues
         ready = copy.deepcopy(model).to(device=device).eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), exact_arithmetic(device):
             self._path: ReferencePath | SharedPath = (
                 ReferencePath(ready, spec, batch)
                 if self.path == "reference"
@@ -104,13 +104,13 @@ class Predictor:
         # Micro-batches hold windows of one job alone.
         for some in (jobs,) if self._path.ahead else ([job] for job in jobs if job is not None):
             begun: deque[_Job] = deque()
-            with self._arithmetic():
-                for found in self._delivered(map(channels.scores, self._path.logits(self._stretches(some, begun)))):
-                    while begun[0].complete():  # of no windows
-                        yield begun.popleft().outcome()
-                    begun[0].take(found.numpy())
-                    if begun[0].complete():
-                        yield begun.popleft().outcome()
+            logits = self._path.logits(self._stretches(some, begun))
+            for found in self._exactly(self._delivered(map(channels.scores, logits))):
+                while begun[0].complete():  # of no windows
+                    yield begun.popleft().outcome()
+                begun[0].take(found.numpy())
+                if begun[0].complete():
+                    yield begun.popleft().outcome()
             for job in begun:
                 yield job.outcome()
 
@@ -123,6 +123,15 @@ class Predictor:
                 counts = [self.spec.count(len(stretch)) for stretch in job]
                 begun.append(_Job(counts, (self.spec.core, self.channels)))
                 yield from job
+
+    def _exactly(self, scores: Iterator[Tensor]) -> Iterator[Tensor]:
+        """The same, each computed in `exact_arithmetic`, which does not outlast it."""
+        while True:
+            with exact_arithmetic(self.device):
+                found = next(scores, None)
+            if found is None:
+                return
+            yield found
 
     def _delivered(self, batches: Iterator[Tensor]) -> Iterator[Tensor]:
         """The same tensors on the host; a GPU computes the next micro-batch while the caller works on one."""
@@ -142,12 +151,6 @@ class Predictor:
         if before is not None:
             before[1].synchronize()
             yield before[0]
-
-    def _arithmetic(self) -> AbstractContextManager[None]:
-        """On a GPU, convolutions whose float32 is not rounded to TF32 and whose algorithm does not vary."""
-        if self.device.type != "cuda":
-            return nullcontext()
-        return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 
 
 class _Job:

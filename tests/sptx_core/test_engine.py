@@ -134,8 +134,8 @@ def test_calibration_takes_the_fastest_micro_batch_that_fits_a_gpu(
         def __init__(self, *_: object, batch: int, **__: object) -> None:
             self.batch, self.path = batch, "shared"
 
-    def trial(predictor: Gpu, windows: int, turns: int) -> tuple[float, np.ndarray]:
-        assert (windows, turns) == (fast.GPU_RUN, 2)
+    def trial(predictor: Gpu, windows: tuple[int, ...], turns: int) -> tuple[float, np.ndarray]:
+        assert (windows[0], turns) == (fast.GPU_RUN, 2)
         if predictor.batch not in seconds:
             raise torch.OutOfMemoryError
         return seconds[predictor.batch], np.zeros(1, np.float32)
@@ -287,7 +287,7 @@ def test_a_job_whose_scores_are_not_finite_fails_alone() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 2e-2)])
-@pytest.mark.parametrize("path", ["reference", "shared"])
+@pytest.mark.parametrize("path", ["reference", "shared", "triton"])
 def test_a_gpu_gives_the_scores_of_a_cpu(precision: str, tolerance: float, path: str) -> None:
     if (path, precision) == ("reference", "bfloat16"):
         pytest.skip("the reference computes in float32 alone")

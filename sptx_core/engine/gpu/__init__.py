@@ -10,8 +10,9 @@ from sptx_core.config import SpTransformerConfig
 
 SMALLEST_PRODUCT = 16  # rows, columns and depth of a product of tiles at least
 LARGEST_BUCKET = 64  # positions; a tile of rows holds whole buckets
+LARGEST_HIDDEN = 256  # channels of a row, which lies in a tile as a whole
 FEED_FORWARD_STEP = 64  # channels at a time
-CAPABILITY = (8, 0)  # from which tensor cores take bfloat16 and TF32
+SHARED_MEMORY = 227 * 1024  # bytes that a block can have on a Hopper GPU, for which the tiles are cut
 
 
 def missing(config: SpTransformerConfig, device: str) -> str:
@@ -19,11 +20,12 @@ def missing(config: SpTransformerConfig, device: str) -> str:
     if torch.device(device).type != "cuda":
         return "is for GPUs alone"
     if not fits(config):
-        return "needs channels, heads and buckets in powers of two from 16 on, and buckets of 64 at most"
+        return "needs channels, heads and buckets in powers of two from 16 on, buckets of 64 and 256 channels at most"
     if find_spec("triton") is None:
         return "needs Triton, which PyTorch for GPUs brings along on Linux"
-    if torch.cuda.get_device_capability(device) < CAPABILITY:
-        return f"needs a GPU of compute capability {CAPABILITY[0]}.{CAPABILITY[1]} or later"
+    there = getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0)
+    if torch.version.cuda is None or there < SHARED_MEMORY:
+        return f"needs a GPU with {SHARED_MEMORY // 1024} KB of shared memory a block, as NVIDIA's Hopper has"
     return ""
 
 
@@ -34,5 +36,6 @@ def fits(config: SpTransformerConfig) -> bool:
     return (
         all(size >= SMALLEST_PRODUCT and size & (size - 1) == 0 for size in sizes)
         and config.bucket_size <= LARGEST_BUCKET
+        and config.hidden_size <= LARGEST_HIDDEN
         and config.feed_forward_size % FEED_FORWARD_STEP == 0
     )

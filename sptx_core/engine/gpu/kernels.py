@@ -126,7 +126,8 @@ def finish(
         wide = 0.5 * wide * (1 + tl.erf(wide * SQRT_HALF))
         part = tl.load(contract + channel[None, :] * INNER + depth[:, None])
         total = tl.dot(wide.to(part.dtype), part, total, input_precision=PRODUCT)
-    # Read again rather than kept: both sums do not fit the registers. A thread reads what it wrote itself.
+    # Read again rather than kept: both sums do not fit the registers. Another thread may have written it.
+    tl.debug_barrier()
     total += tl.load(contract_bias + channel) + tl.load(x + at + channel, mask=there, other=0.0)
     tl.store(x + at + channel, total, mask=there)
 
