@@ -11,7 +11,9 @@ from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+import torch
 
 from pipeline.genome import Genome
 from pipeline.inference import ShardWorker, WorkOrder, _Job, failure_name
@@ -56,6 +58,16 @@ def test_a_shard_is_committed_and_leaves_no_strike(order: WorkOrder) -> None:
     assert receipt["hardware"] != "another processor"  # what really computed it, not what the plan expected
     assert list(committed(store, FINGERPRINT)) == [7]
     assert not store.list("strikes/")
+
+
+def test_a_worker_that_cannot_have_the_plans_kernels_says_what_it_took(order: WorkOrder) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("the kernels can be had here")
+    execution = replace(order.execution, engine="triton")
+    assert ShardWorker(replace(order, execution=execution))(SHARD.to_row())["error"] == ""
+    (part,) = committed(Store(order.root), FINGERPRINT).values()
+    kept = pq.read_schema(Path(order.root, part.path)).metadata
+    assert next(json.loads(value)["engine"] for name, value in kept.items() if name.endswith(b"execution")) == "shared"
 
 
 def test_shards_that_overlap_are_those_that_do_not(order: WorkOrder, tmp_path: Path) -> None:
