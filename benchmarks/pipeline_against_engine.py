@@ -4,8 +4,8 @@
         --windows-per-shard 32 --shards 4 --turns 2
 
 The engine predicts each shard's stretches, already read, one shard after the other. The pipeline reads, predicts,
-stitches, encodes and writes them on an embedded Ray, and reports to the driver. Either rate is that of all shards
-after the first, in which start-up hides. CPU only.
+stitches, encodes and writes them on an embedded Ray, and reports to the driver: from when its actor, ready, is given
+the first shard to when the last part is committed. CPU only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import platform
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -30,6 +32,8 @@ from pipeline.shards import Shard, shard_stretches
 from pipeline.storage import Store
 from pipeline.table import committed
 from sptx_core.engine import Predictor, calibrate, hardware
+
+BEGAN = "began"
 
 
 def work_order(job: Job, fields: dict[str, object], root: str, threads: int) -> WorkOrder:
@@ -64,23 +68,32 @@ def engine_rate(job: Job, order: WorkOrder, shards: list[Shard]) -> float:
         began = time.perf_counter()
         predictor.predict(codes)
         seconds.append(time.perf_counter() - began)
-    return sum(shard.windows for shard in shards[1:]) / sum(seconds[1:])
+    return sum(shard.windows for shard in shards) / sum(seconds)
 
 
 def pipeline_rate(order: WorkOrder, shards: list[Shard]) -> float:
-    """Windows/s of the whole pipeline, from the first part that it committed to the last.
+    """Windows/s of the whole pipeline, from its first shard's beginning to its last commit.
 
-    By the times of the files: receipts reach the driver in bunches.
+    By the times of files: receipts reach the driver in bunches.
     """
     with topology.session(None, object_store_mb=200, use_gpus=False):
         pool = topology.Pool(1, order.execution.threads, 0.0)
-        for receipt in topology.execute(shards, order, pool, embedded=True):
+        for receipt in topology.execute(shards, order, pool, embedded=True, worker=Observed):
             if receipt.error:
                 raise SystemExit(receipt.error)
-    parts = committed(Store(order.root), order.fingerprint)
-    done = sorted((Path(order.root, part.path).stat().st_mtime, shard) for shard, part in parts.items())
-    windows = {shard.index: shard.windows for shard in shards}
-    return sum(windows[shard] for _, shard in done[1:]) / (done[-1][0] - done[0][0])
+    parts = committed(Store(order.root), order.fingerprint).values()
+    began, *ended = (Path(order.root, name).stat().st_mtime for name in (BEGAN, *(part.path for part in parts)))
+    return sum(shard.windows for shard in shards) / (max(ended) - began)
+
+
+class Observed(ShardWorker):
+    """A worker that leaves a file as it is given its first shard."""
+
+    def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """As of a worker."""
+        if not self.store.exists(BEGAN):
+            self.store.put_atomic(BEGAN, b"")
+        return super().__call__(row)
 
 
 def main() -> None:

@@ -74,8 +74,16 @@ class SharedPath:
 
     @property
     def ahead(self) -> bool:
-        """Whether `logits` begins a stretch before the one before it is done, as threads do that never wait."""
-        return self.batch is None and torch.get_num_threads() > 1
+        """Whether `logits` may be given stretches of others, to begin them before those before them are done.
+
+        Only where a run that is encoded by one thread has the bytes of one that is encoded by all.
+        """
+        return self.native and self._threads > 1
+
+    @property
+    def _threads(self) -> int:
+        """That take windows one by one."""
+        return torch.get_num_threads() if self.batch is None else 1
 
     def logits(self, stretches: Iterable[Codes | None]) -> Iterator[Tensor]:
         """Logits [rows, core, channels] of consecutive windows, at most `batch` rows at a time.
@@ -84,8 +92,8 @@ class SharedPath:
         Micro-batches all have the same size: the last one is filled up with its first window, whose rows are dropped.
         None among the stretches says that there is none yet, for a path that begins `ahead`.
         """
-        if self.ahead:
-            yield from self._on_threads(stretches, torch.get_num_threads())
+        if (threads := self._threads) > 1:
+            yield from self._on_threads(stretches, threads)
             return
         encoded = chain.from_iterable(self.encoder(run) for run in self._runs(stretches) if run is not None)
         batch = self.batch or 1

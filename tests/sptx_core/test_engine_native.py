@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -225,7 +225,7 @@ def test_path_equals_the_network(dtype: torch.dtype, spec: WindowSpec, max_seq_l
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_threads_and_runs_give_the_same_scores(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_give_the_same_bytes(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast, "CPU_RUN", 3)
     spec = WindowSpec(20, CONTEXT, 5)
     precision = str(dtype).removeprefix("torch.")
@@ -235,11 +235,36 @@ def test_threads_and_runs_give_the_same_scores(dtype: torch.dtype, monkeypatch: 
     alone = predictor.predict(given_)
     for threads in (2, 3):
         torch.set_num_threads(threads)
-        together, again = predictor.predict(given_), predictor.predict(given_)
+        together = predictor.predict(given_)
         assert torch.get_num_threads() == threads
-        for one, two, three in zip(alone, together, again, strict=True):
-            np.testing.assert_allclose(two, one, rtol=0, atol=2e-6 if precision == "float32" else 0.03)
-            assert two.tobytes() == three.tobytes()
+        assert [scores.tobytes() for scores in together] == [scores.tobytes() for scores in alone]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_stream_begins_jobs_ahead_with_the_bytes_of_each_alone(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast, "CPU_RUN", 3)
+    spec = WindowSpec(20, CONTEXT, 5)
+    predictor = Predictor(fitting_model(), spec, batch=1, precision=str(dtype).removeprefix("torch."))
+    torch.set_num_threads(2)
+    jobs = [[stretch_of(spec, windows) for windows in some] for some in ((5, 1), (), (4,), (2,))]
+    expected = [predictor.predict(job) for job in jobs]
+    events: list[str] = []
+
+    def given_() -> Iterator[list[np.ndarray] | None]:
+        yield None
+        for number, job in enumerate(jobs):
+            events.append(f"begin {number}")
+            yield job
+        yield None
+
+    for number, found in enumerate(predictor.stream(given_())):
+        events.append(f"end {number}")
+        assert [scores.tobytes() for scores in found] == [scores.tobytes() for scores in expected[number]]
+    assert number == 3
+    assert events.index("begin 2") < events.index("end 0")
+    assert events.index("begin 3") < events.index("end 2")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

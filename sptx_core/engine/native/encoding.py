@@ -145,14 +145,20 @@ class Ends:
 def _inside(
     convolution: ConvolutionArguments, bfloat16: bool, x: Tensor, added: Tensor | None, radius: int, threads: int
 ) -> Tensor:
-    """Convolve x [L + 2 * radius, C in] -> [L, C out], in a piece a thread, and add the middle of `added`."""
+    """Convolve x [L + 2 * radius, C in] -> [L, C out], in a piece a thread, and add the middle of `added`.
+
+    Pieces are whole tiles of the convolution and each sees all of x from where it begins, so that what comes out does
+    not depend on how many there are, to the last bit.
+    """
     length = len(x) - 2 * radius
     y = x.new_empty(length, convolution.outputs)
-    bounds = [length * i // threads for i in range(threads + 1)]
+    tile = library.TAPS * convolution.dilation
+    tiles = -(-length // tile)
+    bounds = [min(length, tiles * i // threads * tile) for i in range(threads + 1)]
     pieces = np.zeros((threads, COLUMNS), dtype=np.int64)
     for piece, first, last in zip(pieces, bounds, bounds[1:], strict=False):
         size = last - first
-        piece[GIVEN], piece[POSITIONS] = x[first:].data_ptr(), size + 2 * radius
+        piece[GIVEN], piece[POSITIONS] = x[first:].data_ptr(), len(x) - first
         piece[RESULT], piece[LENGTH] = y[first:].data_ptr(), size
         if added is not None:
             piece[ADDED] = added[(len(added) - length) // 2 + first :].data_ptr()
