@@ -70,8 +70,6 @@ def session(address: str | None, *, object_store_mb: int, use_gpus: bool) -> Ite
         os.environ.setdefault("RAY_worker_niceness", "0")
         # Large arrays of threads: from one arena of glibc freed memory is used again, from others it is cleared anew.
         os.environ.setdefault("MALLOC_ARENA_MAX", "1")
-        # Idle workers look for signals a hundred times a second: each takes half a hundredth of a core.
-        os.environ.setdefault("RAY_num_workers_soft_limit", "0")
         import ray
 
         # Workers start in an empty folder: Ray would put the driver's own first on their path, and a folder there

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read as Triton itself is imported, by PyTorch's counter for one
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
