@@ -29,12 +29,11 @@ from sptx_core.bench import seeded_model
 from sptx_core.config import SpTransformerConfig
 from sptx_core.engine.arithmetic import exact_arithmetic
 from sptx_core.engine.fast import GPU_RUN, SharedPath
-from sptx_core.engine.gpu import kernels, operations
+from sptx_core.engine.gpu import SHARED_MEMORY, kernels, operations
 from sptx_core.engine.gpu.operations import Tile
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
 
-SHARED_MEMORY = 227 * 1024  # of a program on a Hopper GPU
 TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.int64: "*i64"}
 PRECISIONS = (torch.bfloat16, torch.float32)
 KERNELS = ("project", "attend", "finish", "activate", "convolve")

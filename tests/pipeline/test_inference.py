@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,9 +23,12 @@ from pipeline.settings import Flanks
 from pipeline.shards import Piece, Shard
 from pipeline.storage import Store
 from pipeline.table import committed
+from sptx_core.bench import seeded_model
 from sptx_core.channels import CHANNELS
 from sptx_core.checkpoint import checkpoint_digest
+from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
 from sptx_core.engine import Predictor
+from sptx_core.engine.native import library
 from sptx_core.errors import InputError
 from sptx_core.windows import WindowSpec
 
@@ -70,21 +74,56 @@ def test_a_worker_that_cannot_have_the_plans_kernels_says_what_it_took(order: Wo
     assert next(json.loads(value)["engine"] for name, value in kept.items() if name.endswith(b"execution")) == "shared"
 
 
-def test_shards_that_overlap_are_those_that_do_not(order: WorkOrder, tmp_path: Path) -> None:
+@pytest.mark.skipif(not library.usable(torch.float32), reason="only the engine's library begins a shard ahead")
+def test_shards_that_overlap_are_those_that_do_not(order: WorkOrder, tmp_path: Path, monkeypatch: Any) -> None:
+    stages = (ResidualStage(1, 11, 1), ResidualStage(1, 11, 4))
+    encoder = SpTransformerFeatureEncoderConfig(32, stages)
+    sizes = {"hidden_size": 64, "layers": 2, "heads": 2, "local_heads": 1, "feed_forward_size": 64}
+    config = SpTransformerConfig(context=100, max_seq_len=1_024, encoders=(encoder,), input_path_channels=8, **sizes)
+    seeded_model(config, 0).save_pretrained(tmp_path / "network")
     shards = [
         replace(SHARD, index=i, pieces=(Piece(0, first, first + 2_500, 0, 0, ""),))
         for i, first in enumerate((0, 2_500, 5_000))
     ]
-    execution = replace(order.execution, engine="native", threads=2)  # or what there is of it
-    tables = []
-    for name, together in (("apart", 1), ("together", 3)):
-        here = replace(order, root=str(tmp_path / name), execution=execution)
-        worker = ShardWorker(here)
+    order = replace(
+        order,
+        checkpoint=str(tmp_path / "network"),
+        checkpoint_digest=checkpoint_digest(tmp_path / "network"),
+        spec=WindowSpec(context=100),
+        execution=replace(order.execution, engine="native", threads=2),
+    )
+    tables, overlaps = [], []
+    for together in (1, 3):
+        worker = ShardWorker(replace(order, root=str(tmp_path / f"table{together}")))
+        assert worker.execution.engine == "native"
+        begun: list[int] = []
+        put = worker.store.put_atomic
+
+        def recorded(
+            name: str,
+            body: bytes,
+            worker: ShardWorker = worker,
+            begun: list[int] = begun,
+            put: Any = put,
+            others: int = together - 1,
+        ) -> None:
+            """The first shard begins when the others are waiting, so that what follows does not hang on chance."""
+            if name.startswith("strikes/"):
+                ends = time.monotonic() + 10
+                while not begun and worker._jobs.qsize() < others and time.monotonic() < ends:
+                    time.sleep(0.01)
+                begun.append(1 + len(worker.store.list("strikes/")))
+            put(name, body)
+
+        monkeypatch.setattr(worker.store, "put_atomic", recorded)
         with ThreadPoolExecutor(together) as calls:
             receipts = list(calls.map(lambda shard, worker=worker: worker(shard.to_row()), shards))
         assert [receipt["error"] for receipt in receipts] == ["", "", ""]
-        parts = committed(Store(here.root), FINGERPRINT).values()
-        tables.append({part.path: Path(here.root, part.path).read_bytes() for part in parts})
+        parts = committed(Store(worker.order.root), FINGERPRINT).values()
+        tables.append({part.path: Path(worker.order.root, part.path).read_bytes() for part in parts})
+        overlaps.append(max(begun))
+    assert overlaps[0] == 1
+    assert overlaps[1] > 1
     assert tables[0] == tables[1]
     assert len(tables[0]) == 3
 

@@ -239,6 +239,21 @@ def test_the_whole_path_equals_the_network(
     assert (found - model.double()(rows, flanked=True).logits).abs().max() < tolerance
 
 
+@pytest.mark.skipif(DEVICE == "cpu", reason="no GPU here")
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 2e-2)])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_gpu_gives_the_scores_of_a_cpu(precision: str, tolerance: float, batch: int) -> None:
+    model, spec = seeded_model(SMALL, 0), WindowSpec(20, CONTEXT)
+    if why := gpu.missing(SMALL, "cuda"):
+        pytest.skip(f"path triton {why}")
+    codes = np.random.default_rng(0).integers(0, 5, spec.input_span(0, 5)[1] + CONTEXT, dtype=np.uint8)
+    (expected,) = Predictor(model, spec, batch=1, path="reference").predict([codes])
+    predictor = Predictor(model, spec, batch=batch, path="triton", precision=precision, device="cuda")
+    (found,), (again,) = predictor.predict([codes]), predictor.predict([codes])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+    assert found.tobytes() == again.tobytes()
+
+
 @pytest.mark.parametrize("windows", [1, 2])
 @torch.inference_mode()
 def test_a_layer_tells_the_buckets_it_chose(windows: int) -> None:
