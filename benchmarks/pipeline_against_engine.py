@@ -52,7 +52,7 @@ def work_order(job: Job, fields: dict[str, object], root: str, threads: int) -> 
         sites_threshold=job.config.sites_threshold,
         execution=Execution("cpu", hardware("cpu"), settled.path, "float32", settled.batch, threads),
         lengths=job.lengths,
-        max_attempts=1,
+        max_attempts=2,
     )
 
 

@@ -80,7 +80,7 @@ class Receipt(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """Stretches to be predicted, and the strike that says so."""
+    """Stretches to be predicted, and the strike that says so, placed already unless the job is to be alone."""
 
     codes: list[Codes]
     strike: str
@@ -146,9 +146,9 @@ class ShardWorker:
                 yield None
                 continue
             self._next = None
-            # Placed only now: neighbours that still wait for the device are not to blame for its death.
             try:
-                self.store.put_atomic(job.strike, b"")
+                if job.alone:
+                    self.store.put_atomic(job.strike, b"")
             except Exception as error:  # storage's fault, and this shard's alone
                 job.scores.set_exception(error)
             else:
@@ -204,7 +204,7 @@ class ShardWorker:
             return self._give_up(shard, f"the process died {strikes} times while computing it", "", strikes)
         for attempt in range(1, self.order.max_attempts + 1):
             try:
-                return self._compute(shard, alone=strikes > 0 or attempt > 1)
+                return self._compute(shard, alone=strikes > 0 or attempt > 1 or self.order.max_attempts == 1)
             except Exception as error:  # a bad shard must not stop the run: it becomes a recorded failure
                 if attempt == self.order.max_attempts:
                     return self._give_up(shard, _sentence(error), traceback.format_exc(), attempt)
@@ -216,6 +216,8 @@ class ShardWorker:
         strike = f"strikes/{shard.index:06d}-{uuid.uuid4().hex[:8]}"
         try:
             job = _Job(codes, strike, alone)
+            if not alone:
+                self.store.put_atomic(strike, b"")
             self._jobs.put(job)
             values = job.scores.result()
             key = ShardKey(shard.index, shard.chrom, shard.strand, shard.first + 1, shard.last + 1)

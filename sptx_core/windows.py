@@ -154,13 +154,15 @@ def stitch(
         ValueError: a wanted position belongs to a window that is not in `values`.
 
     """
-    n = len(values)
-    x = np.arange(first, end, dtype=np.int64)
-    k = spec.owner(x, five_prime_low=five_prime_low)
-    if len(x) and not (k_first <= k[0] and k[-1] < k_first + n):
-        raise ValueError(f"positions {first} to {end} are not owned by windows {k_first} to {k_first + n - 1} alone")
-    row, column = k - k_first, x - k * spec.stride
-    if reverse:
-        row, column = n - 1 - row, spec.core - 1 - column
-    rows: npt.NDArray[Any] = values[row, column]
-    return rows
+    if first == end:
+        return values[:0, 0]
+    k_low, k_high = (spec.owner(x, five_prime_low=five_prime_low) for x in (first, end - 1))
+    k_last = k_first + len(values) - 1
+    if not k_first <= k_low <= k_high <= k_last:
+        raise ValueError(f"positions {first} to {end} are not owned by windows {k_first} to {k_last} alone")
+    rows = []
+    for k in range(k_low, k_high + 1):
+        low, high = (x - k * spec.stride for x in spec.owned(k, five_prime_low=five_prime_low))
+        window = values[k_last - k, ::-1] if reverse else values[k - k_first]
+        rows.append(window[max(low, first - k * spec.stride) : min(high, end - k * spec.stride)])
+    return np.concatenate(rows)

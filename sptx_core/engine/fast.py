@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 
@@ -74,41 +74,46 @@ class SharedPath:
 
     @property
     def ahead(self) -> bool:
-        """Whether `logits` may be given stretches of others, to begin them before those before them are done.
+        """Whether `logits` may be given several jobs, to begin one before the one before it is done.
 
-        Only where a run that is encoded by one thread has the bytes of one that is encoded by all.
+        With threads, only where a run that is encoded by one of them has the bytes of one that is encoded by all.
         """
-        return self.native and self._threads > 1
+        return self.batch is not None or (self.native and self._threads > 1)
 
     @property
     def _threads(self) -> int:
         """That take windows one by one."""
         return torch.get_num_threads() if self.batch is None else 1
 
-    def logits(self, stretches: Iterable[Codes | None]) -> Iterator[Tensor]:
-        """Logits [rows, core, channels] of consecutive windows, at most `batch` rows at a time.
+    def logits(self, jobs: Iterable[Sequence[Codes] | None]) -> Iterator[Tensor | None]:
+        """Logits [rows, core, channels] of consecutive windows of each job's stretches, at most `batch` rows at a time.
 
         Without a micro-batch the caller's threads (`torch.set_num_threads`) are used one by one; see `_on_threads`.
-        Micro-batches all have the same size: the last one is filled up with its first window, whose rows are dropped.
-        None among the stretches says that there is none yet, for a path that begins `ahead`.
+        Micro-batches hold windows of one job alone and all have the same size: a job's last one is filled up with its
+        first window, whose rows are dropped. None among the jobs says that there is none yet, for a path that begins
+        `ahead`, and is handed on: what was begun is all that can be waited for.
         """
         if (threads := self._threads) > 1:
-            yield from self._on_threads(stretches, threads)
+            yield from self._on_threads(jobs, threads)
             return
-        encoded = chain.from_iterable(self.encoder(run) for run in self._runs(stretches) if run is not None)
         batch = self.batch or 1
-        while windows := list(islice(encoded, batch)):
-            filled = windows + windows[:1] * (batch - len(windows))
-            yield self.transformer(torch.stack(filled))[: len(windows)]
+        for job in jobs:
+            if job is None:
+                yield None
+                continue
+            encoded = chain.from_iterable(map(self.encoder, self._runs(job)))
+            while windows := list(islice(encoded, batch)):
+                filled = windows + windows[:1] * (batch - len(windows))
+                yield self.transformer(torch.stack(filled))[: len(windows)]
 
-    def _on_threads(self, stretches: Iterable[Codes | None], threads: int) -> Iterator[Tensor]:
+    def _on_threads(self, jobs: Iterable[Sequence[Codes] | None], threads: int) -> Iterator[Tensor]:
         """Each thread takes a window through the attention layers, while one of them encodes the next run.
 
         Unlike threads within each operation they never wait for one another. A run is encoded by all only when there is
         nothing else to do. The next run is begun when no more than one run of windows is left to attend, which bounds
         what is kept.
         """
-        runs = self._runs(stretches)
+        runs = chain.from_iterable((None,) if job is None else self._runs(job) for job in jobs)
         left: deque[tuple[Encoded, int]] = deque()  # windows that no thread has been given yet
         attended: deque[Future[Tensor]] = deque()  # windows of which one has, few, so that a run need not wait
         ahead: Future[Encoded] | None = None
@@ -150,12 +155,9 @@ class SharedPath:
         finally:
             torch.set_num_threads(1)
 
-    def _runs(self, stretches: Iterable[Codes | None]) -> Iterator[Tensor | None]:
-        """Codes of up to `run` consecutive windows at a time, on the device; None where there is no stretch yet."""
+    def _runs(self, stretches: Iterable[Codes]) -> Iterator[Tensor]:
+        """Codes of up to `run` consecutive windows at a time, on the device."""
         for stretch in stretches:
-            if stretch is None:
-                yield None
-                continue
             windows = self.spec.count(len(stretch))
             for k in range(0, windows, self.run):
                 first, end = self.spec.input_span(k, min(k + self.run, windows) - 1)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ from sptx_core.windows import WindowSpec
 
 Scores = npt.NDArray[np.float32]
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+GPU_QUEUE = 2  # micro-batches that a GPU has been given while the caller waits for one
 PATHS = ("auto", "reference", "shared", "native", "triton")
 
 
@@ -66,6 +67,7 @@ class Predictor:
         self.device = torch.device(device)
         self.path = _settle(model, spec, precision, device, path)
         self.channels = len(channels.SPLICE) + model.config.tissues
+        self._queued = GPU_QUEUE if self.device.type == "cuda" else 0
         ready = copy.deepcopy(model).to(device=device).eval()
         with torch.inference_mode(), exact_arithmetic(device):
             self._path: ReferencePath | SharedPath = (
@@ -97,15 +99,13 @@ class Predictor:
     def stream(self, jobs: Iterable[Sequence[Codes] | None]) -> Iterator[list[Scores] | ArithmeticError]:
         """What `predict` returns or raises for each of the jobs, in their order, as they are done.
 
-        The threads of a CPU begin a job before the one before it is done, so that none of them ever waits. `jobs` is
+        A GPU and the threads of a CPU begin a job before the one before it is done, so that they never wait. `jobs` is
         asked for the next one then, and may answer that there is none yet, by None; when there is nothing else to do it
         is asked again at once, and should wait a little before it answers. Scores do not depend on other jobs.
         """
-        # Micro-batches hold windows of one job alone.
         for some in (jobs,) if self._path.ahead else ([job] for job in jobs if job is not None):
             begun: deque[_Job] = deque()
-            logits = self._path.logits(self._stretches(some, begun))
-            for found in self._exactly(self._delivered(map(channels.scores, logits))):
+            for found in self._exactly(self._delivered(self._path.logits(self._noted(some, begun)))):
                 while begun[0].complete():  # of no windows
                     yield begun.popleft().outcome()
                 begun[0].take(found.numpy())
@@ -114,15 +114,12 @@ class Predictor:
             for job in begun:
                 yield job.outcome()
 
-    def _stretches(self, jobs: Iterable[Sequence[Codes] | None], begun: deque[_Job]) -> Iterator[Codes | None]:
-        """The stretches of jobs, which are added to those begun."""
+    def _noted(self, jobs: Iterable[Sequence[Codes] | None], begun: deque[_Job]) -> Iterator[Sequence[Codes] | None]:
+        """The jobs, each added to those begun."""
         for job in jobs:
-            if job is None:
-                yield None
-            else:
-                counts = [self.spec.count(len(stretch)) for stretch in job]
-                begun.append(_Job(counts, (self.spec.core, self.channels)))
-                yield from job
+            if job is not None:
+                begun.append(_Job([self.spec.count(len(stretch)) for stretch in job], (self.spec.core, self.channels)))
+            yield job
 
     def _exactly(self, scores: Iterator[Tensor]) -> Iterator[Tensor]:
         """The same, each computed in `exact_arithmetic`, which does not outlast it."""
@@ -133,24 +130,31 @@ class Predictor:
                 return
             yield found
 
-    def _delivered(self, batches: Iterator[Tensor]) -> Iterator[Tensor]:
-        """The same tensors on the host; a GPU computes the next micro-batch while the caller works on one."""
-        if self.device.type != "cuda":
-            yield from batches
-            return
-        before: tuple[Tensor, torch.cuda.Event] | None = None
+    def _delivered(self, batches: Iterable[Tensor | None]) -> Iterator[Tensor]:
+        """Scores of logits, on the host; a GPU computes the next ones while the caller works on some."""
+        under_way: deque[Callable[[], Tensor]] = deque()
         for batch in batches:
-            host = torch.empty(batch.shape, dtype=batch.dtype, pin_memory=True)
-            host.copy_(batch, non_blocking=True)
-            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]  # of PyTorch
-            copied.record()
-            if before is not None:
-                before[1].synchronize()
-                yield before[0]
-            before = host, copied
-        if before is not None:
-            before[1].synchronize()
-            yield before[0]
+            if batch is not None:
+                under_way.append(self._on_host(channels.scores(batch)))
+            while len(under_way) > (0 if batch is None else self._queued):
+                yield under_way.popleft()()
+        for wait in under_way:
+            yield wait()
+
+    def _on_host(self, scores: Tensor) -> Callable[[], Tensor]:
+        """What waits for these scores and gives them in the host's memory, into which they are copied when they are."""
+        if self.device.type != "cuda":
+            return lambda: scores
+        host = torch.empty(scores.shape, dtype=scores.dtype, pin_memory=True)
+        host.copy_(scores, non_blocking=True)
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]  # of PyTorch
+        copied.record()
+
+        def waited() -> Tensor:
+            copied.synchronize()
+            return host
+
+        return waited
 
 
 class _Job:

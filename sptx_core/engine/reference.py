@@ -1,13 +1,13 @@
 """The plain path: the network as it is, window by window, in micro-batches of one fixed size.
 
-In: stretches, uint8 codes (A C G T N = 0..4) [(n - 1) * stride + core + 2 * context], 5' to 3'. Out: logits [rows,
-core, channels] on the device, of all windows of all stretches in order. Windows are gathered across stretches into
-micro-batches of exactly `batch`; the last one is filled up with windows of N, whose rows are dropped.
+In: jobs of stretches, uint8 codes (A C G T N = 0..4) [(n - 1) * stride + core + 2 * context], 5' to 3'. Out: logits
+[rows, core, channels] on the device, of all windows of all stretches in order. Windows are gathered across stretches
+into micro-batches of exactly `batch`; the last one is filled up with windows of N, whose rows are dropped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
 import numpy as np
@@ -22,15 +22,15 @@ from sptx_core.windows import WindowSpec, cut
 class ReferencePath:
     """The network in the precision of its parameters."""
 
-    ahead = False  # no stretch is begun before the one before it is done
+    ahead = False  # it is given one job alone
 
     def __init__(self, model: SpTransformerModel, spec: WindowSpec, batch: int) -> None:
         self.model, self.spec, self.batch = model, spec, batch
         self.device = next(model.parameters()).device
 
-    def logits(self, stretches: Iterable[Codes | None]) -> Iterator[Tensor]:
+    def logits(self, jobs: Iterable[Sequence[Codes] | None]) -> Iterator[Tensor]:
         """Logits [rows, core, channels] of consecutive windows, at most `batch` rows at a time."""
-        windows = chain.from_iterable(cut(stretch, self.spec) for stretch in stretches if stretch is not None)
+        windows = chain.from_iterable(cut(stretch, self.spec) for job in jobs for stretch in job or ())
         while rows := list(islice(windows, self.batch)):
             codes = np.full((self.batch, self.spec.width), N_CODE, dtype=np.uint8)
             codes[: len(rows)] = rows

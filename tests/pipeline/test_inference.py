@@ -8,7 +8,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -74,8 +74,24 @@ def test_a_worker_that_cannot_have_the_plans_kernels_says_what_it_took(order: Wo
     assert next(json.loads(value)["engine"] for name, value in kept.items() if name.endswith(b"execution")) == "shared"
 
 
+class Held(SimpleQueue):
+    """A queue that the device finds empty until so many jobs wait, so that what follows does not hang on chance."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs, self.most = jobs, 0
+        self.given: list[_Job] = []
+
+    def get(self, block: bool = True, timeout: float | None = None) -> _Job:
+        if not self.given and self.qsize() < self.jobs:
+            time.sleep(0.01)
+            raise Empty
+        self.given.append(super().get(block, timeout))
+        self.most = max(self.most, sum(not job.scores.done() for job in self.given))  # begun at once
+        return self.given[-1]
+
+
 @pytest.mark.skipif(not library.usable(torch.float32), reason="only the engine's library begins a shard ahead")
-def test_shards_that_overlap_are_those_that_do_not(order: WorkOrder, tmp_path: Path, monkeypatch: Any) -> None:
+def test_shards_that_overlap_are_those_that_do_not(order: WorkOrder, tmp_path: Path) -> None:
     stages = (ResidualStage(1, 11, 1), ResidualStage(1, 11, 4))
     encoder = SpTransformerFeatureEncoderConfig(32, stages)
     sizes = {"hidden_size": 64, "layers": 2, "heads": 2, "local_heads": 1, "feed_forward_size": 64}
@@ -96,32 +112,13 @@ def test_shards_that_overlap_are_those_that_do_not(order: WorkOrder, tmp_path: P
     for together in (1, 3):
         worker = ShardWorker(replace(order, root=str(tmp_path / f"table{together}")))
         assert worker.execution.engine == "native"
-        begun: list[int] = []
-        put = worker.store.put_atomic
-
-        def recorded(
-            name: str,
-            body: bytes,
-            worker: ShardWorker = worker,
-            begun: list[int] = begun,
-            put: Any = put,
-            others: int = together - 1,
-        ) -> None:
-            """The first shard begins when the others are waiting, so that what follows does not hang on chance."""
-            if name.startswith("strikes/"):
-                ends = time.monotonic() + 10
-                while not begun and worker._jobs.qsize() < others and time.monotonic() < ends:
-                    time.sleep(0.01)
-                begun.append(1 + len(worker.store.list("strikes/")))
-            put(name, body)
-
-        monkeypatch.setattr(worker.store, "put_atomic", recorded)
+        worker._jobs = held = Held(together)
         with ThreadPoolExecutor(together) as calls:
             receipts = list(calls.map(lambda shard, worker=worker: worker(shard.to_row()), shards))
         assert [receipt["error"] for receipt in receipts] == ["", "", ""]
         parts = committed(Store(worker.order.root), FINGERPRINT).values()
         tables.append({part.path: Path(worker.order.root, part.path).read_bytes() for part in parts})
-        overlaps.append(max(begun))
+        overlaps.append(held.most)
     assert overlaps[0] == 1
     assert overlaps[1] > 1
     assert tables[0] == tables[1]
@@ -174,10 +171,45 @@ def test_a_shard_that_failed_before_is_begun_alone(order: WorkOrder) -> None:
     taken.popleft()
     assert begun() is None
     taken.popleft()
+    assert not worker.store.list("strikes/")  # those of the others are placed as they are queued
     assert [begun(), begun()] == [2, None]  # and 3 for it
-    assert list(worker.store.list("strikes/")) == ["strikes/0", "strikes/1", "strikes/2"]
+    assert list(worker.store.list("strikes/")) == ["strikes/2"]
     taken.popleft()
     assert [begun(), begun()] == [3, None]
+
+
+@pytest.mark.parametrize(("max_attempts", "struck", "alone"), [(3, False, False), (3, True, True), (1, False, True)])
+def test_a_shard_is_struck_before_the_device_takes_it(
+    order: WorkOrder, monkeypatch: Any, max_attempts: int, struck: bool, alone: bool
+) -> None:
+    """As it is queued, so that the device need not wait, unless it is to be computed alone."""
+    if struck:
+        Store(order.root).put_atomic("strikes/000007-before", b"")
+    queued: SimpleQueue[tuple[bool, int]] = SimpleQueue()
+    begun: SimpleQueue[int] = SimpleQueue()
+
+    def strikes() -> int:
+        return len(Store(order.root).list("strikes/")) - struck
+
+    class Watched(SimpleQueue):
+        def put(self, job: _Job) -> None:
+            queued.put((job.alone, strikes()))
+            super().put(job)
+
+    def stream(self: Predictor, jobs: Any) -> Any:
+        for job in jobs:
+            if job is not None:
+                begun.put(strikes())
+                raise RuntimeError("enough")
+            yield from ()
+
+    monkeypatch.setattr(Predictor, "stream", stream)
+    worker = ShardWorker(replace(order, max_attempts=max_attempts))
+    worker._jobs = Watched()
+    assert "enough" in worker(SHARD.to_row())["error"]
+    assert queued.get() == (alone, int(not alone))
+    assert begun.get() == 1
+    assert strikes() == 0
 
 
 def test_a_shard_whose_process_died_three_times_is_given_up(order: WorkOrder) -> None:

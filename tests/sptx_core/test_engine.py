@@ -173,7 +173,7 @@ def test_shared_path_equals_the_network_in_float64(
     monkeypatch.setattr(fast, "CPU_ROWS", 24)  # pieces of three buckets, which leave a shorter one
     model = small_model(max_seq_len).double()
     (stretch,) = stretches(spec, [windows])
-    shared = torch.cat(list(SharedPath(model, spec, torch.float64, batch).logits([stretch])))
+    shared = torch.cat(list(SharedPath(model, spec, torch.float64, batch).logits([[stretch]])))
     rows = torch.from_numpy(cut(stretch, spec).copy())
     torch.testing.assert_close(shared, model(rows, flanked=True).logits, rtol=0, atol=1e-12)
 
@@ -205,7 +205,7 @@ def test_fast_path_gives_the_golden_logits(shared: Path, golden_checkpoint: Path
     for case in (1, 3, 5):
         codes, expected = golden[f"codes_{case}"], golden[f"logits_{case}"]
         spec = WindowSpec(core=len(expected))
-        logits = next(SharedPath(model, spec, torch.float32).logits([codes]))[0].numpy()
+        logits = next(SharedPath(model, spec, torch.float32).logits([[codes]]))[0].numpy()
         assert np.abs(logits - expected).max() < 2e-5
 
 
@@ -214,7 +214,7 @@ def test_fast_path_gives_the_golden_logits(shared: Path, golden_checkpoint: Path
 def test_heads_of_one_kind_alone(local_heads: int) -> None:
     model = small_model(local_heads=local_heads).double()
     (stretch,) = stretches(SPEC, [3])
-    shared = torch.cat(list(SharedPath(model, SPEC, torch.float64).logits([stretch])))
+    shared = torch.cat(list(SharedPath(model, SPEC, torch.float64).logits([[stretch]])))
     rows = torch.from_numpy(cut(stretch, SPEC).copy())
     torch.testing.assert_close(shared, model(rows, flanked=True).logits, rtol=0, atol=1e-12)
 
@@ -263,14 +263,48 @@ def test_a_stream_of_jobs_gives_the_scores_of_each_alone(
     assert [list(predictor.stream(empty)) for empty in ([], [None], [[]])] == [[], [], [[]]]
 
 
+@pytest.mark.parametrize(
+    ("queued", "expected_events"),
+    [
+        (0, ["asked 0", "end 0", "asked 1", "end 1", "asked 2", "asked 3", "end 2"]),
+        (2, ["asked 0", "asked 1", "end 0", "asked 2", "end 1", "asked 3", "end 2"]),
+    ],
+)
+def test_micro_batches_of_jobs_queue_as_on_a_gpu(
+    queued: int, expected_events: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was begun is delivered when so many more are, or when there is nothing else to begin."""
+    monkeypatch.setattr(fast, "GPU_RUN", 2)
+    predictor = Predictor(small_model(128), SPEC, batch=1, path="shared")
+    predictor._path, predictor._queued = SharedPath(small_model(128), SPEC, torch.float32, 3), queued
+    one, two, three, four = stretches(SPEC, [5, 2, 4, 2])
+    jobs: list[list[Codes] | None] = [[one, two], [three], None, [four]]  # of 3, 2 and 1 micro-batches
+    expected = [predictor.predict(job) for job in jobs if job is not None]
+    events: list[str] = []
+
+    def given() -> Iterator[list[Codes] | None]:
+        for number, job in enumerate(jobs):
+            events.append(f"asked {number}")
+            yield job
+
+    found = []
+    for scores in predictor.stream(given()):
+        events.append(f"end {len(found)}")
+        found.append(scores)
+    assert [[scores.tobytes() for scores in job] for job in found] == [
+        [scores.tobytes() for scores in job] for job in expected
+    ]
+    assert events == expected_events
+
+
 def test_a_job_whose_scores_are_not_finite_fails_alone() -> None:
     class Broken:
         """A path of one window a job, the second of which gives NaN."""
 
         ahead = True
 
-        def logits(self, given: Iterator[Codes]) -> Iterator[torch.Tensor]:
-            for number, _ in enumerate(list(given)):
+        def logits(self, given: Iterator[list[Codes]]) -> Iterator[torch.Tensor]:
+            for number, _ in enumerate(codes for job in list(given) for codes in job):
                 yield torch.full((1, SPEC.core, 18), torch.nan if number == 1 else 0.0)
 
     predictor = Predictor(small_model(), SPEC, batch=1)

@@ -234,7 +234,7 @@ def test_the_whole_path_equals_the_network(
     model = seeded_model(dataclasses.replace(SMALL, max_seq_len=max_seq_len, **changed), 0).to(DEVICE)
     first, end = spec.input_span(0, 2)
     stretch = np.random.default_rng(0).integers(0, 5, end - first, dtype=np.uint8)
-    found = torch.cat(list(SharedPath(model, spec, dtype, 2, path="triton").logits([stretch])))
+    found = torch.cat(list(SharedPath(model, spec, dtype, 2, path="triton").logits([[stretch]])))
     rows = torch.from_numpy(cut(stretch, spec).copy()).to(DEVICE)
     assert (found - model.double()(rows, flanked=True).logits).abs().max() < tolerance
 
@@ -360,7 +360,7 @@ def test_the_shared_path_never_waits_for_a_gpu_nor_mixes_devices(dtype: torch.dt
     codes = [np.zeros(spec.input_span(0, windows)[1] + CONTEXT, dtype=np.uint8) for windows in (4, 1)]
     with torch.device("meta"):
         model = SpTransformerModel(SMALL).eval()
-    logits = list(SharedPath(model, spec, dtype, 4).logits(codes))
+    logits = list(SharedPath(model, spec, dtype, 4).logits([codes]))
     assert [(found.shape, found.device.type, found.dtype) for found in logits] == [
         ((rows, 20, 18), "meta", torch.float32) for rows in (4, 3)
     ]

@@ -215,7 +215,7 @@ LAYOUTS = [
 def test_path_equals_the_network(dtype: torch.dtype, spec: WindowSpec, max_seq_len: int, windows: int) -> None:
     model = fitting_model(max_seq_len)
     stretch = stretch_of(spec, windows)
-    found = torch.cat(list(SharedPath(model, spec, dtype, path="native").logits([stretch])))
+    found = torch.cat(list(SharedPath(model, spec, dtype, path="native").logits([[stretch]])))
     expected = model.double()(torch.from_numpy(cut(stretch, spec).copy()), flanked=True).logits
     difference = (channels.scores(found) - channels.scores(expected)).abs()
     if dtype == torch.float32:
@@ -275,7 +275,7 @@ def test_path_gives_the_golden_logits(shared: Path, golden_checkpoint: Path, dty
     for case in (1, 3, 5):
         codes, expected = golden[f"codes_{case}"], torch.from_numpy(golden[f"logits_{case}"])
         path = SharedPath(model, WindowSpec(core=len(expected)), dtype, path="native")
-        logits = next(path.logits([codes]))[0]
+        logits = next(path.logits([[codes]]))[0]
         difference = (channels.scores(logits) - channels.scores(expected)).abs()
         if dtype == torch.float32:
             assert (logits - expected).abs().max() < 2e-5

@@ -1,0 +1,184 @@
+"""Whether a GPU would have to wait for the pipeline: the whole of it, with a device that only waits.
+
+    python benchmarks/feeding.py --rates 1100,2000 --shards 16 --put-ms 50
+
+Everything but the device is the real thing: Ray's actor, its threads, reading, stitching, encoding, writing. The device
+is a clock: a micro-batch is done a fixed time after it was begun and the one before it was done, and its scores are
+made beforehand. Beginning one keeps the thread busy as launching its kernels would. Storage takes so much longer to
+write an object as `--put-ms` says, as an object store would. Busy is the part of the time from its first micro-batch to
+its last that the device works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor
+
+from pipeline import topology
+from pipeline.inference import ShardWorker, WorkOrder
+from pipeline.record import Execution
+from pipeline.settings import Flanks
+from pipeline.shards import Piece, Shard
+from pipeline.storage import Store
+from sptx_core import channels
+from sptx_core.alphabet import Codes
+from sptx_core.engine import Predictor
+from sptx_core.engine.predictor import GPU_QUEUE
+from sptx_core.windows import WindowSpec
+
+SPEC = WindowSpec()
+BATCH = 16
+MADE = 256  # windows of scores, given out again and again
+FINGERPRINT = "0" * 64
+BUSY = "busy.txt"
+
+
+class Clock:
+    """An engine path that computes nothing: `rate` windows/s, `launching` seconds of a thread for each window."""
+
+    ahead = True
+
+    def __init__(self, rate: float, launching: float) -> None:
+        self.rate, self.launching = rate, launching
+        self.first = self.free = self.worked = 0.0  # when it began, when it will be done, seconds that it works
+
+    def logits(self, jobs: Iterable[Sequence[Codes] | None]) -> Iterator[Tensor | None]:
+        """When each micro-batch will be done and how many windows it has, as a tensor."""
+        for job in jobs:
+            if job is None:
+                yield None
+                continue
+            windows = sum(SPEC.count(len(stretch)) for stretch in job)
+            for first in range(0, windows, BATCH):
+                began = time.perf_counter()
+                while time.perf_counter() < began + self.launching * BATCH:
+                    pass
+                now = time.perf_counter()
+                self.first = self.first or now
+                self.free = max(self.free, now) + BATCH / self.rate
+                self.worked += BATCH / self.rate
+                yield torch.tensor([self.free, min(BATCH, windows - first)], dtype=torch.float64)
+
+
+class Waiting(Predictor):
+    """A predictor with such a path."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.spec, self.device, self.path, self.channels = SPEC, torch.device("cpu"), "clock", len(channels.CHANNELS)
+        self._path = clock  # type: ignore[assignment]  # as far as it is used
+        self._queued = GPU_QUEUE
+        channels.scores = lambda scores: scores  # which a GPU does
+        random = np.random.default_rng(0)
+        splice = random.beta(0.02, 20, (MADE * SPEC.core, 2))
+        usage = random.beta(0.3, 6, (MADE * SPEC.core, len(channels.TISSUES)))
+        scores = np.concatenate((1 - splice.sum(1, keepdims=True).clip(0, 1), splice, usage), 1).astype(np.float32)
+        self.made = torch.from_numpy(scores.reshape(MADE, SPEC.core, -1))
+
+    def _on_host(self, scores: Tensor) -> Callable[[], Tensor]:
+        done, windows = scores.tolist()
+
+        def waited() -> Tensor:
+            time.sleep(max(0.0, done - time.perf_counter()))
+            first = int(done * 1e6) % (MADE - BATCH)
+            return self.made[first : first + int(windows)]
+
+        return waited
+
+
+def worker(rate: float, launching: float, put_seconds: float) -> type[ShardWorker]:
+    """The actor's class."""
+
+    class Distant(Store):
+        def put_atomic(self, name: str, content: bytes) -> None:
+            time.sleep(put_seconds)
+            super().put_atomic(name, content)
+
+    class Fed(ShardWorker):
+        def __init__(self, order: WorkOrder) -> None:
+            self.clock = Clock(rate, launching)
+            super().__init__(order)
+            self.store = Distant(order.root)
+
+        def _load(self) -> Predictor:
+            return Waiting(self.clock)
+
+        def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
+            receipt = super().__call__(row)
+            clock = self.clock
+            Store(self.order.root).put_atomic(BUSY, str(clock.worked / (clock.free - clock.first)).encode())
+            return receipt
+
+    return Fed
+
+
+def measure(settings: argparse.Namespace, rate: float, folder: str) -> tuple[float, float]:
+    """How busy the device was, and processor seconds of all processes a window."""
+    bases = settings.windows_per_shard * SPEC.core
+    shards = [
+        Shard(i, "chr1", "+-"[i % 2], (Piece(i, i * bases, (i + 1) * bases, 0, 0, ""),), settings.windows_per_shard)
+        for i in range(settings.shards)
+    ]
+    fasta = Path(folder, "genome.fa")
+    if not fasta.exists():
+        letters = np.frombuffer(b"ACGT", np.uint8)
+        text = letters[np.random.default_rng(0).integers(0, 4, bases * settings.shards)].reshape(-1, 100)
+        fasta.write_bytes(b">chr1\n" + np.pad(text, ((0, 0), (0, 1)), constant_values=ord("\n")).tobytes())
+    root = str(Path(folder, f"tracks-{rate}"))
+    order = WorkOrder(
+        fasta=str(fasta),
+        checkpoint="",
+        checkpoint_digest="",
+        root=root,
+        fingerprint=FINGERPRINT,
+        spec=SPEC,
+        flanks=Flanks.GENOMIC,
+        channels=channels.CHANNELS,
+        exact=False,
+        sites_threshold=0.01,
+        execution=Execution("cpu", "clock", "clock", "float32", BATCH, 1),
+        lengths={"chr1": bases * settings.shards},
+        max_attempts=2,
+    )
+    fed = worker(rate, settings.launching_us / 1e6, settings.put_ms / 1e3)
+    with topology.session(None, object_store_mb=200, use_gpus=False):
+        pool = topology.Pool(1, 1, 0.0)
+        for receipt in topology.execute(shards, order, pool, embedded=True, worker=fed):
+            if receipt.error:
+                raise SystemExit(receipt.error)
+        spent = sum(sum(process.cpu_times()[:2]) for process in psutil.Process().children(recursive=True))
+    return float(Store(root).read_bytes(BUSY)), spent / (settings.shards * settings.windows_per_shard)
+
+
+def main() -> None:
+    """Measure each rate and print a line for it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rates", default="1100,2000", help="windows/s of the device")
+    parser.add_argument("--windows-per-shard", type=int, default=2000)
+    parser.add_argument("--shards", type=int, default=16)
+    parser.add_argument("--put-ms", type=float, default=0, help="that storage takes longer to write an object")
+    parser.add_argument("--launching-us", type=float, default=250, help="of a thread for each window")
+    settings = parser.parse_args()
+    print(f"machine: {platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    with tempfile.TemporaryDirectory() as folder:
+        for rate in map(float, settings.rates.split(",")):
+            busy, spent = measure(settings, rate, folder)
+            print(
+                f"device at {rate:,.0f} windows/s: busy {busy:.3f} of the time; "
+                f"{1e3 * spent:.2f} processor milliseconds a window, all processes",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
