@@ -36,7 +36,7 @@ from sptx_core.windows import WindowSpec
 
 TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.int64: "*i64"}
 PRECISIONS = (torch.bfloat16, torch.float32)
-KERNELS = ("project", "attend", "finish", "activate", "convolve")
+KERNELS = ("project", "attend", "finish", "activate", "convolve", "place")
 BATCH = 16  # windows through the layers at a time
 TILES = {
     ("FINISH", 2): [Tile(128, 0, 64, 8, 2), Tile(128, 0, 32, 8, 2), Tile(64, 0, 64, 8, 2), Tile(64, 0, 64, 4, 2)],
@@ -116,7 +116,7 @@ def compile_all(config: SpTransformerConfig, spec: WindowSpec, capability: int) 
         with torch.inference_mode():
             for dtype in PRECISIONS:
                 path = SharedPath(model, spec, dtype, 4, path="triton")
-                path.transformer(torch.stack(list(path.encoder(codes))))
+                path.transformer(path.encoder(codes).windows())
     finally:
         for name in KERNELS:
             setattr(kernels, name, getattr(kernels, name).kernel)
@@ -141,7 +141,7 @@ def measure(
         shared, own = (SharedPath(model, spec, dtype, batch, path=path) for path in ("shared", "triton"))
         parts: list[tuple[str, Callable[[SharedPath], Any], int]] = [
             ("encoding", lambda path: path.encoder(codes).fused.inner, windows),
-            ("putting windows together", lambda path: torch.stack(list(path.encoder(codes)))[0], windows),
+            ("putting windows together", lambda path: path.encoder(codes).windows()[0], windows),
             ("a layer", lambda path: _layer(path, x), batch),
             ("all layers", lambda path: path.transformer(x.clone()), batch),
         ]

@@ -10,7 +10,7 @@ Where the network pads features with zeros before the fusion, the fusion's bias 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -70,7 +70,7 @@ class Encoder:
         self.padded = (position + bias[:, 0]).to(wide)
 
     def __call__(self, codes: Tensor, threads: int = 1) -> Encoded:
-        """Windows of codes [(n - 1) * stride + width] -> n tensors [S, hidden], each made when it is asked for.
+        """Codes [(n - 1) * stride + width] of n windows -> what the attention layers read of each.
 
         `threads` is for the compiled library; PyTorch's operators use as many as it was told.
         """
@@ -97,21 +97,20 @@ class Encoder:
         """Fused features with those of x, through its skip: with the reach of x and this margin."""
         return fused.grow(x.reach, margin).zip(lambda y, part: y.add_(skip(part)), x.grow(x.reach, margin))
 
-    def window(self, fused: Shared, i: int) -> Tensor:
-        """Attended positions [S, hidden] of window i, with their position embedding."""
-        inner = fused.inner[i * self.spec.stride :][: self.spec.width - 2 * self.reach]
-        x = self.padded.clone() if self.high - self.low < self.size else torch.empty_like(self.position)
+    def put(self, fused: Shared, first: int, x: Tensor) -> None:
+        """Attended positions of windows `first`, `first` + 1, ... with their position embedding -> x [n, S, hidden]."""
+        if self.high - self.low < self.size:
+            x.copy_(self.padded)
         at = self.margin - self.first  # attended position of the first one kept
-        for part in (fused.left[i], inner, fused.right[i]):
-            kept = part[max(0, -at) : max(0, self.size - at)]
-            where = slice(max(0, at), max(0, at) + len(kept))
-            torch.add(kept, self.position[where], out=x[where])
-            at += len(part)
-        return x
+        for parts in (fused.left, fused.slices(0, self.spec.width - 2 * self.reach), fused.right):
+            kept = parts[first : first + len(x), max(0, -at) : max(0, self.size - at)]
+            where = slice(max(0, at), max(0, at) + kept.shape[1])
+            torch.add(kept, self.position[where], out=x[:, where])
+            at += parts.shape[1]
 
 
-class Encoded(Sequence[Tensor]):
-    """The attended positions of each window of a stretch, [S, hidden], which are put together anew at each access."""
+class Encoded:
+    """The windows of a stretch, encoded once; what is attended of each is put together anew at each call."""
 
     def __init__(self, encoder: Encoder, fused: Shared) -> None:
         self.encoder, self.fused = encoder, fused
@@ -119,10 +118,17 @@ class Encoded(Sequence[Tensor]):
     def __len__(self) -> int:
         return len(self.fused.left)
 
-    def __getitem__(self, i: int) -> Tensor:  # type: ignore[override]  # no slices
-        if not 0 <= i < len(self):
-            raise IndexError(i)
-        return self.encoder.window(self.fused, i)
+    def put(self, first: int, x: Tensor) -> None:
+        """Attended positions of windows `first`, `first` + 1, ... -> x [n, S, hidden]."""
+        if not 0 <= first <= first + len(x) <= len(self):
+            raise IndexError(f"windows {first} to {first + len(x) - 1} of {len(self)}")
+        self.encoder.put(self.fused, first, x)
+
+    def windows(self, first: int = 0, count: int | None = None) -> Tensor:
+        """The same as a new tensor, by default of all of them."""
+        x = self.encoder.position.new_empty(len(self) if count is None else count, *self.encoder.position.shape)
+        self.put(first, x)
+        return x
 
 
 class Stack:

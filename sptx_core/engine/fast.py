@@ -12,7 +12,7 @@ import copy
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain, islice
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -96,15 +96,29 @@ class SharedPath:
         if (threads := self._threads) > 1:
             yield from self._on_threads(jobs, threads)
             return
-        batch = self.batch or 1
         for job in jobs:
             if job is None:
                 yield None
-                continue
-            encoded = chain.from_iterable(map(self.encoder, self._runs(job)))
-            while windows := list(islice(encoded, batch)):
-                filled = windows + windows[:1] * (batch - len(windows))
-                yield self.transformer(torch.stack(filled))[: len(windows)]
+            else:
+                for x, windows in self._micro_batches(job, self.batch or 1):
+                    yield self.transformer(x)[:windows]
+
+    def _micro_batches(self, job: Sequence[Codes], batch: int) -> Iterator[tuple[Tensor, int]]:
+        """[batch, S, hidden] for the layers, and how many windows of the job that is."""
+        like = self.encoder.position
+        x, filled = like.new_empty(batch, *like.shape), 0
+        for encoded in map(self.encoder, self._runs(job)):
+            first = 0
+            while first < len(encoded):
+                some = min(batch - filled, len(encoded) - first)
+                encoded.put(first, x[filled : filled + some])
+                first, filled = first + some, filled + some
+                if filled == batch:
+                    yield x, filled
+                    x, filled = torch.empty_like(x), 0  # the layers have overwritten the other
+        if filled:
+            x[filled:] = x[:1]
+            yield x, filled
 
     def _on_threads(self, jobs: Iterable[Sequence[Codes] | None], threads: int) -> Iterator[Tensor]:
         """Each thread takes a window through the attention layers, while one of them encodes the next run.
@@ -168,7 +182,7 @@ class SharedPath:
 
     @torch.inference_mode()
     def _attend(self, encoded: Encoded, i: int) -> Tensor:
-        return self.transformer(encoded[i][None])
+        return self.transformer(encoded.windows(i, 1))
 
 
 def fits(model: SpTransformerModel, spec: WindowSpec) -> bool:

@@ -63,16 +63,14 @@ class Shared:
         """The same features with longer ends, copied from `inner`, and perhaps less kept of them."""
         start = max(margin, self.reach)
         kept = max(0, self.reach - margin)
-        left = torch.cat(
-            (self.left[:, self.left.shape[1] - kept :], self._slices(start - self.reach, reach - start)), 1
-        )
+        left = torch.cat((self.left[:, self.left.shape[1] - kept :], self.slices(start - self.reach, reach - start)), 1)
         from_right = self.width - reach - self.reach
-        right = torch.cat((self._slices(from_right, reach - start), self.right[:, :kept]), 1)
+        right = torch.cat((self.slices(from_right, reach - start), self.right[:, :kept]), 1)
         trim = reach - self.reach
         inner = self.inner[trim : len(self.inner) - trim]
         return replace(self, inner=inner, left=left, right=right, reach=reach, margin=margin)
 
-    def _slices(self, first: int, length: int) -> Tensor:
+    def slices(self, first: int, length: int) -> Tensor:
         """Rows [first, first + length) of each window's part of `inner`: a view [n, length, C]."""
         channels = self.inner.shape[1]
         size = (len(self.left), length, channels)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sptx_core.engine.encoding import Encoder, folded
-from sptx_core.engine.gpu.operations import Convolution, Source, activate, convolve
+from sptx_core.engine.gpu.operations import Convolution, Source, activate, convolve, place
 from sptx_core.engine.shared import Shared
 from sptx_core.model import ResidualBlock, SpTransformerModel
 from sptx_core.windows import WindowSpec
@@ -33,6 +33,10 @@ class GpuEncoder(Encoder):
 
     def _add(self, fused: Shared, skip: Convolution, x: Shared, margin: int) -> Shared:
         return convolved(x, skip, margin, torch.float32, fused)
+
+    def put(self, fused: Shared, first: int, x: Tensor) -> None:
+        """As of `Encoder`."""
+        place(fused, first, self.first, self.position, self.padded, x)
 
 
 class GpuBlock:

@@ -185,3 +185,25 @@ def _rows(inner, kept, start, reach, held, window, position, stride, CHANNELS: t
     in_kept = kept + (window * held + position - start) * CHANNELS
     in_inner = inner + (window * stride + position - reach) * CHANNELS
     return tl.where(among, in_kept, in_inner)
+
+
+@triton.jit(do_not_specialize=["first", "stride", "width", "reach", "margin", "begin", "size"])
+def place(
+    inner, left, right, position, padded, out, first, stride, width, reach, margin, begin, size,
+    HIDDEN: tl.constexpr, ROWS: tl.constexpr,
+):  # fmt: skip
+    number = tl.program_id(1).to(tl.int64)
+    window = first + number
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    channel = tl.arange(0, HIDDEN)
+    at = begin + row
+    in_left = left + (window * (reach - margin) + at - margin) * HIDDEN
+    in_right = right + (window * (reach - margin) + at - (width - reach)) * HIDDEN
+    in_inner = inner + (window * stride + at - reach) * HIDDEN
+    rows = tl.where(at < reach, in_left, tl.where(at < width - reach, in_inner, in_right))
+    there = row < size
+    held = (at >= margin) & (at < width - margin)
+    added = tl.where(held, position, padded) + row * HIDDEN
+    found = tl.load(rows[:, None] + channel, mask=(there & held)[:, None], other=0.0)
+    found += tl.load(added[:, None] + channel, mask=there[:, None], other=0.0)
+    tl.store(out + (number * size + row)[:, None] * HIDDEN + channel, found, mask=there[:, None])

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sptx_core.engine.flops import performed
 from sptx_core.engine.gpu import kernels
+from sptx_core.engine.shared import Shared
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ FINISH = {2: Tile(64, 0, 64, 8, 2), 4: Tile(64, 0, 32, 8, 1)}
 CONVOLVE = {2: Tile(128, 128, 64, 8, 4), 4: Tile(128, 128, 32, 8, 3)}
 ATTEND_WARPS = 4
 ACTIVATE_ROWS = 32
+PLACE_ROWS = 16
 
 
 def project(x: Tensor, norm: tuple[Tensor, Tensor, float], weight: Tensor, bucket: int) -> tuple[Tensor, Tensor]:
@@ -127,6 +129,19 @@ def activate(x: Tensor, scale: Tensor, shift: Tensor, dtype: torch.dtype) -> Ten
             x, scale, shift, out, rows, CHANNELS=channels, ROWS=ACTIVATE_ROWS, num_warps=4
         )
     return out
+
+
+def place(fused: Shared, first: int, begin: int, position: Tensor, padded: Tensor, x: Tensor) -> None:
+    """Positions `begin`, `begin` + 1, ... of windows `first`, `first` + 1, ... of `fused` -> x [n, S, hidden].
+
+    To those that are held, `position` [S, hidden] is added; `padded` stands for those outside the window. All float32.
+    """
+    windows, size, hidden = x.shape
+    kernels.place[(triton.cdiv(size, PLACE_ROWS), windows)](
+        fused.inner, fused.left, fused.right, position, padded, x,
+        first, fused.stride, fused.width, fused.reach, fused.margin, begin, size,
+        HIDDEN=hidden, ROWS=PLACE_ROWS, num_warps=4,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
