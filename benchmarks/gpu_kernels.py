@@ -4,7 +4,9 @@
     python benchmarks/gpu_kernels.py --measure  # on a GPU: layers and encoding of either path, and other tiles
 
 Compiling goes through every launch of the published network in both precisions, on tensors without values, and prints
-registers, spilled bytes, shared memory and matrix instructions of each kernel. It ends with 1 where one does not fit.
+registers, spilled bytes, shared memory and matrix instructions of each kernel, and what one pass of its main loop costs
+a multiprocessor: cycles to issue its instructions, and cycles of the tensor cores, of which the larger bounds it from
+below. It ends with 1 where a kernel does not fit.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -37,15 +39,17 @@ from sptx_core.windows import WindowSpec
 TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.int64: "*i64"}
 PRECISIONS = (torch.bfloat16, torch.float32)
 KERNELS = ("project", "attend", "finish", "activate", "convolve", "place")
+SCHEDULERS, WARPGROUP = 4, 4  # of a multiprocessor; warps that multiply together
+BFLOAT16_RATE, TF32_RATE = 4096, 2048  # FLOP of a multiprocessor and cycle
 BATCH = 16  # windows through the layers at a time
 TILES = {
-    ("FINISH", 2): [Tile(128, 0, 64, 8, 2), Tile(128, 0, 32, 8, 2), Tile(64, 0, 64, 8, 2), Tile(64, 0, 64, 4, 2)],
-    ("FINISH", 4): [Tile(64, 0, 32, 8, 1), Tile(64, 0, 16, 8, 1), Tile(64, 0, 16, 8, 2)],
+    ("FINISH", 2): [Tile(128, 0, 64, 8, 2), Tile(128, 0, 32, 8, 3), Tile(64, 0, 64, 4, 2), Tile(64, 0, 32, 4, 3)],
+    ("FINISH", 4): [Tile(64, 0, 32, 4, 1), Tile(64, 0, 32, 8, 1), Tile(64, 0, 16, 4, 1), Tile(64, 0, 16, 8, 2)],
     ("PROJECT", 2): [Tile(128, 64, 0, 8, 2), Tile(128, 64, 0, 8, 3), Tile(64, 64, 0, 4, 2), Tile(128, 128, 0, 8, 1)],
-    ("PROJECT", 4): [Tile(64, 32, 0, 8, 2), Tile(64, 32, 0, 4, 1)],
+    ("PROJECT", 4): [Tile(64, 32, 0, 4, 2), Tile(64, 32, 0, 4, 1), Tile(64, 32, 0, 8, 2)],
     ("CONVOLVE", 2): [
-        Tile(128, 128, 64, 8, 4), Tile(128, 128, 64, 8, 3), Tile(128, 128, 128, 8, 2),
-        Tile(256, 128, 64, 8, 3), Tile(128, 128, 64, 4, 3), Tile(64, 128, 64, 4, 4),
+        Tile(128, 128, 64, 8, 3), Tile(128, 128, 64, 8, 4), Tile(128, 128, 128, 8, 2),
+        Tile(256, 128, 64, 8, 3), Tile(256, 64, 64, 8, 2), Tile(64, 128, 64, 4, 4),
     ],
     ("CONVOLVE", 4): [Tile(128, 128, 32, 8, 3), Tile(128, 128, 64, 8, 2), Tile(128, 64, 32, 8, 3)],
 }  # fmt: skip
@@ -82,15 +86,26 @@ class Compiler:
         self.seen.add(key)
         source = ASTSource(self.kernel, {name: signature[name] for name in names}, constants, aligned)
         compiled = triton.compile(source, target=GPUTarget("cuda", self.capability, 32), options=options)
-        registers, spilled, products = resources(compiled.asm["cubin"])
+        usage = resources(compiled.asm["cubin"], num_warps)
         sizes = " ".join(str(int(value)) for value in fixed.values())
         operands = "bfloat16" if "*bf16" in signature.values() else "float32"
-        numbers = (num_warps, num_stages, registers, spilled, compiled.metadata.shared, products)
-        self.found.append([self.name, operands, sizes, *map(str, numbers)])
+        numbers = (num_warps, num_stages, usage.registers, usage.spilled, compiled.metadata.shared)
+        costs = (usage.issue, usage.tensor, usage.products)
+        self.found.append([self.name, operands, sizes, *map(str, (*numbers, *costs))])
 
 
-def resources(binary: bytes) -> tuple[int, int, int]:
-    """Registers and spilled bytes of a thread, and matrix instructions."""
+class Usage(NamedTuple):
+    """Registers and spilled bytes of a thread; cycles of the main loop; matrix instructions."""
+
+    registers: int
+    spilled: int
+    issue: int
+    tensor: int
+    products: int
+
+
+def resources(binary: bytes, warps: int) -> Usage:
+    """What a kernel takes; its main loop is that with most of the products, or all of it where there is none."""
     tool = Path(triton.__path__[0]) / "backends/nvidia/bin/cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(binary)
@@ -101,7 +116,23 @@ def resources(binary: bytes) -> tuple[int, int, int]:
         )
     match = re.search(r"REG:(\d+) STACK:(\d+)", usage)
     assert match is not None
-    return int(match[1]), int(match[2]), code.count("GMMA") + code.count("HMMA ")
+    lines = [(int(at, 16), text) for at, text in re.findall(r"^\s+/\*([0-9a-f]{4,})\*/\s+(.*?);", code, re.MULTILINE)]
+    loops = [[text for _, text in lines]]
+    for at, text in lines:
+        jump = re.search(r"\bBRA\b.*?0x([0-9a-f]+)", text)
+        if jump and int(jump[1], 16) < at:  # back to where a loop begins
+            loops.append([inside for there, inside in lines if int(jump[1], 16) <= there <= at])
+    loop = max(loops[1:] or loops, key=_flops)
+    if not _flops(loop):
+        loop = loops[0]
+    issue, tensor = len(loop) * warps / SCHEDULERS, _flops(loop) * warps / WARPGROUP
+    return Usage(int(match[1]), int(match[2]), round(issue), round(tensor), sum("GMMA" in text for text in loops[0]))
+
+
+def _flops(instructions: Iterable[str]) -> float:
+    """Products of the tensor cores, as cycles that they take a multiprocessor for a warpgroup."""
+    found = re.findall(r"GMMA\.(\d+)x(\d+)x(\d+)\.F32\.?(TF32)?", "\n".join(instructions))
+    return sum(2 * int(m) * int(n) * int(k) / (TF32_RATE if narrow else BFLOAT16_RATE) for m, n, k, narrow in found)
 
 
 def compile_all(config: SpTransformerConfig, spec: WindowSpec, capability: int) -> list[list[str]]:
@@ -195,7 +226,19 @@ def main() -> None:
             for line in measure(seeded_model(config, 0).cuda(), spec, GPU_RUN, BATCH, on_gpu):
                 print(line, flush=True)
         return
-    head = ["kernel", "operands", "sizes", "warps", "stages", "registers", "spilled", "shared", "products"]
+    head = [
+        "kernel",
+        "operands",
+        "sizes",
+        "warps",
+        "stages",
+        "registers",
+        "spilled",
+        "shared",
+        "issue",
+        "tensor",
+        "products",
+    ]
     rows = compile_all(config, spec, settings.capability)
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     for row in (head, *rows):

@@ -2,12 +2,15 @@
 
 A worker is made once a process and called from several threads: reading the genome and writing the part of one
 shard overlap with the network on another, which runs in a single thread of its own (the device takes shards one after
-the other, and CPU thread counts stay with the thread that set them). A CPU begins a shard before the one before it is
-done (`Predictor.stream`), but for one that has failed before, which is computed alone, so that its end is no other's.
+the other, and CPU thread counts stay with the thread that set them). A shard is begun before the one before it is done
+where the engine can (`Predictor.stream`), so that the device never waits.
 
 Errors never leave `__call__`: a shard is tried `max_attempts` times, then its error is recorded in storage and in
-the receipt. A shard that kills the process cannot report; it leaves a strike in storage each time it starts, and
-is given up after `max_attempts` strikes. An error that poisons the CUDA context ends the process on purpose.
+the receipt. A shard that kills the process cannot report: it leaves a strike in storage, placed before the device takes
+it and removed when it is committed or has failed, and is given up after `max_attempts` strikes. Shards that wait for
+the device have theirs already, since it would wait for storage otherwise, so one that kills the process leaves strikes
+of its neighbours too, but only once: a shard that has failed or been struck before is computed alone, which means that
+no other has a strike as long as it has. An error that poisons the CUDA context ends the process on purpose.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 import traceback
 import uuid
 from collections import deque
@@ -78,15 +82,24 @@ class Receipt(NamedTuple):
     error: str = ""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Job:
-    """Stretches to be predicted, and the strike that says so, placed already unless the job is to be alone."""
+    """Stretches to be predicted, and the strike that says so."""
 
     codes: list[Codes]
     strike: str
     alone: bool
-    """Whether no other may be begun before this one is done, nor this one before another is."""
+    """Whether no other may have a strike while it has."""
+    placed: bool = False
+    """Whether the strike is there before the device takes it."""
     scores: Future[list[Scores]] = field(default_factory=Future)
+
+    def end(self, found: list[Scores] | Exception) -> None:
+        """With what was found."""
+        if isinstance(found, Exception):
+            self.scores.set_exception(found)
+        else:
+            self.scores.set_result(found)
 
 
 class ShardWorker:
@@ -104,6 +117,9 @@ class ShardWorker:
         self.execution = replace(order.execution, hardware=hardware(order.execution.device))
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
         self._next: _Job | None = None  # taken from there, but not to be begun yet
+        self._queueing, self._lock = threading.Lock(), threading.Lock()
+        self._begun: list[_Job] = []  # by the device, and not committed yet
+        self._lonely = 0  # jobs that are to be alone, from when they are queued to when they end
         ready: Future[None] = Future()
         threading.Thread(target=self._serve, args=(ready,), name="device", daemon=True).start()
         ready.result()
@@ -121,14 +137,12 @@ class ShardWorker:
             taken: deque[_Job] = deque()
             try:
                 for found in predictor.stream(self._taken(taken)):
-                    job = taken.popleft()
-                    if isinstance(found, ArithmeticError):
-                        job.scores.set_exception(found)
-                    else:
-                        job.scores.set_result(found)
+                    taken.popleft().end(found)
+                    del found  # which is large, and not this thread's any more
             except Exception as error:  # whichever shard it was: all that had been begun are tried again
-                for job in taken:
-                    job.scores.set_exception(error)
+                traceback.clear_frames(error.__traceback__)  # whose tensors would take the memory of the next try
+                while taken:
+                    taken.popleft().end(error)
 
     def _taken(self, taken: deque[_Job]) -> Iterator[list[Codes] | None]:
         """The codes of one job after another, which is added to those taken; None when there is none to be begun yet.
@@ -141,19 +155,44 @@ class ShardWorker:
             except Empty:
                 yield None
                 continue
-            if taken and (job.alone or taken[-1].alone):
-                self._next = job
+            with self._lock:
+                self._next = job if self._begun and (job.alone or self._begun[-1].alone) else None
+                if self._next is None:
+                    self._begun.append(job)
+            if self._next is not None:
+                if not taken:
+                    time.sleep(ASKED_AGAIN_SECONDS)  # the one before it is being committed
                 yield None
                 continue
-            self._next = None
             try:
-                if job.alone:
+                if not job.placed:
                     self.store.put_atomic(job.strike, b"")
             except Exception as error:  # storage's fault, and this shard's alone
-                job.scores.set_exception(error)
+                job.end(error)
             else:
                 taken.append(job)
                 yield job.codes
+            del job  # which its thread may be done with long before there is another
+
+    def _queue(self, job: _Job) -> None:
+        """Give it to the device, with its strike, unless it or one before it is to be alone."""
+        with self._queueing:  # storage may be slow, but the device never waits for this lock
+            with self._lock:
+                self._lonely += job.alone
+                job.placed = not self._lonely
+            if job.placed:
+                self.store.put_atomic(job.strike, b"")
+            self._jobs.put(job)
+
+    def _leave(self, job: _Job) -> None:
+        """It has ended, in one way or the other."""
+        try:
+            self.store.delete(job.strike)
+        finally:
+            with self._lock:
+                self._lonely -= job.alone
+                if job in self._begun:
+                    self._begun.remove(job)
 
     def _load(self) -> Predictor:
         order = self.order
@@ -213,12 +252,9 @@ class ShardWorker:
     def _compute(self, shard: Shard, *, alone: bool) -> Receipt:
         stretches = shard_stretches(shard, self.order.spec, self.order.flanks)
         codes = [self._read(shard, stretch) for stretch in stretches]
-        strike = f"strikes/{shard.index:06d}-{uuid.uuid4().hex[:8]}"
+        job = _Job(codes, f"strikes/{shard.index:06d}-{uuid.uuid4().hex[:8]}", alone)
         try:
-            job = _Job(codes, strike, alone)
-            if not alone:
-                self.store.put_atomic(strike, b"")
-            self._jobs.put(job)
+            self._queue(job)
             values = job.scores.result()
             key = ShardKey(shard.index, shard.chrom, shard.strand, shard.first + 1, shard.last + 1)
             receipt = commit_shard(
@@ -233,9 +269,10 @@ class ShardWorker:
         except Exception as error:
             if _poisons_device(error):
                 os._exit(1)  # the strike stays, as for any death of the process
-            self.store.delete(strike)
             raise
-        self.store.delete(strike)
+        finally:
+            self._leave(job)
+            del job  # its error would keep it, and be kept by it
         self.store.delete(failure_name(shard.index))
         return Receipt(shard.index, receipt.rows, receipt.bytes + receipt.sites_bytes, self.execution.hardware)
 

@@ -125,8 +125,9 @@ class Encoded:
         self.encoder.put(self.fused, first, x)
 
     def windows(self, first: int = 0, count: int | None = None) -> Tensor:
-        """The same as a new tensor, by default of all of them."""
-        x = self.encoder.position.new_empty(len(self) if count is None else count, *self.encoder.position.shape)
+        """The same as a new tensor, by default of all from `first` on."""
+        like = self.encoder.position
+        x = like.new_empty(len(self) - first if count is None else count, *like.shape)
         self.put(first, x)
         return x
 

@@ -91,7 +91,7 @@ class SharedPath:
         Without a micro-batch the caller's threads (`torch.set_num_threads`) are used one by one; see `_on_threads`.
         Micro-batches hold windows of one job alone and all have the same size: a job's last one is filled up with its
         first window, whose rows are dropped. None among the jobs says that there is none yet, for a path that begins
-        `ahead`, and is handed on: what was begun is all that can be waited for.
+        `ahead`; with micro-batches it is handed on, so that the caller waits for those it has and no more.
         """
         if (threads := self._threads) > 1:
             yield from self._on_threads(jobs, threads)
@@ -116,6 +116,7 @@ class SharedPath:
                 if filled == batch:
                     yield x, filled
                     x, filled = torch.empty_like(x), 0  # the layers have overwritten the other
+            del encoded  # half a gigabyte, which would outlast the encoding of the next run
         if filled:
             x[filled:] = x[:1]
             yield x, filled

@@ -99,9 +99,10 @@ class Predictor:
     def stream(self, jobs: Iterable[Sequence[Codes] | None]) -> Iterator[list[Scores] | ArithmeticError]:
         """What `predict` returns or raises for each of the jobs, in their order, as they are done.
 
-        A GPU and the threads of a CPU begin a job before the one before it is done, so that they never wait. `jobs` is
-        asked for the next one then, and may answer that there is none yet, by None; when there is nothing else to do it
-        is asked again at once, and should wait a little before it answers. Scores do not depend on other jobs.
+        Paths that can (`shared` and `triton` on a GPU, `native` on several threads) begin a job before the one before
+        it is done, so that the device never waits. `jobs` is asked for the next one then, and may answer that there is
+        none yet, by None; when there is nothing else to do it is asked again at once, and should wait a little before
+        it answers. Scores do not depend on other jobs.
         """
         for some in (jobs,) if self._path.ahead else ([job] for job in jobs if job is not None):
             begun: deque[_Job] = deque()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import pickle
+import subprocess
+import sys
 import time
-from collections import deque
+import weakref
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from pipeline import inference
 from pipeline.genome import Genome
 from pipeline.inference import ShardWorker, WorkOrder, _Job, failure_name
 from pipeline.record import Execution
@@ -146,20 +152,32 @@ def test_a_shard_that_raises_does_not_take_its_neighbours_with_it(order: WorkOrd
     good, poisoned, after = ([np.zeros(i, np.uint8)] for i in range(3))
     jobs = [_Job(codes, f"strikes/{i}", False) for i, codes in enumerate((good, poisoned, after))]
     for job in jobs:
-        worker._jobs.put(job)
-    results = [job.scores.exception(10) for job in jobs]
-    assert str(results[1]) == "poison"
+        worker._queue(job)
+    assert str(jobs[1].scores.exception(10)) == "poison"
+    for job in jobs:
+        job.scores.exception(10)
+        worker._leave(job)
     again = [_Job(job.codes, job.strike, True) for job in jobs]
     for job in again:
-        worker._jobs.put(job)
-    assert [job.scores.exception(10) is None for job in again] == [True, False, True]
+        worker._queue(job)
+    for job in again:
+        assert (job.scores.exception(10) is None) == (job is not again[1])
+        worker._leave(job)
 
 
-def test_a_shard_that_failed_before_is_begun_alone(order: WorkOrder) -> None:
-    worker = ShardWorker.__new__(ShardWorker)  # without its thread
-    worker.store, worker._jobs, worker._next = Store(order.root), SimpleQueue(), None
-    for i, alone in enumerate((False, False, True, False)):
-        worker._jobs.put(_Job([np.array([i])], f"strikes/{i}", alone))
+def test_a_shard_that_failed_before_is_begun_alone(order: WorkOrder, monkeypatch: Any) -> None:
+    """From its strike to its commit no other has one: neither those before it nor those after it."""
+    monkeypatch.setattr(inference, "ASKED_AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr(ShardWorker, "_serve", lambda _, ready: ready.set_result(None))  # without its device
+    worker = ShardWorker(order)
+    jobs = [_Job([np.array([i])], f"strikes/{i}", alone=i == 2) for i in range(5)]
+
+    def strikes() -> list[int]:
+        return [int(name[-1]) for name in worker.store.list("strikes/")]
+
+    for job in jobs[:4]:
+        worker._queue(job)
+    assert strikes() == [0, 1]
     taken: deque[_Job] = deque()
     given = worker._taken(taken)
 
@@ -168,14 +186,50 @@ def test_a_shard_that_failed_before_is_begun_alone(order: WorkOrder) -> None:
         return None if codes is None else int(codes[0][0])
 
     assert [begun(), begun(), begun()] == [0, 1, None]  # 2 waits for both
-    taken.popleft()
+    assert [job.strike for job in taken] == ["strikes/0", "strikes/1"]
+    taken.clear()
+    assert begun() is None  # also as they are committed
+    worker._leave(jobs[0])
     assert begun() is None
-    taken.popleft()
-    assert not worker.store.list("strikes/")  # those of the others are placed as they are queued
+    worker._leave(jobs[1])
     assert [begun(), begun()] == [2, None]  # and 3 for it
-    assert list(worker.store.list("strikes/")) == ["strikes/2"]
-    taken.popleft()
-    assert [begun(), begun()] == [3, None]
+    worker._queue(jobs[4])
+    assert strikes() == [2]
+    taken.clear()
+    assert begun() is None
+    worker._leave(jobs[2])
+    assert [begun(), begun()] == [3, 4]
+    assert strikes() == [3, 4]
+    for job in jobs[3:]:
+        worker._leave(job)
+    assert not strikes()
+    assert (worker._begun, worker._lonely) == ([], 0)
+
+
+def test_a_failed_try_keeps_nothing_in_memory(order: WorkOrder, monkeypatch: Any) -> None:
+    """The next one may need it."""
+    kept: list[weakref.ref[Any]] = []
+
+    class Large:
+        pass
+
+    def stream(self: Predictor, jobs: Any) -> Any:
+        for job in jobs:
+            if job is not None:
+                large = Large()
+                assert all(reference() is None for reference in kept)
+                kept.append(weakref.ref(large))
+                raise RuntimeError("enough")
+            yield from ()
+
+    monkeypatch.setattr(Predictor, "stream", stream)
+    gc.disable()
+    try:
+        assert "enough" in ShardWorker(order)(SHARD.to_row())["error"]
+    finally:
+        gc.enable()
+    assert len(kept) == order.max_attempts
+    assert all(reference() is None for reference in kept)
 
 
 @pytest.mark.parametrize(("max_attempts", "struck", "alone"), [(3, False, False), (3, True, True), (1, False, True)])
@@ -208,8 +262,64 @@ def test_a_shard_is_struck_before_the_device_takes_it(
     worker._jobs = Watched()
     assert "enough" in worker(SHARD.to_row())["error"]
     assert queued.get() == (alone, int(not alone))
-    assert begun.get() == 1
+    assert begun.get() == 1  # at its first try
     assert strikes() == 0
+
+
+LIFE = """
+import os, pickle, sys, time
+from concurrent.futures import ThreadPoolExecutor
+from pipeline import inference
+from sptx_core.engine import Predictor
+
+order, shards = pickle.load(sys.stdin.buffer)
+commit = inference.commit_shard
+
+def stream(self, jobs):  # a job ahead, as on a GPU
+    begun = []
+    for job in jobs:
+        if job is not None:
+            time.sleep(0.1)
+            if len(job[0]) == 2_800:  # the one of two windows
+                os._exit(1)
+            begun.append(self.predict(job))
+        if begun and (job is None or len(begun) == 2):
+            yield begun.pop(0)
+
+def slow(*arguments, **more):
+    time.sleep(0.5)
+    return commit(*arguments, **more)
+
+predict = Predictor.stream
+Predictor.predict = lambda self, job: next(iter(predict(self, [job])))
+Predictor.stream, inference.commit_shard = stream, slow
+worker = inference.ShardWorker(order)
+with ThreadPoolExecutor(3) as calls:
+    list(calls.map(worker, [shard.to_row() for shard in shards]))
+"""
+
+
+def test_a_shard_that_kills_its_process_is_given_up_and_no_other(order: WorkOrder) -> None:
+    """Nor those that are committed, wait or are read meanwhile."""
+    max_attempts = 2  # the fewest that allow for one strike without guilt
+    order, store = replace(order, max_attempts=max_attempts), Store(order.root)
+    pieces = {i: (1_000 * i, 1_000 * i + (2_000 if i == 1 else 1_000)) for i in range(5)}  # the second one kills
+    shards = [replace(SHARD, index=i, pieces=(Piece(0, *span, 0, 0, ""),)) for i, span in pieces.items()]
+    lives = 0
+    while todo := [s for s in shards if s.index not in committed(store, FINGERPRINT) and not _failed(store, s)]:
+        lives += 1
+        assert lives <= max_attempts + 1
+        subprocess.run([sys.executable, "-c", LIFE], input=pickle.dumps((order, todo)), check=False, timeout=120)
+    assert lives == max_attempts + 1
+    assert [shard.index for shard in shards if _failed(store, shard)] == [1]
+    struck = Counter(name.split("-")[0] for name in store.list("strikes/"))
+    assert struck.pop("strikes/000001") == max_attempts
+    assert struck  # or there was nothing to see
+    assert max(struck.values()) == 1
+
+
+def _failed(store: Store, shard: Shard) -> bool:
+    return store.exists(failure_name(shard.index))
 
 
 def test_a_shard_whose_process_died_three_times_is_given_up(order: WorkOrder) -> None:

@@ -118,7 +118,8 @@ def test_attention_sees_neighbours_in_the_window_and_the_chosen_bucket(
     windows, buckets, size, heads, near, width = 2, 4, 16, 3, 1, 16
     hidden = heads * width
     qkv = random(windows * buckets * size, 3 * hidden).to(dtype)
-    chosen = torch.randint(0, windows * buckets, (windows * asked, heads - near), device=DEVICE)
+    chosen = torch.from_numpy(np.random.default_rng(0).integers(0, windows * buckets, (windows * asked, heads - near)))
+    chosen = chosen.to(DEVICE)
     probability = random(windows * asked, heads - near).abs()
     far = qkv[:, hidden + near * width : 2 * hidden]
     found = attend(qkv, far, chosen, probability, heads=heads, size=size, windows=windows, first=first)

@@ -29,11 +29,11 @@ class Tile:
     stages: int
 
 
-# By operands' bytes, for a Hopper GPU: within 227 KB of shared memory and, but for FINISH in float32, without spilled
-# registers, as `benchmarks/gpu_kernels.py` compiles them (docs/performance.md).
-PROJECT = {2: Tile(128, 64, 0, 8, 2), 4: Tile(64, 32, 0, 8, 2)}
-FINISH = {2: Tile(64, 0, 64, 8, 2), 4: Tile(64, 0, 32, 8, 1)}
-CONVOLVE = {2: Tile(128, 128, 64, 8, 4), 4: Tile(128, 128, 32, 8, 3)}
+# By operands' bytes, for a Hopper GPU: within 227 KB of shared memory, and no more instructions than its tensor cores
+# leave time for where they can be had, as `benchmarks/gpu_kernels.py` compiles them (docs/performance.md).
+PROJECT = {2: Tile(128, 64, 0, 8, 2), 4: Tile(64, 32, 0, 4, 2)}
+FINISH = {2: Tile(128, 0, 64, 8, 2), 4: Tile(64, 0, 32, 4, 1)}
+CONVOLVE = {2: Tile(128, 128, 64, 8, 3), 4: Tile(128, 128, 32, 8, 3)}  # half the warps for half the columns
 ATTEND_WARPS = 4
 ACTIVATE_ROWS = 32
 PLACE_ROWS = 16
@@ -87,12 +87,14 @@ def attend(
     asked, far_heads = chosen.shape
     performed(4 * asked * size * size * (hidden // heads) * (3 * heads - far_heads))  # local heads see three buckets
     out = torch.empty(asked * size, hidden, dtype=qkv.dtype, device=qkv.device)
-    kernels.attend[(asked, heads)](
-        qkv, far, chosen.contiguous(), probability.contiguous(), out,
-        len(qkv) // size // windows, first, asked // windows,
-        FAR_STRIDE=far.stride(0), HEADS=heads, NEAR=heads - far_heads, SIZE=size, WIDTH=hidden // heads,
-        num_warps=ATTEND_WARPS,
-    )  # fmt: skip
+    for local, count in ((True, heads - far_heads), (False, far_heads)):
+        if count:
+            kernels.attend[(asked, count)](
+                qkv, far, chosen.contiguous(), probability.contiguous(), out,
+                len(qkv) // size // windows, first, asked // windows,
+                LOCAL=local, FAR_STRIDE=far.stride(0),
+                HEADS=heads, NEAR=heads - far_heads, SIZE=size, WIDTH=hidden // heads, num_warps=ATTEND_WARPS,
+            )  # fmt: skip
     return out
 
 
@@ -113,8 +115,10 @@ def finish(x: Tensor, attended: Tensor, parts: FeedForward) -> None:
     (expand, expand_bias), (contract, contract_bias) = parts.expand, parts.contract
     performed(2 * rows * hidden * (hidden + 2 * len(expand)))
     tile = FINISH[expand.element_size()]
+    normed = torch.empty(rows, hidden, dtype=expand.dtype, device=x.device)
     kernels.finish[(triton.cdiv(rows, tile.rows),)](
-        x, attended, output, output_bias, scale, shift, eps, expand, expand_bias, contract, contract_bias, rows,
+        x, attended, output, output_bias, scale, shift, eps, normed,
+        expand, expand_bias, contract, contract_bias, rows,
         HIDDEN=hidden, INNER=len(expand), ROWS=tile.rows, DEPTH=min(tile.depth, hidden),
         num_warps=tile.warps, num_stages=tile.stages,
     )  # fmt: skip
@@ -204,12 +208,15 @@ def convolve(
     columns, depth = min(tile.columns, outputs), min(tile.depth, inputs)
     more = x if added is None else added
     bias = convolution.bias
+    begin = first - convolution.radius
+    ends = x.kept.shape[1] > 0 or begin < 0 or begin + length + 2 * convolution.radius > width
     kernels.convolve[(triton.cdiv(length, tile.rows), windows, triton.cdiv(outputs, columns))](
         x.inner, x.kept, x.start, x.reach, x.kept.shape[1],
         more.inner, more.kept, more.start, more.reach, more.kept.shape[1],
         convolution.weight, out if bias is None else bias, out,
-        first - convolution.radius, first, length, stride, width, convolution.dilation,
+        begin, first, length, stride, width, convolution.dilation,
         TAPS=taps, INPUTS=inputs, OUTPUTS=outputs,
-        ADDED=added is not None, BIAS=bias is not None, RELU=convolution.relu,
-        ROWS=tile.rows, COLUMNS=columns, DEPTH=depth, num_warps=tile.warps, num_stages=tile.stages,
+        ENDS=ends, ADDED=added is not None, BIAS=bias is not None, RELU=convolution.relu,
+        ROWS=tile.rows, COLUMNS=columns, DEPTH=depth,
+        num_warps=max(4, tile.warps * columns // tile.columns), num_stages=tile.stages,
     )  # fmt: skip
