@@ -12,7 +12,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-INSTRUCTIONS = ("avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512bf16", "fma")  # the library asks before it runs
+INSTRUCTIONS = ("avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512bf16", "fma", "amx-tile", "amx-bf16")  # the library asks before it runs
 FLAGS = ["-std=c++17", "-O3", "-g0", "-ffp-contract=off", "-fno-exceptions", "-fno-rtti", "-Wno-maybe-uninitialized"]
 
 SOURCE = Path("sptx_core/engine/native/native.cpp")

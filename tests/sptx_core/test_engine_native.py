@@ -27,18 +27,27 @@ from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec, cut
 
-DTYPES = [
-    pytest.param(
-        dtype,
-        id=str(dtype).removeprefix("torch."),
-        marks=pytest.mark.skipif(
-            not library.usable(dtype), reason="the compiled library is not there, or not for this processor"
-        ),
-    )
-    for dtype in (torch.float32, torch.bfloat16)
-]
 CONTEXT = 100
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+FEATURES = library.features()
+MODES = {
+    "float32": (torch.float32, library.FLOAT32),
+    "bfloat16": (torch.bfloat16, library.FLOAT32 | library.BFLOAT16),
+    "bfloat16 by matrix units": (torch.bfloat16, library.FLOAT32 | library.BFLOAT16 | library.MATRIX_UNITS),
+}
+
+
+@pytest.fixture(scope="module", params=MODES)
+def dtype(request: pytest.FixtureRequest) -> Iterator[torch.dtype]:
+    """Of operands of products, which the library computes by these instructions and no newer ones."""
+    found, wanted = MODES[request.param]
+    if FEATURES & wanted != wanted:
+        pytest.skip("the compiled library is not there, or not for this processor")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(library, "features", lambda: wanted)
+        yield found
 
 
 def rounded(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -58,7 +67,6 @@ def rounded(x: Tensor, dtype: torch.dtype) -> Tensor:
     threads=st.integers(1, 3),
     seed=st.integers(0, 100),
 )
-@pytest.mark.parametrize("dtype", DTYPES)
 def test_convolutions_equal_pytorchs_wherever_their_input_lies(
     dtype: torch.dtype,
     kernel: int,
@@ -113,7 +121,6 @@ def test_convolutions_equal_pytorchs_wherever_their_input_lies(
             assert (result[:length] - wanted).abs().median() < 0.012
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("length", [1, 63, 64, 130])
 def test_linear_maps_of_positions_equal_pytorchs(dtype: torch.dtype, length: int) -> None:
     generator = torch.Generator().manual_seed(length)
@@ -127,7 +134,6 @@ def test_linear_maps_of_positions_equal_pytorchs(dtype: torch.dtype, length: int
     assert result[length].isnan().all()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("local_heads", [0, 1, 3])
 @pytest.mark.parametrize("buckets", [1, 2, 5, 40])
 @torch.inference_mode()
@@ -208,7 +214,6 @@ LAYOUTS = [
 ]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("spec", "max_seq_len"), LAYOUTS)
 @pytest.mark.parametrize("windows", [1, 9])
 @torch.inference_mode()
@@ -224,7 +229,6 @@ def test_path_equals_the_network(dtype: torch.dtype, spec: WindowSpec, max_seq_l
     assert difference.median() < (1e-6 if dtype == torch.float32 else 0.005)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 def test_threads_give_the_same_bytes(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast, "CPU_RUN", 3)
     spec = WindowSpec(20, CONTEXT, 5)
@@ -240,7 +244,6 @@ def test_threads_give_the_same_bytes(dtype: torch.dtype, monkeypatch: pytest.Mon
         assert [scores.tobytes() for scores in together] == [scores.tobytes() for scores in alone]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 def test_a_stream_begins_jobs_ahead_with_the_bytes_of_each_alone(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,7 +270,6 @@ def test_a_stream_begins_jobs_ahead_with_the_bytes_of_each_alone(
     assert events.index("begin 3") < events.index("end 2")
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 @torch.inference_mode()
 def test_path_gives_the_golden_logits(shared: Path, golden_checkpoint: Path, dtype: torch.dtype) -> None:
     model = SpTransformerModel.from_pretrained(golden_checkpoint)
@@ -283,7 +285,6 @@ def test_path_gives_the_golden_logits(shared: Path, golden_checkpoint: Path, dty
         assert difference.median() < 0.002
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 def test_benchmark_counts_what_the_library_performs(dtype: torch.dtype) -> None:
     precision = str(dtype).removeprefix("torch.")
     model, spec = fitting_model(), WindowSpec(20, CONTEXT, 5)
@@ -330,16 +331,14 @@ def test_more_heads_than_a_word_has_bits_do_not_fit() -> None:
     assert not library.fits(SpTransformerConfig(hidden_size=32 * 32, heads=32))
 
 
-def test_matrix_units_are_left_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
-    every = library.FLOAT32 | library.BFLOAT16 | library.MATRIX_UNITS
+def test_it_computes_in_what_the_processor_can(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "library", lambda: object())
-    monkeypatch.setattr(library, "features", lambda: every)
+    monkeypatch.setattr(library, "features", lambda: library.FLOAT32)
     assert library.usable(torch.float32)
     assert not library.usable(torch.bfloat16)
-    assert not library.missing(torch.bfloat16)  # who asks for it can have it
-    monkeypatch.setattr(library, "features", lambda: library.FLOAT32)
-    assert not library.usable(torch.bfloat16)
     assert "avx512_bf16" in library.missing(torch.bfloat16)
+    monkeypatch.setattr(library, "features", lambda: library.FLOAT32 | library.BFLOAT16)
+    assert library.usable(torch.bfloat16)
     assert not library.usable(torch.float64)
 
 

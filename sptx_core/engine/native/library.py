@@ -162,12 +162,8 @@ def missing(dtype: torch.dtype) -> str:
 
 
 def usable(dtype: torch.dtype) -> bool:
-    """Whether products in this precision can be had from the library, and are faster there.
-
-    In bfloat16 they are not where the processor has units for whole matrices (AMX): oneDNN uses these.
-    """
-    slower = dtype == torch.bfloat16 and bool(features() & MATRIX_UNITS)
-    return dtype in (torch.float32, torch.bfloat16) and not missing(dtype) and not slower
+    """Whether products in this precision can be had from the library."""
+    return dtype in (torch.float32, torch.bfloat16) and not missing(dtype)
 
 
 def fits(config: SpTransformerConfig) -> bool:
@@ -226,7 +222,7 @@ def _project(
     what: int,
 ) -> None:
     count = len(tiles) if buckets is None else len(buckets)
-    _call("sptx_project", _is_bfloat16(tiles), ctypes.byref(layer), x, buckets, wanted, count, what, tiles, means)
+    _call("sptx_project", _mode(tiles.dtype == torch.bfloat16), ctypes.byref(layer), x, buckets, wanted, count, what, tiles, means)
     heads = 3 * layer.heads * count if what & EVERYTHING else 0
     if wanted is not None:
         heads = sum(bits.bit_count() for bits in wanted.tolist())
@@ -255,7 +251,7 @@ def attend(
     bucket (int32, among all of x), probability (float32): [buckets, far heads].
     """
     values = (first, len(bucket), in_window, bucket, probability)
-    _call("sptx_attend", _is_bfloat16(tiles), ctypes.byref(layer), x, tiles, *values)
+    _call("sptx_attend", _mode(tiles.dtype == torch.bfloat16), ctypes.byref(layer), x, tiles, *values)
     seen = BUCKET * (3 * layer.near + 2 * (layer.heads - layer.near))  # keys, over all heads; at a window's end fewer
     linear = layer.hidden * (layer.hidden + 2 * layer.inner)
     performed(2 * len(bucket) * BUCKET * (linear + 2 * seen * PANEL))
@@ -272,7 +268,7 @@ def convolve(
     pointers = (POINTER * len(convolutions))(*map(ctypes.addressof, convolutions))
     table = np.concatenate(sequences)
     values = (POINTER(table.ctypes.data), len(convolutions), len(sequences[0]), threads)
-    _call("sptx_convolve", bfloat16, pointers, *values)
+    _call("sptx_convolve", _mode(bfloat16), pointers, *values)
     for convolution, some in zip(convolutions, sequences, strict=True):
         products = int(some[:, LENGTH].sum())
         if convolution.groups:
@@ -291,8 +287,9 @@ def _at(tensor: Tensor) -> int:
     return tensor.data_ptr()
 
 
-def _is_bfloat16(tensor: Tensor) -> bool:
-    return tensor.dtype == torch.bfloat16
+def _mode(bfloat16: bool) -> int:
+    """`Mode` of native.cpp."""
+    return (2 if features() & MATRIX_UNITS else 1) if bfloat16 else 0
 
 
 def _call(name: str, *values: object) -> None:

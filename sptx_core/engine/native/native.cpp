@@ -2,9 +2,8 @@
 //
 // Called from Python by ctypes (library.py), which checks sizes; nothing here does. A call allocates only scratch
 // memory and uses the thread of its caller; convolutions may be shared by several. Two
-// precisions, chosen by the first argument of each function:
-// 0 float32, 1 bfloat16, where operands of products are bfloat16 (rounded to nearest even) and everything else, sums
-// included, is float32.
+// precisions, chosen by the mode that is the first argument of each function: float32, and bfloat16, where operands of
+// products are bfloat16 (rounded to nearest even) and everything else, sums included, is float32.
 //
 // Operands of products are handled as 32-bit words: one float32, or two neighbouring bfloat16 of the summed dimension.
 // A product's right side comes in panels of 32 columns, [panels][words][32], so that a word of the left side, spread
@@ -13,6 +12,8 @@
 #include <cpuid.h>
 #include <immintrin.h>
 #include <pthread.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -25,9 +26,13 @@
 
 namespace {
 
+// How products are computed: in float32 or bfloat16 by vectors, in bfloat16 by the matrix units (AMX).
+enum Mode { FLOAT32, BFLOAT16, MATRIX };
+
 using Word = uint32_t;
 constexpr int PANEL = 32;   // columns of a panel, which is also the size of a head
 constexpr int ROWS = 8;     // rows of a product at a time
+constexpr int TILE_ROWS = 16;
 constexpr int BUCKET = 64;  // positions of a bucket
 constexpr int POINTS = 7;   // of Toom-Cook
 constexpr int TAPS = 4;     // in a group, and positions in a row of its products
@@ -44,31 +49,88 @@ struct Scratch {  // aligned memory that is freed at the end of a call
     void* memory;
 };
 
-template <bool BF>
+template <Mode M>
 constexpr int words_of(int elements) {
-    return BF ? elements / 2 : elements;
+    return M ? elements / 2 : elements;
 }
 
 // ---------------------------------------------------------------------------------------------- products
 
-template <bool BF>
+template <Mode M>
 INLINE __m512 multiply_add(__m512 sum, __m512i a, __m512i b) {
-    if constexpr (BF)
+    if constexpr (M)
         return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
     else
         return _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum);
 }
 
 // Adds to sums [R][Z * 16] the product of a [R][words], rows `pitch` words apart, and b [words][Z * 16].
-template <bool BF, int R, int Z>
+template <Mode M, int R, int Z>
 INLINE void product(const Word* a, long pitch, const Word* b, int words, __m512 (&sums)[R][Z]) {
     _Pragma("GCC unroll 8") for (int k = 0; k < words; k++) {
         __m512i right[Z];
         UNROLL for (int z = 0; z < Z; z++) right[z] = _mm512_loadu_si512(b + 16 * (Z * k + z));
         UNROLL for (int r = 0; r < R; r++) {
             const __m512i left = _mm512_set1_epi32(a[r * pitch + k]);
-            UNROLL for (int z = 0; z < Z; z++) sums[r][z] = multiply_add<BF>(sums[r][z], left, right[z]);
+            UNROLL for (int z = 0; z < Z; z++) sums[r][z] = multiply_add<M>(sums[r][z], left, right[z]);
         }
+    }
+}
+
+// The matrix units have eight tiles of 16 rows of 16 words. Here tile 2 r + z sums rows 16 r ... and columns 16 z ...,
+// 4 + r holds rows of the left side and 6 + z columns of the right side.
+struct TileLayout {
+    uint8_t palette = 1, start = 0, reserved[14] = {};
+    uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+constexpr TileLayout LAYOUT;
+
+template <Mode M>
+struct Units {};  // what a thread needs to compute products
+
+template <>
+struct Units<MATRIX> {
+    Units() { asm volatile("ldtilecfg %0" ::"m"(LAYOUT)); }
+    ~Units() { _tile_release(); }
+};
+
+template <int R>
+INLINE void clear_tiles() {
+    _tile_zero(0);
+    _tile_zero(1);
+    if (R == 2) {
+        _tile_zero(2);
+        _tile_zero(3);
+    }
+}
+
+// Adds to the tiles the product of a [16 R][words], rows `pitch` words apart, and a panel b [words][PANEL].
+template <int R>
+INLINE void tiles_product(const Word* a, long pitch, const Word* b, int words) {
+    asm volatile("" ::: "memory");  // which the compiler does not see that tiles are loaded from
+    for (int k = 0; k < words; k += 16) {
+        _tile_loadd(4, a + k, pitch * sizeof(Word));
+        _tile_loadd(6, b + k * PANEL, PANEL * sizeof(Word));
+        _tile_loadd(7, b + k * PANEL + 16, PANEL * sizeof(Word));
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        if (R == 2) {
+            _tile_loadd(5, a + TILE_ROWS * pitch + k, pitch * sizeof(Word));
+            _tile_dpbf16ps(2, 5, 6);
+            _tile_dpbf16ps(3, 5, 7);
+        }
+    }
+}
+
+// The sums [16 R][PANEL].
+template <int R>
+INLINE void store_tiles(float* to) {
+    _tile_stored(0, to, PANEL * sizeof(float));
+    _tile_stored(1, to + 16, PANEL * sizeof(float));
+    if (R == 2) {
+        _tile_stored(2, to + TILE_ROWS * PANEL, PANEL * sizeof(float));
+        _tile_stored(3, to + TILE_ROWS * PANEL + 16, PANEL * sizeof(float));
     }
 }
 
@@ -77,20 +139,37 @@ INLINE void clear(__m512 (&sums)[R][Z]) {
     UNROLL for (int r = 0; r < R; r++) UNROLL for (int z = 0; z < Z; z++) sums[r][z] = _mm512_setzero_ps();
 }
 
-template <bool BF, int R, class Done>
+template <Mode M, int R, class Done>
 INLINE void rows_of_panel(const Word* a, long pitch, const Word* b, int words, int first, Done done) {
     __m512 sums[R][2];
     clear(sums);
-    product<BF>(a + first * pitch, pitch, b, words, sums);
+    product<M>(a + first * pitch, pitch, b, words, sums);
     UNROLL for (int r = 0; r < R; r++) done(first + r, sums[r][0], sums[r][1]);
 }
 
-// Rows of a times one panel; done(row, columns 0..15, columns 16..31).
-template <bool BF, class Done>
+template <int R, class Done>
+INLINE void tile_rows_of_panel(const Word* a, long pitch, const Word* b, int words, int first, int end, Done done) {
+    alignas(64) float sums[TILE_ROWS * R * PANEL];
+    clear_tiles<R>();
+    tiles_product<R>(a + first * pitch, pitch, b, words);
+    store_tiles<R>(sums);
+    for (int r = first; r < end; r++)
+        done(r, _mm512_load_ps(sums + (r - first) * PANEL), _mm512_load_ps(sums + (r - first) * PANEL + 16));
+}
+
+// Rows of a times one panel; done(row, columns 0..15, columns 16..31). For matrix units a must have memory, whatever is
+// in it, up to a whole number of TILE_ROWS.
+template <Mode M, class Done>
 INLINE void times_panel(const Word* a, long pitch, int rows, const Word* b, int words, Done done) {
     int r = 0;
-    for (; r + ROWS <= rows; r += ROWS) rows_of_panel<BF, ROWS>(a, pitch, b, words, r, done);
-    for (; r < rows; r++) rows_of_panel<BF, 1>(a, pitch, b, words, r, done);
+    if constexpr (M == MATRIX) {
+        for (; r + TILE_ROWS < rows; r += 2 * TILE_ROWS)
+            tile_rows_of_panel<2>(a, pitch, b, words, r, std::min(rows, r + 2 * TILE_ROWS), done);
+        if (r < rows) tile_rows_of_panel<1>(a, pitch, b, words, r, rows, done);
+        return;
+    }
+    for (; r + ROWS <= rows; r += ROWS) rows_of_panel<M, ROWS>(a, pitch, b, words, r, done);
+    for (; r < rows; r++) rows_of_panel<M, 1>(a, pitch, b, words, r, done);
 }
 
 // ---------------------------------------------------------------------------------------------- elements
@@ -98,9 +177,9 @@ INLINE void times_panel(const Word* a, long pitch, int rows, const Word* b, int 
 INLINE __m512i to_bfloat16(__m512 low, __m512 high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
 
 // 32 values as operands: 32 words, or 16 of bfloat16.
-template <bool BF>
+template <Mode M>
 INLINE void store(Word* to, __m512 low, __m512 high) {
-    if constexpr (BF) {
+    if constexpr (M) {
         _mm512_storeu_si512(to, to_bfloat16(low, high));
     } else {
         _mm512_storeu_ps(to, low);
@@ -116,11 +195,11 @@ INLINE __m512 polynomial(__m512 x, std::initializer_list<float> coefficients) { 
 }
 
 // 2^x for x <= 0. Polynomials of least relative error for 2^f, 0 <= f < 1: 8e-8, or 3e-6 for a result in bfloat16.
-template <bool BF>
+template <Mode M>
 INLINE __m512 exp2(__m512 x) {
     const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
     __m512 y;
-    if constexpr (BF)
+    if constexpr (M)
         y = polynomial(f, {1.35341636e-2f, 5.20114688e-2f, 2.41442752e-1f, 6.93003835e-1f, 1.00000259f});
     else
         y = polynomial(
@@ -131,13 +210,13 @@ INLINE __m512 exp2(__m512 x) {
 // x times the normal distribution function, which is 1/2 + x N(x^2) / D(x^2), fitted by least squares: for float32 on
 // |x| < 5.5, within 1e-6 of the exact value, as far as float32 itself takes it; for a result in bfloat16 on |x| < 4.5,
 // within 2e-4. Beyond, the function keeps its last value, which is within 2e-8 (3e-5 in bfloat16) of 0 or 1.
-template <bool BF>
+template <Mode M>
 INLINE __m512 gelu(__m512 x) {
-    const __m512 end = _mm512_set1_ps(BF ? 4.5f : 5.5f);
+    const __m512 end = _mm512_set1_ps(M ? 4.5f : 5.5f);
     const __m512 near = _mm512_max_ps(_mm512_min_ps(x, end), _mm512_sub_ps(_mm512_setzero_ps(), end));
     const __m512 square = _mm512_mul_ps(near, near);
     __m512 ratio;
-    if constexpr (BF) {
+    if constexpr (M) {
         const __m512 n = polynomial(square, {3.3336886e-05f, 3.8322216e-03f, 2.7383617e-02f, 3.9893289e-01f});
         const __m512 d = polynomial(square, {1.1668131e-03f, 2.3806593e-02f, 2.3528513e-01f, 1.0000000e+00f});
         ratio = _mm512_mul_ps(n, _mm512_rcp14_ps(d));
@@ -180,10 +259,10 @@ INLINE void prefetch(const float* from, int count) {
 }
 
 // Values as operands: [count], a multiple of 32.
-template <bool BF>
+template <Mode M>
 INLINE void as_operands(const float* x, int count, Word* to) {
     for (int i = 0; i < count; i += 32)
-        store<BF>(to + words_of<BF>(i), _mm512_loadu_ps(x + i), _mm512_loadu_ps(x + i + 16));
+        store<M>(to + words_of<M>(i), _mm512_loadu_ps(x + i), _mm512_loadu_ps(x + i + 16));
 }
 
 // 16 rows of 16 words, `pitch` apart -> 16 rows of 16 words, `to_pitch` apart.
@@ -225,23 +304,23 @@ struct Layer {
 
 // What a bucket's positions become before attention, in tiles of BUCKET x PANEL: queries of each head by position;
 // keys by word, [words][BUCKET]; values as a panel, [BUCKET words][PANEL]; keys of the far heads as a panel too.
-template <bool BF>
-constexpr int TILE = words_of<BF>(BUCKET * PANEL);
+template <Mode M>
+constexpr int TILE = words_of<M>(BUCKET * PANEL);
 
 INLINE int tiles_of_bucket(const Layer& layer) { return 4 * layer.heads - layer.near; }
 
 // [BUCKET][PANEL] by position -> the left side transposed, [words][BUCKET].
-template <bool BF>
+template <Mode M>
 INLINE void by_word(const Word* from, Word* to) {
-    constexpr int words = words_of<BF>(PANEL);
+    constexpr int words = words_of<M>(PANEL);
     for (int w = 0; w < words; w += 16)
         for (int p = 0; p < BUCKET; p += 16) transpose16(from + p * words + w, words, to + w * BUCKET + p, BUCKET);
 }
 
 // [BUCKET][PANEL] by position -> a panel, whose words hold two positions in bfloat16.
-template <bool BF>
+template <Mode M>
 INLINE void as_panel(const Word* from, Word* to) {
-    if constexpr (!BF) {
+    if constexpr (!M) {
         std::memcpy(to, from, BUCKET * PANEL * sizeof(Word));
     } else {
         alignas(64) uint16_t low[32], high[32];
@@ -261,12 +340,13 @@ INLINE void as_panel(const Word* from, Word* to) {
 enum What { MEANS = 1, EVERYTHING = 2, FAR_KEYS = 4 };
 
 // `wanted`: for FAR_KEYS a bit for each far head whose keys are wanted, of each bucket.
-template <bool BF>
+template <Mode M>
 void project(const Layer& layer, const float* x, const int32_t* buckets, const int32_t* wanted, int count, int what,
              Word* tiles, float* means) {
-    const int hidden = layer.hidden, heads = layer.heads, words = words_of<BF>(hidden);
+    [[maybe_unused]] const Units<M> units;
+    const int hidden = layer.hidden, heads = layer.heads, words = words_of<M>(hidden);
     const Scratch rows(sizeof(float) * BUCKET * hidden), operands(sizeof(Word) * BUCKET * words);
-    alignas(64) Word tile[TILE<BF>];
+    alignas(64) Word tile[TILE<M>];
     for (int i = 0; i < count; i++) {
         const int bucket = buckets ? buckets[i] : i;
         float* y = rows.floats();
@@ -280,21 +360,21 @@ void project(const Layer& layer, const float* x, const int32_t* buckets, const i
                                  _mm512_mul_ps(sum, _mm512_set1_ps(1.0f / BUCKET)));
             }
         if (!(what & (EVERYTHING | FAR_KEYS))) continue;
-        as_operands<BF>(y, BUCKET * hidden, operands.words());
-        Word* own = tiles + size_t(bucket) * tiles_of_bucket(layer) * TILE<BF>;
+        as_operands<M>(y, BUCKET * hidden, operands.words());
+        Word* own = tiles + size_t(bucket) * tiles_of_bucket(layer) * TILE<M>;
         const int first = what & EVERYTHING ? 0 : heads + layer.near, last = what & EVERYTHING ? 3 * heads : 2 * heads;
         for (int panel = first; panel < last; panel++) {
             if (!(what & EVERYTHING) && !(wanted[i] >> (panel - first) & 1)) continue;
-            Word* to = own + panel * TILE<BF>;
+            Word* to = own + panel * TILE<M>;
             Word* plain = panel < heads ? to : tile;
-            times_panel<BF>(
+            times_panel<M>(
                 operands.words(), words, BUCKET, layer.project + size_t(panel) * words * PANEL, words,
-                [&](int r, __m512 low, __m512 high) { store<BF>(plain + r * words_of<BF>(PANEL), low, high); });
+                [&](int r, __m512 low, __m512 high) { store<M>(plain + r * words_of<M>(PANEL), low, high); });
             if (panel >= 2 * heads) {
-                as_panel<BF>(tile, to);
+                as_panel<M>(tile, to);
             } else if (panel >= heads) {
-                by_word<BF>(tile, to);
-                if (panel >= heads + layer.near) as_panel<BF>(tile, own + (panel + 2 * heads - layer.near) * TILE<BF>);
+                by_word<M>(tile, to);
+                if (panel >= heads + layer.near) as_panel<M>(tile, own + (panel + 2 * heads - layer.near) * TILE<M>);
             }
         }
     }
@@ -311,10 +391,10 @@ void choose(const Layer& layer, const float* means, int windows, int buckets, in
         const Word* of_window = reinterpret_cast<const Word*>(means + size_t(window) * buckets * hidden);
         for (int head = 0; head < far; head++) {
             const size_t weight = size_t(head) * hidden * PANEL;
-            times_panel<false>(
+            times_panel<FLOAT32>(
                 of_window + size_t(first) * hidden, hidden, count, layer.mean_query + weight, hidden,
-                [&](int r, __m512 low, __m512 high) { store<false>(queries.words() + r * PANEL, low, high); });
-            times_panel<false>(of_window, hidden, buckets, layer.mean_key + weight, hidden,
+                [&](int r, __m512 low, __m512 high) { store<FLOAT32>(queries.words() + r * PANEL, low, high); });
+            times_panel<FLOAT32>(of_window, hidden, buckets, layer.mean_key + weight, hidden,
                                [&](int r, __m512 low, __m512 high) {
                                    alignas(64) float key[PANEL];
                                    _mm512_store_ps(key, low);
@@ -323,9 +403,9 @@ void choose(const Layer& layer, const float* means, int windows, int buckets, in
                                        keys.floats()[(r / PANEL * PANEL + i) * PANEL + r % PANEL] = key[i];
                                });
             for (int panel = 0; panel < across; panel++)
-                times_panel<false>(queries.words(), PANEL, count, keys.words() + panel * PANEL * PANEL, PANEL,
+                times_panel<FLOAT32>(queries.words(), PANEL, count, keys.words() + panel * PANEL * PANEL, PANEL,
                                    [&](int r, __m512 low, __m512 high) {
-                                       store<false>(scores.words() + (r * across + panel) * PANEL, low, high);
+                                       store<FLOAT32>(scores.words() + (r * across + panel) * PANEL, low, high);
                                    });
             for (int r = 0; r < count; r++) {
                 const float* score = scores.floats() + r * across * PANEL;
@@ -335,7 +415,7 @@ void choose(const Layer& layer, const float* means, int windows, int buckets, in
                     const __mmask16 there = i + 16 <= buckets ? 0xffff : (1 << (buckets - i)) - 1;
                     const __m512 y =
                         _mm512_sub_ps(_mm512_maskz_loadu_ps(there, score + i), _mm512_set1_ps(score[best]));
-                    sum = _mm512_mask_add_ps(sum, there, sum, exp2<false>(y));
+                    sum = _mm512_mask_add_ps(sum, there, sum, exp2<FLOAT32>(y));
                 }
                 const size_t at = (size_t(window) * count + r) * far + head;
                 chosen[at] = window * buckets + best;
@@ -352,21 +432,42 @@ struct Source {
 
 // Softmax attention of a bucket's queries of one head to N sources; operands [BUCKET][PANEL], rows `pitch` words apart.
 // If Weighted, keys and values of the first source are to be multiplied by `weight`.
-template <bool BF, int N, bool Weighted>
+template <Mode M, int N, bool Weighted>
 INLINE void attend_head(const Word* queries, const Source (&sources)[N], float weight, Word* to, long pitch) {
-    constexpr int words = words_of<BF>(PANEL), across = words_of<BF>(BUCKET);
-    alignas(64) Word shares[ROWS][N * across];
-    for (int first = 0; first < BUCKET; first += ROWS) {
-        float part[ROWS];
-        for (int row = 0; row < ROWS; row += 2) {
+    constexpr int words = words_of<M>(PANEL), across = words_of<M>(BUCKET);
+    constexpr int SOME = M == MATRIX ? 2 * TILE_ROWS : ROWS;
+    alignas(64) Word shares[SOME][N * across];
+    alignas(64) float scores[M == MATRIX ? 2 * N : 1][SOME * PANEL];
+    for (int first = 0; first < BUCKET; first += SOME) {
+        float part[SOME];
+        if constexpr (M == MATRIX)
+            UNROLL for (int half = 0; half < 2 * N; half++) {
+                const Word *a = queries + first * words, *b = sources[half / 2].keys + half % 2 * PANEL;
+                asm volatile("" ::: "memory");
+                clear_tiles<2>();
+                _tile_loadd(4, a, words * sizeof(Word));
+                _tile_loadd(5, a + TILE_ROWS * words, words * sizeof(Word));
+                _tile_loadd(6, b, BUCKET * sizeof(Word));
+                _tile_loadd(7, b + 16, BUCKET * sizeof(Word));
+                _tile_dpbf16ps(0, 4, 6);
+                _tile_dpbf16ps(1, 4, 7);
+                _tile_dpbf16ps(2, 5, 6);
+                _tile_dpbf16ps(3, 5, 7);
+                store_tiles<2>(scores[half]);
+            }
+        for (int row = 0; row < SOME; row += 2) {
             __m512 y[2][4 * N];
-            clear(y);
-            for (int k = 0; k < words; k++) {
+            if constexpr (M == MATRIX)
+                UNROLL for (int r = 0; r < 2; r++) UNROLL for (int z = 0; z < 4 * N; z++) y[r][z] =
+                    _mm512_load_ps(scores[z / 2] + (row + r) * PANEL + z % 2 * 16);
+            else
+                clear(y);
+            for (int k = 0; M != MATRIX && k < words; k++) {
                 __m512i left[2];
                 UNROLL for (int r = 0; r < 2; r++) left[r] = _mm512_set1_epi32(queries[(first + row + r) * words + k]);
                 UNROLL for (int z = 0; z < 4 * N; z++) {
                     const __m512i right = _mm512_loadu_si512(sources[z / 4].keys + k * BUCKET + z % 4 * 16);
-                    UNROLL for (int r = 0; r < 2; r++) y[r][z] = multiply_add<BF>(y[r][z], left[r], right);
+                    UNROLL for (int r = 0; r < 2; r++) y[r][z] = multiply_add<M>(y[r][z], left[r], right);
                 }
             }
             UNROLL for (int r = 0; r < 2; r++) {
@@ -377,31 +478,41 @@ INLINE void attend_head(const Word* queries, const Source (&sources)[N], float w
                 top = _mm512_set1_ps(_mm512_reduce_max_ps(top));
                 __m512 sum = _mm512_setzero_ps();
                 UNROLL for (int z = 0; z < 4 * N; z++) {
-                    y[r][z] = exp2<BF>(_mm512_sub_ps(y[r][z], top));
+                    y[r][z] = exp2<M>(_mm512_sub_ps(y[r][z], top));
                     sum = _mm512_add_ps(sum, y[r][z]);
                     if (Weighted && z < 4) y[r][z] = _mm512_mul_ps(y[r][z], _mm512_set1_ps(weight));
                 }
                 part[row + r] = 1.0f / _mm512_reduce_add_ps(sum);
                 UNROLL for (int z = 0; z < 4 * N; z += 2)
-                    store<BF>(shares[row + r] + words_of<BF>(16 * z), y[r][z], y[r][z + 1]);
+                    store<M>(shares[row + r] + words_of<M>(16 * z), y[r][z], y[r][z + 1]);
             }
         }
-        __m512 sums[ROWS][2];
-        clear(sums);
-        for (int n = 0; n < N; n++) product<BF>(shares[0] + n * across, N * across, sources[n].values, across, sums);
-        UNROLL for (int r = 0; r < ROWS; r++) {
+        const auto done = [&](int r, __m512 low, __m512 high) {
             const __m512 share = _mm512_set1_ps(part[r]);
-            store<BF>(to + (first + r) * pitch, _mm512_mul_ps(sums[r][0], share), _mm512_mul_ps(sums[r][1], share));
+            store<M>(to + (first + r) * pitch, _mm512_mul_ps(low, share), _mm512_mul_ps(high, share));
+        };
+        if constexpr (M == MATRIX) {
+            alignas(64) float sums[SOME * PANEL];
+            clear_tiles<2>();
+            UNROLL for (int n = 0; n < N; n++)
+                tiles_product<2>(shares[0] + n * across, N * across, sources[n].values, across);
+            store_tiles<2>(sums);
+            for (int r = 0; r < SOME; r++) done(r, _mm512_load_ps(sums + r * PANEL), _mm512_load_ps(sums + r * PANEL + 16));
+        } else {
+            __m512 sums[ROWS][2];
+            clear(sums);
+            for (int n = 0; n < N; n++) product<M>(shares[0] + n * across, N * across, sources[n].values, across, sums);
+            UNROLL for (int r = 0; r < ROWS; r++) done(r, sums[r][0], sums[r][1]);
         }
     }
 }
 
 // Adds to a bucket's rows x [BUCKET][hidden] a product with its bias.
-template <bool BF>
+template <Mode M>
 INLINE void add_product(const Word* a, int words, const Word* weight, const float* bias, int hidden, float* x) {
     for (int panel = 0; panel < hidden / PANEL; panel++) {
         const __m512 low = _mm512_loadu_ps(bias + panel * PANEL), high = _mm512_loadu_ps(bias + panel * PANEL + 16);
-        times_panel<BF>(a, words, BUCKET, weight + size_t(panel) * words * PANEL, words,
+        times_panel<M>(a, words, BUCKET, weight + size_t(panel) * words * PANEL, words,
                         [&](int r, __m512 y0, __m512 y1) {
                             float* to = x + r * hidden + panel * PANEL;
                             _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), _mm512_add_ps(y0, low)));
@@ -410,59 +521,60 @@ INLINE void add_product(const Word* a, int words, const Word* weight, const floa
     }
 }
 
-template <bool BF>
+template <Mode M>
 void attend(const Layer& layer, float* x, const Word* tiles, int first, int count, int in_window, const int32_t* chosen,
             const float* probability) {
+    [[maybe_unused]] const Units<M> units;
     const int hidden = layer.hidden, heads = layer.heads, near = layer.near, inner = layer.inner;
-    const int words = words_of<BF>(hidden), inner_words = words_of<BF>(inner);
-    const size_t bucket_words = size_t(tiles_of_bucket(layer)) * TILE<BF>;
+    const int words = words_of<M>(hidden), inner_words = words_of<M>(inner);
+    const size_t bucket_words = size_t(tiles_of_bucket(layer)) * TILE<M>;
     const Scratch rows(sizeof(float) * hidden), operands(sizeof(Word) * BUCKET * words);
     const Scratch expanded(sizeof(Word) * BUCKET * inner_words);
     for (int bucket = first; bucket < first + count; bucket++) {
         const Word* own = tiles + bucket * bucket_words;
         Word* merged = operands.words();
         const auto source = [&](const Word* at, int head) {
-            return Source{at + (heads + head) * TILE<BF>, at + (2 * heads + head) * TILE<BF>};
+            return Source{at + (heads + head) * TILE<M>, at + (2 * heads + head) * TILE<M>};
         };
         for (int h = 0; h < near; h++) {
             const bool before = bucket % in_window > 0, after = bucket % in_window < in_window - 1;
-            Word* to = merged + words_of<BF>(PANEL) * h;
+            Word* to = merged + words_of<M>(PANEL) * h;
             const Source here = source(own, h);
             const auto beside = [&](int by) { return source(own + by * long(bucket_words), h); };
             if (before && after)
-                attend_head<BF, 3, false>(own + h * TILE<BF>, {beside(-1), here, beside(1)}, 1, to, words);
+                attend_head<M, 3, false>(own + h * TILE<M>, {beside(-1), here, beside(1)}, 1, to, words);
             else if (before || after)
-                attend_head<BF, 2, false>(own + h * TILE<BF>, {beside(before ? -1 : 1), here}, 1, to, words);
+                attend_head<M, 2, false>(own + h * TILE<M>, {beside(before ? -1 : 1), here}, 1, to, words);
             else
-                attend_head<BF, 1, false>(own + h * TILE<BF>, {here}, 1, to, words);
+                attend_head<M, 1, false>(own + h * TILE<M>, {here}, 1, to, words);
         }
         float* here = x + size_t(bucket) * BUCKET * hidden;
         for (int h = near; h < heads; h++) {
             for (int p = h - near; p < BUCKET; p += heads - near) prefetch(here + p * hidden, hidden);
             const size_t at = size_t(bucket - first) * (heads - near) + h - near;
             const Word* other = tiles + chosen[at] * bucket_words;
-            const Source moved{other + (heads + h) * TILE<BF>, other + (3 * heads + h - near) * TILE<BF>};
-            attend_head<BF, 2, true>(own + h * TILE<BF>, {moved, source(own, h)}, probability[at],
-                                     merged + words_of<BF>(PANEL) * h, words);
+            const Source moved{other + (heads + h) * TILE<M>, other + (3 * heads + h - near) * TILE<M>};
+            attend_head<M, 2, true>(own + h * TILE<M>, {moved, source(own, h)}, probability[at],
+                                     merged + words_of<M>(PANEL) * h, words);
         }
-        add_product<BF>(merged, words, layer.output, layer.output_bias, hidden, here);
+        add_product<M>(merged, words, layer.output, layer.output_bias, hidden, here);
 
         Word* normal = operands.words();
         for (int p = 0; p < BUCKET; p++) {
             normalise(here + p * hidden, hidden, layer.feed_forward_norm, rows.floats());
-            as_operands<BF>(rows.floats(), hidden, normal + p * words);
+            as_operands<M>(rows.floats(), hidden, normal + p * words);
         }
         for (int panel = 0; panel < inner / PANEL; panel++) {
             const float* bias = layer.expand_bias + panel * PANEL;
             const __m512 low = _mm512_loadu_ps(bias), high = _mm512_loadu_ps(bias + 16);
-            Word* to = expanded.words() + words_of<BF>(panel * PANEL);
-            times_panel<BF>(normal, words, BUCKET, layer.expand + size_t(panel) * words * PANEL, words,
+            Word* to = expanded.words() + words_of<M>(panel * PANEL);
+            times_panel<M>(normal, words, BUCKET, layer.expand + size_t(panel) * words * PANEL, words,
                             [&](int r, __m512 y0, __m512 y1) {
-                                store<BF>(to + long(r) * inner_words, gelu<BF>(_mm512_add_ps(y0, low)),
-                                          gelu<BF>(_mm512_add_ps(y1, high)));
+                                store<M>(to + long(r) * inner_words, gelu<M>(_mm512_add_ps(y0, low)),
+                                          gelu<M>(_mm512_add_ps(y1, high)));
                             });
         }
-        add_product<BF>(expanded.words(), inner_words, layer.contract, layer.contract_bias, hidden, here);
+        add_product<M>(expanded.words(), inner_words, layer.contract, layer.contract_bias, hidden, here);
     }
 }
 
@@ -532,9 +644,10 @@ INLINE void outputs_of_points(const __m512 (&m)[POINTS], __m512 (&y)[TAPS]) {
     y[3] = times(27.0f, m[5], times(0.125f, difference_half, _mm512_add_ps(difference, m[6])));
 }
 
-template <bool BF>
+template <Mode M>
 void convolve(const Convolution& c, const Sequence& s) {
-    const int in = c.in, words = words_of<BF>(in), d = c.dilation, halo = (c.last ? c.groups : c.groups - 1) * d;
+    [[maybe_unused]] const Units<M> units;
+    const int in = c.in, words = words_of<M>(in), d = c.dilation, halo = (c.last ? c.groups : c.groups - 1) * d;
     const int planes = c.last ? POINTS + TAPS : POINTS;  // values at the points, and positions themselves
     const int64_t whole = s.length / (TAPS * d), left = s.length - whole * TAPS * d;
     const int64_t all_rows = whole * d + std::min<int64_t>(left, d);
@@ -568,10 +681,10 @@ void convolve(const Convolution& c, const Sequence& s) {
                     UNROLL for (int i = 0; i < TAPS; i++) plain[i][half] = y[i];
                 }
                 UNROLL for (int i = 0; i < POINTS; i++)
-                    store<BF>(values.words() + i * plane + size_t(q) * words + words_of<BF>(channel), v[i][0], v[i][1]);
+                    store<M>(values.words() + i * plane + size_t(q) * words + words_of<M>(channel), v[i][0], v[i][1]);
                 if (c.last && q >= halo)
                     UNROLL for (int i = 0; i < TAPS; i++)
-                        store<BF>(values.words() + (POINTS + i) * plane + size_t(q) * words + words_of<BF>(channel),
+                        store<M>(values.words() + (POINTS + i) * plane + size_t(q) * words + words_of<M>(channel),
                                   plain[i][0], plain[i][1]);
             }
         }
@@ -586,10 +699,8 @@ void convolve(const Convolution& c, const Sequence& s) {
                 float* m = products.floats() + point * CHUNK * PANEL;
                 const auto several = [&](auto size, int first) {
                     constexpr int R = decltype(size)::value;
-                    __m512 sums[R][2];
-                    clear(sums);
                     if (point < TAPS) {
-                        for (int r = 0; r < R; r++) {
+                        for (int r = 0; r < std::min(R, rows - first); r++) {
                             const int64_t row = begin + first + r,
                                           p = row / d * TAPS * d + row % d + int64_t(point) * d;
                             if (p >= s.length) break;
@@ -603,18 +714,35 @@ void convolve(const Convolution& c, const Sequence& s) {
                             }
                         }
                     }
-                    for (int g = from; g < to; g++) {
-                        const int64_t row = begin + first + g * d;
-                        if (row + R <= zeros_before || row >= zeros_after) continue;
-                        product<BF>(a + size_t(first + g * d) * words, words, weight + size_t(g - from) * words * PANEL,
-                                    words, sums);
-                    }
-                    UNROLL for (int r = 0; r < R; r++) {
-                        _mm512_store_ps(m + (first + r) * PANEL, sums[r][0]);
-                        _mm512_store_ps(m + (first + r) * PANEL + 16, sums[r][1]);
+                    const auto groups = [&](auto add) {
+                        for (int g = from; g < to; g++) {
+                            const int64_t row = begin + first + g * d;
+                            if (row + R <= zeros_before || row >= zeros_after) continue;
+                            add(a + size_t(first + g * d) * words, weight + size_t(g - from) * words * PANEL);
+                        }
+                    };
+                    if constexpr (M == MATRIX) {
+                        constexpr int tiles = R / TILE_ROWS;
+                        clear_tiles<tiles>();
+                        groups([&](const Word* left, const Word* right) { tiles_product<tiles>(left, words, right, words); });
+                        store_tiles<tiles>(m + first * PANEL);
+                    } else {
+                        __m512 sums[R][2];
+                        clear(sums);
+                        groups([&](const Word* left, const Word* right) { product<M>(left, words, right, words, sums); });
+                        UNROLL for (int r = 0; r < R; r++) {
+                            _mm512_store_ps(m + (first + r) * PANEL, sums[r][0]);
+                            _mm512_store_ps(m + (first + r) * PANEL + 16, sums[r][1]);
+                        }
                     }
                 };
                 int r = 0;
+                if constexpr (M == MATRIX) {
+                    for (; r + TILE_ROWS < rows; r += 2 * TILE_ROWS)
+                        several(std::integral_constant<int, 2 * TILE_ROWS>{}, r);
+                    if (r < rows) several(std::integral_constant<int, TILE_ROWS>{}, r);
+                    continue;
+                }
                 for (; r + ROWS <= rows; r += ROWS) several(std::integral_constant<int, ROWS>{}, r);
                 for (; r + 2 <= rows; r += 2) several(std::integral_constant<int, 2>{}, r);
                 for (; r < rows; r++) several(std::integral_constant<int, 1>{}, r);
@@ -648,16 +776,17 @@ void convolve(const Convolution& c, const Sequence& s) {
 }
 
 // The same for a linear map of each position: weight [panels][words][PANEL], no groups, bias, norm or ReLU.
-template <bool BF>
+template <Mode M>
 void map_positions(const Convolution& c, const Sequence& s) {
+    [[maybe_unused]] const Units<M> units;
     constexpr int SOME = 64;
-    const int in = c.in, words = words_of<BF>(in);
+    const int in = c.in, words = words_of<M>(in);
     const Scratch operands(sizeof(Word) * SOME * words);
     for (int64_t first = 0; first < s.length; first += SOME) {
         const int some = int(std::min<int64_t>(SOME, s.length - first));
         const float* more[SOME];
         for (int r = 0; r < some; r++) {
-            as_operands<BF>(given_at(s, first + r, in), in, operands.words() + r * words);
+            as_operands<M>(given_at(s, first + r, in), in, operands.words() + r * words);
             more[r] = added_at(s, first + r, c.out);
         }
         for (int panel = 0; panel < c.out / PANEL; panel++) {
@@ -665,7 +794,7 @@ void map_positions(const Convolution& c, const Sequence& s) {
                 prefetch(added_at(s, p, c.out) + panel * PANEL, PANEL);
                 prefetch(s.result + p * c.out + panel * PANEL, PANEL);
             }
-            times_panel<BF>(operands.words(), words, some, c.weight + size_t(panel) * words * PANEL, words,
+            times_panel<M>(operands.words(), words, some, c.weight + size_t(panel) * words * PANEL, words,
                             [&](int r, __m512 low, __m512 high) {
                                 const float* from = more[r] + panel * PANEL;
                                 float* to = s.result + (first + r) * c.out + panel * PANEL;
@@ -677,19 +806,22 @@ void map_positions(const Convolution& c, const Sequence& s) {
 }
 
 struct Share {  // of the sequences of a call, for one thread
-    int bf;
+    int mode;
     const Convolution* const* convolutions;
     const Sequence* sequences;
     int steps, count, first, by;
 };
 
+constexpr int ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18;  // of Linux, asm/prctl.h
 constexpr int MOST_THREADS = 64;  // as in library.py
 
-void one(int bf, const Convolution& convolution, const Sequence& sequence) {
-    if (convolution.groups)
-        (bf ? convolve<true> : convolve<false>)(convolution, sequence);
-    else
-        (bf ? map_positions<true> : map_positions<false>)(convolution, sequence);
+template <Mode M>
+void one_by(const Convolution& convolution, const Sequence& sequence) {
+    (convolution.groups ? convolve<M> : map_positions<M>)(convolution, sequence);
+}
+
+void one(int mode, const Convolution& convolution, const Sequence& sequence) {
+    (mode == MATRIX ? one_by<MATRIX> : mode ? one_by<BFLOAT16> : one_by<FLOAT32>)(convolution, sequence);
 }
 
 static_assert(sizeof(Layer) == 6 * 8 + 9 * 8 + 4 * 4 && sizeof(Convolution) == 5 * 8 + 6 * 4 &&
@@ -700,7 +832,7 @@ void* work(void* given) {
     const Share& share = *static_cast<const Share*>(given);
     for (int i = share.first; i < share.count; i += share.by)
         for (int step = 0; step < share.steps; step++)
-            one(share.bf, *share.convolutions[step], share.sequences[step * share.count + i]);
+            one(share.mode, *share.convolutions[step], share.sequences[step * share.count + i]);
     return nullptr;
 }
 
@@ -711,7 +843,7 @@ extern "C" {
 // CRC-32 of the source that this was compiled from (setup.py).
 unsigned sptx_source() { return SPTX_SOURCE; }
 
-// Bits: 1 the float32 functions can run here, 2 the bfloat16 ones too, 4 there are matrix units for bfloat16 (AMX).
+// Modes that can be used here, a bit each: 1 FLOAT32, 2 BFLOAT16, 4 MATRIX, for which this process is given leave.
 int sptx_features() {
     unsigned a, b, c, d;
     int found = 0;
@@ -720,13 +852,16 @@ int sptx_features() {
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))
         found |= 1;
     if ((found & 1) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5))) found |= 2;
-    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & (1u << 22))) found |= 4;
+    constexpr unsigned bfloat16 = 1u << 22, tiles = 1u << 24;
+    if ((found & 2) && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & bfloat16) && (d & tiles) &&
+        !syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA))
+        found |= 4;
     return found;
 }
 
-void sptx_project(int bf, const Layer* layer, const float* x, const int32_t* buckets, const int32_t* wanted, int count,
+void sptx_project(int mode, const Layer* layer, const float* x, const int32_t* buckets, const int32_t* wanted, int count,
                   int what, Word* tiles, float* means) {
-    (bf ? project<true> : project<false>)(*layer, x, buckets, wanted, count, what, tiles, means);
+    (mode == MATRIX ? project<MATRIX> : mode ? project<BFLOAT16> : project<FLOAT32>)(*layer, x, buckets, wanted, count, what, tiles, means);
 }
 
 void sptx_choose(const Layer* layer, const float* means, int windows, int buckets, int first, int count,
@@ -734,19 +869,19 @@ void sptx_choose(const Layer* layer, const float* means, int windows, int bucket
     choose(*layer, means, windows, buckets, first, count, chosen, probability);
 }
 
-void sptx_attend(int bf, const Layer* layer, float* x, const Word* tiles, int first, int count, int in_window,
+void sptx_attend(int mode, const Layer* layer, float* x, const Word* tiles, int first, int count, int in_window,
                  const int32_t* chosen, const float* probability) {
-    (bf ? attend<true> : attend<false>)(*layer, x, tiles, first, count, in_window, chosen, probability);
+    (mode == MATRIX ? attend<MATRIX> : mode ? attend<BFLOAT16> : attend<FLOAT32>)(*layer, x, tiles, first, count, in_window, chosen, probability);
 }
 
 // Sequences [steps][count]: of each column one convolution after the other, column i by thread i % threads.
-void sptx_convolve(int bf, const Convolution* const* convolutions, const Sequence* sequences, int steps, int count,
+void sptx_convolve(int mode, const Convolution* const* convolutions, const Sequence* sequences, int steps, int count,
                    int threads) {
     Share shares[MOST_THREADS];
     pthread_t ids[MOST_THREADS];
     bool started[MOST_THREADS] = {};
     threads = std::min({threads, count, MOST_THREADS});
-    for (int t = 0; t < threads; t++) shares[t] = {bf, convolutions, sequences, steps, count, t, threads};
+    for (int t = 0; t < threads; t++) shares[t] = {mode, convolutions, sequences, steps, count, t, threads};
     for (int t = 1; t < threads; t++) started[t] = !pthread_create(&ids[t], nullptr, work, &shares[t]);
     for (int t = 0; t < threads; t++)
         if (!started[t]) work(&shares[t]);
