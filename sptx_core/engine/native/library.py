@@ -222,7 +222,18 @@ def _project(
     what: int,
 ) -> None:
     count = len(tiles) if buckets is None else len(buckets)
-    _call("sptx_project", _mode(tiles.dtype == torch.bfloat16), ctypes.byref(layer), x, buckets, wanted, count, what, tiles, means)
+    _call(
+        "sptx_project",
+        _mode(tiles.dtype == torch.bfloat16),
+        ctypes.byref(layer),
+        x,
+        buckets,
+        wanted,
+        count,
+        what,
+        tiles,
+        means,
+    )
     heads = 3 * layer.heads * count if what & EVERYTHING else 0
     if wanted is not None:
         heads = sum(bits.bit_count() for bits in wanted.tolist())

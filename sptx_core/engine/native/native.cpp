@@ -32,7 +32,7 @@ enum Mode { FLOAT32, BFLOAT16, MATRIX };
 using Word = uint32_t;
 constexpr int PANEL = 32;   // columns of a panel, which is also the size of a head
 constexpr int ROWS = 8;     // rows of a product at a time
-constexpr int TILE_ROWS = 16;
+constexpr int TILE_ROWS = 16, BLOCK = 2 * TILE_ROWS;  // of the matrix units
 constexpr int BUCKET = 64;  // positions of a bucket
 constexpr int POINTS = 7;   // of Toom-Cook
 constexpr int TAPS = 4;     // in a group, and positions in a row of its products
@@ -105,9 +105,10 @@ INLINE void clear_tiles() {
     }
 }
 
-// Adds to the tiles the product of a [16 R][words], rows `pitch` words apart, and a panel b [words][PANEL].
-template <int R>
-INLINE void tiles_product(const Word* a, long pitch, const Word* b, int words) {
+// Adds to the tiles the product of a [16 R][words], rows `pitch` words apart, and a panel b [words][PANEL]; meanwhile(k)
+// is work for the vector units beside each 16 words.
+template <int R, class Meanwhile>
+INLINE void tiles_product(const Word* a, long pitch, const Word* b, int words, Meanwhile meanwhile) {
     asm volatile("" ::: "memory");  // which the compiler does not see that tiles are loaded from
     for (int k = 0; k < words; k += 16) {
         _tile_loadd(4, a + k, pitch * sizeof(Word));
@@ -120,7 +121,13 @@ INLINE void tiles_product(const Word* a, long pitch, const Word* b, int words) {
             _tile_dpbf16ps(2, 5, 6);
             _tile_dpbf16ps(3, 5, 7);
         }
+        meanwhile(k);
     }
+}
+
+template <int R>
+INLINE void tiles_product(const Word* a, long pitch, const Word* b, int words) {
+    tiles_product<R>(a, pitch, b, words, [](int) {});
 }
 
 // The sums [16 R][PANEL].
@@ -147,29 +154,44 @@ INLINE void rows_of_panel(const Word* a, long pitch, const Word* b, int words, i
     UNROLL for (int r = 0; r < R; r++) done(first + r, sums[r][0], sums[r][1]);
 }
 
-template <int R, class Done>
-INLINE void tile_rows_of_panel(const Word* a, long pitch, const Word* b, int words, int first, int end, Done done) {
-    alignas(64) float sums[TILE_ROWS * R * PANEL];
-    clear_tiles<R>();
-    tiles_product<R>(a + first * pitch, pitch, b, words);
-    store_tiles<R>(sums);
-    for (int r = first; r < end; r++)
-        done(r, _mm512_load_ps(sums + (r - first) * PANEL), _mm512_load_ps(sums + (r - first) * PANEL + 16));
-}
-
-// Rows of a times one panel; done(row, columns 0..15, columns 16..31). For matrix units a must have memory, whatever is
-// in it, up to a whole number of TILE_ROWS.
+// Rows of a times one panel; done(row, columns 0..15, columns 16..31).
 template <Mode M, class Done>
 INLINE void times_panel(const Word* a, long pitch, int rows, const Word* b, int words, Done done) {
     int r = 0;
-    if constexpr (M == MATRIX) {
-        for (; r + TILE_ROWS < rows; r += 2 * TILE_ROWS)
-            tile_rows_of_panel<2>(a, pitch, b, words, r, std::min(rows, r + 2 * TILE_ROWS), done);
-        if (r < rows) tile_rows_of_panel<1>(a, pitch, b, words, r, rows, done);
-        return;
-    }
     for (; r + ROWS <= rows; r += ROWS) rows_of_panel<M, ROWS>(a, pitch, b, words, r, done);
     for (; r < rows; r++) rows_of_panel<M, 1>(a, pitch, b, words, r, done);
+}
+
+// Rows of a times each of so many panels in turn; done(panel, row, columns 0..15, columns 16..31). For matrix units a
+// must have memory, whatever is in it, up to a whole number of blocks.
+template <Mode M, class Done>
+INLINE void times_panels(const Word* a, long pitch, int rows, const Word* b, int words, int panels, Done done) {
+    if constexpr (M == MATRIX) {
+        // While the matrix units compute one block, vectors finish the one before.
+        alignas(64) float sums[2][BLOCK * PANEL];
+        int panel_before = 0, first_before = 0, left = 0, at = 0;
+        const int each = std::max(1, (BLOCK * 16 + words - 1) / words);  // rows beside 16 words
+        const auto finish = [&](int count) {
+            const float* from = sums[at ^ 1];
+            for (; count-- && left; left--, first_before++) {
+                const float* y = from + (first_before % BLOCK) * PANEL;
+                done(panel_before, first_before, _mm512_load_ps(y), _mm512_load_ps(y + 16));
+            }
+        };
+        for (int panel = 0; panel < panels; panel++)
+            for (int first = 0; first < rows; first += BLOCK) {
+                clear_tiles<2>();
+                tiles_product<2>(a + first * pitch, pitch, b + size_t(panel) * words * PANEL, words,
+                                 [&](int) { finish(each); });
+                store_tiles<2>(sums[at]);
+                at ^= 1, panel_before = panel, first_before = first, left = std::min(BLOCK, rows - first);
+            }
+        finish(BLOCK);
+    } else {
+        for (int panel = 0; panel < panels; panel++)
+            times_panel<M>(a, pitch, rows, b + size_t(panel) * words * PANEL, words,
+                           [&](int r, __m512 low, __m512 high) { done(panel, r, low, high); });
+    }
 }
 
 // ---------------------------------------------------------------------------------------------- elements
@@ -362,21 +384,29 @@ void project(const Layer& layer, const float* x, const int32_t* buckets, const i
         if (!(what & (EVERYTHING | FAR_KEYS))) continue;
         as_operands<M>(y, BUCKET * hidden, operands.words());
         Word* own = tiles + size_t(bucket) * tiles_of_bucket(layer) * TILE<M>;
-        const int first = what & EVERYTHING ? 0 : heads + layer.near, last = what & EVERYTHING ? 3 * heads : 2 * heads;
-        for (int panel = first; panel < last; panel++) {
-            if (!(what & EVERYTHING) && !(wanted[i] >> (panel - first) & 1)) continue;
+        const auto lay_out = [&](int panel) {
             Word* to = own + panel * TILE<M>;
-            Word* plain = panel < heads ? to : tile;
-            times_panel<M>(
-                operands.words(), words, BUCKET, layer.project + size_t(panel) * words * PANEL, words,
-                [&](int r, __m512 low, __m512 high) { store<M>(plain + r * words_of<M>(PANEL), low, high); });
             if (panel >= 2 * heads) {
                 as_panel<M>(tile, to);
             } else if (panel >= heads) {
                 by_word<M>(tile, to);
                 if (panel >= heads + layer.near) as_panel<M>(tile, own + (panel + 2 * heads - layer.near) * TILE<M>);
             }
-        }
+        };
+        const auto some = [&](int from, int panels) {
+            times_panels<M>(operands.words(), words, BUCKET, layer.project + size_t(from) * words * PANEL, words, panels,
+                            [&](int number, int r, __m512 low, __m512 high) {
+                                const int panel = from + number;
+                                Word* plain = panel < heads ? own + panel * TILE<M> : tile;
+                                store<M>(plain + r * words_of<M>(PANEL), low, high);
+                                if (r == BUCKET - 1) lay_out(panel);
+                            });
+        };
+        if (what & EVERYTHING)
+            some(0, 3 * heads);
+        else
+            for (int head = 0; head < heads - layer.near; head++)
+                if (wanted[i] >> head & 1) some(heads + layer.near + head, 1);
     }
 }
 
@@ -509,16 +539,14 @@ INLINE void attend_head(const Word* queries, const Source (&sources)[N], float w
 
 // Adds to a bucket's rows x [BUCKET][hidden] a product with its bias.
 template <Mode M>
-INLINE void add_product(const Word* a, int words, const Word* weight, const float* bias, int hidden, float* x) {
-    for (int panel = 0; panel < hidden / PANEL; panel++) {
-        const __m512 low = _mm512_loadu_ps(bias + panel * PANEL), high = _mm512_loadu_ps(bias + panel * PANEL + 16);
-        times_panel<M>(a, words, BUCKET, weight + size_t(panel) * words * PANEL, words,
-                        [&](int r, __m512 y0, __m512 y1) {
-                            float* to = x + r * hidden + panel * PANEL;
-                            _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), _mm512_add_ps(y0, low)));
-                            _mm512_storeu_ps(to + 16, _mm512_add_ps(_mm512_loadu_ps(to + 16), _mm512_add_ps(y1, high)));
-                        });
-    }
+INLINE void add_product(const Word* a, long pitch, int words, const Word* weight, const float* bias, int hidden, float* x) {
+    times_panels<M>(a, pitch, BUCKET, weight, words, hidden / PANEL, [&](int panel, int r, __m512 low, __m512 high) {
+        const float* more = bias + panel * PANEL;
+        float* to = x + r * hidden + panel * PANEL;
+        _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), _mm512_add_ps(low, _mm512_loadu_ps(more))));
+        to += 16, more += 16;
+        _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), _mm512_add_ps(high, _mm512_loadu_ps(more))));
+    });
 }
 
 template <Mode M>
@@ -529,7 +557,8 @@ void attend(const Layer& layer, float* x, const Word* tiles, int first, int coun
     const int words = words_of<M>(hidden), inner_words = words_of<M>(inner);
     const size_t bucket_words = size_t(tiles_of_bucket(layer)) * TILE<M>;
     const Scratch rows(sizeof(float) * hidden), operands(sizeof(Word) * BUCKET * words);
-    const Scratch expanded(sizeof(Word) * BUCKET * inner_words);
+    const long expanded_pitch = inner_words + 16;  // so that rows do not meet in the same sets of the cache
+    const Scratch expanded(sizeof(Word) * BUCKET * expanded_pitch);
     for (int bucket = first; bucket < first + count; bucket++) {
         const Word* own = tiles + bucket * bucket_words;
         Word* merged = operands.words();
@@ -557,24 +586,21 @@ void attend(const Layer& layer, float* x, const Word* tiles, int first, int coun
             attend_head<M, 2, true>(own + h * TILE<M>, {moved, source(own, h)}, probability[at],
                                      merged + words_of<M>(PANEL) * h, words);
         }
-        add_product<M>(merged, words, layer.output, layer.output_bias, hidden, here);
+        add_product<M>(merged, words, words, layer.output, layer.output_bias, hidden, here);
 
         Word* normal = operands.words();
         for (int p = 0; p < BUCKET; p++) {
             normalise(here + p * hidden, hidden, layer.feed_forward_norm, rows.floats());
             as_operands<M>(rows.floats(), hidden, normal + p * words);
         }
-        for (int panel = 0; panel < inner / PANEL; panel++) {
-            const float* bias = layer.expand_bias + panel * PANEL;
-            const __m512 low = _mm512_loadu_ps(bias), high = _mm512_loadu_ps(bias + 16);
-            Word* to = expanded.words() + words_of<M>(panel * PANEL);
-            times_panel<M>(normal, words, BUCKET, layer.expand + size_t(panel) * words * PANEL, words,
-                            [&](int r, __m512 y0, __m512 y1) {
-                                store<M>(to + long(r) * inner_words, gelu<M>(_mm512_add_ps(y0, low)),
-                                          gelu<M>(_mm512_add_ps(y1, high)));
-                            });
-        }
-        add_product<M>(expanded.words(), inner_words, layer.contract, layer.contract_bias, hidden, here);
+        times_panels<M>(normal, words, BUCKET, layer.expand, words, inner / PANEL,
+                        [&](int panel, int r, __m512 low, __m512 high) {
+                            const float* bias = layer.expand_bias + panel * PANEL;
+                            store<M>(expanded.words() + r * expanded_pitch + panel * words_of<M>(PANEL),
+                                     gelu<M>(_mm512_add_ps(low, _mm512_loadu_ps(bias))),
+                                     gelu<M>(_mm512_add_ps(high, _mm512_loadu_ps(bias + 16))));
+                        });
+        add_product<M>(expanded.words(), expanded_pitch, inner_words, layer.contract, layer.contract_bias, hidden, here);
     }
 }
 
@@ -656,9 +682,11 @@ void convolve(const Convolution& c, const Sequence& s) {
     const int64_t zeros_before = s.given[0] ? 0 : std::max<int64_t>(0, (end1 - (POINTS - TAPS) * d) / (TAPS * d)) * d;
     const int64_t zeros_after = ((s.given[2] ? end3 : s.given[1] ? end2 : end1) / (TAPS * d) + 1) * d;
     const size_t plane = size_t(CHUNK + halo) * words;
+    int64_t places[CHUNK];  // the first position of each row
     const Scratch values(sizeof(Word) * planes * plane), products(sizeof(float) * planes * CHUNK * PANEL);
     for (int64_t begin = 0; begin < all_rows; begin += CHUNK) {
         const int rows = int(std::min<int64_t>(CHUNK, all_rows - begin));
+        for (int r = 0; r < rows; r++) places[r] = (begin + r) / d * TAPS * d + (begin + r) % d;
         for (int q = 0; q < rows + halo; q++) {
             const int64_t position = (begin + q) / d * TAPS * d + (begin + q) % d;
             const float* x[POINTS];
@@ -701,8 +729,7 @@ void convolve(const Convolution& c, const Sequence& s) {
                     constexpr int R = decltype(size)::value;
                     if (point < TAPS) {
                         for (int r = 0; r < std::min(R, rows - first); r++) {
-                            const int64_t row = begin + first + r,
-                                          p = row / d * TAPS * d + row % d + int64_t(point) * d;
+                            const int64_t p = places[first + r] + int64_t(point) * d;
                             if (p >= s.length) break;
                             const float* place = s.result + p * c.out + panel * PANEL;
                             __builtin_prefetch(place, 1);
@@ -748,7 +775,6 @@ void convolve(const Convolution& c, const Sequence& s) {
                 for (; r < rows; r++) several(std::integral_constant<int, 1>{}, r);
             }
             for (int r = 0; r < rows; r++) {
-                const int64_t position = (begin + r) / d * TAPS * d + (begin + r) % d;
                 for (int half = 0; half < 2; half++) {
                     const int at16 = panel * PANEL + 16 * half;
                     __m512 m[POINTS];
@@ -761,7 +787,7 @@ void convolve(const Convolution& c, const Sequence& s) {
                         UNROLL for (int i = 0; i < TAPS; i++) y[i] = _mm512_add_ps(
                             y[i], _mm512_load_ps(products.floats() + ((POINTS + i) * CHUNK + r) * PANEL + 16 * half));
                     for (int i = 0; i < TAPS; i++) {
-                        const int64_t p = position + int64_t(i) * d;
+                        const int64_t p = places[r] + int64_t(i) * d;
                         if (p >= s.length) break;
                         __m512 z = _mm512_add_ps(y[i], bias);
                         if (c.relu) z = _mm512_max_ps(z, _mm512_setzero_ps());
@@ -789,19 +815,17 @@ void map_positions(const Convolution& c, const Sequence& s) {
             as_operands<M>(given_at(s, first + r, in), in, operands.words() + r * words);
             more[r] = added_at(s, first + r, c.out);
         }
-        for (int panel = 0; panel < c.out / PANEL; panel++) {
-            for (int64_t p = first + SOME; p < std::min(first + 2 * SOME, s.length); p++) {
-                prefetch(added_at(s, p, c.out) + panel * PANEL, PANEL);
-                prefetch(s.result + p * c.out + panel * PANEL, PANEL);
-            }
-            times_panel<M>(operands.words(), words, some, c.weight + size_t(panel) * words * PANEL, words,
-                            [&](int r, __m512 low, __m512 high) {
-                                const float* from = more[r] + panel * PANEL;
-                                float* to = s.result + (first + r) * c.out + panel * PANEL;
-                                _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(from), low));
-                                _mm512_storeu_ps(to + 16, _mm512_add_ps(_mm512_loadu_ps(from + 16), high));
-                            });
-        }
+        times_panels<M>(operands.words(), words, some, c.weight, words, c.out / PANEL,
+                        [&](int panel, int r, __m512 low, __m512 high) {
+                            const float* from = more[r] + panel * PANEL;
+                            float* to = s.result + (first + r) * c.out + panel * PANEL;
+                            if (first + r + SOME < s.length) {
+                                prefetch(added_at(s, first + r + SOME, c.out) + panel * PANEL, PANEL);
+                                prefetch(to + SOME * c.out, PANEL);
+                            }
+                            _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(from), low));
+                            _mm512_storeu_ps(to + 16, _mm512_add_ps(_mm512_loadu_ps(from + 16), high));
+                        });
     }
 }
 
