@@ -34,6 +34,16 @@ T = TypeVar("T")
 MIB = 1024 * 1024
 CALLS_PER_ACTOR = 3  # one shard on the device, one begun ahead, one being read or written
 TASKS_IN_FLIGHT = 6  # at least 1.75 x CALLS_PER_ACTOR, or an autoscaling pool never grows
+# Of an embedded Ray, which shares few cores with what it serves: each of its processes wakes a hundred times a second,
+# so idle ones are ended, and nothing is collected for a dashboard that is not there.
+EMBEDDED_SYSTEM = {
+    "num_workers_soft_limit": 0,
+    "idle_worker_killing_time_threshold_ms": 10_000,  # start-up uses them again and again
+    "raylet_report_resources_period_milliseconds": 1_000,
+    "enable_metrics_collection": False,
+    "task_events_report_interval_ms": 0,
+    "event_stats": False,
+}
 LISTENED_SECONDS = 0.5  # between looks at what a training's workers say
 MAX_CPU_THREADS = 8  # beyond this a convolution of one micro-batch gains little from another core
 
@@ -84,6 +94,7 @@ def session(address: str | None, *, object_store_mb: int, use_gpus: bool) -> Ite
                 "include_dashboard": False,
                 "object_store_memory": object_store_mb * MIB,
                 "num_cpus": os.cpu_count(),
+                "_system_config": EMBEDDED_SYSTEM,
             }
             if not use_gpus:
                 options["num_gpus"] = 0

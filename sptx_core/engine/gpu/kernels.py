@@ -47,7 +47,7 @@ def _norm(x, scale, shift, eps, HIDDEN: tl.constexpr):
     channel = tl.arange(0, HIDDEN)
     centred = x - (tl.sum(x, 1) / HIDDEN)[:, None]
     deviation = tl.sqrt(tl.sum(centred * centred, 1) / HIDDEN + eps)
-    return centred / deviation[:, None] * tl.load(scale + channel) + tl.load(shift + channel)
+    return centred * (1 / deviation)[:, None] * tl.load(scale + channel) + tl.load(shift + channel)
 
 
 @triton.jit(do_not_specialize=["buckets", "first", "asked"])
@@ -97,7 +97,7 @@ def attend(
         total = tl.sum(weights, 1) + tl.sum(of_other, 1)
         found = tl.dot(weights.to(value.dtype), value, input_precision=PRODUCT)
         found = tl.dot((of_other * share).to(value.dtype), other, found, input_precision=PRODUCT)
-    found = found / total[:, None]
+    found = found * (1 / total)[:, None]
     row = (number * SIZE + position).to(tl.int64)[:, None]
     tl.store(out + row * (HEADS * WIDTH) + head * WIDTH + channel, found.to(out.dtype.element_ty))
 
