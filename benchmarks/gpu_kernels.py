@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,26 +33,27 @@ from sptx_core.config import SpTransformerConfig
 from sptx_core.engine.arithmetic import exact_arithmetic
 from sptx_core.engine.fast import GPU_RUN, SharedPath
 from sptx_core.engine.gpu import SHARED_MEMORY, kernels, operations
+from sptx_core.engine.gpu.layers import GpuLayer
 from sptx_core.engine.gpu.operations import Tile
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
 
-TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.int64: "*i64"}
-PRECISIONS = (torch.bfloat16, torch.float32)
-KERNELS = ("project", "attend", "finish", "activate", "convolve", "place")
+TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.int64: "*i64"}
+PRECISIONS = (torch.float32, torch.bfloat16)
+KERNELS = ("normalise", "attend", "finish", "activate", "convolve", "place")
 SCHEDULERS, WARPGROUP = 4, 4  # of a multiprocessor; warps that multiply together
 BFLOAT16_RATE, TF32_RATE = 4096, 2048  # FLOP of a multiprocessor and cycle
 BATCH = 16  # windows through the layers at a time
 TILES = {
-    ("FINISH", 2): [Tile(128, 0, 64, 8, 2), Tile(128, 0, 32, 8, 3), Tile(64, 0, 64, 4, 2), Tile(64, 0, 32, 4, 3)],
-    ("FINISH", 4): [Tile(64, 0, 32, 4, 1), Tile(64, 0, 32, 8, 1), Tile(64, 0, 16, 4, 1), Tile(64, 0, 16, 8, 2)],
-    ("PROJECT", 2): [Tile(128, 64, 0, 8, 2), Tile(128, 64, 0, 8, 3), Tile(64, 64, 0, 4, 2), Tile(128, 128, 0, 8, 1)],
-    ("PROJECT", 4): [Tile(64, 32, 0, 4, 2), Tile(64, 32, 0, 4, 1), Tile(64, 32, 0, 8, 2)],
-    ("CONVOLVE", 2): [
-        Tile(128, 128, 64, 8, 3), Tile(128, 128, 64, 8, 4), Tile(128, 128, 128, 8, 2),
-        Tile(256, 128, 64, 8, 3), Tile(256, 64, 64, 8, 2), Tile(64, 128, 64, 4, 4),
+    "FINISH": [Tile(128, 0, 64, 8, 2), Tile(128, 0, 32, 8, 3), Tile(64, 0, 32, 4, 2), Tile(64, 0, 64, 4, 1)],
+    torch.bfloat16: [
+        Tile(128, 128, 64, 8, 3), Tile(128, 128, 64, 8, 4), Tile(128, 128, 128, 8, 2), Tile(256, 128, 64, 8, 3),
+        Tile(64, 128, 64, 4, 4),
     ],
-    ("CONVOLVE", 4): [Tile(128, 128, 32, 8, 3), Tile(128, 128, 64, 8, 2), Tile(128, 64, 32, 8, 3)],
+    torch.float32: [
+        Tile(128, 128, 64, 8, 3), Tile(128, 128, 64, 8, 2), Tile(128, 128, 32, 8, 3), Tile(128, 256, 32, 8, 3),
+        Tile(128, 128, 32, 4, 3),
+    ],
 }  # fmt: skip
 
 
@@ -87,8 +89,8 @@ class Compiler:
         source = ASTSource(self.kernel, {name: signature[name] for name in names}, constants, aligned)
         compiled = triton.compile(source, target=GPUTarget("cuda", self.capability, 32), options=options)
         usage = resources(compiled.asm["cubin"], num_warps)
-        sizes = " ".join(str(int(value)) for value in fixed.values())
-        operands = "bfloat16" if "*bf16" in signature.values() else "float32"
+        sizes = ",".join(str(int(value) if isinstance(value, bool) else value) for value in fixed.values())
+        operands = "bfloat16" if "*bf16" in signature.values() else "float32"  # of which pairs of float16 are part
         numbers = (num_warps, num_stages, usage.registers, usage.spilled, compiled.metadata.shared)
         costs = (usage.issue, usage.tensor, usage.products)
         self.found.append([self.name, operands, sizes, *map(str, (*numbers, *costs))])
@@ -184,26 +186,31 @@ def measure(
                 f"{dtype}: {what}: {1e6 * before:,.0f} -> {1e6 * after:,.0f} microseconds a window "
                 f"({before / after:.2f}x), relative difference {error:.1e}"
             )
-        size = dtype.itemsize
-        for (name, bytes_), tiles in TILES.items():
-            if bytes_ != size:
-                continue
-            table = getattr(operations, name)
-            run, of = (parts[0][1], windows) if name == "CONVOLVE" else (parts[2][1], batch)
-            kept = table[size]
-            for tile in tiles:
-                table[size] = tile
-                try:
-                    time = seconds(lambda run=run, own=own: run(own)) / of
-                    yield f"{dtype}: {name} {tile}: {1e6 * time:,.0f} microseconds a window"
-                except Exception as error:  # too much of something for this GPU
-                    yield f"{dtype}: {name} {tile}: {type(error).__name__} {str(error)[:100]}"
-            table[size] = kept
+        kept = operations.CONVOLVE[dtype == torch.float32], operations.FINISH
+        for what, run, of in (parts[0], parts[2]):
+            for tile in TILES[dtype]:
+                operations.CONVOLVE[dtype == torch.float32] = tile
+                yield _timed(f"{dtype}: {what}, CONVOLVE {tile}", partial(run, own), of, seconds)
+        operations.CONVOLVE[dtype == torch.float32] = kept[0]
+        for tile in TILES["FINISH"] if dtype == torch.bfloat16 else []:
+            operations.FINISH = tile
+            yield _timed(f"{dtype}: a layer, FINISH {tile}", partial(parts[2][1], own), batch, seconds)
+        operations.FINISH = kept[1]
+
+
+def _timed(what: str, run: Callable[[], object], of: int, seconds: Callable[[Callable[[], object]], float]) -> str:
+    try:
+        return f"{what}: {1e6 * seconds(run) / of:,.0f} microseconds a window"
+    except Exception as error:  # too much of something for this GPU
+        return f"{what}: {type(error).__name__} {str(error)[:100]}"
 
 
 def _layer(path: SharedPath, x: Tensor) -> Tensor:
-    y = x.clone()
-    path.transformer.layers[0](y)
+    y, layer = x.clone(), path.transformer.layers[0]
+    if isinstance(layer, GpuLayer):
+        layer(y, layer.begin(y), layer.norm)
+    else:
+        layer(y)
     return y
 
 

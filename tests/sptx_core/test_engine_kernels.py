@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sptx_core.engine import kernels
-from sptx_core.engine.kernels import Convolution, ToomCook, convolution
+from sptx_core.engine.kernels import Convolution, OnGrid, ToomCook, convolution
 
 
 @settings(max_examples=60, deadline=None)
@@ -20,7 +20,7 @@ from sptx_core.engine.kernels import Convolution, ToomCook, convolution
     batch=st.integers(1, 3),
     relu=st.booleans(),
     piece=st.sampled_from([1, 1000, 10**6]),
-    kind=st.sampled_from([Convolution, ToomCook]),
+    kind=st.sampled_from([Convolution, OnGrid, ToomCook]),
 )
 def test_convolutions_equal_pytorchs_in_float64(
     kernel: int, dilation: int, length: int, batch: int, relu: bool, piece: int, kind: type[Convolution | ToomCook]
@@ -48,6 +48,7 @@ def test_convolutions_equal_pytorchs_in_float64(
 def test_toom_cook_is_for_large_kernels(channels: int, kernel: int, dtype: torch.dtype, kind: type) -> None:
     weight, bias = torch.zeros(channels, channels, kernel), torch.zeros(channels)
     assert type(convolution(weight, bias, 1, dtype, relu=False)) is kind
+    assert type(convolution(weight.to("meta"), bias.to("meta"), 1, dtype, relu=False)) is OnGrid
 
 
 @pytest.mark.parametrize("packed", [True, False])

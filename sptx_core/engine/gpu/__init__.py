@@ -20,7 +20,9 @@ def missing(config: SpTransformerConfig, device: str) -> str:
     if torch.device(device).type != "cuda":
         return "is for GPUs alone"
     if not fits(config):
-        return "needs channels, heads and buckets in powers of two from 16 on, buckets of 64 and 256 channels at most"
+        return (
+            "needs channels, heads and buckets in powers of two from 16 on, buckets of 64 and 32 to 256 hidden channels"
+        )
     if find_spec("triton") is None:
         return "needs Triton, which PyTorch for GPUs brings along on Linux"
     there = getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0)
@@ -36,6 +38,6 @@ def fits(config: SpTransformerConfig) -> bool:
     return (
         all(size >= SMALLEST_PRODUCT and size & (size - 1) == 0 for size in sizes)
         and config.bucket_size <= LARGEST_BUCKET
-        and config.hidden_size <= LARGEST_HIDDEN
+        and 2 * SMALLEST_PRODUCT <= config.hidden_size <= LARGEST_HIDDEN  # which are multiplied in halves
         and config.feed_forward_size % FEED_FORWARD_STEP == 0
     )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sptx_core.engine.encoding import Encoder, folded
-from sptx_core.engine.gpu.operations import Convolution, Source, activate, convolve, place
+from sptx_core.engine.gpu.operations import Convolution, Source, activate, convolve, operands, place
 from sptx_core.engine.shared import Shared
 from sptx_core.model import ResidualBlock, SpTransformerModel
 from sptx_core.windows import WindowSpec
@@ -32,7 +32,7 @@ class GpuEncoder(Encoder):
         return Convolution.of(weight[..., None], None, dtype)
 
     def _add(self, fused: Shared, skip: Convolution, x: Shared, margin: int) -> Shared:
-        return convolved(x, skip, margin, torch.float32, fused)
+        return convolved(x, skip, margin, fused)
 
     def put(self, fused: Shared, first: int, x: Tensor) -> None:
         """As of `Encoder`."""
@@ -46,25 +46,32 @@ class GpuBlock:
         (scale, shift), first, second = folded(block)
         dilation = block.conv1.dilation[0]
         self.scale, self.shift = scale.float(), shift.float()
-        self.first = Convolution.of(*first, dtype, dilation=dilation, relu=True)
+        self.first = Convolution.of(*first, dtype, dilation=dilation, after="relu")
         self.second = Convolution.of(*second, dtype, dilation=dilation)
         self.middle, self.margin, self.dtype = middle, margin, dtype
 
     def __call__(self, x: Shared) -> Shared:
         """Features after the block."""
         y = x.map(lambda part: activate(part, self.scale, self.shift, self.dtype))
-        y = convolved(y, self.first, self.middle, self.dtype)
-        return convolved(y, self.second, self.margin, torch.float32, x)
+        y = convolved(y, self.first, self.middle, dtype=self.dtype)
+        return convolved(y, self.second, self.margin, x)
 
 
 def convolved(
-    x: Shared, convolution: Convolution, margin: int, dtype: torch.dtype, added: Shared | None = None
+    x: Shared, convolution: Convolution, margin: int, added: Shared | None = None, dtype: torch.dtype | None = None
 ) -> Shared:
-    """`x` through a convolution, its ends kept from `margin` on, with `added`, which may reach less far."""
+    """`x`, operands or float32, through a convolution, its ends kept from `margin` on: operands in `dtype`, or float32.
+
+    With `added`, in float32, which may reach less far.
+    """
     reach, windows, outputs = x.reach + convolution.radius, len(x.left), convolution.weight.shape[1]
     length = len(x.inner) - 2 * convolution.radius
-    left, right = (x.inner.new_empty(windows, reach - margin, outputs, dtype=dtype) for _ in range(2))
-    inner = x.inner.new_empty(1, length, outputs, dtype=dtype)
+    left, right, inner = (
+        torch.empty(*shape, outputs, device=x.inner.device)
+        if dtype is None
+        else operands(shape, outputs, dtype, x.inner.device)
+        for shape in ((windows, reach - margin), (windows, reach - margin), (1, length))
+    )
     firsts = (margin, x.width - reach, reach)
     widths = (x.width, x.width, length + 2 * reach)
     more = (None, None, None) if added is None else _sources(added)

@@ -1,11 +1,13 @@
 """What runs on the GPU, in Triton; `sptx_core.engine.gpu.operations` launches it and says what each kernel computes.
 
 Rows are positions, channels lie beside one another. Products take operands in the dtype of the weights and accumulate
-in float32: bfloat16 on the tensor cores as they are, float32 there too, as three products of TF32 parts (`tf32x3`),
-whose error is that of float32 and not that of TF32. Names in capitals are fixed when a kernel is compiled.
+in float32. In float32 an operand is a pair of float16: its value times a power of two, rounded, and what that leaves
+out; a row holds the former of all channels and then the latter. Three products of such halves are one of float32: the
+parts of 11 bits each are multiplied without error, and the fourth product, of the smaller parts, is below its rounding.
+They take the tensor cores half as long as three of TF32 parts (`tf32x3`), which the attention of float32 uses.
 
-Sources: online softmax and tiles of rows as in FlashAttention (Dao et al. 2022); splitting of float32 into TF32 parts
-as of Ootomo and Yokota (2022), which Triton calls `tf32x3`.
+Sources: online softmax and tiles of rows as in FlashAttention (Dao et al. 2022); splitting of float32 for tensor cores
+as of Ootomo and Yokota (2022).
 """
 
 import triton
@@ -17,43 +19,43 @@ PLACES = [
     *("begin", "first", "length", "stride", "width", "dilation"),
 ]
 PRODUCT = tl.constexpr("tf32x3")  # of float32 operands; others are multiplied as they are
+SCALE = tl.constexpr(8.0)  # of what a pair stands for: up to 8,188, and at worst within 2e-9
+
+
+@triton.jit
+def _store(out, row, channel, y, there, CHANNELS: tl.constexpr, PAIRS: tl.constexpr):
+    """Some channels of rows, in the dtype of `out` or as pairs."""
+    at = out + row * (2 * CHANNELS if PAIRS else CHANNELS) + channel
+    if PAIRS:
+        y *= SCALE
+        high = y.to(tl.float16)
+        tl.store(at, high, mask=there)
+        tl.store(at + CHANNELS, (y - high.to(tl.float32)).to(tl.float16), mask=there)
+    else:
+        tl.store(at, y.to(out.dtype.element_ty), mask=there)
 
 
 @triton.jit(do_not_specialize=["rows"])
-def project(
-    x, scale, shift, eps, weight, out, means, rows,
-    HIDDEN: tl.constexpr, OUTPUTS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, BUCKET: tl.constexpr,
+def normalise(
+    x, scale, shift, eps, normed, means, rows,
+    HIDDEN: tl.constexpr, ROWS: tl.constexpr, BUCKET: tl.constexpr, PAIRS: tl.constexpr,
 ):  # fmt: skip
     channel = tl.arange(0, HIDDEN)
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     there = (row < rows)[:, None]
     at = row.to(tl.int64)[:, None]
-    y = _norm(tl.load(x + at * HIDDEN + channel, mask=there, other=0.0), scale, shift, eps, HIDDEN)
-    of_bucket = tl.sum(tl.reshape(y, (ROWS // BUCKET, BUCKET, HIDDEN)), 1) / BUCKET
-    number = tl.program_id(0) * (ROWS // BUCKET) + tl.arange(0, ROWS // BUCKET)
-    tl.store(means + number[:, None] * HIDDEN + channel, of_bucket, mask=(number < rows // BUCKET)[:, None])
-    operand = y.to(weight.dtype.element_ty)
-    for first in range(0, OUTPUTS, COLUMNS):
-        column = first + tl.arange(0, COLUMNS)
-        inside = column < OUTPUTS
-        part = tl.load(weight + column[None, :] * HIDDEN + channel[:, None], mask=inside[None, :], other=0.0)
-        product = tl.dot(operand, part, input_precision=PRODUCT)
-        tl.store(out + at * OUTPUTS + column, product.to(out.dtype.element_ty), mask=there & inside[None, :])
-
-
-@triton.jit
-def _norm(x, scale, shift, eps, HIDDEN: tl.constexpr):
-    """LayerNorm of rows."""
-    channel = tl.arange(0, HIDDEN)
-    centred = x - (tl.sum(x, 1) / HIDDEN)[:, None]
+    y = tl.load(x + at * HIDDEN + channel, mask=there, other=0.0)
+    centred = y - (tl.sum(y, 1) / HIDDEN)[:, None]
     deviation = tl.sqrt(tl.sum(centred * centred, 1) / HIDDEN + eps)
-    return centred * (1 / deviation)[:, None] * tl.load(scale + channel) + tl.load(shift + channel)
+    y = centred * (1 / deviation)[:, None] * tl.load(scale + channel) + tl.load(shift + channel)
+    _store_means(means, y, channel, rows, HIDDEN, ROWS, BUCKET)
+    _store(normed, at, channel, y, there, HIDDEN, PAIRS)
 
 
 @triton.jit(do_not_specialize=["buckets", "first", "asked"])
 def attend(
     qkv, far, chosen, probability, out, buckets, first, asked,
-    LOCAL: tl.constexpr, FAR_STRIDE: tl.constexpr,
+    LOCAL: tl.constexpr, FAR_STRIDE: tl.constexpr, PAIRS: tl.constexpr,
     HEADS: tl.constexpr, NEAR: tl.constexpr, SIZE: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     number, head = tl.program_id(0), tl.program_id(1)
@@ -99,40 +101,79 @@ def attend(
         found = tl.dot((of_other * share).to(value.dtype), other, found, input_precision=PRODUCT)
     found = found * (1 / total)[:, None]
     row = (number * SIZE + position).to(tl.int64)[:, None]
-    tl.store(out + row * (HEADS * WIDTH) + head * WIDTH + channel, found.to(out.dtype.element_ty))
+    _store(out, row, head * WIDTH + channel[None, :], found, position[:, None] < SIZE, HEADS * WIDTH, PAIRS)
 
 
 @triton.jit(do_not_specialize=["rows"])
 def finish(
-    x, attended, output, output_bias, scale, shift, eps, normed, expand, expand_bias, contract, contract_bias, rows,
-    HIDDEN: tl.constexpr, INNER: tl.constexpr, ROWS: tl.constexpr, DEPTH: tl.constexpr,
+    x, attended, output, output_bias, scale, shift, eps, normed, expand, expand_bias, contract, contract_bias,
+    next_scale, next_shift, next_eps, means, rows,
+    HIDDEN: tl.constexpr, INNER: tl.constexpr, ROWS: tl.constexpr, DEPTH: tl.constexpr, BUCKET: tl.constexpr,
+    NEXT: tl.constexpr,
 ):  # fmt: skip
-    channel = tl.arange(0, HIDDEN)
+    # Channels are held in two halves, so that a half which changes its layout still fits the registers.
+    HALF: tl.constexpr = HIDDEN // 2
+    channel, low = tl.arange(0, HIDDEN), tl.arange(0, HALF)
+    high = HALF + low
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     there = (row < rows)[:, None]
     at = row.to(tl.int64)[:, None] * HIDDEN
-    y = tl.zeros((ROWS, HIDDEN), dtype=tl.float32)
+    y0 = tl.zeros((ROWS, HALF), dtype=tl.float32)
+    y1 = tl.zeros((ROWS, HALF), dtype=tl.float32)
     for first in range(0, HIDDEN, DEPTH):
         depth = first + tl.arange(0, DEPTH)
         some = tl.load(attended + at + depth, mask=there, other=0.0)
-        part = tl.load(output + channel[None, :] * HIDDEN + depth[:, None])
-        y = tl.dot(some, part, y, input_precision=PRODUCT)
-    y += tl.load(output_bias + channel) + tl.load(x + at + channel, mask=there, other=0.0)
-    # Both are read again rather than kept: sums and operand do not fit the registers together, and an operand that is
-    # loaded is multiplied from where it lies in shared memory. Other threads may have written what one reads.
-    tl.store(x + at + channel, y, mask=there)
-    tl.store(normed + at + channel, _norm(y, scale, shift, eps, HIDDEN).to(normed.dtype.element_ty), mask=there)
+        y0 = tl.dot(some, tl.load(output + low[None, :] * HIDDEN + depth[:, None]), y0, input_precision=PRODUCT)
+        y1 = tl.dot(some, tl.load(output + high[None, :] * HIDDEN + depth[:, None]), y1, input_precision=PRODUCT)
+    y0 += tl.load(output_bias + low) + tl.load(x + at + low, mask=there, other=0.0)
+    y1 += tl.load(output_bias + high) + tl.load(x + at + high, mask=there, other=0.0)
+    z0, z1 = _norm_of_halves(y0, y1, scale, shift, eps, HALF)
+    # Stored and loaded: an operand that is loaded is multiplied from where it lies in shared memory, and does not take
+    # registers that the sums need. Other threads may have written what one reads.
+    tl.store(normed + at + low, z0.to(normed.dtype.element_ty), mask=there)
+    tl.store(normed + at + high, z1.to(normed.dtype.element_ty), mask=there)
     tl.debug_barrier()
     operand = tl.load(normed + at + channel, mask=there, other=0.0)
-    total = tl.zeros((ROWS, HIDDEN), dtype=tl.float32)
+    bias = tl.load(expand_bias + tl.arange(0, DEPTH))
     for first in range(0, INNER, DEPTH):
         depth = first + tl.arange(0, DEPTH)
+        bias_now = bias
+        bias = tl.load(expand_bias + DEPTH + depth, mask=DEPTH + depth < INNER, other=0.0)
         part = tl.load(expand + depth[None, :] * HIDDEN + channel[:, None])
-        wide = _gelu(tl.dot(operand, part, input_precision=PRODUCT) + tl.load(expand_bias + depth))
-        part = tl.load(contract + channel[None, :] * INNER + depth[:, None])
-        total = tl.dot(wide.to(part.dtype), part, total, input_precision=PRODUCT)
-    total += tl.load(contract_bias + channel) + tl.load(x + at + channel, mask=there, other=0.0)
-    tl.store(x + at + channel, total, mask=there)
+        wide = _gelu(tl.dot(operand, part, input_precision=PRODUCT) + bias_now).to(part.dtype)
+        y0 = tl.dot(wide, tl.load(contract + low[None, :] * INNER + depth[:, None]), y0, input_precision=PRODUCT)
+        y1 = tl.dot(wide, tl.load(contract + high[None, :] * INNER + depth[:, None]), y1, input_precision=PRODUCT)
+    y0 += tl.load(contract_bias + low)
+    y1 += tl.load(contract_bias + high)
+    tl.store(x + at + low, y0, mask=there)
+    tl.store(x + at + high, y1, mask=there)
+    if NEXT:
+        z0, z1 = _norm_of_halves(y0, y1, next_scale, next_shift, next_eps, HALF)
+        _store_means(means, z0, low, rows, HIDDEN, ROWS, BUCKET)
+        _store_means(means, z1, high, rows, HIDDEN, ROWS, BUCKET)
+        tl.debug_barrier()  # the operand has been read
+        tl.store(normed + at + low, z0.to(normed.dtype.element_ty), mask=there)
+        tl.store(normed + at + high, z1.to(normed.dtype.element_ty), mask=there)
+
+
+@triton.jit
+def _norm_of_halves(y0, y1, scale, shift, eps, HALF: tl.constexpr):
+    """LayerNorm of rows, of which the channels come in two halves."""
+    channel = tl.arange(0, HALF)
+    mean = ((tl.sum(y0, 1) + tl.sum(y1, 1)) / (2 * HALF))[:, None]
+    squares = tl.sum((y0 - mean) * (y0 - mean), 1) + tl.sum((y1 - mean) * (y1 - mean), 1)
+    factor = (1 / tl.sqrt(squares / (2 * HALF) + eps))[:, None]
+    z0 = (y0 - mean) * factor * tl.load(scale + channel) + tl.load(shift + channel)
+    z1 = (y1 - mean) * factor * tl.load(scale + HALF + channel) + tl.load(shift + HALF + channel)
+    return z0, z1
+
+
+@triton.jit
+def _store_means(means, z, channel, rows, HIDDEN: tl.constexpr, ROWS: tl.constexpr, BUCKET: tl.constexpr):
+    """Means of some channels of rows over each bucket."""
+    of_bucket = tl.sum(tl.reshape(z, (ROWS // BUCKET, BUCKET, z.shape[1])), 1) / BUCKET
+    number = tl.program_id(0) * (ROWS // BUCKET) + tl.arange(0, ROWS // BUCKET)
+    tl.store(means + number[:, None] * HIDDEN + channel, of_bucket, mask=(number < rows // BUCKET)[:, None])
 
 
 @triton.jit
@@ -155,47 +196,71 @@ def _gelu(x):
 
 
 @triton.jit(do_not_specialize=["rows"])
-def activate(x, scale, shift, out, rows, CHANNELS: tl.constexpr, ROWS: tl.constexpr):
+def activate(x, scale, shift, out, rows, CHANNELS: tl.constexpr, ROWS: tl.constexpr, PAIRS: tl.constexpr):
     channel = tl.arange(0, CHANNELS)
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     there = (row < rows)[:, None]
-    at = row.to(tl.int64)[:, None] * CHANNELS + channel
-    y = tl.load(x + at, mask=there, other=0.0) * tl.load(scale + channel) + tl.load(shift + channel)
-    tl.store(out + at, tl.maximum(y, 0.0).to(out.dtype.element_ty), mask=there)
+    at = row.to(tl.int64)[:, None]
+    y = tl.load(x + at * CHANNELS + channel, mask=there, other=0.0) * tl.load(scale + channel) + tl.load(
+        shift + channel
+    )
+    _store(out, at, channel, tl.maximum(y, 0.0), there, CHANNELS, PAIRS)
 
 
 @triton.jit(do_not_specialize=PLACES)
 def convolve(
     inner, kept, start, reach, held,
     added_inner, added_kept, added_start, added_reach, added_held,
-    weight, bias, out, begin, first, length, stride, width, dilation,
+    weight, bias, unscale, out, begin, first, length, stride, width, dilation,
     TAPS: tl.constexpr, INPUTS: tl.constexpr, OUTPUTS: tl.constexpr, ENDS: tl.constexpr, ADDED: tl.constexpr,
-    BIAS: tl.constexpr, RELU: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
+    BIAS: tl.constexpr, AFTER: tl.constexpr, PAIRS: tl.constexpr, TO_PAIRS: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
+    PARTS: tl.constexpr = OUTPUTS // COLUMNS
+    SPLIT: tl.constexpr = PAIRS and inner.dtype.element_ty == tl.float32  # here, rather than before
+    WIDTH: tl.constexpr = 2 * INPUTS if PAIRS and not SPLIT else INPUTS
+    PART: tl.constexpr = 2 * INPUTS if PAIRS else INPUTS
     window = tl.program_id(1).to(tl.int64)
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    column = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
+    row = tl.program_id(0) // PARTS * ROWS + tl.arange(0, ROWS)
+    column = tl.program_id(0) % PARTS * COLUMNS + tl.arange(0, COLUMNS)
     depth = tl.arange(0, DEPTH)
     there = row < length
     read = begin + tl.minimum(row, length - 1)  # by the first tap; rows that are not there read what the last one does
-    in_kept, in_inner = _places(inner, kept, start, reach, held, window, stride, INPUTS)
-    parts = weight + column[None, :] * INPUTS + depth[:, None]
+    in_kept, in_inner = _places(inner, kept, start, reach, held, window, stride, WIDTH)
+    parts = weight + column[None, :] * PART + depth[:, None]
     STEPS: tl.constexpr = INPUTS // DEPTH
     total = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
     for step in range(TAPS * STEPS):
         tap, channel = step // STEPS, step % STEPS * DEPTH
         position = read + tap * dilation
         if ENDS:
-            rows = tl.where(_among(position, start, held), in_kept, in_inner) + position * INPUTS
-            some = tl.load(rows[:, None] + (channel + depth), mask=_among(position, 0, width)[:, None], other=0.0)
+            rows = tl.where(_among(position, start, held), in_kept, in_inner) + position * WIDTH
+            inside = _among(position, 0, width)[:, None]
+            some = tl.load(rows[:, None] + (channel + depth), mask=inside, other=0.0)
+            if WIDTH > INPUTS:
+                rest = tl.load(rows[:, None] + (INPUTS + channel + depth), mask=inside, other=0.0)
         else:
-            some = tl.load((in_inner + position * INPUTS)[:, None] + (channel + depth))
-        part = tl.load(parts + (tap * OUTPUTS * INPUTS + channel))
-        total = tl.dot(some.to(part.dtype), part, total, input_precision=PRODUCT)
+            rows = in_inner + position * WIDTH
+            some = tl.load(rows[:, None] + (channel + depth))
+            if WIDTH > INPUTS:
+                rest = tl.load(rows[:, None] + (INPUTS + channel + depth))
+        if SPLIT:
+            some *= SCALE
+            rest = (some - some.to(tl.float16).to(tl.float32)).to(tl.float16)
+        part = tl.load(parts + (tap * OUTPUTS * PART + channel))
+        some = some.to(part.dtype)
+        total = tl.dot(some, part, total, input_precision=PRODUCT)
+        if PAIRS:
+            total = tl.dot(rest, part, total)
+            total = tl.dot(some, tl.load(parts + (tap * OUTPUTS * PART + INPUTS + channel)), total)
+    if PAIRS:
+        total *= unscale
     if BIAS:
         total += tl.load(bias + column)
-    if RELU:
+    if AFTER == "relu":
         total = tl.maximum(total, 0.0)
+    if AFTER == "gelu":
+        total = _gelu(total)
     if ADDED:
         position = first + row
         in_kept, in_inner = _places(
@@ -203,8 +268,7 @@ def convolve(
         )
         rows = tl.where(_among(position, added_start, added_held), in_kept, in_inner) + position * OUTPUTS
         total += tl.load(rows[:, None] + column, mask=there[:, None], other=0.0)
-    at = (window * length + row)[:, None] * OUTPUTS + column
-    tl.store(out + at, total.to(out.dtype.element_ty), mask=there[:, None])
+    _store(out, (window * length + row)[:, None], column[None, :], total, there[:, None], OUTPUTS, TO_PAIRS)
 
 
 @triton.jit

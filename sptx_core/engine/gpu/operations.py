@@ -1,13 +1,16 @@
 """The costly steps on a GPU: what each kernel of `sptx_core.engine.gpu.kernels` computes, and how it is cut into tiles.
 
-Rows are positions, channels lie beside one another. Products take operands in the dtype of the weights and accumulate
-in float32; float32 itself goes through the tensor cores in three parts, with the error of float32. With
-`TRITON_INTERPRET=1` all of this runs on CPU tensors, for tests.
+Rows are positions, channels lie beside one another. Products take operands in the precision asked for and accumulate in
+float32. Operands of float32 are stored as pairs of float16, [..., 2 C] for C channels, whose products have its error.
+With `TRITON_INTERPRET=1` all of this runs on CPU tensors, for tests.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import triton
@@ -29,33 +32,36 @@ class Tile:
     stages: int
 
 
-# By operands' bytes, for a Hopper GPU: within 227 KB of shared memory, and no more instructions than its tensor cores
-# leave time for where they can be had, as `benchmarks/gpu_kernels.py` compiles them (docs/performance.md).
-PROJECT = {2: Tile(128, 64, 0, 8, 2), 4: Tile(64, 32, 0, 4, 2)}
-FINISH = {2: Tile(128, 0, 64, 8, 2), 4: Tile(64, 0, 32, 4, 1)}
-CONVOLVE = {2: Tile(128, 128, 64, 8, 3), 4: Tile(128, 128, 32, 8, 3)}  # half the warps for half the columns
+# For a Hopper GPU, within 227 KB of shared memory (docs/performance.md says which others were tried).
+FINISH = Tile(128, 0, 64, 8, 2)
+CONVOLVE = {False: Tile(128, 128, 64, 8, 3), True: Tile(128, 128, 64, 8, 3)}  # True for pairs
 ATTEND_WARPS = 4
 ACTIVATE_ROWS = 32
 PLACE_ROWS = 16
+MOST_ROWS = 1 << 18  # of a product at once: a place among the numbers of 2,048 channels then fits 32 bits
 
 
-def project(x: Tensor, norm: tuple[Tensor, Tensor, float], weight: Tensor, bucket: int) -> tuple[Tensor, Tensor]:
-    """Norm of rows x [n, hidden], float32, through `weight` [out, hidden]: [n, out], in the weight's dtype.
+def operands(rows: Sequence[int], channels: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A new tensor [rows..., channels] for operands of products in `dtype`; of pairs, [rows..., 2 * channels]."""
+    if dtype == torch.float32:
+        return torch.empty(*rows, 2 * channels, dtype=torch.float16, device=device)
+    return torch.empty(*rows, channels, dtype=dtype, device=device)
 
-    And the means of what is projected over each `bucket` rows: float32 [n / bucket, hidden].
-    """
+
+Norm = tuple[Tensor, Tensor, float]  # scale and shift [hidden], epsilon
+
+
+def normalise(x: Tensor, norm: Norm, bucket: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Norm of rows x [n, hidden], float32, as operands in `dtype`, and its means over each `bucket` rows, float32."""
     rows, hidden = x.shape
     scale, shift, eps = norm
-    out = torch.empty(rows, len(weight), dtype=weight.dtype, device=x.device)
+    normed = operands([rows], hidden, dtype, x.device)
     means = torch.empty(rows // bucket, hidden, device=x.device)
-    performed(2 * rows * hidden * len(weight))
-    tile = PROJECT[weight.element_size()]
-    kernels.project[(triton.cdiv(rows, tile.rows),)](
-        x, scale, shift, eps, weight, out, means, rows,
-        HIDDEN=hidden, OUTPUTS=len(weight), ROWS=tile.rows, COLUMNS=min(tile.columns, hidden), BUCKET=bucket,
-        num_warps=tile.warps, num_stages=tile.stages,
+    kernels.normalise[(triton.cdiv(rows, bucket),)](
+        x, scale, shift, eps, normed, means, rows,
+        HIDDEN=hidden, ROWS=bucket, BUCKET=bucket, PAIRS=dtype == torch.float32, num_warps=8,
     )  # fmt: skip
-    return out, means
+    return normed, means
 
 
 def attend(
@@ -69,7 +75,7 @@ def attend(
     windows: int,
     first: int,
 ) -> Tensor:
-    """Both kinds of attention for some buckets of each window: [asked * size, hidden].
+    """Both kinds of attention for some buckets of each window: operands [asked * size, hidden] in the dtype of `qkv`.
 
     Args:
         qkv: queries, scaled by D ** -0.5 / ln 2, keys and values of consecutive buckets of each window,
@@ -86,52 +92,27 @@ def attend(
     hidden = qkv.shape[1] // 3
     asked, far_heads = chosen.shape
     performed(4 * asked * size * size * (hidden // heads) * (3 * heads - far_heads))  # local heads see three buckets
-    out = torch.empty(asked * size, hidden, dtype=qkv.dtype, device=qkv.device)
+    out = operands([asked * size], hidden, qkv.dtype, qkv.device)
     for local, count in ((True, heads - far_heads), (False, far_heads)):
         if count:
             kernels.attend[(asked, count)](
                 qkv, far, chosen.contiguous(), probability.contiguous(), out,
                 len(qkv) // size // windows, first, asked // windows,
-                LOCAL=local, FAR_STRIDE=far.stride(0),
+                LOCAL=local, FAR_STRIDE=far.stride(0), PAIRS=qkv.dtype == torch.float32,
                 HEADS=heads, NEAR=heads - far_heads, SIZE=size, WIDTH=hidden // heads, num_warps=ATTEND_WARPS,
             )  # fmt: skip
     return out
 
 
-@dataclass(frozen=True, eq=False)
-class FeedForward:
-    """What follows attention in a layer: its output map, then norm, expansion, GELU and contraction."""
-
-    output: tuple[Tensor, Tensor]
-    norm: tuple[Tensor, Tensor, float]
-    expand: tuple[Tensor, Tensor]
-    contract: tuple[Tensor, Tensor]
-
-
-def finish(x: Tensor, attended: Tensor, parts: FeedForward) -> None:
-    """Add attention, through its output map, and then the feed-forward to rows x [n, hidden], float32, in place."""
-    rows, hidden = x.shape
-    (output, output_bias), (scale, shift, eps) = parts.output, parts.norm
-    (expand, expand_bias), (contract, contract_bias) = parts.expand, parts.contract
-    performed(2 * rows * hidden * (hidden + 2 * len(expand)))
-    tile = FINISH[expand.element_size()]
-    normed = torch.empty(rows, hidden, dtype=expand.dtype, device=x.device)
-    kernels.finish[(triton.cdiv(rows, tile.rows),)](
-        x, attended, output, output_bias, scale, shift, eps, normed,
-        expand, expand_bias, contract, contract_bias, rows,
-        HIDDEN=hidden, INNER=len(expand), ROWS=tile.rows, DEPTH=min(tile.depth, hidden),
-        num_warps=tile.warps, num_stages=tile.stages,
-    )  # fmt: skip
-
-
 def activate(x: Tensor, scale: Tensor, shift: Tensor, dtype: torch.dtype) -> Tensor:
-    """relu(x * scale + shift) of x [..., C], float32, in `dtype`."""
-    out = torch.empty(x.shape, dtype=dtype, device=x.device)
+    """relu(x * scale + shift) of x [..., C], float32, as operands in `dtype`."""
     rows, channels = x.numel() // x.shape[-1], x.shape[-1]
+    out = operands(x.shape[:-1], channels, dtype, x.device)
     if rows:
         kernels.activate[(triton.cdiv(rows, ACTIVATE_ROWS),)](
-            x, scale, shift, out, rows, CHANNELS=channels, ROWS=ACTIVATE_ROWS, num_warps=4
-        )
+            x, scale, shift, out, rows,
+            CHANNELS=channels, ROWS=ACTIVATE_ROWS, PAIRS=dtype == torch.float32, num_warps=4,
+        )  # fmt: skip
     return out
 
 
@@ -164,20 +145,47 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Convolution:
-    """A dilated convolution made ready: weight [taps, C out, C in] in the operands' dtype, bias [C out] in float32."""
+    """A dilated convolution, or with one tap a linear map, made ready."""
 
     weight: Tensor
+    """Operands [taps, C out, C in]."""
     bias: Tensor | None
+    """float32 [C out]."""
     dilation: int
-    relu: bool
+    after: Literal["nothing", "relu", "gelu"]
+    unscale: float
+    """What sums of products of pairs are multiplied with."""
+    inputs: int
 
     @classmethod
     def of(
-        cls, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, *, dilation: int = 1, relu: bool = False
+        cls,
+        weight: Tensor,
+        bias: Tensor | None,
+        dtype: torch.dtype,
+        *,
+        dilation: int = 1,
+        after: Literal["nothing", "relu", "gelu"] = "nothing",
     ) -> Convolution:
-        """Of a weight [C out, C in, taps]."""
-        ready = weight.permute(2, 0, 1).to(dtype).contiguous()
-        return cls(ready, None if bias is None else bias.float(), dilation, relu)
+        """Of a weight [C out, C in, taps], for products in `dtype`."""
+        ready = weight.permute(2, 0, 1)
+        scale = 1.0
+        if dtype == torch.float32:
+            largest = torch.cat((ready.abs().flatten(), ready.new_full((1,), 1e-30))).amax()
+            factor = 2 ** (14 - largest.log2().ceil())  # the largest is 2 ** 14 at most
+            ready = (ready * factor).double()
+            high = ready.half()
+            ready = torch.cat((high, (ready - high).half()), 2)
+            scale = float(factor) * kernels.SCALE.value if factor.device.type != "meta" else 1.0
+        else:
+            ready = ready.to(dtype)
+        bias = None if bias is None else bias.float()
+        return cls(ready.contiguous(), bias, dilation, after, 1 / scale, weight.shape[1])
+
+    @property
+    def pairs(self) -> bool:
+        """Whether operands are pairs."""
+        return self.weight.shape[2] > self.inputs
 
     @property
     def radius(self) -> int:
@@ -197,26 +205,94 @@ def convolve(
 ) -> None:
     """Convolve positions [first, first + length) of each window, between zeros, into `out` [n, length, C out].
 
-    Positions below 0 and from `width` on are zeros. `added`, float32, is added to the result.
+    `out` may be for pairs, [n, length, 2 * C out]. Positions below 0 and from `width` on are zeros. What is
+    `added`, in float32, comes on top.
     """
-    windows, length, outputs = out.shape
-    taps, _, inputs = convolution.weight.shape
-    if not (windows and length):
+    windows, length, _ = out.shape
+    taps, outputs, _ = convolution.weight.shape
+    inputs, bias = convolution.inputs, convolution.bias
+    if not (windows and length and outputs):
         return
-    performed(2 * out.numel() * taps * inputs)
-    tile = CONVOLVE[convolution.weight.element_size()]
-    columns, depth = min(tile.columns, outputs), min(tile.depth, inputs)
+    performed(2 * windows * length * outputs * taps * inputs)
+    tile = CONVOLVE[convolution.pairs]
+    columns, depth = math.gcd(tile.columns, outputs), min(tile.depth, inputs)
     more = x if added is None else added
-    bias = convolution.bias
     begin = first - convolution.radius
     ends = x.kept.shape[1] > 0 or begin < 0 or begin + length + 2 * convolution.radius > width
-    kernels.convolve[(triton.cdiv(length, tile.rows), windows, triton.cdiv(outputs, columns))](
+    kernels.convolve[(triton.cdiv(length, tile.rows) * (outputs // columns), windows)](
         x.inner, x.kept, x.start, x.reach, x.kept.shape[1],
         more.inner, more.kept, more.start, more.reach, more.kept.shape[1],
-        convolution.weight, out if bias is None else bias, out,
+        convolution.weight, out if bias is None else bias, convolution.unscale, out,
         begin, first, length, stride, width, convolution.dilation,
         TAPS=taps, INPUTS=inputs, OUTPUTS=outputs,
-        ENDS=ends, ADDED=added is not None, BIAS=bias is not None, RELU=convolution.relu,
+        ENDS=ends, ADDED=added is not None, BIAS=bias is not None, AFTER=convolution.after,
+        PAIRS=convolution.pairs, TO_PAIRS=out.shape[2] > outputs,
         ROWS=tile.rows, COLUMNS=columns, DEPTH=depth,
         num_warps=max(4, tile.warps * columns // tile.columns), num_stages=tile.stages,
     )  # fmt: skip
+
+
+def multiply(rows: Tensor, linear: Convolution, out: Tensor, added: Tensor | None = None) -> Tensor:
+    """Rows of operands [n, C in] through a linear map into `out` [n, C out], with `added`, which may be `out`."""
+    for some in (slice(first, first + MOST_ROWS) for first in range(0, len(rows), MOST_ROWS)):
+        given, more = (None if part is None else _alone(part[some]) for part in (rows, added))
+        assert given is not None
+        convolve(linear, given, out[some][None], first=0, stride=0, width=len(given.inner), added=more)
+    return out
+
+
+def _alone(rows: Tensor) -> Source:
+    return Source(rows, rows[None, :0], 0, 0)
+
+
+class FeedForward:
+    """What follows attention in a layer: its output map, then norm, expansion, GELU and contraction.
+
+    Args:
+        output: weight and bias of the linear map after attention.
+        norm: scale, shift and epsilon.
+        expand: weight and bias of the first linear map of the feed-forward.
+        contract: of the second one.
+        dtype: precision of products. In float32 each of these steps is a kernel, otherwise one does them all.
+
+    """
+
+    def __init__(
+        self,
+        output: tuple[Tensor, Tensor],
+        norm: Norm,
+        expand: tuple[Tensor, Tensor],
+        contract: tuple[Tensor, Tensor],
+        dtype: torch.dtype,
+    ) -> None:
+        self.norm, self.dtype = norm, dtype
+        self.output = Convolution.of(output[0][..., None], output[1], dtype)
+        self.expand = Convolution.of(expand[0][..., None], expand[1], dtype, after="gelu")
+        self.contract = Convolution.of(contract[0][..., None], contract[1], dtype)
+
+    def __call__(self, x: Tensor, attended: Tensor, following: Norm | None, bucket: int) -> tuple[Tensor, Tensor]:
+        """Add attention, through its output map, and then the feed-forward to rows x [n, hidden], float32, in place.
+
+        Returns what `normalise` makes of the result by the norm `following`; nothing of use where there is none.
+        """
+        if not self.output.pairs:
+            return self._at_once(x, attended, following, bucket)
+        multiply(attended, self.output, x, x)
+        normed, means = normalise(x, self.norm, bucket, self.dtype)
+        wide = operands(x.shape[:1], self.contract.inputs, self.dtype, x.device)
+        multiply(multiply(normed, self.expand, wide), self.contract, x, x)
+        return (normed, means) if following is None else normalise(x, following, bucket, self.dtype)
+
+    def _at_once(self, x: Tensor, attended: Tensor, following: Norm | None, bucket: int) -> tuple[Tensor, Tensor]:
+        (rows, hidden), inner = x.shape, self.contract.inputs
+        performed(2 * rows * hidden * (hidden + 2 * inner))
+        normed = torch.empty(rows, hidden, dtype=self.dtype, device=x.device)
+        means = torch.empty(rows // bucket, hidden, device=x.device)
+        kernels.finish[(triton.cdiv(rows, FINISH.rows),)](
+            x, attended, self.output.weight, self.output.bias, *self.norm, normed,
+            self.expand.weight, self.expand.bias, self.contract.weight, self.contract.bias,
+            *(following or self.norm), means, rows,
+            HIDDEN=hidden, INNER=inner, ROWS=FINISH.rows, DEPTH=min(FINISH.depth, hidden), BUCKET=bucket,
+            NEXT=following is not None, num_warps=FINISH.warps, num_stages=FINISH.stages,
+        )  # fmt: skip
+        return normed, means
