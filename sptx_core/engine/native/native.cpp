@@ -20,6 +20,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
+#include <type_traits>
 
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
@@ -32,10 +33,10 @@ enum Mode { FLOAT32, BFLOAT16, MATRIX };
 using Word = uint32_t;
 constexpr int PANEL = 32;   // columns of a panel, which is also the size of a head
 constexpr int ROWS = 8;     // rows of a product at a time
-constexpr int TILE_ROWS = 16, BLOCK = 2 * TILE_ROWS;  // of the matrix units
 constexpr int BUCKET = 64;  // positions of a bucket
 constexpr int POINTS = 7;   // of Toom-Cook
 constexpr int TAPS = 4;     // in a group, and positions in a row of its products
+constexpr int TILE_ROWS = 16, BLOCK = 2 * TILE_ROWS;  // of the matrix units: rows of a tile, rows of a product at a time
 
 struct Scratch {  // aligned memory that is freed at the end of a call
     explicit Scratch(size_t bytes) : memory(std::aligned_alloc(64, (bytes + 63) / 64 * 64)) {
@@ -51,14 +52,14 @@ struct Scratch {  // aligned memory that is freed at the end of a call
 
 template <Mode M>
 constexpr int words_of(int elements) {
-    return M ? elements / 2 : elements;
+    return M == FLOAT32 ? elements : elements / 2;
 }
 
 // ---------------------------------------------------------------------------------------------- products
 
 template <Mode M>
 INLINE __m512 multiply_add(__m512 sum, __m512i a, __m512i b) {
-    if constexpr (M)
+    if constexpr (M != FLOAT32)
         return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
     else
         return _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum);
@@ -130,6 +131,17 @@ INLINE void tiles_product(const Word* a, long pitch, const Word* b, int words) {
     tiles_product<R>(a, pitch, b, words, [](int) {});
 }
 
+template <int R>
+INLINE void load_tiles(const float* from) {
+    asm volatile("" ::: "memory");
+    _tile_loadd(0, from, PANEL * sizeof(float));
+    _tile_loadd(1, from + 16, PANEL * sizeof(float));
+    if (R == 2) {
+        _tile_loadd(2, from + TILE_ROWS * PANEL, PANEL * sizeof(float));
+        _tile_loadd(3, from + TILE_ROWS * PANEL + 16, PANEL * sizeof(float));
+    }
+}
+
 // The sums [16 R][PANEL].
 template <int R>
 INLINE void store_tiles(float* to) {
@@ -146,15 +158,28 @@ INLINE void clear(__m512 (&sums)[R][Z]) {
     UNROLL for (int r = 0; r < R; r++) UNROLL for (int z = 0; z < Z; z++) sums[r][z] = _mm512_setzero_ps();
 }
 
+// done(row, sums [rows][2]), for one row or SOME at a time, of R.
+constexpr int SOME = 4;
+
+template <int R, class Done>
+INLINE void done_with(int first, __m512 (&sums)[R][2], Done done) {
+    constexpr int some = std::min(R, SOME);
+    UNROLL for (int r = 0; r < R; r += some) {
+        __m512 y[some][2];
+        UNROLL for (int i = 0; i < some; i++) y[i][0] = sums[r + i][0], y[i][1] = sums[r + i][1];
+        done(first + r, y);
+    }
+}
+
 template <Mode M, int R, class Done>
 INLINE void rows_of_panel(const Word* a, long pitch, const Word* b, int words, int first, Done done) {
     __m512 sums[R][2];
     clear(sums);
     product<M>(a + first * pitch, pitch, b, words, sums);
-    UNROLL for (int r = 0; r < R; r++) done(first + r, sums[r][0], sums[r][1]);
+    done_with(first, sums, done);
 }
 
-// Rows of a times one panel; done(row, columns 0..15, columns 16..31).
+// Rows of a times one panel; done(row, their sums [rows][2]: columns 0..15, columns 16..31).
 template <Mode M, class Done>
 INLINE void times_panel(const Word* a, long pitch, int rows, const Word* b, int words, Done done) {
     int r = 0;
@@ -162,35 +187,43 @@ INLINE void times_panel(const Word* a, long pitch, int rows, const Word* b, int 
     for (; r < rows; r++) rows_of_panel<M, 1>(a, pitch, b, words, r, done);
 }
 
-// Rows of a times each of so many panels in turn; done(panel, row, columns 0..15, columns 16..31). For matrix units a
+// Rows of a times each of so many panels in turn, `panel_pitch` words apart; done(panel, row, sums). For matrix units a
 // must have memory, whatever is in it, up to a whole number of blocks.
 template <Mode M, class Done>
-INLINE void times_panels(const Word* a, long pitch, int rows, const Word* b, int words, int panels, Done done) {
+INLINE void times_panels(const Word* a, long pitch, int rows, const Word* b, long panel_pitch, int words, int panels,
+                         Done done) {
     if constexpr (M == MATRIX) {
         // While the matrix units compute one block, vectors finish the one before.
         alignas(64) float sums[2][BLOCK * PANEL];
-        int panel_before = 0, first_before = 0, left = 0, at = 0;
-        const int each = std::max(1, (BLOCK * 16 + words - 1) / words);  // rows beside 16 words
-        const auto finish = [&](int count) {
-            const float* from = sums[at ^ 1];
-            for (; count-- && left; left--, first_before++) {
-                const float* y = from + (first_before % BLOCK) * PANEL;
-                done(panel_before, first_before, _mm512_load_ps(y), _mm512_load_ps(y + 16));
-            }
+        int panel_before = 0, first_before = 0, row = 0, end = 0, at = 0;
+        const int each = std::max(1, BLOCK * 16 / SOME / words);  // times SOME rows, beside 16 words
+        const auto finish = [&](int times) {
+            const auto rows_at = [&](auto size) {
+                constexpr int R = decltype(size)::value;
+                __m512 y[R][2];
+                UNROLL for (int r = 0; r < R; r++) {
+                    y[r][0] = _mm512_load_ps(sums[at ^ 1] + (row + r) * PANEL);
+                    y[r][1] = _mm512_load_ps(sums[at ^ 1] + (row + r) * PANEL + 16);
+                }
+                done(panel_before, first_before + row, y);
+                row += R;
+            };
+            for (; times && row + SOME <= end; times--) rows_at(std::integral_constant<int, SOME>{});
+            for (; times && row < end; times--) rows_at(std::integral_constant<int, 1>{});
         };
         for (int panel = 0; panel < panels; panel++)
             for (int first = 0; first < rows; first += BLOCK) {
                 clear_tiles<2>();
-                tiles_product<2>(a + first * pitch, pitch, b + size_t(panel) * words * PANEL, words,
-                                 [&](int) { finish(each); });
+                tiles_product<2>(a + first * pitch, pitch, b + panel * panel_pitch, words, [&](int) { finish(each); });
+                finish(BLOCK);
                 store_tiles<2>(sums[at]);
-                at ^= 1, panel_before = panel, first_before = first, left = std::min(BLOCK, rows - first);
+                at ^= 1, panel_before = panel, first_before = first, row = 0, end = std::min(BLOCK, rows - first);
             }
         finish(BLOCK);
     } else {
         for (int panel = 0; panel < panels; panel++)
-            times_panel<M>(a, pitch, rows, b + size_t(panel) * words * PANEL, words,
-                           [&](int r, __m512 low, __m512 high) { done(panel, r, low, high); });
+            times_panel<M>(a, pitch, rows, b + panel * panel_pitch, words,
+                           [&](int r, auto& sums) { done(panel, r, sums); });
     }
 }
 
@@ -201,7 +234,7 @@ INLINE __m512i to_bfloat16(__m512 low, __m512 high) { return (__m512i)_mm512_cvt
 // 32 values as operands: 32 words, or 16 of bfloat16.
 template <Mode M>
 INLINE void store(Word* to, __m512 low, __m512 high) {
-    if constexpr (M) {
+    if constexpr (M != FLOAT32) {
         _mm512_storeu_si512(to, to_bfloat16(low, high));
     } else {
         _mm512_storeu_ps(to, low);
@@ -209,47 +242,50 @@ INLINE void store(Word* to, __m512 low, __m512 high) {
     }
 }
 
-INLINE __m512 polynomial(__m512 x, std::initializer_list<float> coefficients) {  // highest power first
-    const float* c = coefficients.begin();
-    __m512 y = _mm512_set1_ps(*c);
-    while (++c < coefficients.end()) y = _mm512_fmadd_ps(y, x, _mm512_set1_ps(*c));
-    return y;
+// Functions of N vectors, step by step, so that the processor always has N things to do.
+
+template <int N>
+INLINE void polynomials(const __m512 (&x)[N], __m512 (&y)[N], std::initializer_list<float> coefficients) {
+    const float* c = coefficients.begin();  // highest power first
+    UNROLL for (int n = 0; n < N; n++) y[n] = _mm512_set1_ps(*c);
+    while (++c < coefficients.end())
+        UNROLL for (int n = 0; n < N; n++) y[n] = _mm512_fmadd_ps(y[n], x[n], _mm512_set1_ps(*c));
 }
 
 // 2^x for x <= 0. Polynomials of least relative error for 2^f, 0 <= f < 1: 8e-8, or 3e-6 for a result in bfloat16.
-template <Mode M>
-INLINE __m512 exp2(__m512 x) {
-    const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-    __m512 y;
-    if constexpr (M)
-        y = polynomial(f, {1.35341636e-2f, 5.20114688e-2f, 2.41442752e-1f, 6.93003835e-1f, 1.00000259f});
+template <Mode M, int N>
+INLINE void exp2(__m512 (&x)[N]) {
+    __m512 f[N], y[N];
+    UNROLL for (int n = 0; n < N; n++) f[n] = _mm512_reduce_ps(x[n], _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    if constexpr (M != FLOAT32)
+        polynomials(f, y, {1.35341636e-2f, 5.20114688e-2f, 2.41442752e-1f, 6.93003835e-1f, 1.00000259f});
     else
-        y = polynomial(
-            f, {1.87757625e-3f, 8.98934112e-3f, 5.58263172e-2f, 2.40153617e-1f, 6.93153073e-1f, 9.99999925e-1f});
-    return _mm512_scalef_ps(y, x);  // times 2^floor(x)
+        polynomials(
+            f, y, {1.87757625e-3f, 8.98934112e-3f, 5.58263172e-2f, 2.40153617e-1f, 6.93153073e-1f, 9.99999925e-1f});
+    UNROLL for (int n = 0; n < N; n++) x[n] = _mm512_scalef_ps(y[n], x[n]);  // times 2^floor(x)
 }
 
 // x times the normal distribution function, which is 1/2 + x N(x^2) / D(x^2), fitted by least squares: for float32 on
 // |x| < 5.5, within 1e-6 of the exact value, as far as float32 itself takes it; for a result in bfloat16 on |x| < 4.5,
 // within 2e-4. Beyond, the function keeps its last value, which is within 2e-8 (3e-5 in bfloat16) of 0 or 1.
-template <Mode M>
-INLINE __m512 gelu(__m512 x) {
-    const __m512 end = _mm512_set1_ps(M ? 4.5f : 5.5f);
-    const __m512 near = _mm512_max_ps(_mm512_min_ps(x, end), _mm512_sub_ps(_mm512_setzero_ps(), end));
-    const __m512 square = _mm512_mul_ps(near, near);
-    __m512 ratio;
-    if constexpr (M) {
-        const __m512 n = polynomial(square, {3.3336886e-05f, 3.8322216e-03f, 2.7383617e-02f, 3.9893289e-01f});
-        const __m512 d = polynomial(square, {1.1668131e-03f, 2.3806593e-02f, 2.3528513e-01f, 1.0000000e+00f});
-        ratio = _mm512_mul_ps(n, _mm512_rcp14_ps(d));
+template <Mode M, int N>
+INLINE void gelu(__m512 (&x)[N]) {
+    const __m512 end = _mm512_set1_ps(M == FLOAT32 ? 5.5f : 4.5f), minus_end = _mm512_set1_ps(M == FLOAT32 ? -5.5f : -4.5f);
+    __m512 near[N], square[N], over[N], under[N];
+    UNROLL for (int n = 0; n < N; n++) near[n] = _mm512_max_ps(_mm512_min_ps(x[n], end), minus_end);
+    UNROLL for (int n = 0; n < N; n++) square[n] = _mm512_mul_ps(near[n], near[n]);
+    if constexpr (M != FLOAT32) {
+        polynomials(square, over, {3.3336886e-05f, 3.8322216e-03f, 2.7383617e-02f, 3.9893289e-01f});
+        polynomials(square, under, {1.1668131e-03f, 2.3806593e-02f, 2.3528513e-01f, 1.0000000e+00f});
+        UNROLL for (int n = 0; n < N; n++) over[n] = _mm512_mul_ps(over[n], _mm512_rcp14_ps(under[n]));
     } else {
-        const __m512 n = polynomial(
-            square, {2.2215985e-8f, 6.5305344e-6f, 1.8284701e-4f, 4.7615524e-3f, 3.5141360e-2f, 3.9894199e-1f});
-        const __m512 d =
-            polynomial(square, {1.1953837e-6f, 7.8605925e-5f, 1.9623749e-3f, 2.9398127e-2f, 2.5474992e-1f, 1.0f});
-        ratio = _mm512_div_ps(n, d);
+        polynomials(square, over,
+                    {2.2215985e-8f, 6.5305344e-6f, 1.8284701e-4f, 4.7615524e-3f, 3.5141360e-2f, 3.9894199e-1f});
+        polynomials(square, under, {1.1953837e-6f, 7.8605925e-5f, 1.9623749e-3f, 2.9398127e-2f, 2.5474992e-1f, 1.0f});
+        UNROLL for (int n = 0; n < N; n++) over[n] = _mm512_div_ps(over[n], under[n]);
     }
-    return _mm512_mul_ps(x, _mm512_fmadd_ps(near, ratio, _mm512_set1_ps(0.5f)));
+    UNROLL for (int n = 0; n < N; n++)
+        x[n] = _mm512_mul_ps(x[n], _mm512_fmadd_ps(near[n], over[n], _mm512_set1_ps(0.5f)));
 }
 
 struct Norm {
@@ -257,22 +293,36 @@ struct Norm {
     float epsilon;
 };
 
-// LayerNorm of one row.
+// LayerNorm of SOME rows, each of `size` values.
 INLINE void normalise(const float* x, int size, const Norm& norm, float* y) {
-    __m512 sum = _mm512_setzero_ps(), squares = _mm512_setzero_ps();
-    for (int i = 0; i < size; i += 16) sum = _mm512_add_ps(sum, _mm512_loadu_ps(x + i));
-    const __m512 mean = _mm512_set1_ps(_mm512_reduce_add_ps(sum) / size);
+    __m512 sum[SOME], squares[SOME], mean[SOME], scale[SOME];
+    UNROLL for (int r = 0; r < SOME; r++) sum[r] = squares[r] = _mm512_setzero_ps();
+    for (int i = 0; i < size; i += 16)
+        UNROLL for (int r = 0; r < SOME; r++) sum[r] = _mm512_add_ps(sum[r], _mm512_loadu_ps(x + r * size + i));
+    UNROLL for (int r = 0; r < SOME; r++) mean[r] = _mm512_set1_ps(_mm512_reduce_add_ps(sum[r]) / size);
+    for (int i = 0; i < size; i += 16)
+        UNROLL for (int r = 0; r < SOME; r++) {
+            const __m512 v = _mm512_sub_ps(_mm512_loadu_ps(x + r * size + i), mean[r]);
+            squares[r] = _mm512_fmadd_ps(v, v, squares[r]);
+        }
+    UNROLL for (int r = 0; r < SOME; r++)
+        scale[r] = _mm512_set1_ps(1.0f / __builtin_sqrtf(_mm512_reduce_add_ps(squares[r]) / size + norm.epsilon));
     for (int i = 0; i < size; i += 16) {
-        const __m512 v = _mm512_sub_ps(_mm512_loadu_ps(x + i), mean);
-        squares = _mm512_fmadd_ps(v, v, squares);
+        const __m512 weight = _mm512_loadu_ps(norm.weight + i), bias = _mm512_loadu_ps(norm.bias + i);
+        UNROLL for (int r = 0; r < SOME; r++) {
+            const __m512 v = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(x + r * size + i), mean[r]), scale[r]);
+            _mm512_storeu_ps(y + r * size + i, _mm512_fmadd_ps(v, weight, bias));
+        }
     }
-    const float variance = _mm512_reduce_add_ps(squares) / size;
-    const __m512 scale = _mm512_set1_ps(1.0f / __builtin_sqrtf(variance + norm.epsilon));
-    for (int i = 0; i < size; i += 16) {
-        const __m512 v = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(x + i), mean), scale);
-        const __m512 w = _mm512_fmadd_ps(v, _mm512_loadu_ps(norm.weight + i), _mm512_loadu_ps(norm.bias + i));
-        _mm512_storeu_ps(y + i, w);
-    }
+}
+
+template <class Sums>
+constexpr int ROWS_IN = std::extent_v<std::remove_reference_t<Sums>>;
+
+// Rows of sums as operands, `pitch` words apart.
+template <Mode M, int R>
+INLINE void store_rows(Word* to, long pitch, const __m512 (&y)[R][2]) {
+    UNROLL for (int r = 0; r < R; r++) store<M>(to + r * pitch, y[r][0], y[r][1]);
 }
 
 // What will be read (and written) soon, so that it is in the second cache by then.
@@ -342,7 +392,7 @@ INLINE void by_word(const Word* from, Word* to) {
 // [BUCKET][PANEL] by position -> a panel, whose words hold two positions in bfloat16.
 template <Mode M>
 INLINE void as_panel(const Word* from, Word* to) {
-    if constexpr (!M) {
+    if constexpr (M == FLOAT32) {
         std::memcpy(to, from, BUCKET * PANEL * sizeof(Word));
     } else {
         alignas(64) uint16_t low[32], high[32];
@@ -361,52 +411,56 @@ INLINE void as_panel(const Word* from, Word* to) {
 
 enum What { MEANS = 1, EVERYTHING = 2, FAR_KEYS = 4 };
 
+// Buckets that go through a layer's weights together: the matrix units are so fast that the weights, which come from the
+// second cache, must serve many rows.
+template <Mode M>
+constexpr int GROUP = M == MATRIX ? 4 : 1;
+
 // `wanted`: for FAR_KEYS a bit for each far head whose keys are wanted, of each bucket.
 template <Mode M>
 void project(const Layer& layer, const float* x, const int32_t* buckets, const int32_t* wanted, int count, int what,
              Word* tiles, float* means) {
     [[maybe_unused]] const Units<M> units;
     const int hidden = layer.hidden, heads = layer.heads, words = words_of<M>(hidden);
-    const Scratch rows(sizeof(float) * BUCKET * hidden), operands(sizeof(Word) * BUCKET * words);
+    const int most = what & FAR_KEYS ? 1 : GROUP<M>;  // of which different heads may be wanted
+    const Scratch rows(sizeof(float) * BUCKET * hidden), operands(sizeof(Word) * most * BUCKET * words);
     alignas(64) Word tile[TILE<M>];
-    for (int i = 0; i < count; i++) {
-        const int bucket = buckets ? buckets[i] : i;
-        float* y = rows.floats();
-        for (int p = 0; p < BUCKET; p++)
-            normalise(x + (size_t(bucket) * BUCKET + p) * hidden, hidden, layer.attention_norm, y + p * hidden);
-        if (what & MEANS)
-            for (int c = 0; c < hidden; c += 16) {
-                __m512 sum = _mm512_setzero_ps();
-                for (int p = 0; p < BUCKET; p++) sum = _mm512_add_ps(sum, _mm512_loadu_ps(y + p * hidden + c));
-                _mm512_storeu_ps(means + size_t(bucket) * hidden + c,
-                                 _mm512_mul_ps(sum, _mm512_set1_ps(1.0f / BUCKET)));
-            }
-        if (!(what & (EVERYTHING | FAR_KEYS))) continue;
-        as_operands<M>(y, BUCKET * hidden, operands.words());
-        Word* own = tiles + size_t(bucket) * tiles_of_bucket(layer) * TILE<M>;
-        const auto lay_out = [&](int panel) {
-            Word* to = own + panel * TILE<M>;
-            if (panel >= 2 * heads) {
-                as_panel<M>(tile, to);
-            } else if (panel >= heads) {
-                by_word<M>(tile, to);
-                if (panel >= heads + layer.near) as_panel<M>(tile, own + (panel + 2 * heads - layer.near) * TILE<M>);
-            }
-        };
+    for (int begin = 0; begin < count; begin += most) {
+        const int group = std::min(most, count - begin);
+        const auto bucket_of = [&](int i) { return size_t(buckets ? buckets[begin + i] : begin + i); };
+        for (int i = 0; i < group; i++) {
+            float* y = rows.floats();
+            for (int p = 0; p < BUCKET; p += SOME)
+                normalise(x + (bucket_of(i) * BUCKET + p) * hidden, hidden, layer.attention_norm, y + p * hidden);
+            if (what & MEANS)
+                for (int c = 0; c < hidden; c += 16) {
+                    __m512 sum = _mm512_setzero_ps();
+                    for (int p = 0; p < BUCKET; p++) sum = _mm512_add_ps(sum, _mm512_loadu_ps(y + p * hidden + c));
+                    _mm512_storeu_ps(means + bucket_of(i) * hidden + c,
+                                     _mm512_mul_ps(sum, _mm512_set1_ps(1.0f / BUCKET)));
+                }
+            if (what & (EVERYTHING | FAR_KEYS))
+                as_operands<M>(y, BUCKET * hidden, operands.words() + i * BUCKET * words);
+        }
         const auto some = [&](int from, int panels) {
-            times_panels<M>(operands.words(), words, BUCKET, layer.project + size_t(from) * words * PANEL, words, panels,
-                            [&](int number, int r, __m512 low, __m512 high) {
-                                const int panel = from + number;
-                                Word* plain = panel < heads ? own + panel * TILE<M> : tile;
-                                store<M>(plain + r * words_of<M>(PANEL), low, high);
-                                if (r == BUCKET - 1) lay_out(panel);
+            times_panels<M>(operands.words(), words, group * BUCKET, layer.project + size_t(from) * words * PANEL,
+                            words * PANEL, words, panels, [&](int number, int first, auto& y) {
+                                const int panel = from + number, p = first % BUCKET;
+                                Word* own = tiles + bucket_of(first / BUCKET) * tiles_of_bucket(layer) * TILE<M>;
+                                Word* to = own + panel * TILE<M>;
+                                store_rows<M>((panel < heads ? to : tile) + p * words_of<M>(PANEL), words_of<M>(PANEL), y);
+                                if (p + ROWS_IN<decltype(y)> < BUCKET || panel < heads) return;
+                                if (panel < 2 * heads) by_word<M>(tile, to);
+                                if (panel >= 2 * heads) as_panel<M>(tile, to);
+                                if (panel < 2 * heads && panel >= heads + layer.near)
+                                    as_panel<M>(tile, own + (panel + 2 * heads - layer.near) * TILE<M>);
                             });
         };
         if (what & EVERYTHING)
             some(0, 3 * heads);
-        else
+        else if (what & FAR_KEYS)
             for (int head = 0; head < heads - layer.near; head++)
-                if (wanted[i] >> head & 1) some(heads + layer.near + head, 1);
+                if (wanted[begin] >> head & 1) some(heads + layer.near + head, 1);
     }
 }
 
@@ -423,19 +477,21 @@ void choose(const Layer& layer, const float* means, int windows, int buckets, in
             const size_t weight = size_t(head) * hidden * PANEL;
             times_panel<FLOAT32>(
                 of_window + size_t(first) * hidden, hidden, count, layer.mean_query + weight, hidden,
-                [&](int r, __m512 low, __m512 high) { store<FLOAT32>(queries.words() + r * PANEL, low, high); });
+                [&](int r, auto& y) { store_rows<FLOAT32>(queries.words() + r * PANEL, PANEL, y); });
             times_panel<FLOAT32>(of_window, hidden, buckets, layer.mean_key + weight, hidden,
-                               [&](int r, __m512 low, __m512 high) {
-                                   alignas(64) float key[PANEL];
-                                   _mm512_store_ps(key, low);
-                                   _mm512_store_ps(key + 16, high);
-                                   for (int i = 0; i < PANEL; i++)
-                                       keys.floats()[(r / PANEL * PANEL + i) * PANEL + r % PANEL] = key[i];
+                               [&](int first, auto& y) {
+                                   for (int r = first; r < first + ROWS_IN<decltype(y)>; r++) {
+                                       alignas(64) float key[PANEL];
+                                       _mm512_store_ps(key, y[r - first][0]);
+                                       _mm512_store_ps(key + 16, y[r - first][1]);
+                                       for (int i = 0; i < PANEL; i++)
+                                           keys.floats()[(r / PANEL * PANEL + i) * PANEL + r % PANEL] = key[i];
+                                   }
                                });
             for (int panel = 0; panel < across; panel++)
                 times_panel<FLOAT32>(queries.words(), PANEL, count, keys.words() + panel * PANEL * PANEL, PANEL,
-                                   [&](int r, __m512 low, __m512 high) {
-                                       store<FLOAT32>(scores.words() + (r * across + panel) * PANEL, low, high);
+                                   [&](int r, auto& y) {
+                                       store_rows<FLOAT32>(scores.words() + (r * across + panel) * PANEL, across * PANEL, y);
                                    });
             for (int r = 0; r < count; r++) {
                 const float* score = scores.floats() + r * across * PANEL;
@@ -443,9 +499,10 @@ void choose(const Layer& layer, const float* means, int windows, int buckets, in
                 __m512 sum = _mm512_setzero_ps();
                 for (int i = 0; i < buckets; i += 16) {
                     const __mmask16 there = i + 16 <= buckets ? 0xffff : (1 << (buckets - i)) - 1;
-                    const __m512 y =
-                        _mm512_sub_ps(_mm512_maskz_loadu_ps(there, score + i), _mm512_set1_ps(score[best]));
-                    sum = _mm512_mask_add_ps(sum, there, sum, exp2<FLOAT32>(y));
+                    __m512 y[1] = {
+                        _mm512_sub_ps(_mm512_maskz_loadu_ps(there, score + i), _mm512_set1_ps(score[best]))};
+                    exp2<FLOAT32>(y);
+                    sum = _mm512_mask_add_ps(sum, there, sum, y[0]);
                 }
                 const size_t at = (size_t(window) * count + r) * far + head;
                 chosen[at] = window * buckets + best;
@@ -460,147 +517,248 @@ struct Source {
     const Word *keys, *values;
 };
 
-// Softmax attention of a bucket's queries of one head to N sources; operands [BUCKET][PANEL], rows `pitch` words apart.
-// If Weighted, keys and values of the first source are to be multiplied by `weight`.
+// Softmax attention of a bucket's queries of one head to N sources; operands [BUCKET][PANEL]. Keys and values of the
+// first source may have to be multiplied by a weight.
+template <int N>
+struct Head {
+    const Word* queries;
+    Source sources[N];
+    float weight;
+    Word* to;
+};
+
+// What two rows of scores y to N sources become: shares, not yet divided by their sum; what to multiply by for that.
 template <Mode M, int N, bool Weighted>
-INLINE void attend_head(const Word* queries, const Source (&sources)[N], float weight, Word* to, long pitch) {
+INLINE void softmax(__m512 (&y)[2][4 * N], float weight, Word* shares, float* part) {
+    const auto over_all = [](const __m512 (&x)[4 * N], auto join) {
+        __m512 z[4] = {x[0], x[1], x[2], x[3]};
+        UNROLL for (int i = 4; i < 4 * N; i++) z[i % 4] = join(z[i % 4], x[i]);
+        return join(join(z[0], z[1]), join(z[2], z[3]));
+    };
+    UNROLL for (int r = 0; r < 2; r++) {
+        if (Weighted) UNROLL for (int z = 0; z < 4; z++) y[r][z] = _mm512_mul_ps(y[r][z], _mm512_set1_ps(weight));
+        const auto larger = [](__m512 a, __m512 b) { return _mm512_max_ps(a, b); };
+        const __m512 top = _mm512_set1_ps(_mm512_reduce_max_ps(over_all(y[r], larger)));
+        UNROLL for (int z = 0; z < 4 * N; z++) y[r][z] = _mm512_sub_ps(y[r][z], top);
+        exp2<M>(y[r]);
+        const auto sum = [](__m512 a, __m512 b) { return _mm512_add_ps(a, b); };
+        part[r] = 1.0f / _mm512_reduce_add_ps(over_all(y[r], sum));
+        if (Weighted) UNROLL for (int z = 0; z < 4; z++) y[r][z] = _mm512_mul_ps(y[r][z], _mm512_set1_ps(weight));
+        UNROLL for (int z = 0; z < 4 * N; z += 2)
+            store<M>(shares + r * N * words_of<M>(BUCKET) + words_of<M>(16 * z), y[r][z], y[r][z + 1]);
+    }
+}
+
+template <Mode M, int N, bool Weighted>
+INLINE void attend_head(const Head<N>& head, long pitch) {
     constexpr int words = words_of<M>(PANEL), across = words_of<M>(BUCKET);
-    constexpr int SOME = M == MATRIX ? 2 * TILE_ROWS : ROWS;
-    alignas(64) Word shares[SOME][N * across];
-    alignas(64) float scores[M == MATRIX ? 2 * N : 1][SOME * PANEL];
-    for (int first = 0; first < BUCKET; first += SOME) {
-        float part[SOME];
-        if constexpr (M == MATRIX)
-            UNROLL for (int half = 0; half < 2 * N; half++) {
-                const Word *a = queries + first * words, *b = sources[half / 2].keys + half % 2 * PANEL;
-                asm volatile("" ::: "memory");
-                clear_tiles<2>();
-                _tile_loadd(4, a, words * sizeof(Word));
-                _tile_loadd(5, a + TILE_ROWS * words, words * sizeof(Word));
-                _tile_loadd(6, b, BUCKET * sizeof(Word));
-                _tile_loadd(7, b + 16, BUCKET * sizeof(Word));
-                _tile_dpbf16ps(0, 4, 6);
-                _tile_dpbf16ps(1, 4, 7);
-                _tile_dpbf16ps(2, 5, 6);
-                _tile_dpbf16ps(3, 5, 7);
-                store_tiles<2>(scores[half]);
-            }
-        for (int row = 0; row < SOME; row += 2) {
+    alignas(64) Word shares[ROWS][N * across];
+    for (int first = 0; first < BUCKET; first += ROWS) {
+        float part[ROWS];
+        for (int row = 0; row < ROWS; row += 2) {
             __m512 y[2][4 * N];
-            if constexpr (M == MATRIX)
-                UNROLL for (int r = 0; r < 2; r++) UNROLL for (int z = 0; z < 4 * N; z++) y[r][z] =
-                    _mm512_load_ps(scores[z / 2] + (row + r) * PANEL + z % 2 * 16);
-            else
-                clear(y);
-            for (int k = 0; M != MATRIX && k < words; k++) {
+            clear(y);
+            for (int k = 0; k < words; k++) {
                 __m512i left[2];
-                UNROLL for (int r = 0; r < 2; r++) left[r] = _mm512_set1_epi32(queries[(first + row + r) * words + k]);
+                UNROLL for (int r = 0; r < 2; r++) left[r] =
+                    _mm512_set1_epi32(head.queries[(first + row + r) * words + k]);
                 UNROLL for (int z = 0; z < 4 * N; z++) {
-                    const __m512i right = _mm512_loadu_si512(sources[z / 4].keys + k * BUCKET + z % 4 * 16);
+                    const __m512i right = _mm512_loadu_si512(head.sources[z / 4].keys + k * BUCKET + z % 4 * 16);
                     UNROLL for (int r = 0; r < 2; r++) y[r][z] = multiply_add<M>(y[r][z], left[r], right);
                 }
             }
-            UNROLL for (int r = 0; r < 2; r++) {
-                if (Weighted)
-                    UNROLL for (int z = 0; z < 4; z++) y[r][z] = _mm512_mul_ps(y[r][z], _mm512_set1_ps(weight));
-                __m512 top = y[r][0];
-                UNROLL for (int z = 1; z < 4 * N; z++) top = _mm512_max_ps(top, y[r][z]);
-                top = _mm512_set1_ps(_mm512_reduce_max_ps(top));
-                __m512 sum = _mm512_setzero_ps();
-                UNROLL for (int z = 0; z < 4 * N; z++) {
-                    y[r][z] = exp2<M>(_mm512_sub_ps(y[r][z], top));
-                    sum = _mm512_add_ps(sum, y[r][z]);
-                    if (Weighted && z < 4) y[r][z] = _mm512_mul_ps(y[r][z], _mm512_set1_ps(weight));
-                }
-                part[row + r] = 1.0f / _mm512_reduce_add_ps(sum);
-                UNROLL for (int z = 0; z < 4 * N; z += 2)
-                    store<M>(shares[row + r] + words_of<M>(16 * z), y[r][z], y[r][z + 1]);
-            }
+            softmax<M, N, Weighted>(y, head.weight, shares[row], part + row);
         }
-        const auto done = [&](int r, __m512 low, __m512 high) {
+        __m512 sums[ROWS][2];
+        clear(sums);
+        for (int n = 0; n < N; n++)
+            product<M>(shares[0] + n * across, N * across, head.sources[n].values, across, sums);
+        UNROLL for (int r = 0; r < ROWS; r++) {
             const __m512 share = _mm512_set1_ps(part[r]);
-            store<M>(to + (first + r) * pitch, _mm512_mul_ps(low, share), _mm512_mul_ps(high, share));
-        };
-        if constexpr (M == MATRIX) {
-            alignas(64) float sums[SOME * PANEL];
-            clear_tiles<2>();
-            UNROLL for (int n = 0; n < N; n++)
-                tiles_product<2>(shares[0] + n * across, N * across, sources[n].values, across);
-            store_tiles<2>(sums);
-            for (int r = 0; r < SOME; r++) done(r, _mm512_load_ps(sums + r * PANEL), _mm512_load_ps(sums + r * PANEL + 16));
-        } else {
-            __m512 sums[ROWS][2];
-            clear(sums);
-            for (int n = 0; n < N; n++) product<M>(shares[0] + n * across, N * across, sources[n].values, across, sums);
-            UNROLL for (int r = 0; r < ROWS; r++) done(r, sums[r][0], sums[r][1]);
+            store<M>(head.to + (first + r) * pitch, _mm512_mul_ps(sums[r][0], share), _mm512_mul_ps(sums[r][1], share));
         }
     }
 }
 
-// Adds to a bucket's rows x [BUCKET][hidden] a product with its bias.
-template <Mode M>
-INLINE void add_product(const Word* a, long pitch, int words, const Word* weight, const float* bias, int hidden, float* x) {
-    times_panels<M>(a, pitch, BUCKET, weight, words, hidden / PANEL, [&](int panel, int r, __m512 low, __m512 high) {
-        const float* more = bias + panel * PANEL;
-        float* to = x + r * hidden + panel * PANEL;
-        _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), _mm512_add_ps(low, _mm512_loadu_ps(more))));
-        to += 16, more += 16;
-        _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), _mm512_add_ps(high, _mm512_loadu_ps(more))));
-    });
+// The same of several heads one after the other, in blocks of TILE_ROWS queries. While vectors take the softmax of a
+// block, the matrix units score the next one and multiply the shares of the one before with values, step by step; what
+// the head after reads is on its way to the second cache.
+template <int N, bool Weighted>
+void attend_heads_by_tiles(const Head<N>* heads, int count, long pitch) {
+    constexpr Mode M = MATRIX;
+    constexpr int words = words_of<M>(PANEL), across = words_of<M>(BUCKET), columns = N * BUCKET;
+    constexpr int blocks = BUCKET / TILE_ROWS, pairs = TILE_ROWS / 2, each = (4 * N + pairs - 1) / pairs;
+    alignas(64) float scores[2][TILE_ROWS * columns], sums[TILE_ROWS * PANEL];
+    alignas(64) Word shares[2][TILE_ROWS * N * across];
+    float part[2][TILE_ROWS];
+    const auto score = [&](int block, int first, int end) {  // groups of 16 keys
+        const Head<N>& head = heads[block / blocks];
+        const int row = block % blocks * TILE_ROWS;
+        asm volatile("" ::: "memory");
+        if (first == 0) _tile_loadd(4, head.queries + row * words, words * sizeof(Word));
+        for (int z = first; z < std::min(end, 4 * N); z++) {
+            _tile_loadd(6, head.sources[z / 4].keys + z % 4 * 16, BUCKET * sizeof(Word));
+            _tile_zero(0);
+            _tile_dpbf16ps(0, 4, 6);
+            _tile_stored(0, scores[block % 2] + 16 * z, columns * sizeof(float));
+        }
+    };
+    const auto values = [&](int block, int step) {  // 16 words
+        if (step == 0) {
+            _tile_zero(1);
+            _tile_zero(2);
+        }
+        const Word* right = heads[block / blocks].sources[step / 2].values + step % 2 * 16 * PANEL;
+        asm volatile("" ::: "memory");
+        _tile_loadd(5, shares[block % 2] + 16 * step, N * across * sizeof(Word));
+        _tile_loadd(6, right, PANEL * sizeof(Word));
+        _tile_loadd(7, right + 16, PANEL * sizeof(Word));
+        _tile_dpbf16ps(1, 5, 6);
+        _tile_dpbf16ps(2, 5, 7);
+        if (step == 2 * N - 1) {
+            _tile_stored(1, sums, PANEL * sizeof(float));
+            _tile_stored(2, sums + 16, PANEL * sizeof(float));
+        }
+    };
+    const auto finish = [&](int block) {
+        Word* to = heads[block / blocks].to + block % blocks * TILE_ROWS * pitch;
+        for (int r = 0; r < TILE_ROWS; r++) {
+            const __m512 share = _mm512_set1_ps(part[block % 2][r]);
+            store<M>(to + r * pitch, _mm512_mul_ps(_mm512_load_ps(sums + r * PANEL), share),
+                     _mm512_mul_ps(_mm512_load_ps(sums + r * PANEL + 16), share));
+        }
+    };
+    score(0, 0, 4 * N);
+    for (int block = 0; block < blocks * count; block++) {
+        const Head<N>& head = heads[block / blocks];
+        const bool last = block == blocks * count - 1;
+        const Head<N>* next = block / blocks + 1 < count ? &head + 1 : nullptr;
+        for (int pair = 0; pair < pairs; pair++) {
+            if (!last) score(block + 1, pair * each, (pair + 1) * each);
+            if (block && pair < 2 * N) values(block - 1, pair);
+            if (next) {
+                constexpr int part_of = TILE<M> / (blocks * pairs);  // words of each of its tiles
+                const int at = (block % blocks * pairs + pair) * part_of;
+                for (int i = 0; i < part_of; i += 16) {
+                    __builtin_prefetch(next->queries + at + i, 0, 2);
+                    for (int n = 0; n < N; n++) {
+                        __builtin_prefetch(next->sources[n].keys + at + i, 0, 2);
+                        __builtin_prefetch(next->sources[n].values + at + i, 0, 2);
+                    }
+                }
+            }
+            __m512 y[2][4 * N];
+            const float* from = scores[block % 2] + 2 * pair * columns;
+            UNROLL for (int r = 0; r < 2; r++) UNROLL for (int z = 0; z < 4 * N; z++) y[r][z] =
+                _mm512_load_ps(from + r * columns + 16 * z);
+            softmax<M, N, Weighted>(y, head.weight, shares[block % 2] + 2 * pair * N * across,
+                                    part[block % 2] + 2 * pair);
+        }
+        if (block) finish(block - 1);
+    }
+    for (int step = 0; step < 2 * N; step++) values(blocks * count - 1, step);
+    finish(blocks * count - 1);
 }
+
+template <Mode M, int N, bool Weighted>
+INLINE void attend_heads(const Head<N>* heads, int count, long pitch) {
+    if constexpr (M == MATRIX) {
+        if (count) attend_heads_by_tiles<N, Weighted>(heads, count, pitch);
+    } else {
+        for (int i = 0; i < count; i++) attend_head<M, N, Weighted>(heads[i], pitch);
+    }
+}
+
+// Adds to rows x [rows][hidden] a product with its bias (null: none).
+template <Mode M>
+INLINE void add_product(const Word* a, long pitch, int rows, const Word* weight, long panel_pitch, int words,
+                        const float* bias, int hidden, float* x) {
+    times_panels<M>(a, pitch, rows, weight, panel_pitch, words, hidden / PANEL,
+                    [&](int panel, int first, auto& y) {
+                        __m512 more[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+                        if (bias) UNROLL for (int z = 0; z < 2; z++) more[z] = _mm512_loadu_ps(bias + panel * PANEL + 16 * z);
+                        UNROLL for (int r = 0; r < ROWS_IN<decltype(y)>; r++) UNROLL for (int z = 0; z < 2; z++) {
+                            float* to = x + (first + r) * hidden + panel * PANEL + 16 * z;
+                            _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), _mm512_add_ps(y[r][z], more[z])));
+                        }
+                    });
+}
+
+constexpr int MOST_HEADS = 32;  // as in library.py
 
 template <Mode M>
 void attend(const Layer& layer, float* x, const Word* tiles, int first, int count, int in_window, const int32_t* chosen,
             const float* probability) {
     [[maybe_unused]] const Units<M> units;
     const int hidden = layer.hidden, heads = layer.heads, near = layer.near, inner = layer.inner;
-    const int words = words_of<M>(hidden), inner_words = words_of<M>(inner);
+    const int words = words_of<M>(hidden);
+    // Columns of the feed-forward that are expanded and contracted before the next ones.
+    const int some = M == MATRIX ? std::min(inner, 256) : inner;
+    const long expanded_pitch = words_of<M>(some);
     const size_t bucket_words = size_t(tiles_of_bucket(layer)) * TILE<M>;
-    const Scratch rows(sizeof(float) * hidden), operands(sizeof(Word) * BUCKET * words);
-    const long expanded_pitch = inner_words + 16;  // so that rows do not meet in the same sets of the cache
-    const Scratch expanded(sizeof(Word) * BUCKET * expanded_pitch);
-    for (int bucket = first; bucket < first + count; bucket++) {
-        const Word* own = tiles + bucket * bucket_words;
+    const Scratch rows(sizeof(float) * SOME * hidden), operands(sizeof(Word) * GROUP<M> * BUCKET * words);
+    const Scratch expanded(sizeof(Word) * GROUP<M> * BUCKET * expanded_pitch);
+    for (int begin = first; begin < first + count; begin += GROUP<M>) {
+        const int group = std::min(GROUP<M>, first + count - begin);
+        Head<1> alone[GROUP<M> * MOST_HEADS];
+        Head<2> at_end[GROUP<M> * MOST_HEADS], far[GROUP<M> * MOST_HEADS];
+        Head<3> inside[GROUP<M> * MOST_HEADS];
+        int alone_count = 0, at_end_count = 0, inside_count = 0, far_count = 0;
         Word* merged = operands.words();
-        const auto source = [&](const Word* at, int head) {
-            return Source{at + (heads + head) * TILE<M>, at + (2 * heads + head) * TILE<M>};
-        };
-        for (int h = 0; h < near; h++) {
+        for (int bucket = begin; bucket < begin + group; bucket++) {
+            const Word* own = tiles + bucket * bucket_words;
             const bool before = bucket % in_window > 0, after = bucket % in_window < in_window - 1;
-            Word* to = merged + words_of<M>(PANEL) * h;
-            const Source here = source(own, h);
-            const auto beside = [&](int by) { return source(own + by * long(bucket_words), h); };
-            if (before && after)
-                attend_head<M, 3, false>(own + h * TILE<M>, {beside(-1), here, beside(1)}, 1, to, words);
-            else if (before || after)
-                attend_head<M, 2, false>(own + h * TILE<M>, {beside(before ? -1 : 1), here}, 1, to, words);
-            else
-                attend_head<M, 1, false>(own + h * TILE<M>, {here}, 1, to, words);
+            for (int h = 0; h < heads; h++) {
+                const Word* queries = own + h * TILE<M>;
+                Word* to = merged + (bucket - begin) * BUCKET * words + words_of<M>(PANEL) * h;
+                const auto source = [&](const Word* at) {
+                    return Source{at + (heads + h) * TILE<M>, at + (2 * heads + h) * TILE<M>};
+                };
+                const auto beside = [&](int by) { return source(own + by * long(bucket_words)); };
+                if (h >= near) {
+                    const size_t at = size_t(bucket - first) * (heads - near) + h - near;
+                    const Word* other = tiles + chosen[at] * bucket_words;
+                    const Source moved{other + (heads + h) * TILE<M>, other + (3 * heads + h - near) * TILE<M>};
+                    far[far_count++] = {queries, {moved, source(own)}, probability[at], to};
+                } else if (before && after) {
+                    inside[inside_count++] = {queries, {beside(-1), source(own), beside(1)}, 1, to};
+                } else if (before || after) {
+                    at_end[at_end_count++] = {queries, {beside(before ? -1 : 1), source(own)}, 1, to};
+                } else {
+                    alone[alone_count++] = {queries, {source(own)}, 1, to};
+                }
+            }
         }
-        float* here = x + size_t(bucket) * BUCKET * hidden;
-        for (int h = near; h < heads; h++) {
-            for (int p = h - near; p < BUCKET; p += heads - near) prefetch(here + p * hidden, hidden);
-            const size_t at = size_t(bucket - first) * (heads - near) + h - near;
-            const Word* other = tiles + chosen[at] * bucket_words;
-            const Source moved{other + (heads + h) * TILE<M>, other + (3 * heads + h - near) * TILE<M>};
-            attend_head<M, 2, true>(own + h * TILE<M>, {moved, source(own, h)}, probability[at],
-                                     merged + words_of<M>(PANEL) * h, words);
-        }
-        add_product<M>(merged, words, words, layer.output, layer.output_bias, hidden, here);
+        attend_heads<M, 1, false>(alone, alone_count, words);
+        attend_heads<M, 2, false>(at_end, at_end_count, words);
+        attend_heads<M, 3, false>(inside, inside_count, words);
+        attend_heads<M, 2, true>(far, far_count, words);
 
+        float* here = x + size_t(begin) * BUCKET * hidden;
+        add_product<M>(merged, words, group * BUCKET, layer.output, words * PANEL, words, layer.output_bias, hidden, here);
         Word* normal = operands.words();
-        for (int p = 0; p < BUCKET; p++) {
+        for (int p = 0; p < group * BUCKET; p += SOME) {
             normalise(here + p * hidden, hidden, layer.feed_forward_norm, rows.floats());
-            as_operands<M>(rows.floats(), hidden, normal + p * words);
+            as_operands<M>(rows.floats(), SOME * hidden, normal + p * words);
         }
-        times_panels<M>(normal, words, BUCKET, layer.expand, words, inner / PANEL,
-                        [&](int panel, int r, __m512 low, __m512 high) {
-                            const float* bias = layer.expand_bias + panel * PANEL;
-                            store<M>(expanded.words() + r * expanded_pitch + panel * words_of<M>(PANEL),
-                                     gelu<M>(_mm512_add_ps(low, _mm512_loadu_ps(bias))),
-                                     gelu<M>(_mm512_add_ps(high, _mm512_loadu_ps(bias + 16))));
-                        });
-        add_product<M>(expanded.words(), expanded_pitch, inner_words, layer.contract, layer.contract_bias, hidden, here);
+        for (int from = 0; from < inner; from += some) {
+            const int now = std::min(some, inner - from);
+            times_panels<M>(normal, words, group * BUCKET, layer.expand + size_t(from) * words, words * PANEL, words,
+                            now / PANEL, [&](int panel, int first, auto& y) {
+                                constexpr int R = std::extent_v<std::remove_reference_t<decltype(y)>>;
+                                const float* bias = layer.expand_bias + from + panel * PANEL;
+                                __m512 z[2 * R];
+                                UNROLL for (int i = 0; i < 2 * R; i++) z[i] =
+                                    _mm512_add_ps(y[i / 2][i % 2], _mm512_loadu_ps(bias + i % 2 * 16));
+                                gelu<M>(z);
+                                UNROLL for (int r = 0; r < R; r++)
+                                    store<M>(expanded.words() + (first + r) * expanded_pitch + panel * words_of<M>(PANEL),
+                                             z[2 * r], z[2 * r + 1]);
+                            });
+            add_product<M>(expanded.words(), expanded_pitch, group * BUCKET, layer.contract + words_of<M>(from) * PANEL,
+                           words_of<M>(inner) * PANEL, words_of<M>(now), from ? nullptr : layer.contract_bias, hidden,
+                           here);
+        }
     }
 }
 
@@ -637,7 +795,8 @@ INLINE const float* added_at(const Sequence& s, int64_t p, int size) {
     return s.added[second] + (p - (second ? s.added_positions[0] : 0)) * size;
 }
 
-constexpr int CHUNK = 128;  // rows of products at a time, of TAPS positions each
+constexpr int CHUNK = 128;      // rows of products at a time, of TAPS positions each
+constexpr int NEAR_GROUPS = 3;  // of taps, whose weights for one point and panel stay in the first cache
 
 // Toom-Cook: four outputs of four taps as a product of polynomials, from its values at 0, 1, -1, 1/2, -1/2, 3 and
 // infinity, 7 products for 16. Row q = tile * dilation + phase stands for positions (TAPS * tile + i) * dilation +
@@ -687,7 +846,11 @@ void convolve(const Convolution& c, const Sequence& s) {
     for (int64_t begin = 0; begin < all_rows; begin += CHUNK) {
         const int rows = int(std::min<int64_t>(CHUNK, all_rows - begin));
         for (int r = 0; r < rows; r++) places[r] = (begin + r) / d * TAPS * d + (begin + r) % d;
-        for (int q = 0; q < rows + halo; q++) {
+        if (begin)  // what the rows before have seen too
+            for (int i = 0; i < POINTS; i++)
+                std::memmove(values.words() + i * plane, values.words() + i * plane + CHUNK * words,
+                             sizeof(Word) * halo * words);
+        for (int q = begin ? halo : 0; q < rows + halo; q++) {
             const int64_t position = (begin + q) / d * TAPS * d + (begin + q) % d;
             const float* x[POINTS];
             for (int i = 0; i < POINTS; i++) x[i] = given_at(s, position + int64_t(i) * d, in);
@@ -725,54 +888,56 @@ void convolve(const Convolution& c, const Sequence& s) {
                 const int from = plain ? c.groups : 0, to = plain ? from + 1 : c.groups;
                 const Word* a = values.words() + point * plane;
                 float* m = products.floats() + point * CHUNK * PANEL;
-                const auto several = [&](auto size, int first) {
-                    constexpr int R = decltype(size)::value;
-                    if (point < TAPS) {
-                        for (int r = 0; r < std::min(R, rows - first); r++) {
-                            const int64_t p = places[first + r] + int64_t(point) * d;
-                            if (p >= s.length) break;
-                            const float* place = s.result + p * c.out + panel * PANEL;
-                            __builtin_prefetch(place, 1);
-                            __builtin_prefetch(place + 16, 1);
-                            if (s.added[0] || s.added[1]) {
-                                const float* more = added_at(s, p, c.out) + panel * PANEL;
-                                __builtin_prefetch(more);
-                                __builtin_prefetch(more + 16);
-                            }
-                        }
+                // What will be read and written once the sums are there is on its way to the cache until then.
+                const auto expect = [&](int r) {
+                    const int64_t p = r < rows ? places[r] + int64_t(point) * d : s.length;
+                    if (point >= TAPS || p >= s.length) return;
+                    prefetch(s.result + p * c.out + panel * PANEL, PANEL);
+                    if (s.added[0] || s.added[1]) prefetch(added_at(s, p, c.out) + panel * PANEL, PANEL);
+                };
+                // Groups of taps [from, to) for rows [first, first + count); add(left, right) for each that meets some.
+                const auto groups = [&](int first, int count, int from, int to, auto add) {
+                    for (int g = from; g < to; g++) {
+                        const int64_t row = begin + first + g * d;
+                        if (row + count <= zeros_before || row >= zeros_after) continue;
+                        add(a + size_t(first + g * d) * words, weight + size_t(plain ? 0 : g) * words * PANEL);
                     }
-                    const auto groups = [&](auto add) {
-                        for (int g = from; g < to; g++) {
-                            const int64_t row = begin + first + g * d;
-                            if (row + R <= zeros_before || row >= zeros_after) continue;
-                            add(a + size_t(first + g * d) * words, weight + size_t(g - from) * words * PANEL);
+                };
+                if constexpr (M == MATRIX) {
+                    for (int part = from; part < to; part += NEAR_GROUPS)
+                        for (int first = 0; first < rows; first += BLOCK) {
+                            float* sums = m + first * PANEL;
+                            int next = first;
+                            if (part == from) clear_tiles<2>();
+                            if (part > from) load_tiles<2>(sums);
+                            groups(first, BLOCK, part, std::min(to, part + NEAR_GROUPS),
+                                   [&](const Word* left, const Word* right) {
+                                       tiles_product<2>(left, words, right, words, [&](int) {
+                                           for (int i = 0; i < 4 && part == from && next < first + BLOCK; i++)
+                                               expect(next++);
+                                       });
+                                   });
+                            store_tiles<2>(sums);
                         }
-                    };
-                    if constexpr (M == MATRIX) {
-                        constexpr int tiles = R / TILE_ROWS;
-                        clear_tiles<tiles>();
-                        groups([&](const Word* left, const Word* right) { tiles_product<tiles>(left, words, right, words); });
-                        store_tiles<tiles>(m + first * PANEL);
-                    } else {
+                } else {
+                    const auto several = [&](auto size, int first) {
+                        constexpr int R = decltype(size)::value;
+                        for (int r = first; r < first + R; r++) expect(r);
                         __m512 sums[R][2];
                         clear(sums);
-                        groups([&](const Word* left, const Word* right) { product<M>(left, words, right, words, sums); });
+                        groups(first, R, from, to, [&](const Word* left, const Word* right) {
+                            product<M>(left, words, right, words, sums);
+                        });
                         UNROLL for (int r = 0; r < R; r++) {
                             _mm512_store_ps(m + (first + r) * PANEL, sums[r][0]);
                             _mm512_store_ps(m + (first + r) * PANEL + 16, sums[r][1]);
                         }
-                    }
-                };
-                int r = 0;
-                if constexpr (M == MATRIX) {
-                    for (; r + TILE_ROWS < rows; r += 2 * TILE_ROWS)
-                        several(std::integral_constant<int, 2 * TILE_ROWS>{}, r);
-                    if (r < rows) several(std::integral_constant<int, TILE_ROWS>{}, r);
-                    continue;
+                    };
+                    int r = 0;
+                    for (; r + ROWS <= rows; r += ROWS) several(std::integral_constant<int, ROWS>{}, r);
+                    for (; r + 2 <= rows; r += 2) several(std::integral_constant<int, 2>{}, r);
+                    for (; r < rows; r++) several(std::integral_constant<int, 1>{}, r);
                 }
-                for (; r + ROWS <= rows; r += ROWS) several(std::integral_constant<int, ROWS>{}, r);
-                for (; r + 2 <= rows; r += 2) several(std::integral_constant<int, 2>{}, r);
-                for (; r < rows; r++) several(std::integral_constant<int, 1>{}, r);
             }
             for (int r = 0; r < rows; r++) {
                 for (int half = 0; half < 2; half++) {
@@ -805,26 +970,28 @@ void convolve(const Convolution& c, const Sequence& s) {
 template <Mode M>
 void map_positions(const Convolution& c, const Sequence& s) {
     [[maybe_unused]] const Units<M> units;
-    constexpr int SOME = 64;
+    constexpr int PART = 64;  // positions at a time
     const int in = c.in, words = words_of<M>(in);
-    const Scratch operands(sizeof(Word) * SOME * words);
-    for (int64_t first = 0; first < s.length; first += SOME) {
-        const int some = int(std::min<int64_t>(SOME, s.length - first));
-        const float* more[SOME];
+    const Scratch operands(sizeof(Word) * PART * words);
+    for (int64_t first = 0; first < s.length; first += PART) {
+        const int some = int(std::min<int64_t>(PART, s.length - first));
+        const float* more[PART];
         for (int r = 0; r < some; r++) {
             as_operands<M>(given_at(s, first + r, in), in, operands.words() + r * words);
             more[r] = added_at(s, first + r, c.out);
         }
-        times_panels<M>(operands.words(), words, some, c.weight, words, c.out / PANEL,
-                        [&](int panel, int r, __m512 low, __m512 high) {
-                            const float* from = more[r] + panel * PANEL;
-                            float* to = s.result + (first + r) * c.out + panel * PANEL;
-                            if (first + r + SOME < s.length) {
-                                prefetch(added_at(s, first + r + SOME, c.out) + panel * PANEL, PANEL);
-                                prefetch(to + SOME * c.out, PANEL);
+        times_panels<M>(operands.words(), words, some, c.weight, words * PANEL, words, c.out / PANEL,
+                        [&](int panel, int row, auto& y) {
+                            UNROLL for (int i = 0; i < ROWS_IN<decltype(y)>; i++) {
+                                const float* from = more[row + i] + panel * PANEL;
+                                float* to = s.result + (first + row + i) * c.out + panel * PANEL;
+                                if (first + row + i + PART < s.length) {
+                                    prefetch(added_at(s, first + row + i + PART, c.out) + panel * PANEL, PANEL);
+                                    prefetch(to + PART * c.out, PANEL);
+                                }
+                                _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(from), y[i][0]));
+                                _mm512_storeu_ps(to + 16, _mm512_add_ps(_mm512_loadu_ps(from + 16), y[i][1]));
                             }
-                            _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(from), low));
-                            _mm512_storeu_ps(to + 16, _mm512_add_ps(_mm512_loadu_ps(from + 16), high));
                         });
     }
 }
@@ -845,7 +1012,7 @@ void one_by(const Convolution& convolution, const Sequence& sequence) {
 }
 
 void one(int mode, const Convolution& convolution, const Sequence& sequence) {
-    (mode == MATRIX ? one_by<MATRIX> : mode ? one_by<BFLOAT16> : one_by<FLOAT32>)(convolution, sequence);
+    (mode == MATRIX ? one_by<MATRIX> : mode == BFLOAT16 ? one_by<BFLOAT16> : one_by<FLOAT32>)(convolution, sequence);
 }
 
 static_assert(sizeof(Layer) == 6 * 8 + 9 * 8 + 4 * 4 && sizeof(Convolution) == 5 * 8 + 6 * 4 &&
@@ -885,7 +1052,7 @@ int sptx_features() {
 
 void sptx_project(int mode, const Layer* layer, const float* x, const int32_t* buckets, const int32_t* wanted, int count,
                   int what, Word* tiles, float* means) {
-    (mode == MATRIX ? project<MATRIX> : mode ? project<BFLOAT16> : project<FLOAT32>)(*layer, x, buckets, wanted, count, what, tiles, means);
+    (mode == MATRIX ? project<MATRIX> : mode == BFLOAT16 ? project<BFLOAT16> : project<FLOAT32>)(*layer, x, buckets, wanted, count, what, tiles, means);
 }
 
 void sptx_choose(const Layer* layer, const float* means, int windows, int buckets, int first, int count,
@@ -895,7 +1062,7 @@ void sptx_choose(const Layer* layer, const float* means, int windows, int bucket
 
 void sptx_attend(int mode, const Layer* layer, float* x, const Word* tiles, int first, int count, int in_window,
                  const int32_t* chosen, const float* probability) {
-    (mode == MATRIX ? attend<MATRIX> : mode ? attend<BFLOAT16> : attend<FLOAT32>)(*layer, x, tiles, first, count, in_window, chosen, probability);
+    (mode == MATRIX ? attend<MATRIX> : mode == BFLOAT16 ? attend<BFLOAT16> : attend<FLOAT32>)(*layer, x, tiles, first, count, in_window, chosen, probability);
 }
 
 // Sequences [steps][count]: of each column one convolution after the other, column i by thread i % threads.
