@@ -40,7 +40,7 @@ from sptx_core.windows import WindowSpec
 
 TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.int64: "*i64"}
 PRECISIONS = (torch.float32, torch.bfloat16)
-KERNELS = ("normalise", "attend", "finish", "activate", "convolve", "place")
+KERNELS = ("normalise", "choose", "attend", "finish", "activate", "convolve", "place")
 SCHEDULERS, WARPGROUP = 4, 4  # of a multiprocessor; warps that multiply together
 BFLOAT16_RATE, TF32_RATE = 4096, 2048  # FLOP of a multiprocessor and cycle
 BATCH = 16  # windows through the layers at a time

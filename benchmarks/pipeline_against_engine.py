@@ -3,8 +3,8 @@
     python benchmarks/pipeline_against_engine.py --fasta G.fa.gz --gtf A.gtf.gz --checkpoint C.ckpt --genes DOCK8 \
         --windows-per-shard 32 --shards 4 --turns 2
 
-The engine predicts each shard's stretches, already read, one shard after the other. The pipeline reads, predicts,
-stitches, encodes and writes them on an embedded Ray, and reports to the driver: from when its actor, ready, is given
+The engine predicts the shards' stretches, already read, beginning one as the one before it ends. The pipeline reads,
+predicts, stitches, encodes and writes them on an embedded Ray, and reports to the driver: from when its actor is given
 the first shard to when the last part is committed. CPU only.
 """
 
@@ -31,14 +31,15 @@ from pipeline.settings import RunConfig
 from pipeline.shards import Shard, shard_stretches
 from pipeline.storage import Store
 from pipeline.table import committed
-from sptx_core.engine import Predictor, calibrate, hardware
+from sptx_core.engine import PRECISIONS, Predictor, calibrate, hardware
 
 BEGAN = "began"
 
 
 def work_order(job: Job, fields: dict[str, object], root: str, threads: int) -> WorkOrder:
     """What `sptx run` would hand its actors."""
-    settled = calibrate(job.model, job.plan.spec)
+    precision = job.config.precision
+    settled = calibrate(job.model, job.plan.spec, precision=precision)
     return WorkOrder(
         fasta=job.config.fasta,
         checkpoint=job.config.checkpoint,
@@ -50,7 +51,7 @@ def work_order(job: Job, fields: dict[str, object], root: str, threads: int) -> 
         channels=job.channels,
         exact=False,
         sites_threshold=job.config.sites_threshold,
-        execution=Execution("cpu", hardware("cpu"), settled.path, "float32", settled.batch, threads),
+        execution=Execution("cpu", hardware("cpu"), settled.path, precision, settled.batch, threads),
         lengths=job.lengths,
         max_attempts=2,
     )
@@ -62,13 +63,15 @@ def engine_rate(job: Job, order: WorkOrder, shards: list[Shard]) -> float:
     predictor = Predictor(
         job.model, order.spec, precision=execution.precision, batch=execution.batch, path=execution.engine
     )
-    seconds = []
-    for shard in shards:
-        codes = [reader._read(shard, stretch) for stretch in shard_stretches(shard, order.spec, order.flanks)]
-        began = time.perf_counter()
-        predictor.predict(codes)
-        seconds.append(time.perf_counter() - began)
-    return sum(shard.windows for shard in shards) / sum(seconds)
+    jobs = [
+        [reader._read(shard, stretch) for stretch in shard_stretches(shard, order.spec, order.flanks)]
+        for shard in shards
+    ]
+    began = time.perf_counter()
+    for found in predictor.stream(jobs):
+        if isinstance(found, ArithmeticError):
+            raise found
+    return sum(shard.windows for shard in shards) / (time.perf_counter() - began)
 
 
 def pipeline_rate(order: WorkOrder, shards: list[Shard]) -> float:
@@ -104,6 +107,7 @@ def main() -> None:
     parser.add_argument("--genes", default="")
     parser.add_argument("--windows-per-shard", type=int, default=32)
     parser.add_argument("--shards", type=int, default=4)
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
     parser.add_argument("--turns", type=int, default=2)
     settings = parser.parse_args()
     config = RunConfig(
@@ -112,6 +116,7 @@ def main() -> None:
         checkpoint=settings.checkpoint,
         genes=tuple(name for name in settings.genes.split(",") if name),
         windows_per_shard=settings.windows_per_shard,
+        precision=settings.precision,
     )
     job = prepare(config, print)
     fields = table_fields(job)

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.run import Job
 from sptx_core.alphabet import N_CODE
-from sptx_core.bench import BenchReport
+from sptx_core.bench import BenchReport, format_rate
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
@@ -81,7 +81,7 @@ def duration(job: Job, report: BenchReport, devices: Sequence[int]) -> str:
     hours = job.plan.windows / best.windows_per_second / 3600
     shares = [f"{count:,} like it: {_hours(hours / count)}" for count in devices if count > 1]
     return (
-        f"{best.windows_per_second:,.3g} windows/s measured on {report.machine} ({best.path}, {precision}): "
+        f"{format_rate(best.windows_per_second)} windows/s measured on {report.machine} ({best.path}, {precision}): "
         + "; ".join([_hours(hours), *shares])
     )
 

@@ -325,6 +325,11 @@ def _peak(device: str) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+def format_rate(rate: float) -> str:
+    """Three digits or more, never with an exponent where there are windows/s: 0.758, 10.8, 1,480."""
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+
+
 def format_report(report: BenchReport, earlier: BenchReport | None = None) -> str:
     """The report as a table for a terminal; with `earlier`, its ratios beside the new ones."""
     before = {(row.path, row.precision): row.ratio for row in earlier.rows} if earlier else {}
@@ -332,7 +337,7 @@ def format_report(report: BenchReport, earlier: BenchReport | None = None) -> st
     head += ["logits", "other", "memory"] + (["earlier ratio"] if earlier else [])
     lines = [head]
     for row in report.rows:
-        cells = [row.path, row.precision, str(row.batch), f"{row.windows_per_second:.3g}", f"{row.ratio:.2f}"]
+        cells = [row.path, row.precision, str(row.batch), format_rate(row.windows_per_second), f"{row.ratio:.2f}"]
         cells += [f"{flops / 1e9:,.0f} GF/s" for flops in (row.published_flops, row.performed_flops)]
         found = (row.largest_score_difference, row.median_score_difference, row.largest_logit_difference)
         cells += ["-" if x is None else f"{x:.1e}" for x in found]

@@ -32,8 +32,9 @@ GPU_BATCHES = (2, 4, 8, 16, 32, 64)  # windows
 GAIN = 1.02
 FEW = 5  # windows of a second stretch, which fill neither a run nor a micro-batch
 # How far scores of `triton` may be from those of `shared` in float32, at quantiles: so far, or this much farther than
-# `shared` in the same precision is. A bucket that is chosen otherwise, at a tie, is in the largest alone.
-ALLOWED = {0.5: 1e-6, 0.99: 2e-5, 1.0: 0.05}
+# `shared` in the same precision is. A bucket that is chosen otherwise, at a tie, is in the largest alone. Float32 on an
+# H100 differs by 1.1e-6 in the median and by 9e-6 at most.
+ALLOWED = {0.5: 4e-6, 0.99: 2e-5, 1.0: 0.05}
 FARTHER = 1.5
 
 Scores = npt.NDArray[np.float32]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sptx_core.bench import BenchReport, format_report, pairs, run_bench, seeded_model
+from sptx_core.bench import BenchReport, format_rate, format_report, pairs, run_bench, seeded_model
 from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
 from sptx_core.errors import InputError
 from sptx_core.windows import WindowSpec
@@ -92,3 +92,10 @@ def test_weights_repeat_and_depend_on_the_seed() -> None:
     first, second, other = (seeded_model(CONFIG, seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["norm.weight"], other["norm.weight"])
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"), [(0.7583, "0.758"), (2.0, "2"), (10.78, "10.8"), (99.96, "100"), (1480.4, "1,480")]
+)
+def test_rates_have_no_exponent(rate: float, text: str) -> None:
+    assert format_rate(rate) == text

@@ -26,6 +26,7 @@ from sptx_core.engine import Predictor, calibrate, calibration, gpu
 from sptx_core.engine.arithmetic import exact_arithmetic
 from sptx_core.engine.fast import SharedPath
 from sptx_core.engine.flops import count_flops
+from sptx_core.engine.shared import Shared
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec, cut
@@ -37,9 +38,9 @@ from sptx_core.engine.gpu.layers import GpuLayer
 from sptx_core.engine.gpu.operations import (
     Convolution,
     FeedForward,
-    Source,
     activate,
     attend,
+    choose,
     convolve,
     multiply,
     normalise,
@@ -98,7 +99,8 @@ def values(operands: Tensor, channels: int) -> Tensor:
 @pytest.mark.parametrize("size", [1e-4, 1.0, 1e3])
 def test_pairs_hold_what_float32_does(size: float) -> None:
     x = random(256, 64) * size
-    found = activate(x, torch.ones(64, device=DEVICE), torch.zeros(64, device=DEVICE), torch.float32)
+    one, zero = torch.ones(64, device=DEVICE), torch.zeros(64, device=DEVICE)
+    found = activate(Shared.begin(x, 1, 256, 0), one, zero, torch.float32).inner
     assert found.dtype == torch.float16
     assert found.shape == (256, 128)
     expected = x.double().relu()
@@ -197,7 +199,7 @@ def test_attention_sees_neighbours_in_the_window_and_the_chosen_bucket(
     sizes=st.tuples(st.sampled_from([16, 32]), st.sampled_from([16, 32])),
     reach=st.integers(0, 20),
     margin=st.integers(0, 6),
-    extras=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    extras=st.tuples(*4 * [st.booleans()]),
     seed=st.integers(0, 9),
 )
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
@@ -209,62 +211,78 @@ def test_convolution_of_windows_wherever_their_positions_lie(
     sizes: tuple[int, int],
     reach: int,
     margin: int,
-    extras: tuple[bool, bool, bool],
+    extras: tuple[bool, bool, bool, bool],
     seed: int,
 ) -> None:
     """Features of windows 11 apart that agree but in their ends, against each window convolved alone between zeros."""
     inputs, outputs = sizes
-    relu, residual, stored = extras
+    relu, residual, short, stored = extras
     stride, width, windows = 11, 2 * (reach + kernel * dilation) + 150, 2
     length = (windows - 1) * stride + width
     margin = min(margin, reach)
 
-    def features(channels: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Of each window, whole; and the parts that `Shared` would hold of them."""
+    def features(channels: int, seed: int, reach: int) -> tuple[Tensor, Shared]:
+        """Of each window, whole; and the parts that `Shared` holds of them."""
         stretch = random(length, channels, seed=seed)
         whole = torch.stack([stretch[i * stride :][:width] for i in range(windows)]).clone()
         whole[:, :reach] = random(windows, reach, channels, seed=seed + 1)
         whole[:, width - reach :] = random(windows, reach, channels, seed=seed + 2)
+        kept = min(margin, reach)
+        left, right = whole[:, kept:reach].contiguous(), whole[:, width - reach : width - kept].contiguous()
         inner = stretch[reach : length - reach].contiguous()
-        return whole, inner, whole[:, margin:reach].contiguous(), whole[:, width - reach : width - margin].contiguous()
+        return whole, Shared(inner, left, right, reach, kept, width, stride)
 
-    whole, inner, left, right = features(inputs, seed)
-    added, added_inner, added_left, added_right = features(outputs, seed + 20)
+    whole, x = features(inputs, seed, reach)
+    added, more = features(outputs, seed + 20, reach // 2 if short else reach)
     weight, bias = random(outputs, inputs, kernel, seed=seed) / (inputs * kernel) ** 0.5, random(outputs)
     ready = Convolution.of(weight, bias, dtype, dilation=dilation, after="relu" if relu else "nothing")
-    operands = whole.to(dtype).double().transpose(1, 2)
-    expected = F.conv1d(operands, weight.to(dtype).double(), bias.double(), padding="same", dilation=dilation)
-    expected = expected.transpose(1, 2)
-    if relu:
-        expected = expected.relu()
+
+    def convolved(features: Tensor, padding: str) -> Tensor:
+        operands = features.to(dtype).double().transpose(-1, -2)
+        y = F.conv1d(operands, weight.to(dtype).double(), bias.double(), padding=padding, dilation=dilation)
+        return (y.relu() if relu else y).transpose(-1, -2)
+
+    expected, inner = convolved(whole, "same"), convolved(x.inner, "valid")
+    grown = reach + ready.radius
     if residual:
         expected = expected + added
-
-    kept = margin + ready.radius  # what lies nearer to an end needs positions that are not held, or zeros
-    first = 0 if margin == 0 else kept
-    grown = reach + ready.radius
-    for source, more, begin, end in (
-        (Source(inner, left, margin, reach), Source(added_inner, added_left, margin, reach), first, grown),
-        (
-            Source(inner, right, width - reach, reach),
-            Source(added_inner, added_right, width - reach, reach),
-            width - grown,
-            width - first,
-        ),
-    ):
-        if stored:
-            source = dataclasses.replace(source, inner=pairs(inner, dtype), kept=pairs(source.kept, dtype))
-        out = torch.full((windows, end - begin, outputs), torch.nan, device=DEVICE)
-        convolve(ready, source, out, first=begin, stride=stride, width=width, added=more if residual else None)
-        close(out, expected[:, begin:end], tolerance)
+        inner = inner + more.inner[grown - more.reach : len(more.inner) - grown + more.reach]
+    if stored:
+        x = x.map(lambda part: pairs(part, dtype))
+    first = 0 if margin == 0 else margin + ready.radius  # nearer to an end it takes positions that are not held
+    found = convolve(ready, x, first, more if residual else None)
+    assert (found.reach, found.margin) == (grown, first)
+    close(found.left, expected[:, first:grown], tolerance)
+    close(found.right, expected[:, width - grown : width - first], tolerance)
+    close(found.inner, inner, tolerance)
 
 
-def test_activation() -> None:
-    x, scale, shift = random(70, 32), random(32, seed=1), random(32, seed=2)
+@pytest.mark.parametrize("margin", [2, 3])
+def test_activation_of_what_a_convolution_gives(margin: int) -> None:
+    scale, shift = random(32, seed=1), random(32, seed=2)
+    weight = random(32, 16, 7, seed=3)
+    x = convolve(Convolution.of(weight, None, torch.float32), Shared.begin(random(70, 16), 2, 60, 10), margin)
+    assert x.left.shape == (2, 3 - margin, 32)
     found = activate(x, scale, shift, torch.float16)
-    assert found.dtype == torch.float16
-    close(found, (x * scale + shift).relu(), 1e-3)
-    assert activate(x[:0], scale, shift, torch.float16).shape == (0, 32)
+    for part, before in zip((found.inner, found.left, found.right), (x.inner, x.left, x.right), strict=True):
+        assert part.dtype == torch.float16
+        close(part, (before * scale + shift).relu(), 1e-3)
+
+
+@pytest.mark.parametrize(("buckets", "first", "asked"), [(4, 0, 4), (10, 2, 5), (16, 15, 1)])
+def test_each_bucket_chooses_the_one_that_fits_best(buckets: int, first: int, asked: int) -> None:
+    windows, heads, size, hidden = 3, 2, 16, 64
+    means = random(windows, buckets, hidden)
+    query, key = random(heads * size, hidden, seed=1), random(heads * size, hidden, seed=2)
+    chosen, probability = choose(means, query, key, 0.01, size, first, asked)
+    q, k = (
+        (means.double() @ weight.double().T).view(windows, buckets, heads, size).transpose(1, 2)
+        for weight in (query, key)
+    )
+    share, best = (q @ k.transpose(2, 3) * 0.01).softmax(-1).max(-1)  # [windows, heads, buckets]
+    best = best + buckets * torch.arange(windows, device=DEVICE)[:, None, None]
+    assert torch.equal(chosen, best[..., first : first + asked].transpose(1, 2).flatten(0, 1))
+    close(probability, share[..., first : first + asked].transpose(1, 2).flatten(0, 1), 1e-5)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.float16, 2e-2)])
@@ -347,7 +365,8 @@ def test_a_layer_tells_the_buckets_it_chose(windows: int) -> None:
     close(rows.means, again.means.double(), 1e-6)
     assert torch.equal(chosen[1], choice.bucket)
     linear = 64 * 32 * (3 * 32 + 32 + 2 * 64)
-    assert performed[0] == windows * (2 * linear + 4 * 4 * 16 * 16 * 16 * (3 + 2))
+    choice = 4 * 16 * (2 * 32 + 4)
+    assert performed[0] == windows * (2 * linear + 2 * choice + 4 * 4 * 16 * 16 * 16 * (3 + 2))
 
 
 def test_every_kernel_of_the_published_network_compiles_for_a_hopper_gpu(tmp_path: Path) -> None:
@@ -366,8 +385,8 @@ def test_every_kernel_of_the_published_network_compiles_for_a_hopper_gpu(tmp_pat
         (name, operands)
         for name in ("normalise", "attend", "activate", "convolve")
         for operands in ("bfloat16", "float32")
-    } | {("place", "float32"), ("finish", "bfloat16")}
-    without = ("activate", "place", "normalise")  # products, which are done by the tensor cores
+    } | {("place", "float32"), ("choose", "float32"), ("finish", "bfloat16")}
+    without = ("activate", "place", "normalise", "choose")  # products on the tensor cores
     assert all((int(row[-1]) > 0) == (row[0] not in without) for row in rows)
 
 

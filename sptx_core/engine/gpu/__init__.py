@@ -10,6 +10,7 @@ from sptx_core.config import SpTransformerConfig
 
 SMALLEST_PRODUCT = 16  # rows, columns and depth of a product of tiles at least
 LARGEST_BUCKET = 64  # positions; a tile of rows holds whole buckets
+LARGEST_WINDOW = 128  # buckets, whose choices are made at once
 LARGEST_HIDDEN = 256  # channels of a row, which lies in a tile as a whole
 FEED_FORWARD_STEP = 64  # channels at a time
 SHARED_MEMORY = 227 * 1024  # bytes that a block can have on a Hopper GPU, for which the tiles are cut
@@ -38,6 +39,7 @@ def fits(config: SpTransformerConfig) -> bool:
     return (
         all(size >= SMALLEST_PRODUCT and size & (size - 1) == 0 for size in sizes)
         and config.bucket_size <= LARGEST_BUCKET
+        and config.max_seq_len <= LARGEST_WINDOW * config.bucket_size
         and 2 * SMALLEST_PRODUCT <= config.hidden_size <= LARGEST_HIDDEN  # which are multiplied in halves
         and config.feed_forward_size % FEED_FORWARD_STEP == 0
     )

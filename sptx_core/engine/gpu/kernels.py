@@ -15,8 +15,8 @@ import triton.language as tl
 
 # Numbers that differ from launch to launch; for each kind of them a kernel would be compiled anew.
 PLACES = [
-    *("start", "reach", "held", "added_start", "added_reach", "added_held"),
-    *("begin", "first", "length", "stride", "width", "dilation"),
+    *("reach", "margin", "added_reach", "added_margin"),
+    *("length", "ends", "first", "stride", "width", "dilation"),
 ]
 PRODUCT = tl.constexpr("tf32x3")  # of float32 operands; others are multiplied as they are
 SCALE = tl.constexpr(8.0)  # of what a pair stands for: up to 8,188, and at worst within 2e-9
@@ -50,6 +50,31 @@ def normalise(
     y = centred * (1 / deviation)[:, None] * tl.load(scale + channel) + tl.load(shift + channel)
     _store_means(means, y, channel, rows, HIDDEN, ROWS, BUCKET)
     _store(normed, at, channel, y, there, HIDDEN, PAIRS)
+
+
+@triton.jit(do_not_specialize=["buckets", "first", "asked"])
+def choose(
+    means, query, key, scale, chosen, probability, buckets, first, asked,
+    HIDDEN: tl.constexpr, WIDTH: tl.constexpr, FAR: tl.constexpr, BUCKETS: tl.constexpr, DEPTH: tl.constexpr,
+):  # fmt: skip
+    window, head = tl.program_id(0), tl.program_id(1)
+    bucket, channel = tl.arange(0, BUCKETS), tl.arange(0, WIDTH)
+    there = bucket < buckets
+    q = tl.zeros((BUCKETS, WIDTH), dtype=tl.float32)
+    k = tl.zeros((BUCKETS, WIDTH), dtype=tl.float32)
+    for low in range(0, HIDDEN, DEPTH):
+        depth = low + tl.arange(0, DEPTH)
+        mean = tl.load(means + (window * buckets + bucket)[:, None] * HIDDEN + depth, mask=there[:, None], other=0.0)
+        part = (head * WIDTH + channel)[None, :] * HIDDEN + depth[:, None]
+        q = tl.dot(mean, tl.load(query + part), q, input_precision="ieee")
+        k = tl.dot(mean, tl.load(key + part), k, input_precision="ieee")
+    fit = tl.dot(q, tl.trans(k), input_precision="ieee") * scale
+    fit = tl.where(there[None, :], fit, float("-inf"))
+    total = tl.sum(tl.exp(fit - tl.max(fit, 1)[:, None]), 1)
+    to = (window * asked + bucket - first) * FAR + head
+    wanted = (bucket >= first) & (bucket < first + asked)
+    tl.store(chosen + to, (tl.argmax(fit, 1) + window * buckets).to(tl.int64), mask=wanted)
+    tl.store(probability + to, 1 / total, mask=wanted)
 
 
 @triton.jit(do_not_specialize=["buckets", "first", "asked"])
@@ -209,10 +234,9 @@ def activate(x, scale, shift, out, rows, CHANNELS: tl.constexpr, ROWS: tl.conste
 
 @triton.jit(do_not_specialize=PLACES)
 def convolve(
-    inner, kept, start, reach, held,
-    added_inner, added_kept, added_start, added_reach, added_held,
-    weight, bias, unscale, out, begin, first, length, stride, width, dilation,
-    TAPS: tl.constexpr, INPUTS: tl.constexpr, OUTPUTS: tl.constexpr, ENDS: tl.constexpr, ADDED: tl.constexpr,
+    inner, left, right, reach, margin, added_inner, added_left, added_right, added_reach, added_margin,
+    weight, bias, unscale, out, length, ends, first, stride, width, dilation,
+    TAPS: tl.constexpr, INPUTS: tl.constexpr, OUTPUTS: tl.constexpr, INSIDE: tl.constexpr, ADDED: tl.constexpr,
     BIAS: tl.constexpr, AFTER: tl.constexpr, PAIRS: tl.constexpr, TO_PAIRS: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
@@ -220,39 +244,51 @@ def convolve(
     SPLIT: tl.constexpr = PAIRS and inner.dtype.element_ty == tl.float32  # here, rather than before
     WIDTH: tl.constexpr = 2 * INPUTS if PAIRS and not SPLIT else INPUTS
     PART: tl.constexpr = 2 * INPUTS if PAIRS else INPUTS
-    window = tl.program_id(1).to(tl.int64)
-    row = tl.program_id(0) // PARTS * ROWS + tl.arange(0, ROWS)
+    STEPS: tl.constexpr = INPUTS // DEPTH
+    tile = tl.program_id(0) // PARTS
     column = tl.program_id(0) % PARTS * COLUMNS + tl.arange(0, COLUMNS)
     depth = tl.arange(0, DEPTH)
-    there = row < length
-    read = begin + tl.minimum(row, length - 1)  # by the first tap; rows that are not there read what the last one does
-    in_kept, in_inner = _places(inner, kept, start, reach, held, window, stride, WIDTH)
     parts = weight + column[None, :] * PART + depth[:, None]
-    STEPS: tl.constexpr = INPUTS // DEPTH
+    radius = TAPS // 2 * dilation
     total = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
-    for step in range(TAPS * STEPS):
-        tap, channel = step // STEPS, step % STEPS * DEPTH
-        position = read + tap * dilation
-        if ENDS:
-            rows = tl.where(_among(position, start, held), in_kept, in_inner) + position * WIDTH
-            inside = _among(position, 0, width)[:, None]
-            some = tl.load(rows[:, None] + (channel + depth), mask=inside, other=0.0)
-            if WIDTH > INPUTS:
-                rest = tl.load(rows[:, None] + (INPUTS + channel + depth), mask=inside, other=0.0)
-        else:
-            rows = in_inner + position * WIDTH
-            some = tl.load(rows[:, None] + (channel + depth))
-            if WIDTH > INPUTS:
-                rest = tl.load(rows[:, None] + (INPUTS + channel + depth))
-        if SPLIT:
-            some *= SCALE
-            rest = (some - some.to(tl.float16).to(tl.float32)).to(tl.float16)
-        part = tl.load(parts + (tap * OUTPUTS * PART + channel))
-        some = some.to(part.dtype)
-        total = tl.dot(some, part, total, input_precision=PRODUCT)
-        if PAIRS:
-            total = tl.dot(rest, part, total)
-            total = tl.dot(some, tl.load(parts + (tap * OUTPUTS * PART + INPUTS + channel)), total)
+    # Rows that are not there read what the last one does.
+    if INSIDE:
+        to = tile * ROWS + tl.arange(0, ROWS)
+        there = to < length
+        row = tl.minimum(to, length - 1)
+        plus = added_inner + (row + (reach + radius - added_reach)) * OUTPUTS
+        for step in range(TAPS * STEPS):
+            tap, channel = step // STEPS, step % STEPS * DEPTH
+            rows = (inner + (row + tap * dilation) * WIDTH)[:, None] + (channel + depth)
+            some = tl.load(rows)
+            rest = tl.load(rows + INPUTS) if WIDTH > INPUTS else some
+            total = _add_products(total, some, rest, parts + (tap * OUTPUTS * PART + channel), INPUTS, PAIRS, SPLIT)
+    else:
+        each = reach + radius - first
+        side_tiles = tl.cdiv(ends, ROWS)
+        at_right = tile >= side_tiles
+        to = (tile - tl.where(at_right, side_tiles, 0)) * ROWS + tl.arange(0, ROWS)
+        there = to < ends
+        row = tl.minimum(to, ends - 1)
+        to += length + tl.where(at_right, ends, 0)
+        window = (row // each).to(tl.int64)
+        position = tl.where(at_right, width - reach - radius, first) + row % each
+        in_kept, in_inner, start, held = _places(
+            inner, left, right, reach, margin, window, stride, width, at_right, WIDTH
+        )
+        for step in range(TAPS * STEPS):
+            tap, channel = step // STEPS, step % STEPS * DEPTH
+            read = position - radius + tap * dilation
+            rows = tl.where(_among(read, start, held), in_kept, in_inner) + read * WIDTH
+            rows = rows[:, None] + (channel + depth)
+            inside = _among(read, 0, width)[:, None]
+            some = tl.load(rows, mask=inside, other=0.0)
+            rest = tl.load(rows + INPUTS, mask=inside, other=0.0) if WIDTH > INPUTS else some
+            total = _add_products(total, some, rest, parts + (tap * OUTPUTS * PART + channel), INPUTS, PAIRS, SPLIT)
+        in_kept, in_inner, start, held = _places(
+            added_inner, added_left, added_right, added_reach, added_margin, window, stride, width, at_right, OUTPUTS
+        )
+        plus = tl.where(_among(position, start, held), in_kept, in_inner) + position * OUTPUTS
     if PAIRS:
         total *= unscale
     if BIAS:
@@ -262,19 +298,35 @@ def convolve(
     if AFTER == "gelu":
         total = _gelu(total)
     if ADDED:
-        position = first + row
-        in_kept, in_inner = _places(
-            added_inner, added_kept, added_start, added_reach, added_held, window, stride, OUTPUTS
-        )
-        rows = tl.where(_among(position, added_start, added_held), in_kept, in_inner) + position * OUTPUTS
-        total += tl.load(rows[:, None] + column, mask=there[:, None], other=0.0)
-    _store(out, (window * length + row)[:, None], column[None, :], total, there[:, None], OUTPUTS, TO_PAIRS)
+        total += tl.load(plus[:, None] + column, mask=there[:, None], other=0.0)
+    _store(out, to.to(tl.int64)[:, None], column[None, :], total, there[:, None], OUTPUTS, TO_PAIRS)
 
 
 @triton.jit
-def _places(inner, kept, start, reach, held, window, stride, CHANNELS: tl.constexpr):
-    """Where position 0 of a window would lie among those kept and in what is inside."""
-    return kept + (window * held - start) * CHANNELS, inner + (window * stride - reach) * CHANNELS
+def _add_products(
+    total, some, rest, parts, INPUTS: tl.constexpr, PAIRS: tl.constexpr, SPLIT: tl.constexpr
+):  # fmt: skip
+    """Sums with a step's products; `rest` holds the second halves of pairs."""
+    if SPLIT:
+        some *= SCALE
+        rest = (some - some.to(tl.float16).to(tl.float32)).to(tl.float16)
+    part = tl.load(parts)
+    some = some.to(part.dtype)
+    total = tl.dot(some, part, total, input_precision=PRODUCT)
+    if PAIRS:
+        total = tl.dot(rest, part, total)
+        total = tl.dot(some, tl.load(parts + INPUTS), total)
+    return total
+
+
+@triton.jit
+def _places(
+    inner, left, right, reach, margin, window, stride, width, at_right, CHANNELS: tl.constexpr
+):  # fmt: skip
+    """Where position 0 of windows would lie among those kept at an end and in what is inside; which are kept."""
+    start, held = tl.where(at_right, width - reach, margin), reach - margin
+    kept = tl.where(at_right, right, left)
+    return kept + (window * held - start) * CHANNELS, inner + (window * stride - reach) * CHANNELS, start, held
 
 
 @triton.jit

@@ -1,10 +1,10 @@
 """The attention and feed-forward layers by Triton's kernels: `sptx_core.engine.transformer`, with fewer passes.
 
-A layer is a product of the library, of normalised rows and the projections, and two kernels, before which buckets are
-chosen. The first is both kinds of attention; the second adds their output to the residual stream, takes it through norm
-and feed-forward and normalises it for the next layer. In float32, where operands are pairs that the library does not
-know, all products are kernels of their own. In and out as in `sptx_core.engine.transformer`, in float32 or bfloat16,
-for a network that `sptx_core.engine.gpu.fits`.
+A layer is a product of the library, of normalised rows and the projections, and three kernels. The first chooses
+buckets by the means of rows; the second is both kinds of attention; the third adds their output to the residual stream,
+takes it through norm and feed-forward and normalises it for the next layer. In float32, where operands are pairs that
+the library does not know, all products are kernels of their own. In and out as in `sptx_core.engine.transformer`, in
+float32 or bfloat16, for a network that `sptx_core.engine.gpu.fits`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sptx_core.engine.gpu.operations import Convolution, FeedForward, Norm, attend, multiply, normalise
+from sptx_core.engine.gpu.operations import Convolution, FeedForward, Norm, attend, choose, multiply, normalise
 from sptx_core.engine.kernels import Projection
-from sptx_core.engine.transformer import Choice, Transformer, through_windows
+from sptx_core.engine.transformer import Transformer
 from sptx_core.model import Layer, SpTransformerModel
 from sptx_core.windows import WindowSpec
 
@@ -61,11 +61,13 @@ class GpuLayer:
         attention = layer.attention
         self.heads, self.size, self.dtype = attention.heads, attention.bucket_size, dtype
         self.hidden = attention.query.weight.shape[0]
-        self.near = attention.local_heads * self.hidden // self.heads  # channels of the local heads, which come first
-        self.choose = Choice(attention, torch.float32)
+        self.width = self.hidden // self.heads
+        self.near = attention.local_heads * self.width  # channels of the local heads, which come first
+        self.scale = self.width**-0.5
         # Queries are scaled, and by 1 / ln 2 too, since softmax is taken to the base 2.
-        query = attention.query.weight * (self.choose.scale / math.log(2))
+        query = attention.query.weight * (self.scale / math.log(2))
         key = attention.key_value.weight.chunk(2)[0]
+        self.of_means = attention.query.weight[self.near :].float(), key[self.near :].float()
         self.project, self.far_key = (
             _linear(weight, dtype) for weight in (torch.cat((query, attention.key_value.weight)), key[self.near :])
         )
@@ -84,15 +86,10 @@ class GpuLayer:
 
         Its choices [B, far heads, buckets] are added to `choices`.
         """
-        windows = len(x)
         qkv = self.project(rows.normed)
-        means = rows.means.view(windows, -1, self.hidden)
-        bucket, probability = self.choose(means, slice(None))
-        if choices is not None:
-            choices.append(bucket.transpose(1, 2))
-        chosen = through_windows(bucket, means.shape[1])
+        chosen, probability = self._choose(rows, len(x), slice(None), choices)
         far = qkv[:, self.hidden + self.near : 2 * self.hidden]
-        attended = self._attend(qkv, far, chosen, probability, windows, 0)
+        attended = self._attend(qkv, far, chosen, probability, len(x), 0)
         return Rows(*self.after(x.view(-1, self.hidden), attended, following, self.size))
 
     def last(self, x: Tensor, rows: Rows, first: int, length: int, choices: list[Tensor] | None = None) -> Tensor:
@@ -102,23 +99,30 @@ class GpuLayer:
         begin, end = first // size, -(-(first + length) // size)  # buckets of those positions
         low, high = max(begin - 1, 0), min(end + 1, buckets)
         far = self.far_key(rows.normed)
-        bucket, probability = self.choose(rows.means.view(windows, buckets, self.hidden), slice(begin, end))
-        if choices is not None:
-            choices.append(bucket.new_full((windows, bucket.shape[2], buckets), -1))
-            choices[-1][..., begin:end] = bucket.transpose(1, 2)
+        chosen, probability = self._choose(rows, windows, slice(begin, end), choices)
         around = torch.unflatten(rows.normed, 0, (windows, -1))[:, low * size : high * size]
         qkv = self.project(around.flatten(0, 1))
-        attended = self._attend(qkv, far, through_windows(bucket, buckets), probability, windows, begin - low)
+        attended = self._attend(qkv, far, chosen, probability, windows, begin - low)
         kept = x[:, begin * size : end * size].contiguous()
         self.after(kept.view(-1, self.hidden), attended, None, size)
         return kept[:, first - begin * size :][:, :length]
 
+    def _choose(self, rows: Rows, windows: int, asked: slice, choices: list[Tensor] | None) -> tuple[Tensor, Tensor]:
+        """Of some buckets of each window, the chosen ones and their probability, as `attend` takes them."""
+        means = rows.means.view(windows, -1, self.hidden)
+        buckets = means.shape[1]
+        first, end, _ = asked.indices(buckets)
+        chosen, probability = choose(means, *self.of_means, self.scale, self.width, first, end - first)
+        if choices is not None:
+            found = chosen.new_full((windows, chosen.shape[1], buckets), -1)
+            found[..., first:end] = torch.unflatten(chosen, 0, (windows, -1)).transpose(1, 2) % buckets
+            choices.append(found)
+        return chosen, probability
+
     def _attend(
         self, qkv: Tensor, far: Tensor, chosen: Tensor, probability: Tensor, windows: int, first: int
     ) -> Tensor:
-        return attend(
-            qkv, far, chosen, probability.flatten(0, 1), heads=self.heads, size=self.size, windows=windows, first=first
-        )
+        return attend(qkv, far, chosen, probability, heads=self.heads, size=self.size, windows=windows, first=first)
 
 
 def _linear(weight: Tensor, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -34,8 +34,9 @@ class Tile:
 
 # For a Hopper GPU, within 227 KB of shared memory (docs/performance.md says which others were tried).
 FINISH = Tile(128, 0, 64, 8, 2)
-CONVOLVE = {False: Tile(128, 128, 64, 8, 3), True: Tile(128, 128, 64, 8, 3)}  # True for pairs
+CONVOLVE = {False: Tile(128, 128, 64, 8, 3), True: Tile(128, 128, 32, 8, 3)}  # True for pairs
 ATTEND_WARPS = 4
+CHOOSE_DEPTH = 32
 ACTIVATE_ROWS = 32
 PLACE_ROWS = 16
 MOST_ROWS = 1 << 18  # of a product at once: a place among the numbers of 2,048 channels then fits 32 bits
@@ -62,6 +63,39 @@ def normalise(x: Tensor, norm: Norm, bucket: int, dtype: torch.dtype) -> tuple[T
         HIDDEN=hidden, ROWS=bucket, BUCKET=bucket, PAIRS=dtype == torch.float32, num_warps=8,
     )  # fmt: skip
     return normed, means
+
+
+def choose(
+    means: Tensor, query: Tensor, key: Tensor, scale: float, size: int, first: int, asked: int
+) -> tuple[Tensor, Tensor]:
+    """Which bucket each bucket looks at, for each far head: the one whose mean key fits its mean query best.
+
+    Args:
+        means: float32 [windows, buckets, hidden], of what is projected.
+        query: float32 [far heads * D, hidden].
+        key: the same for keys.
+        scale: of products of both.
+        size: D, channels of a head.
+        first: the first bucket of each window that is asked for.
+        asked: how many are.
+
+    Returns:
+        int64 and float32 [windows * asked, far heads]: the bucket, numbered through all windows, and its share of the
+        softmax over those of the window.
+
+    """
+    windows, buckets, hidden = means.shape
+    far = len(query) // size
+    performed(2 * windows * buckets * len(query) * (2 * hidden + buckets))
+    chosen = torch.empty(windows * asked, far, dtype=torch.int64, device=means.device)
+    probability = torch.empty(windows * asked, far, device=means.device)
+    if far:
+        kernels.choose[(windows, far)](
+            means, query, key, scale, chosen, probability, buckets, first, asked,
+            HIDDEN=hidden, WIDTH=size, FAR=far, BUCKETS=max(16, triton.next_power_of_2(buckets)),
+            DEPTH=min(CHOOSE_DEPTH, hidden), num_warps=8,
+        )  # fmt: skip
+    return chosen, probability
 
 
 def attend(
@@ -104,16 +138,26 @@ def attend(
     return out
 
 
-def activate(x: Tensor, scale: Tensor, shift: Tensor, dtype: torch.dtype) -> Tensor:
-    """relu(x * scale + shift) of x [..., C], float32, as operands in `dtype`."""
-    rows, channels = x.numel() // x.shape[-1], x.shape[-1]
-    out = operands(x.shape[:-1], channels, dtype, x.device)
-    if rows:
-        kernels.activate[(triton.cdiv(rows, ACTIVATE_ROWS),)](
-            x, scale, shift, out, rows,
-            CHANNELS=channels, ROWS=ACTIVATE_ROWS, PAIRS=dtype == torch.float32, num_warps=4,
-        )  # fmt: skip
-    return out
+def activate(x: Shared, scale: Tensor, shift: Tensor, dtype: torch.dtype) -> Shared:
+    """relu(x * scale + shift) of features x, float32, as operands in `dtype`."""
+    windows, kept, channels = x.left.shape
+    length, ends = len(x.inner), windows * kept
+    rows = x.inner
+    if ends:  # which `convolve` has put after what is inside
+        assert x.right.data_ptr() == rows.data_ptr() + rows.element_size() * channels * (length + ends)
+        rows = rows.as_strided((length + 2 * ends, channels), (channels, 1))
+    out = operands([len(rows)], channels, dtype, rows.device)
+    kernels.activate[(triton.cdiv(len(rows), ACTIVATE_ROWS),)](
+        rows, scale, shift, out, len(rows),
+        CHANNELS=channels, ROWS=ACTIVATE_ROWS, PAIRS=dtype == torch.float32, num_warps=4,
+    )  # fmt: skip
+    return _parts(x, out, length)
+
+
+def _parts(like: Shared, rows: Tensor, length: int) -> Shared:
+    """`length` rows inside, then left and then right ends."""
+    left, right = torch.unflatten(rows[length:], 0, (2, len(like.left), like.reach - like.margin))
+    return replace(like, inner=rows[:length], left=left, right=right)
 
 
 def place(fused: Shared, first: int, begin: int, position: Tensor, padded: Tensor, x: Tensor) -> None:
@@ -127,20 +171,6 @@ def place(fused: Shared, first: int, begin: int, position: Tensor, padded: Tenso
         first, fused.stride, fused.width, fused.reach, fused.margin, begin, size,
         HIDDEN=hidden, ROWS=PLACE_ROWS, num_warps=4,
     )  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """Positions of windows, where they lie: those in `kept` [n, E, C], all others in `inner` [L, C].
-
-    Positions count from the window's first; those from `start` on, E of them, are kept; position p of window n is
-    otherwise row `stride * n + p - reach` of `inner`.
-    """
-
-    inner: Tensor
-    kept: Tensor
-    start: int
-    reach: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,55 +224,52 @@ class Convolution:
 
 
 def convolve(
-    convolution: Convolution,
-    x: Source,
-    out: Tensor,
-    *,
-    first: int,
-    stride: int,
-    width: int,
-    added: Source | None = None,
-) -> None:
-    """Convolve positions [first, first + length) of each window, between zeros, into `out` [n, length, C out].
+    convolution: Convolution, x: Shared, margin: int, added: Shared | None = None, dtype: torch.dtype | None = None
+) -> Shared:
+    """`x`, operands or float32, through a convolution: operands in `dtype`, or float32.
 
-    `out` may be for pairs, [n, length, 2 * C out]. Positions below 0 and from `width` on are zeros. What is
-    `added`, in float32, comes on top.
+    Each window is convolved as if it lay alone between zeros; of its ends, positions from `margin` on are kept.
+    `added`, in float32, which may reach less far, is added.
     """
-    windows, length, _ = out.shape
-    taps, outputs, _ = convolution.weight.shape
-    inputs, bias = convolution.inputs, convolution.bias
-    if not (windows and length and outputs):
-        return
-    performed(2 * windows * length * outputs * taps * inputs)
-    tile = CONVOLVE[convolution.pairs]
-    columns, depth = math.gcd(tile.columns, outputs), min(tile.depth, inputs)
-    more = x if added is None else added
-    begin = first - convolution.radius
-    ends = x.kept.shape[1] > 0 or begin < 0 or begin + length + 2 * convolution.radius > width
-    kernels.convolve[(triton.cdiv(length, tile.rows) * (outputs // columns), windows)](
-        x.inner, x.kept, x.start, x.reach, x.kept.shape[1],
-        more.inner, more.kept, more.start, more.reach, more.kept.shape[1],
-        convolution.weight, out if bias is None else bias, convolution.unscale, out,
-        begin, first, length, stride, width, convolution.dilation,
-        TAPS=taps, INPUTS=inputs, OUTPUTS=outputs,
-        ENDS=ends, ADDED=added is not None, BIAS=bias is not None, AFTER=convolution.after,
-        PAIRS=convolution.pairs, TO_PAIRS=out.shape[2] > outputs,
-        ROWS=tile.rows, COLUMNS=columns, DEPTH=depth,
-        num_warps=max(4, tile.warps * columns // tile.columns), num_stages=tile.stages,
-    )  # fmt: skip
+    outputs, reach, windows = convolution.weight.shape[1], x.reach + convolution.radius, len(x.left)
+    length, ends = len(x.inner) - 2 * convolution.radius, windows * (reach - margin)
+    rows, device = length + 2 * ends, x.inner.device
+    out = torch.empty(rows, outputs, device=device) if dtype is None else operands([rows], outputs, dtype, device)
+    _launch(convolution, x, out, length, ends, margin, added)
+    return _parts(replace(x, reach=reach, margin=margin), out, length)
 
 
 def multiply(rows: Tensor, linear: Convolution, out: Tensor, added: Tensor | None = None) -> Tensor:
     """Rows of operands [n, C in] through a linear map into `out` [n, C out], with `added`, which may be `out`."""
     for some in (slice(first, first + MOST_ROWS) for first in range(0, len(rows), MOST_ROWS)):
-        given, more = (None if part is None else _alone(part[some]) for part in (rows, added))
-        assert given is not None
-        convolve(linear, given, out[some][None], first=0, stride=0, width=len(given.inner), added=more)
+        x, more = (None if part is None else Shared.begin(part[some], 0, 0, 0) for part in (rows, added))
+        assert x is not None
+        _launch(linear, x, out[some], len(x.inner), 0, 0, more)
     return out
 
 
-def _alone(rows: Tensor) -> Source:
-    return Source(rows, rows[None, :0], 0, 0)
+def _launch(
+    convolution: Convolution, x: Shared, out: Tensor, length: int, ends: int, margin: int, added: Shared | None
+) -> None:
+    """Fill `out` with `length` positions of what is inside and `ends` of left and of right ends."""
+    taps, outputs, _ = convolution.weight.shape
+    inputs, bias = convolution.inputs, convolution.bias
+    performed(2 * (length + 2 * ends) * outputs * taps * inputs)
+    tile = CONVOLVE[convolution.pairs]
+    columns, depth = math.gcd(tile.columns, outputs), min(tile.depth, inputs)
+    more = x if added is None else added
+    for inside, tiles in ((True, triton.cdiv(length, tile.rows)), (False, 2 * triton.cdiv(ends, tile.rows))):
+        if not (tiles and outputs):
+            continue
+        kernels.convolve[(tiles * (outputs // columns),)](
+            x.inner, x.left, x.right, x.reach, x.margin, more.inner, more.left, more.right, more.reach, more.margin,
+            convolution.weight, out if bias is None else bias, convolution.unscale, out,
+            length, ends, margin, x.stride, x.width, convolution.dilation,
+            TAPS=taps, INPUTS=inputs, OUTPUTS=outputs, INSIDE=inside, ADDED=added is not None,
+            BIAS=bias is not None, AFTER=convolution.after, PAIRS=convolution.pairs, TO_PAIRS=out.shape[1] > outputs,
+            ROWS=tile.rows, COLUMNS=columns, DEPTH=depth,
+            num_warps=max(4, tile.warps * columns // tile.columns), num_stages=tile.stages,
+        )  # fmt: skip
 
 
 class FeedForward:
