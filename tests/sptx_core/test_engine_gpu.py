@@ -38,6 +38,7 @@ from sptx_core.engine.gpu.layers import GpuLayer
 from sptx_core.engine.gpu.operations import (
     Convolution,
     FeedForward,
+    Tile,
     activate,
     attend,
     choose,
@@ -119,7 +120,7 @@ def test_products_of_pairs_have_the_error_of_float32(scale: float) -> None:
 
 @pytest.mark.parametrize("pieces", [1, 3])
 def test_many_rows_are_multiplied_in_pieces(pieces: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "MOST_ROWS", -(-70 // pieces))
+    monkeypatch.setattr(operations, "MOST_NUMBERS", -(-70 // pieces) * 64)
     x, weight, out = random(70, 32), random(16, 32, seed=1), random(70, 16, seed=2)
     expected = out.double() + x.double() @ weight.double().T
     multiply(pairs(x, torch.float32), Convolution.of(weight[..., None], None, torch.float32), out, out)
@@ -199,7 +200,7 @@ def test_attention_sees_neighbours_in_the_window_and_the_chosen_bucket(
     sizes=st.tuples(st.sampled_from([16, 32]), st.sampled_from([16, 32])),
     reach=st.integers(0, 20),
     margin=st.integers(0, 6),
-    extras=st.tuples(*4 * [st.booleans()]),
+    extras=st.tuples(*5 * [st.booleans()]),
     seed=st.integers(0, 9),
 )
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
@@ -211,12 +212,12 @@ def test_convolution_of_windows_wherever_their_positions_lie(
     sizes: tuple[int, int],
     reach: int,
     margin: int,
-    extras: tuple[bool, bool, bool, bool],
+    extras: tuple[bool, bool, bool, bool, bool],
     seed: int,
 ) -> None:
     """Features of windows 11 apart that agree but in their ends, against each window convolved alone between zeros."""
     inputs, outputs = sizes
-    relu, residual, short, stored = extras
+    relu, residual, short, stored, small = extras
     stride, width, windows = 11, 2 * (reach + kernel * dilation) + 150, 2
     length = (windows - 1) * stride + width
     margin = min(margin, reach)
@@ -250,7 +251,10 @@ def test_convolution_of_windows_wherever_their_positions_lie(
     if stored:
         x = x.map(lambda part: pairs(part, dtype))
     first = 0 if margin == 0 else margin + ready.radius  # nearer to an end it takes positions that are not held
-    found = convolve(ready, x, first, more if residual else None)
+    with pytest.MonkeyPatch.context() as patch:
+        if small:  # several tiles of rows, columns and depth
+            patch.setattr(operations, "CONVOLVE", dict.fromkeys((False, True), Tile(16, 16, 16, 4, 1)))
+        found = convolve(ready, x, first, more if residual else None)
     assert (found.reach, found.margin) == (grown, first)
     close(found.left, expected[:, first:grown], tolerance)
     close(found.right, expected[:, width - grown : width - first], tolerance)
@@ -267,6 +271,50 @@ def test_activation_of_what_a_convolution_gives(margin: int) -> None:
     for part, before in zip((found.inner, found.left, found.right), (x.inner, x.left, x.right), strict=True):
         assert part.dtype == torch.float16
         close(part, (before * scale + shift).relu(), 1e-3)
+
+
+def test_ends_of_which_too_little_is_known_are_refused() -> None:
+    ends = random(2, 6, 16)
+    x = Shared(random(100, 16), ends, ends, 8, 2, 60, 50)
+    ready = Convolution.of(random(16, 16, 5), None, torch.float32)
+    assert convolve(ready, x, 4).left.shape == (2, 6, 16)
+    with pytest.raises(ValueError, match="ends from 3 on depend on positions before 2"):
+        convolve(ready, x, 3)
+    with pytest.raises(ValueError, match="ends do not lie after"):
+        activate(x, torch.ones(16, device=DEVICE), torch.zeros(16, device=DEVICE), torch.float32)
+
+
+NUMPY_WARNS = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # in the interpreter
+
+
+@NUMPY_WARNS
+def test_a_bucket_is_chosen_among_those_there_are_even_where_nothing_is_a_number() -> None:
+    chosen, probability = choose(random(2, 6, 32) * torch.nan, random(16, 32), random(16, 32), 1.0, 16, 0, 6)
+    assert ((chosen >= 0) & (chosen < 12)).all()
+    assert probability.isnan().all()
+
+
+@NUMPY_WARNS
+@pytest.mark.parametrize("value", [1e4, torch.inf, torch.nan])
+def test_what_pairs_cannot_hold_never_becomes_a_number(value: float) -> None:
+    x = random(64, 32)
+    x[20, 3] = value
+    one, zero = torch.ones(32, device=DEVICE), torch.zeros(32, device=DEVICE)
+    first, second = (Convolution.of(random(32, 32, 3, seed=seed), zero, torch.float32, after="relu") for seed in (1, 2))
+    y = convolve(first, activate(Shared.begin(x, 1, 64, 0), one, zero, torch.float32), 1, dtype=torch.float32)
+    y = convolve(second, y, 2)
+    assert y.inner[17:20].isnan().all()  # rows 19 to 21 of 64, of which two at either side are ends
+    assert y.inner[22:].isfinite().all()
+
+
+@NUMPY_WARNS
+@pytest.mark.parametrize("weight", [torch.inf, torch.nan])
+def test_a_weight_that_is_not_finite_gives_nothing_finite(weight: float) -> None:
+    weights = random(16, 16)
+    weights[2, 3] = weight
+    out = torch.zeros(8, 16, device=DEVICE)
+    multiply(pairs(random(8, 16, seed=1), torch.float32), Convolution.of(weights[..., None], None, torch.float32), out)
+    assert not out[:, 2].isfinite().any()
 
 
 @pytest.mark.parametrize(("buckets", "first", "asked"), [(4, 0, 4), (10, 2, 5), (16, 15, 1)])
@@ -394,9 +442,20 @@ def test_networks_of_other_sizes_and_processors_are_refused() -> None:
     assert gpu.fits(SpTransformerConfig())
     assert not gpu.fits(SpTransformerConfig(hidden_size=512))
     small = {"hidden_size": 16, "heads": 1, "local_heads": 1}
-    for changed in (small, {"hidden_size": 48}, {"bucket_size": 8}, {"feed_forward_size": 96}, {"heads": 4}):
+    long = {"max_seq_len": 129 * 16}
+    for changed in (
+        small,
+        long,
+        {"hidden_size": 64, "heads": 1, "local_heads": 1},
+        {"hidden_size": 48},
+        {"bucket_size": 8},
+        {"feed_forward_size": 96},
+        {"heads": 4},
+    ):
         assert not gpu.fits(dataclasses.replace(SMALL, **changed))
     model = SpTransformerModel(SMALL)
+    assert gpu.fits(dataclasses.replace(SMALL, max_seq_len=128 * 16))
+    assert "at most 128 buckets" in gpu.missing(dataclasses.replace(SMALL, **long), "cuda")
     with pytest.raises(InputError, match="engine path 'triton' is for GPUs alone: use 'shared'"):
         Predictor(model, WindowSpec(20, CONTEXT), batch=1, path="triton")
 

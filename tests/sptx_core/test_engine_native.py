@@ -204,6 +204,16 @@ def stretch_of(spec: WindowSpec, windows: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 5, end - first, dtype=np.uint8)
 
 
+@pytest.mark.parametrize("part", ["conv1", "conv2", "norm1"])
+def test_what_is_not_a_number_stays_so(dtype: torch.dtype, part: str) -> None:
+    """A ReLU that makes zeros of it would hide it."""
+    model, spec = fitting_model(), WindowSpec(20, CONTEXT)
+    getattr(model.encoders[0].blocks[1], part).bias.data[3] = torch.nan
+    predictor = Predictor(model, spec, precision=str(dtype).removeprefix("torch."), batch=1, path="native")
+    with pytest.raises(ArithmeticError, match="not finite"):
+        predictor.predict([stretch_of(spec, 2)])
+
+
 LAYOUTS = [
     pytest.param(WindowSpec(20, CONTEXT, 5), 64, id="features-cropped"),
     pytest.param(WindowSpec(20, CONTEXT), 192, id="crop-inside-the-reach"),

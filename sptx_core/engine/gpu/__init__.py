@@ -11,6 +11,7 @@ from sptx_core.config import SpTransformerConfig
 SMALLEST_PRODUCT = 16  # rows, columns and depth of a product of tiles at least
 LARGEST_BUCKET = 64  # positions; a tile of rows holds whole buckets
 LARGEST_WINDOW = 128  # buckets, whose choices are made at once
+LARGEST_HEAD = 32  # channels
 LARGEST_HIDDEN = 256  # channels of a row, which lies in a tile as a whole
 FEED_FORWARD_STEP = 64  # channels at a time
 SHARED_MEMORY = 227 * 1024  # bytes that a block can have on a Hopper GPU, for which the tiles are cut
@@ -22,7 +23,8 @@ def missing(config: SpTransformerConfig, device: str) -> str:
         return "is for GPUs alone"
     if not fits(config):
         return (
-            "needs channels, heads and buckets in powers of two from 16 on, buckets of 64 and 32 to 256 hidden channels"
+            "needs encoders of 16, 32, 64, 128... channels, 32, 64, 128 or 256 hidden channels, 16 or 32 a head, "
+            "at most 128 buckets of 16, 32 or 64 positions and a feed-forward in multiples of 64 channels"
         )
     if find_spec("triton") is None:
         return "needs Triton, which PyTorch for GPUs brings along on Linux"
@@ -40,6 +42,7 @@ def fits(config: SpTransformerConfig) -> bool:
         all(size >= SMALLEST_PRODUCT and size & (size - 1) == 0 for size in sizes)
         and config.bucket_size <= LARGEST_BUCKET
         and config.max_seq_len <= LARGEST_WINDOW * config.bucket_size
+        and config.hidden_size // config.heads <= LARGEST_HEAD
         and 2 * SMALLEST_PRODUCT <= config.hidden_size <= LARGEST_HIDDEN  # which are multiplied in halves
         and config.feed_forward_size % FEED_FORWARD_STEP == 0
     )

@@ -19,7 +19,7 @@ PLACES = [
     *("length", "ends", "first", "stride", "width", "dilation"),
 ]
 PRODUCT = tl.constexpr("tf32x3")  # of float32 operands; others are multiplied as they are
-SCALE = tl.constexpr(8.0)  # of what a pair stands for: up to 8,188, and at worst within 2e-9
+SCALE = tl.constexpr(8.0)  # of what a pair stands for: up to 8,188, within 2 ** -22 of it or else 2 ** -28
 
 
 @triton.jit
@@ -73,7 +73,8 @@ def choose(
     total = tl.sum(tl.exp(fit - tl.max(fit, 1)[:, None]), 1)
     to = (window * asked + bucket - first) * FAR + head
     wanted = (bucket >= first) & (bucket < first + asked)
-    tl.store(chosen + to, (tl.argmax(fit, 1) + window * buckets).to(tl.int64), mask=wanted)
+    which = tl.minimum(tl.argmax(fit, 1), buckets - 1)  # also where nothing is a number
+    tl.store(chosen + to, (which + window * buckets).to(tl.int64), mask=wanted)
     tl.store(probability + to, 1 / total, mask=wanted)
 
 
@@ -202,6 +203,12 @@ def _store_means(means, z, channel, rows, HIDDEN: tl.constexpr, ROWS: tl.constex
 
 
 @triton.jit
+def _relu(x):
+    """In which what is not a number stays so, unlike in `tl.maximum` by itself."""
+    return tl.maximum(x, 0.0, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
 def _gelu(x):
     """X Phi(x) as relu(x) - |x| Phi(-|x|), with a polynomial for the logarithm of the latter Phi to the base 2.
 
@@ -229,7 +236,7 @@ def activate(x, scale, shift, out, rows, CHANNELS: tl.constexpr, ROWS: tl.conste
     y = tl.load(x + at * CHANNELS + channel, mask=there, other=0.0) * tl.load(scale + channel) + tl.load(
         shift + channel
     )
-    _store(out, at, channel, tl.maximum(y, 0.0), there, CHANNELS, PAIRS)
+    _store(out, at, channel, _relu(y), there, CHANNELS, PAIRS)
 
 
 @triton.jit(do_not_specialize=PLACES)
@@ -294,7 +301,7 @@ def convolve(
     if BIAS:
         total += tl.load(bias + column)
     if AFTER == "relu":
-        total = tl.maximum(total, 0.0)
+        total = _relu(total)
     if AFTER == "gelu":
         total = _gelu(total)
     if ADDED:

@@ -1,7 +1,7 @@
 """The attention and feed-forward layers by Triton's kernels: `sptx_core.engine.transformer`, with fewer passes.
 
-A layer is a product of the library, of normalised rows and the projections, and three kernels. The first chooses
-buckets by the means of rows; the second is both kinds of attention; the third adds their output to the residual stream,
+A layer is a product of the library, of normalised rows and the projections, and four kernels. The first chooses
+buckets by the means of rows; two are the two kinds of attention; the last adds their output to the residual stream,
 takes it through norm and feed-forward and normalises it for the next layer. In float32, where operands are pairs that
 the library does not know, all products are kernels of their own. In and out as in `sptx_core.engine.transformer`, in
 float32 or bfloat16, for a network that `sptx_core.engine.gpu.fits`.
@@ -130,4 +130,4 @@ def _linear(weight: Tensor, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
     if dtype != torch.float32:
         return Projection(weight, None, dtype)
     linear = Convolution.of(weight[..., None], None, dtype)
-    return lambda rows: multiply(rows, linear, torch.empty(len(rows), len(weight), device=rows.device))
+    return lambda rows: multiply(rows, linear, rows.new_empty(len(rows), len(weight), dtype=torch.float32))

@@ -39,7 +39,7 @@ ATTEND_WARPS = 4
 CHOOSE_DEPTH = 32
 ACTIVATE_ROWS = 32
 PLACE_ROWS = 16
-MOST_ROWS = 1 << 18  # of a product at once: a place among the numbers of 2,048 channels then fits 32 bits
+MOST_NUMBERS = 1 << 30  # in rows of a product at once, whose places then fit 32 bits
 
 
 def operands(rows: Sequence[int], channels: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -57,7 +57,7 @@ def normalise(x: Tensor, norm: Norm, bucket: int, dtype: torch.dtype) -> tuple[T
     rows, hidden = x.shape
     scale, shift, eps = norm
     normed = operands([rows], hidden, dtype, x.device)
-    means = torch.empty(rows // bucket, hidden, device=x.device)
+    means = x.new_empty(rows // bucket, hidden)
     kernels.normalise[(triton.cdiv(rows, bucket),)](
         x, scale, shift, eps, normed, means, rows,
         HIDDEN=hidden, ROWS=bucket, BUCKET=bucket, PAIRS=dtype == torch.float32, num_warps=8,
@@ -87,8 +87,8 @@ def choose(
     windows, buckets, hidden = means.shape
     far = len(query) // size
     performed(2 * windows * buckets * len(query) * (2 * hidden + buckets))
-    chosen = torch.empty(windows * asked, far, dtype=torch.int64, device=means.device)
-    probability = torch.empty(windows * asked, far, device=means.device)
+    chosen = means.new_empty(windows * asked, far, dtype=torch.int64)
+    probability = means.new_empty(windows * asked, far)
     if far:
         kernels.choose[(windows, far)](
             means, query, key, scale, chosen, probability, buckets, first, asked,
@@ -115,7 +115,7 @@ def attend(
         qkv: queries, scaled by D ** -0.5 / ln 2, keys and values of consecutive buckets of each window,
             [windows * buckets * size, 3 * hidden]; the buckets that are asked for and their neighbours are among them.
         far: keys of the far heads of all buckets [., far heads * D], which may be a view of columns.
-        chosen: int64 [asked, far heads], the bucket chosen, numbered as in `far`.
+        chosen: int64 [asked, far heads], the bucket chosen, numbered as in `far`, by those of all windows asked for.
         probability: float32 [asked, far heads], of that choice.
         heads: of both kinds; the first ones are local and need no choice.
         size: positions of a bucket.
@@ -130,7 +130,7 @@ def attend(
     for local, count in ((True, heads - far_heads), (False, far_heads)):
         if count:
             kernels.attend[(asked, count)](
-                qkv, far, chosen.contiguous(), probability.contiguous(), out,
+                qkv, far, chosen, probability, out,
                 len(qkv) // size // windows, first, asked // windows,
                 LOCAL=local, FAR_STRIDE=far.stride(0), PAIRS=qkv.dtype == torch.float32,
                 HEADS=heads, NEAR=heads - far_heads, SIZE=size, WIDTH=hidden // heads, num_warps=ATTEND_WARPS,
@@ -143,8 +143,10 @@ def activate(x: Shared, scale: Tensor, shift: Tensor, dtype: torch.dtype) -> Sha
     windows, kept, channels = x.left.shape
     length, ends = len(x.inner), windows * kept
     rows = x.inner
-    if ends:  # which `convolve` has put after what is inside
-        assert x.right.data_ptr() == rows.data_ptr() + rows.element_size() * channels * (length + ends)
+    if ends:
+        size = rows.element_size() * channels
+        if [part.data_ptr() - rows.data_ptr() for part in (x.left, x.right)] != [size * length, size * (length + ends)]:
+            raise ValueError("ends do not lie after what is inside, as `convolve` puts them")
         rows = rows.as_strided((length + 2 * ends, channels), (channels, 1))
     out = operands([len(rows)], channels, dtype, rows.device)
     kernels.activate[(triton.cdiv(len(rows), ACTIVATE_ROWS),)](
@@ -201,7 +203,7 @@ class Convolution:
         ready = weight.permute(2, 0, 1)
         scale = 1.0
         if dtype == torch.float32:
-            largest = torch.cat((ready.abs().flatten(), ready.new_full((1,), 1e-30))).amax()
+            largest = torch.cat((ready.abs().flatten(), ready.new_full((1,), 1e-30))).amax().clamp(max=1e30)
             factor = 2 ** (14 - largest.log2().ceil())  # the largest is 2 ** 14 at most
             ready = (ready * factor).double()
             high = ready.half()
@@ -229,19 +231,26 @@ def convolve(
     """`x`, operands or float32, through a convolution: operands in `dtype`, or float32.
 
     Each window is convolved as if it lay alone between zeros; of its ends, positions from `margin` on are kept.
-    `added`, in float32, which may reach less far, is added.
+    `added`, in float32, which may reach less far, is added. Raises `ValueError` for ends of which too little is known.
     """
     outputs, reach, windows = convolution.weight.shape[1], x.reach + convolution.radius, len(x.left)
     length, ends = len(x.inner) - 2 * convolution.radius, windows * (reach - margin)
-    rows, device = length + 2 * ends, x.inner.device
-    out = torch.empty(rows, outputs, device=device) if dtype is None else operands([rows], outputs, dtype, device)
+    if x.margin > 0 and margin < x.margin + convolution.radius:
+        raise ValueError(f"ends from {margin} on depend on positions before {x.margin}, which are not kept")
+    rows = length + 2 * ends
+    out = (
+        x.inner.new_empty(rows, outputs, dtype=torch.float32)
+        if dtype is None
+        else operands([rows], outputs, dtype, x.inner.device)
+    )
     _launch(convolution, x, out, length, ends, margin, added)
     return _parts(replace(x, reach=reach, margin=margin), out, length)
 
 
 def multiply(rows: Tensor, linear: Convolution, out: Tensor, added: Tensor | None = None) -> Tensor:
     """Rows of operands [n, C in] through a linear map into `out` [n, C out], with `added`, which may be `out`."""
-    for some in (slice(first, first + MOST_ROWS) for first in range(0, len(rows), MOST_ROWS)):
+    most = max(1, MOST_NUMBERS // max(rows.shape[1], out.shape[1]))
+    for some in (slice(first, first + most) for first in range(0, len(rows), most)):
         x, more = (None if part is None else Shared.begin(part[some], 0, 0, 0) for part in (rows, added))
         assert x is not None
         _launch(linear, x, out[some], len(x.inner), 0, 0, more)
@@ -313,8 +322,7 @@ class FeedForward:
     def _at_once(self, x: Tensor, attended: Tensor, following: Norm | None, bucket: int) -> tuple[Tensor, Tensor]:
         (rows, hidden), inner = x.shape, self.contract.inputs
         performed(2 * rows * hidden * (hidden + 2 * inner))
-        normed = torch.empty(rows, hidden, dtype=self.dtype, device=x.device)
-        means = torch.empty(rows // bucket, hidden, device=x.device)
+        normed, means = x.new_empty(rows, hidden, dtype=self.dtype), x.new_empty(rows // bucket, hidden)
         kernels.finish[(triton.cdiv(rows, FINISH.rows),)](
             x, attended, self.output.weight, self.output.bias, *self.norm, normed,
             self.expand.weight, self.expand.bias, self.contract.weight, self.contract.bias,

@@ -955,7 +955,7 @@ void convolve(const Convolution& c, const Sequence& s) {
                         const int64_t p = places[r] + int64_t(i) * d;
                         if (p >= s.length) break;
                         __m512 z = _mm512_add_ps(y[i], bias);
-                        if (c.relu) z = _mm512_max_ps(z, _mm512_setzero_ps());
+                        if (c.relu) z = _mm512_max_ps(_mm512_setzero_ps(), z);
                         if (s.added[0] || s.added[1])
                             z = _mm512_add_ps(z, _mm512_loadu_ps(added_at(s, p, c.out) + at16));
                         _mm512_storeu_ps(s.result + p * c.out + at16, z);
