@@ -233,10 +233,8 @@ def activate(x, scale, shift, out, rows, CHANNELS: tl.constexpr, ROWS: tl.conste
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     there = (row < rows)[:, None]
     at = row.to(tl.int64)[:, None]
-    y = tl.load(x + at * CHANNELS + channel, mask=there, other=0.0) * tl.load(scale + channel) + tl.load(
-        shift + channel
-    )
-    _store(out, at, channel, _relu(y), there, CHANNELS, PAIRS)
+    y = tl.load(x + at * CHANNELS + channel, mask=there, other=0.0) * tl.load(scale + channel)
+    _store(out, at, channel, _relu(y + tl.load(shift + channel)), there, CHANNELS, PAIRS)
 
 
 @triton.jit(do_not_specialize=PLACES)
@@ -258,7 +256,8 @@ def convolve(
     parts = weight + column[None, :] * PART + depth[:, None]
     radius = TAPS // 2 * dilation
     total = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
-    # Rows that are not there read what the last one does.
+    # Of windows' ends, positions from `margin` on are known, and from `first` on are to be filled. Rows that are not
+    # there read what the last one does.
     if INSIDE:
         to = tile * ROWS + tl.arange(0, ROWS)
         there = to < length
@@ -310,9 +309,7 @@ def convolve(
 
 
 @triton.jit
-def _add_products(
-    total, some, rest, parts, INPUTS: tl.constexpr, PAIRS: tl.constexpr, SPLIT: tl.constexpr
-):  # fmt: skip
+def _add_products(total, some, rest, parts, INPUTS: tl.constexpr, PAIRS: tl.constexpr, SPLIT: tl.constexpr):
     """Sums with a step's products; `rest` holds the second halves of pairs."""
     if SPLIT:
         some *= SCALE
@@ -327,9 +324,7 @@ def _add_products(
 
 
 @triton.jit
-def _places(
-    inner, left, right, reach, margin, window, stride, width, at_right, CHANNELS: tl.constexpr
-):  # fmt: skip
+def _places(inner, left, right, reach, margin, window, stride, width, at_right, CHANNELS: tl.constexpr):
     """Where position 0 of windows would lie among those kept at an end and in what is inside; which are kept."""
     start, held = tl.where(at_right, width - reach, margin), reach - margin
     kept = tl.where(at_right, right, left)
