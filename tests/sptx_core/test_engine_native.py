@@ -150,7 +150,7 @@ def test_a_layer_equals_the_networks(
         local_heads=local_heads,
         layers=1,
         bucket_size=BUCKET,
-        feed_forward_size=160,
+        feed_forward_size=608,  # more columns than are expanded at once, and a rest
     )
     layer = seeded_model(config, 3).layers[0].double()
     layer.expand.weight.mul_(4)  # so that GELU sees what lies far from zero, too

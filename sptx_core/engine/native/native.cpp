@@ -745,7 +745,7 @@ void attend(const Layer& layer, float* x, const Word* tiles, int first, int coun
             const int now = std::min(some, inner - from);
             times_panels<M>(normal, words, group * BUCKET, layer.expand + size_t(from) * words, words * PANEL, words,
                             now / PANEL, [&](int panel, int first, auto& y) {
-                                constexpr int R = std::extent_v<std::remove_reference_t<decltype(y)>>;
+                                constexpr int R = ROWS_IN<decltype(y)>;
                                 const float* bias = layer.expand_bias + from + panel * PANEL;
                                 __m512 z[2 * R];
                                 UNROLL for (int i = 0; i < 2 * R; i++) z[i] =
