@@ -118,7 +118,8 @@ def test_convolutions_equal_pytorchs_wherever_their_input_lies(
         tolerance = 3e-5 if dtype == torch.float32 else 0.3
         torch.testing.assert_close(result[:length].double(), wanted, rtol=0, atol=tolerance)
         if dtype == torch.bfloat16 and kernel > 1:
-            assert (result[:length] - wanted).abs().median() < 0.012
+            # The median of n errors is itself uncertain by some 1 / n ** 0.5; that of many is 0.005.
+            assert (result[:length] - wanted).abs().median() < 0.01 * (1 + 5 / wanted.numel() ** 0.5)
 
 
 @pytest.mark.parametrize("length", [1, 63, 64, 130])
