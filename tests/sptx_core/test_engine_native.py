@@ -22,7 +22,7 @@ from sptx_core.engine import Predictor, fast
 from sptx_core.engine.fast import SharedPath
 from sptx_core.engine.native import library
 from sptx_core.engine.native.layers import NativeLayer
-from sptx_core.engine.native.library import BUCKET, COLUMNS, ConvolutionArguments
+from sptx_core.engine.native.library import BUCKET, COLUMNS, ConvolutionArguments, Mode
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec, cut
@@ -35,6 +35,7 @@ FEATURES = library.features()
 MODES = {
     "float32": (torch.float32, library.FLOAT32),
     "bfloat16": (torch.bfloat16, library.FLOAT32 | library.BFLOAT16),
+    "float32 by matrix units": (torch.float32, library.FLOAT32 | library.BFLOAT16 | library.MATRIX_UNITS),
     "bfloat16 by matrix units": (torch.bfloat16, library.FLOAT32 | library.BFLOAT16 | library.MATRIX_UNITS),
 }
 
@@ -111,8 +112,8 @@ def test_convolutions_equal_pytorchs_wherever_their_input_lies(
         y = F.conv1d(padded.T[None], weight.double(), bias.double(), dilation=dilation)[0].T
         expected.append((y.relu() if relu else y) + (more if residual else 0))
 
-    arguments = ConvolutionArguments.of(weight, bias, norm, dilation=dilation, relu=relu, dtype=dtype)
-    library.convolve([arguments], dtype == torch.bfloat16, [table], threads)
+    arguments = ConvolutionArguments.of(weight, bias, norm, dilation=dilation, relu=relu, mode=Mode.of(dtype))
+    library.convolve(Mode.of(dtype), [arguments], [table], threads)
     for result, wanted in zip(results, expected, strict=True):
         assert result[length].isnan().all()  # nothing is written beyond the end
         tolerance = 3e-5 if dtype == torch.float32 else 0.3
@@ -128,8 +129,8 @@ def test_linear_maps_of_positions_equal_pytorchs(dtype: torch.dtype, length: int
     weight, x = torch.randn(64, 32, generator=generator), torch.randn(length, 32, generator=generator)
     more, result = torch.randn(length, 64, generator=generator), torch.full((length + 1, 64), torch.nan)
     row = [x.data_ptr(), 0, 0, length, 0, 0, more.data_ptr(), 0, length, 0, result.data_ptr(), length]
-    arguments = ConvolutionArguments.of_positions(weight, dtype)
-    library.convolve([arguments], dtype == torch.bfloat16, [np.array([row])], 1)
+    arguments = ConvolutionArguments.of_positions(weight, Mode.of(dtype))
+    library.convolve(Mode.of(dtype), [arguments], [np.array([row])], 1)
     expected = more + rounded(x, dtype) @ rounded(weight, dtype).T
     torch.testing.assert_close(result[:length].double(), expected, rtol=0, atol=2e-5)
     assert result[length].isnan().all()

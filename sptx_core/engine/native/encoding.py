@@ -25,6 +25,7 @@ from sptx_core.engine.native.library import (
     POSITIONS,
     RESULT,
     ConvolutionArguments,
+    Mode,
     Numbers,
 )
 from sptx_core.engine.shared import Shared
@@ -36,18 +37,18 @@ class NativeEncoder(Encoder):
     """As `Encoder`."""
 
     def __init__(self, model: SpTransformerModel, spec: WindowSpec, dtype: torch.dtype) -> None:
-        self.bfloat16 = dtype == torch.bfloat16
+        self.mode = Mode.of(dtype)
         super().__init__(model, spec, dtype, torch.float32)
 
     def _block(self, block: ResidualBlock, middle: int, margin: int, dtype: torch.dtype) -> Callable[[Shared], Shared]:
-        return NativeBlock(block, middle, margin, dtype)
+        return NativeBlock(block, middle, margin, self.mode)
 
     def _skip(self, weight: Tensor, dtype: torch.dtype) -> ConvolutionArguments:
-        return ConvolutionArguments.of_positions(weight, dtype)
+        return ConvolutionArguments.of_positions(weight, self.mode)
 
     def _add(self, fused: Shared, skip: ConvolutionArguments, x: Shared, margin: int) -> Shared:
         windows = len(x.left)
-        inner = _inside(skip, self.bfloat16, x.inner, fused.inner, 0, x.threads)
+        inner = _inside(self.mode, skip, x.inner, fused.inner, 0, x.threads)
         left, right = (inner.new_empty(windows, x.reach - margin, inner.shape[1]) for _ in range(2))
         if margin < x.reach:
             table = np.zeros((2, windows, COLUMNS), dtype=np.int64)
@@ -55,25 +56,25 @@ class NativeEncoder(Encoder):
                 Ends.of(x, side).given_to(some, x.reach, margin)
                 Ends.of(fused, side).added_to(some, x.reach, margin)
                 some[:, RESULT], some[:, LENGTH] = _rows(result), result.shape[1]
-            library.convolve([skip], self.bfloat16, [table.reshape(-1, COLUMNS)], x.threads)
+            library.convolve(self.mode, [skip], [table.reshape(-1, COLUMNS)], x.threads)
         return replace(x, inner=inner, left=left, right=right, margin=margin)
 
 
 class NativeBlock:
     """As `Block`."""
 
-    def __init__(self, block: ResidualBlock, middle: int, margin: int, dtype: torch.dtype) -> None:
+    def __init__(self, block: ResidualBlock, middle: int, margin: int, mode: Mode) -> None:
         norm, first, second = folded(block)
         dilation = block.conv1.dilation[0]
-        self.first = ConvolutionArguments.of(*first, norm, dilation=dilation, relu=True, dtype=dtype)
-        self.second = ConvolutionArguments.of(*second, None, dilation=dilation, relu=False, dtype=dtype)
+        self.first = ConvolutionArguments.of(*first, norm, dilation=dilation, relu=True, mode=mode)
+        self.second = ConvolutionArguments.of(*second, None, dilation=dilation, relu=False, mode=mode)
         self.radius = block.conv1.kernel_size[0] // 2 * dilation
-        self.middle, self.margin, self.bfloat16 = middle, margin, dtype == torch.bfloat16
+        self.middle, self.margin, self.mode = middle, margin, mode
 
     def __call__(self, x: Shared) -> Shared:
         """Features after the block."""
-        middle = _inside(self.first, self.bfloat16, x.inner, None, self.radius, x.threads)
-        inner = _inside(self.second, self.bfloat16, middle, x.inner, self.radius, x.threads)
+        middle = _inside(self.mode, self.first, x.inner, None, self.radius, x.threads)
+        inner = _inside(self.mode, self.second, middle, x.inner, self.radius, x.threads)
         reach, windows, channels = x.reach + 2 * self.radius, len(x.left), x.inner.shape[1]
         left, right = (inner.new_empty(windows, reach - self.margin, channels) for _ in range(2))
         if self.margin < reach:
@@ -96,7 +97,7 @@ class NativeBlock:
             before.added_to(second[some], reach + self.radius, self.margin)
             first[some, RESULT], first[some, LENGTH] = of_rows[some], between.shape[1]
             second[some, RESULT], second[some, LENGTH] = _rows(result), result.shape[1]
-        library.convolve([self.first, self.second], self.bfloat16, [first, second], threads)
+        library.convolve(self.mode, [self.first, self.second], [first, second], threads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +144,7 @@ class Ends:
 
 
 def _inside(
-    convolution: ConvolutionArguments, bfloat16: bool, x: Tensor, added: Tensor | None, radius: int, threads: int
+    mode: Mode, convolution: ConvolutionArguments, x: Tensor, added: Tensor | None, radius: int, threads: int
 ) -> Tensor:
     """Convolve x [L + 2 * radius, C in] -> [L, C out], in a piece a thread, and add the middle of `added`.
 
@@ -163,7 +164,7 @@ def _inside(
         if added is not None:
             piece[ADDED] = added[(len(added) - length) // 2 + first :].data_ptr()
             piece[ADDED_POSITIONS] = size
-    library.convolve([convolution], bfloat16, [pieces], threads)
+    library.convolve(mode, [convolution], [pieces], threads)
     return y
 
 

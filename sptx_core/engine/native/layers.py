@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sptx_core.engine.native import library
-from sptx_core.engine.native.library import BUCKET, EVERYTHING, MEANS, LayerArguments
+from sptx_core.engine.native.library import BUCKET, EVERYTHING, MEANS, LayerArguments, Mode
 from sptx_core.engine.transformer import Transformer
 from sptx_core.model import Layer, SpTransformerModel
 from sptx_core.windows import WindowSpec
@@ -36,7 +36,7 @@ class NativeLayer:
 
     def __init__(self, layer: Layer, dtype: torch.dtype) -> None:
         attention = layer.attention
-        self.dtype, self.heads, self.near = dtype, attention.heads, attention.local_heads
+        self.mode, self.heads, self.near = Mode.of(dtype), attention.heads, attention.local_heads
         # Queries are scaled, and by 1 / ln 2 too, since softmax is taken to the base 2.
         query = attention.query.weight * (library.PANEL**-0.5 / math.log(2))
         key = attention.key_value.weight.chunk(2)[0]
@@ -47,8 +47,8 @@ class NativeLayer:
         self.arguments = LayerArguments.of(
             [(norm.weight, norm.bias, norm.eps) for norm in norms],
             [
-                *(library.panels(weight, dtype) for weight in weights),
-                *(library.panels(weight[far:], torch.float32) for weight in (query, key)),
+                *(library.panels(weight, self.mode) for weight in weights),
+                *(library.panels(weight[far:], Mode.FLOAT32) for weight in (query, key)),
             ],
             [part.bias for part in linear],
             (query.shape[0], self.heads, self.near, layer.expand.out_features),
@@ -57,18 +57,18 @@ class NativeLayer:
     def __call__(self, x: Tensor, choices: list[Tensor] | None = None) -> None:
         """Add attention and feed-forward to x [B, S, hidden]; its choices [B, far heads, buckets] to `choices`."""
         tiles, means = self._tiles(x), self._means(x)
-        library.project(self.arguments, x, tiles, means, MEANS | EVERYTHING)
+        library.project(self.mode, self.arguments, x, tiles, means, MEANS | EVERYTHING)
         chosen, probability = library.choose(self.arguments, means, 0, means.shape[1])
         if choices is not None:
             choices.append(_of_windows(chosen, means))
-        library.attend(self.arguments, x, tiles, 0, means.shape[1], chosen, probability)
+        library.attend(self.mode, self.arguments, x, tiles, 0, means.shape[1], chosen, probability)
 
     def last(self, x: Tensor, first: int, length: int, choices: list[Tensor] | None = None) -> Tensor:
         """What the layer makes of positions [first, first + length) of x [B, S, hidden]: [B, length, hidden]."""
         windows, buckets = len(x), x.shape[1] // BUCKET
         begin, end = first // BUCKET, -(-(first + length) // BUCKET)
         tiles, means = self._tiles(x), self._means(x)
-        library.project(self.arguments, x, tiles, means, MEANS)
+        library.project(self.mode, self.arguments, x, tiles, means, MEANS)
         chosen, probability = library.choose(self.arguments, means, begin, end - begin)
         if choices is not None:
             found = _of_windows(chosen, means)
@@ -76,18 +76,18 @@ class NativeLayer:
             choices[-1][..., begin:end] = found
         near = torch.arange(max(begin - 1, 0), min(end + 1, buckets))
         near = (near + buckets * torch.arange(windows)[:, None]).flatten().int()
-        library.project_some(self.arguments, x, tiles, near)
+        library.project_some(self.mode, self.arguments, x, tiles, near)
         wanted = np.zeros(windows * buckets, dtype=np.int32)  # of each bucket, the heads that chose it
         np.bitwise_or.at(wanted, chosen.numpy(), 1 << np.arange(chosen.shape[1]))
         wanted[near] = 0  # which are there
         far = np.flatnonzero(wanted)
-        library.project_some(self.arguments, x, tiles, torch.from_numpy(far).int(), torch.from_numpy(wanted[far]))
+        library.project_some(self.mode, self.arguments, x, tiles, torch.from_numpy(far).int(), torch.from_numpy(wanted[far]))
         for i, some in enumerate(zip(chosen.chunk(windows), probability.chunk(windows), strict=True)):
-            library.attend(self.arguments, x, tiles, i * buckets + begin, buckets, *some)
+            library.attend(self.mode, self.arguments, x, tiles, i * buckets + begin, buckets, *some)
         return x[:, first : first + length]
 
     def _tiles(self, x: Tensor) -> Tensor:
-        return library.new_tiles(self.heads, self.near, x.numel() // x.shape[2] // BUCKET, self.dtype)
+        return library.new_tiles(self.heads, self.near, x.numel() // x.shape[2] // BUCKET, self.mode)
 
     def _means(self, x: Tensor) -> Tensor:
         return torch.empty(len(x), x.shape[1] // BUCKET, x.shape[2])

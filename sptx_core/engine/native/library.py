@@ -12,6 +12,7 @@ import ctypes
 import math
 import zlib
 from collections.abc import Sequence
+from enum import IntEnum
 from functools import cache
 from pathlib import Path
 
@@ -34,6 +35,31 @@ MOST_THREADS, MOST_HEADS = 64, 32  # of a call, and bits of a word that says whi
 GIVEN, POSITIONS, ADDED, ADDED_POSITIONS, RESULT, LENGTH, COLUMNS = 0, 3, 6, 8, 10, 11, 12
 Numbers = npt.NDArray[np.int64]
 POINTER = ctypes.c_void_p
+
+
+class Mode(IntEnum):
+    """How products are computed, as in native.cpp: precision, by vectors or by the matrix units."""
+
+    FLOAT32 = 0
+    BFLOAT16 = 1
+    MATRIX_FLOAT32 = 2
+    MATRIX_BFLOAT16 = 3
+
+    @classmethod
+    def of(cls, dtype: torch.dtype) -> Mode:
+        """The fastest here for a precision."""
+        if features() & MATRIX_UNITS:
+            return cls.MATRIX_FLOAT32 if dtype == torch.float32 else cls.MATRIX_BFLOAT16
+        return cls.FLOAT32 if dtype == torch.float32 else cls.BFLOAT16
+
+    @property
+    def parts(self) -> int:
+        """Of how many bfloat16 an operand is the sum; 0 where it is a float32."""
+        return (0, 1, 3, 1)[self]
+
+    def words(self, elements: int) -> int:
+        """32-bit words that operands take, of a multiple of 32 of them."""
+        return elements // 2 * self.parts if self.parts else elements
 
 
 class _Norm(ctypes.Structure):
@@ -86,9 +112,9 @@ class ConvolutionArguments(ctypes.Structure):
     """The memory that it points to."""
 
     @classmethod
-    def of_positions(cls, weight: Tensor, dtype: torch.dtype) -> ConvolutionArguments:
+    def of_positions(cls, weight: Tensor, mode: Mode) -> ConvolutionArguments:
         """A linear map of each position: weight [C out, C in]."""
-        return cls._of([panels(weight, dtype), None, None, None, None], (*weight.shape[::-1], 0, 1, False))
+        return cls._of([panels(weight, mode), None, None, None, None], (*weight.shape[::-1], 0, 1, False))
 
     @classmethod
     def of(
@@ -99,7 +125,7 @@ class ConvolutionArguments(ctypes.Structure):
         *,
         dilation: int,
         relu: bool,
-        dtype: torch.dtype,
+        mode: Mode,
     ) -> ConvolutionArguments:
         """A convolution: weight [C out, C in, kernel], bias, scale and shift of a norm and ReLU before it.
 
@@ -109,8 +135,8 @@ class ConvolutionArguments(ctypes.Structure):
         alone = kernel % TAPS == 1 and kernel > 1
         grouped = at_points(weight[..., : kernel - alone])  # [points, groups, C out, C in]
         tensors = [
-            panels(grouped, dtype).transpose(1, 2).contiguous(),
-            panels(weight[..., -1], dtype) if alone else None,
+            panels(grouped, mode).transpose(1, 2).contiguous(),
+            panels(weight[..., -1], mode) if alone else None,
             *map(_float, (bias, *(norm or ()))),
         ]
         return cls._of([*tensors, None, None][:5], (inputs, outputs, grouped.shape[1], dilation, relu))
@@ -173,12 +199,19 @@ def fits(config: SpTransformerConfig) -> bool:
     return heads and config.bucket_size == BUCKET and all(size % PANEL == 0 for size in multiples)
 
 
-def panels(weight: Tensor, dtype: torch.dtype) -> Tensor:
+def panels(weight: Tensor, mode: Mode) -> Tensor:
     """A linear map's weight [..., C out, C in] as right side of products: [..., panels, words, PANEL, in a word]."""
-    in_word = 4 // dtype.itemsize
     *outer, outputs, inputs = weight.shape
-    parts = weight.reshape(*outer, outputs // PANEL, PANEL, inputs // in_word, in_word)
-    return parts.transpose(-3, -2).to(dtype).contiguous()
+    columns = torch.unflatten(weight.float(), -2, (outputs // PANEL, PANEL))
+    if not mode.parts:
+        return columns.transpose(-2, -1).contiguous()
+    parts = []
+    for _ in range(mode.parts):
+        parts.append(columns.bfloat16())
+        columns = columns - parts[-1]
+    steps = torch.stack(parts, -3).unflatten(-1, (inputs // 32, 16, 2))
+    steps = steps.movedim(-3, -5).transpose(-3, -2)  # [..., panels, steps, parts, 16, PANEL, 2]
+    return steps.reshape(*outer, outputs // PANEL, -1, PANEL, 2).contiguous()
 
 
 def at_points(weight: Tensor) -> Tensor:
@@ -195,24 +228,25 @@ def at_points(weight: Tensor) -> Tensor:
     return torch.einsum("oigt,pt->pgoi", taps, weight.new_tensor([*powers, [0, 0, 0, 1]]))
 
 
-def new_tiles(config_heads: int, near: int, buckets: int, dtype: torch.dtype) -> Tensor:
+def new_tiles(heads: int, near: int, buckets: int, mode: Mode) -> Tensor:
     """Memory for what buckets become before attention."""
-    return torch.empty(buckets, 4 * config_heads - near, BUCKET, PANEL, dtype=dtype)
+    return torch.empty(buckets, 4 * heads - near, mode.words(BUCKET * PANEL))
 
 
-def project(layer: LayerArguments, x: Tensor, tiles: Tensor, means: Tensor, what: int) -> None:
+def project(mode: Mode, layer: LayerArguments, x: Tensor, tiles: Tensor, means: Tensor, what: int) -> None:
     """Norm and means, and with EVERYTHING projections, of rows x [buckets * BUCKET, hidden]."""
-    _project(layer, x, tiles, means, None, None, what)
+    _project(mode, layer, x, tiles, means, None, None, what)
 
 
 def project_some(
-    layer: LayerArguments, x: Tensor, tiles: Tensor, buckets: Tensor, wanted: Tensor | None = None
+    mode: Mode, layer: LayerArguments, x: Tensor, tiles: Tensor, buckets: Tensor, wanted: Tensor | None = None
 ) -> None:
     """Norm and projections of the buckets listed (int32); with `wanted` (int32) of the keys of far heads with a bit."""
-    _project(layer, x, tiles, None, buckets, wanted, EVERYTHING if wanted is None else FAR_KEYS)
+    _project(mode, layer, x, tiles, None, buckets, wanted, EVERYTHING if wanted is None else FAR_KEYS)
 
 
 def _project(
+    mode: Mode,
     layer: LayerArguments,
     x: Tensor,
     tiles: Tensor,
@@ -224,7 +258,7 @@ def _project(
     count = len(tiles) if buckets is None else len(buckets)
     _call(
         "sptx_project",
-        _mode(tiles.dtype == torch.bfloat16),
+        mode,
         ctypes.byref(layer),
         x,
         buckets,
@@ -255,21 +289,28 @@ def choose(layer: LayerArguments, means: Tensor, first: int, count: int) -> tupl
 
 
 def attend(
-    layer: LayerArguments, x: Tensor, tiles: Tensor, first: int, in_window: int, bucket: Tensor, probability: Tensor
+    mode: Mode,
+    layer: LayerArguments,
+    x: Tensor,
+    tiles: Tensor,
+    first: int,
+    in_window: int,
+    bucket: Tensor,
+    probability: Tensor,
 ) -> None:
     """Add attention and feed-forward to the rows of buckets from `first` on, in place.
 
     bucket (int32, among all of x), probability (float32): [buckets, far heads].
     """
     values = (first, len(bucket), in_window, bucket, probability)
-    _call("sptx_attend", _mode(tiles.dtype == torch.bfloat16), ctypes.byref(layer), x, tiles, *values)
+    _call("sptx_attend", mode, ctypes.byref(layer), x, tiles, *values)
     seen = BUCKET * (3 * layer.near + 2 * (layer.heads - layer.near))  # keys, over all heads; at a window's end fewer
     linear = layer.hidden * (layer.hidden + 2 * layer.inner)
     performed(2 * len(bucket) * BUCKET * (linear + 2 * seen * PANEL))
 
 
 def convolve(
-    convolutions: Sequence[ConvolutionArguments], bfloat16: bool, sequences: Sequence[Numbers], threads: int
+    mode: Mode, convolutions: Sequence[ConvolutionArguments], sequences: Sequence[Numbers], threads: int
 ) -> None:
     """Convolve sequences, one a row, with the columns above; row i by thread i % threads.
 
@@ -279,7 +320,7 @@ def convolve(
     pointers = (POINTER * len(convolutions))(*map(ctypes.addressof, convolutions))
     table = np.concatenate(sequences)
     values = (POINTER(table.ctypes.data), len(convolutions), len(sequences[0]), threads)
-    _call("sptx_convolve", _mode(bfloat16), pointers, *values)
+    _call("sptx_convolve", mode, pointers, *values)
     for convolution, some in zip(convolutions, sequences, strict=True):
         products = int(some[:, LENGTH].sum())
         if convolution.groups:
@@ -296,11 +337,6 @@ def _float(tensor: Tensor) -> Tensor:
 
 def _at(tensor: Tensor) -> int:
     return tensor.data_ptr()
-
-
-def _mode(bfloat16: bool) -> int:
-    """`Mode` of native.cpp."""
-    return (2 if features() & MATRIX_UNITS else 1) if bfloat16 else 0
 
 
 def _call(name: str, *values: object) -> None:

@@ -8,6 +8,10 @@
 // Operands of products are handled as 32-bit words: one float32, or two neighbouring bfloat16 of the summed dimension.
 // A product's right side comes in panels of 32 columns, [panels][words][32], so that a word of the left side, spread
 // over a register, meets 32 columns in two others. Eight rows at a time then keep 16 sums in registers.
+//
+// The matrix units know no float32. A float32 is there the sum of three bfloat16 (24 bits): of 32 neighbouring values come
+// 16 words with the high parts, 16 with the middle and 16 with the low ones. Of the nine products of parts, the three that
+// are below 2^-24 of the whole are left out.
 
 #include <cpuid.h>
 #include <immintrin.h>
@@ -27,8 +31,11 @@
 
 namespace {
 
-// How products are computed: in float32 or bfloat16 by vectors, in bfloat16 by the matrix units (AMX).
-enum Mode { FLOAT32, BFLOAT16, MATRIX };
+// How products are computed: in float32 or bfloat16 by vectors, or by the matrix units (AMX).
+enum Mode { FLOAT32, BFLOAT16, MATRIX_FLOAT32, MATRIX_BFLOAT16 };
+
+constexpr bool by_tiles(Mode mode) { return mode == MATRIX_FLOAT32 || mode == MATRIX_BFLOAT16; }
+constexpr bool in_float32(Mode mode) { return mode == FLOAT32 || mode == MATRIX_FLOAT32; }
 
 using Word = uint32_t;
 constexpr int PANEL = 32;   // columns of a panel, which is also the size of a head
@@ -51,15 +58,22 @@ struct Scratch {  // aligned memory that is freed at the end of a call
 };
 
 template <Mode M>
+constexpr int PARTS = M == MATRIX_FLOAT32 ? 3 : 1;
+
+template <Mode M>
 constexpr int words_of(int elements) {
-    return M == FLOAT32 ? elements : elements / 2;
+    return M == FLOAT32 ? elements : elements / 2 * PARTS<M>;
 }
+
+template <Mode M>
+constexpr int STEP = 16 * PARTS<M>;  // words of a step of the matrix units
 
 // ---------------------------------------------------------------------------------------------- products
 
 template <Mode M>
 INLINE __m512 multiply_add(__m512 sum, __m512i a, __m512i b) {
-    if constexpr (M != FLOAT32)
+    static_assert(!by_tiles(M));
+    if constexpr (M == BFLOAT16)
         return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
     else
         return _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum);
@@ -87,70 +101,69 @@ struct TileLayout {
 };
 constexpr TileLayout LAYOUT;
 
-template <Mode M>
-struct Units {};  // what a thread needs to compute products
+struct Nothing {};
 
-template <>
-struct Units<MATRIX> {
-    Units() { asm volatile("ldtilecfg %0" ::"m"(LAYOUT)); }
-    ~Units() { _tile_release(); }
+struct Tiles {
+    Tiles() { asm volatile("ldtilecfg %0" ::"m"(LAYOUT)); }
+    ~Tiles() { _tile_release(); }
 };
 
-template <int R>
+template <Mode M>
+using Units = std::conditional_t<by_tiles(M), Tiles, Nothing>;  // what a thread needs to compute products
+
 INLINE void clear_tiles() {
     _tile_zero(0);
     _tile_zero(1);
-    if (R == 2) {
-        _tile_zero(2);
-        _tile_zero(3);
-    }
+    _tile_zero(2);
+    _tile_zero(3);
 }
 
-// Adds to the tiles the product of a [16 R][words], rows `pitch` words apart, and a panel b [words][PANEL]; meanwhile(k)
-// is work for the vector units beside each 16 words.
-template <int R, class Meanwhile>
+// Adds to the tiles the product of a [BLOCK][words], rows `pitch` words apart, and a panel b [words][PANEL];
+// meanwhile() is work for the vector units beside each step.
+template <Mode M, class Meanwhile>
 INLINE void tiles_product(const Word* a, long pitch, const Word* b, int words, Meanwhile meanwhile) {
     asm volatile("" ::: "memory");  // which the compiler does not see that tiles are loaded from
-    for (int k = 0; k < words; k += 16) {
-        _tile_loadd(4, a + k, pitch * sizeof(Word));
-        _tile_loadd(6, b + k * PANEL, PANEL * sizeof(Word));
-        _tile_loadd(7, b + k * PANEL + 16, PANEL * sizeof(Word));
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        if (R == 2) {
-            _tile_loadd(5, a + TILE_ROWS * pitch + k, pitch * sizeof(Word));
+    for (int k = 0; k < words; k += STEP<M>) {
+        const auto left = [&](int part) {
+            _tile_loadd(4, a + k + 16 * part, pitch * sizeof(Word));
+            _tile_loadd(5, a + TILE_ROWS * pitch + k + 16 * part, pitch * sizeof(Word));
+        };
+        const auto right = [&](int part) {
+            _tile_loadd(6, b + (k + 16 * part) * PANEL, PANEL * sizeof(Word));
+            _tile_loadd(7, b + (k + 16 * part) * PANEL + 16, PANEL * sizeof(Word));
+        };
+        const auto multiply = [] {
+            _tile_dpbf16ps(0, 4, 6);
+            _tile_dpbf16ps(1, 4, 7);
             _tile_dpbf16ps(2, 5, 6);
             _tile_dpbf16ps(3, 5, 7);
+        };
+        left(0), right(0), multiply();
+        if constexpr (PARTS<M> == 3) {  // each time one side changes
+            right(2), multiply();
+            right(1), multiply();
+            left(1), multiply();
+            right(0), multiply();
+            left(2), multiply();
         }
-        meanwhile(k);
+        meanwhile();
     }
 }
 
-template <int R>
-INLINE void tiles_product(const Word* a, long pitch, const Word* b, int words) {
-    tiles_product<R>(a, pitch, b, words, [](int) {});
-}
-
-template <int R>
 INLINE void load_tiles(const float* from) {
     asm volatile("" ::: "memory");
     _tile_loadd(0, from, PANEL * sizeof(float));
     _tile_loadd(1, from + 16, PANEL * sizeof(float));
-    if (R == 2) {
-        _tile_loadd(2, from + TILE_ROWS * PANEL, PANEL * sizeof(float));
-        _tile_loadd(3, from + TILE_ROWS * PANEL + 16, PANEL * sizeof(float));
-    }
+    _tile_loadd(2, from + TILE_ROWS * PANEL, PANEL * sizeof(float));
+    _tile_loadd(3, from + TILE_ROWS * PANEL + 16, PANEL * sizeof(float));
 }
 
-// The sums [16 R][PANEL].
-template <int R>
+// The sums [BLOCK][PANEL].
 INLINE void store_tiles(float* to) {
     _tile_stored(0, to, PANEL * sizeof(float));
     _tile_stored(1, to + 16, PANEL * sizeof(float));
-    if (R == 2) {
-        _tile_stored(2, to + TILE_ROWS * PANEL, PANEL * sizeof(float));
-        _tile_stored(3, to + TILE_ROWS * PANEL + 16, PANEL * sizeof(float));
-    }
+    _tile_stored(2, to + TILE_ROWS * PANEL, PANEL * sizeof(float));
+    _tile_stored(3, to + TILE_ROWS * PANEL + 16, PANEL * sizeof(float));
 }
 
 template <int R, int Z>
@@ -192,11 +205,11 @@ INLINE void times_panel(const Word* a, long pitch, int rows, const Word* b, int 
 template <Mode M, class Done>
 INLINE void times_panels(const Word* a, long pitch, int rows, const Word* b, long panel_pitch, int words, int panels,
                          Done done) {
-    if constexpr (M == MATRIX) {
+    if constexpr (by_tiles(M)) {
         // While the matrix units compute one block, vectors finish the one before.
         alignas(64) float sums[2][BLOCK * PANEL];
         int panel_before = 0, first_before = 0, row = 0, end = 0, at = 0;
-        const int each = std::max(1, BLOCK * 16 / SOME / words);  // times SOME rows, beside 16 words
+        const int each = std::max(1, BLOCK * STEP<M> / SOME / words);  // times SOME rows, beside a step
         const auto finish = [&](int times) {
             const auto rows_at = [&](auto size) {
                 constexpr int R = decltype(size)::value;
@@ -213,10 +226,10 @@ INLINE void times_panels(const Word* a, long pitch, int rows, const Word* b, lon
         };
         for (int panel = 0; panel < panels; panel++)
             for (int first = 0; first < rows; first += BLOCK) {
-                clear_tiles<2>();
-                tiles_product<2>(a + first * pitch, pitch, b + panel * panel_pitch, words, [&](int) { finish(each); });
+                clear_tiles();
+                tiles_product<M>(a + first * pitch, pitch, b + panel * panel_pitch, words, [&] { finish(each); });
                 finish(BLOCK);
-                store_tiles<2>(sums[at]);
+                store_tiles(sums[at]);
                 at ^= 1, panel_before = panel, first_before = first, row = 0, end = std::min(BLOCK, rows - first);
             }
         finish(BLOCK);
@@ -231,10 +244,23 @@ INLINE void times_panels(const Word* a, long pitch, int rows, const Word* b, lon
 
 INLINE __m512i to_bfloat16(__m512 low, __m512 high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
 
-// 32 values as operands: 32 words, or 16 of bfloat16.
+// Takes 32 values as bfloat16 out of them, which leaves what rounding left out, exactly.
+INLINE __m512i take_bfloat16(__m512& low, __m512& high) {
+    const __m512i part = to_bfloat16(low, high);
+    const auto value = [](__m256i x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16)); };
+    low = _mm512_sub_ps(low, value(_mm512_castsi512_si256(part)));
+    high = _mm512_sub_ps(high, value(_mm512_extracti64x4_epi64(part, 1)));
+    return part;
+}
+
+// 32 values as operands: 32 words, 16 of bfloat16, or 16 for each of three parts.
 template <Mode M>
 INLINE void store(Word* to, __m512 low, __m512 high) {
-    if constexpr (M != FLOAT32) {
+    if constexpr (M == MATRIX_FLOAT32) {
+        _mm512_storeu_si512(to, take_bfloat16(low, high));
+        _mm512_storeu_si512(to + 16, take_bfloat16(low, high));
+        _mm512_storeu_si512(to + 32, to_bfloat16(low, high));
+    } else if constexpr (M != FLOAT32) {
         _mm512_storeu_si512(to, to_bfloat16(low, high));
     } else {
         _mm512_storeu_ps(to, low);
@@ -257,7 +283,7 @@ template <Mode M, int N>
 INLINE void exp2(__m512 (&x)[N]) {
     __m512 f[N], y[N];
     UNROLL for (int n = 0; n < N; n++) f[n] = _mm512_reduce_ps(x[n], _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-    if constexpr (M != FLOAT32)
+    if constexpr (!in_float32(M))
         polynomials(f, y, {1.35341636e-2f, 5.20114688e-2f, 2.41442752e-1f, 6.93003835e-1f, 1.00000259f});
     else
         polynomials(
@@ -270,11 +296,12 @@ INLINE void exp2(__m512 (&x)[N]) {
 // within 2e-4. Beyond, the function keeps its last value, which is within 2e-8 (3e-5 in bfloat16) of 0 or 1.
 template <Mode M, int N>
 INLINE void gelu(__m512 (&x)[N]) {
-    const __m512 end = _mm512_set1_ps(M == FLOAT32 ? 5.5f : 4.5f), minus_end = _mm512_set1_ps(M == FLOAT32 ? -5.5f : -4.5f);
+    const __m512 end = _mm512_set1_ps(in_float32(M) ? 5.5f : 4.5f);
+    const __m512 minus_end = _mm512_set1_ps(in_float32(M) ? -5.5f : -4.5f);
     __m512 near[N], square[N], over[N], under[N];
     UNROLL for (int n = 0; n < N; n++) near[n] = _mm512_max_ps(_mm512_min_ps(x[n], end), minus_end);
     UNROLL for (int n = 0; n < N; n++) square[n] = _mm512_mul_ps(near[n], near[n]);
-    if constexpr (M != FLOAT32) {
+    if constexpr (!in_float32(M)) {
         polynomials(square, over, {3.3336886e-05f, 3.8322216e-03f, 2.7383617e-02f, 3.9893289e-01f});
         polynomials(square, under, {1.1668131e-03f, 2.3806593e-02f, 2.3528513e-01f, 1.0000000e+00f});
         UNROLL for (int n = 0; n < N; n++) over[n] = _mm512_mul_ps(over[n], _mm512_rcp14_ps(under[n]));
@@ -401,11 +428,14 @@ INLINE void as_panel(const Word* from, Word* to) {
             high[2 * i] = 16 + i, high[2 * i + 1] = 48 + i;
         }
         const __m512i lows = _mm512_load_si512(low), highs = _mm512_load_si512(high);
-        for (int p = 0; p < BUCKET; p += 2) {
-            const __m512i even = _mm512_loadu_si512(from + p * 16), odd = _mm512_loadu_si512(from + p * 16 + 16);
-            _mm512_storeu_si512(to + p * 16, _mm512_permutex2var_epi16(even, lows, odd));
-            _mm512_storeu_si512(to + p * 16 + 16, _mm512_permutex2var_epi16(even, highs, odd));
-        }
+        for (int p = 0; p < BUCKET; p += 2)
+            for (int part = 0; part < PARTS<M>; part++) {
+                const Word* pair = from + p * STEP<M> + part * 16;
+                const __m512i even = _mm512_loadu_si512(pair), odd = _mm512_loadu_si512(pair + STEP<M>);
+                Word* row = to + (p / PANEL * STEP<M> + part * 16 + p % PANEL / 2) * PANEL;
+                _mm512_storeu_si512(row, _mm512_permutex2var_epi16(even, lows, odd));
+                _mm512_storeu_si512(row + 16, _mm512_permutex2var_epi16(even, highs, odd));
+            }
     }
 }
 
@@ -414,7 +444,7 @@ enum What { MEANS = 1, EVERYTHING = 2, FAR_KEYS = 4 };
 // Buckets that go through a layer's weights together: the matrix units are so fast that the weights, which come from the
 // second cache, must serve many rows.
 template <Mode M>
-constexpr int GROUP = M == MATRIX ? 4 : 1;
+constexpr int GROUP = by_tiles(M) ? 4 : 1;
 
 // `wanted`: for FAR_KEYS a bit for each far head whose keys are wanted, of each bucket.
 template <Mode M>
@@ -583,9 +613,8 @@ INLINE void attend_head(const Head<N>& head, long pitch) {
 // The same of several heads one after the other, in blocks of TILE_ROWS queries. While vectors take the softmax of a
 // block, the matrix units score the next one and multiply the shares of the one before with values, step by step; what
 // the head after reads is on its way to the second cache.
-template <int N, bool Weighted>
+template <Mode M, int N, bool Weighted>
 void attend_heads_by_tiles(const Head<N>* heads, int count, long pitch) {
-    constexpr Mode M = MATRIX;
     constexpr int words = words_of<M>(PANEL), across = words_of<M>(BUCKET), columns = N * BUCKET;
     constexpr int blocks = BUCKET / TILE_ROWS, pairs = TILE_ROWS / 2, each = (4 * N + pairs - 1) / pairs;
     alignas(64) float scores[2][TILE_ROWS * columns], sums[TILE_ROWS * PANEL];
@@ -595,26 +624,61 @@ void attend_heads_by_tiles(const Head<N>* heads, int count, long pitch) {
         const Head<N>& head = heads[block / blocks];
         const int row = block % blocks * TILE_ROWS;
         asm volatile("" ::: "memory");
-        if (first == 0) _tile_loadd(4, head.queries + row * words, words * sizeof(Word));
+        const Word* queries = head.queries + row * words;
+        _tile_loadd(4, queries, words * sizeof(Word));
+        if constexpr (PARTS<M> == 3) {
+            _tile_loadd(3, queries + 16, words * sizeof(Word));
+            _tile_loadd(5, queries + 32, words * sizeof(Word));
+        }
         for (int z = first; z < std::min(end, 4 * N); z++) {
-            _tile_loadd(6, head.sources[z / 4].keys + z % 4 * 16, BUCKET * sizeof(Word));
+            const Word* keys = head.sources[z / 4].keys + z % 4 * 16;
+            _tile_loadd(6, keys, BUCKET * sizeof(Word));
             _tile_zero(0);
             _tile_dpbf16ps(0, 4, 6);
+            if constexpr (PARTS<M> == 3) {
+                _tile_loadd(7, keys + 16 * BUCKET, BUCKET * sizeof(Word));
+                _tile_dpbf16ps(0, 3, 6);
+                _tile_dpbf16ps(0, 5, 6);
+                _tile_loadd(6, keys + 32 * BUCKET, BUCKET * sizeof(Word));
+                _tile_dpbf16ps(0, 4, 7);
+                _tile_dpbf16ps(0, 3, 7);
+                _tile_dpbf16ps(0, 4, 6);
+            }
             _tile_stored(0, scores[block % 2] + 16 * z, columns * sizeof(float));
         }
     };
-    const auto values = [&](int block, int step) {  // 16 words
+    const auto values = [&](int block, int step) {
         if (step == 0) {
             _tile_zero(1);
             _tile_zero(2);
         }
-        const Word* right = heads[block / blocks].sources[step / 2].values + step % 2 * 16 * PANEL;
+        const Word* left = shares[block % 2] + STEP<M> * step;
+        const Word* right = heads[block / blocks].sources[step / 2].values + step % 2 * STEP<M> * PANEL;
         asm volatile("" ::: "memory");
-        _tile_loadd(5, shares[block % 2] + 16 * step, N * across * sizeof(Word));
-        _tile_loadd(6, right, PANEL * sizeof(Word));
-        _tile_loadd(7, right + 16, PANEL * sizeof(Word));
+        const auto load = [&](int part) {
+            _tile_loadd(6, right + 16 * part * PANEL, PANEL * sizeof(Word));
+            _tile_loadd(7, right + 16 * part * PANEL + 16, PANEL * sizeof(Word));
+        };
+        _tile_loadd(5, left, N * across * sizeof(Word));
+        load(0);
         _tile_dpbf16ps(1, 5, 6);
         _tile_dpbf16ps(2, 5, 7);
+        if constexpr (PARTS<M> == 3) {
+            _tile_loadd(3, left + 16, N * across * sizeof(Word));
+            _tile_loadd(4, left + 32, N * across * sizeof(Word));
+            _tile_dpbf16ps(1, 3, 6);
+            _tile_dpbf16ps(2, 3, 7);
+            _tile_dpbf16ps(1, 4, 6);
+            _tile_dpbf16ps(2, 4, 7);
+            load(1);
+            _tile_dpbf16ps(1, 5, 6);
+            _tile_dpbf16ps(2, 5, 7);
+            _tile_dpbf16ps(1, 3, 6);
+            _tile_dpbf16ps(2, 3, 7);
+            load(2);
+            _tile_dpbf16ps(1, 5, 6);
+            _tile_dpbf16ps(2, 5, 7);
+        }
         if (step == 2 * N - 1) {
             _tile_stored(1, sums, PANEL * sizeof(float));
             _tile_stored(2, sums + 16, PANEL * sizeof(float));
@@ -662,8 +726,8 @@ void attend_heads_by_tiles(const Head<N>* heads, int count, long pitch) {
 
 template <Mode M, int N, bool Weighted>
 INLINE void attend_heads(const Head<N>* heads, int count, long pitch) {
-    if constexpr (M == MATRIX) {
-        if (count) attend_heads_by_tiles<N, Weighted>(heads, count, pitch);
+    if constexpr (by_tiles(M)) {
+        if (count) attend_heads_by_tiles<M, N, Weighted>(heads, count, pitch);
     } else {
         for (int i = 0; i < count; i++) attend_head<M, N, Weighted>(heads[i], pitch);
     }
@@ -693,7 +757,7 @@ void attend(const Layer& layer, float* x, const Word* tiles, int first, int coun
     const int hidden = layer.hidden, heads = layer.heads, near = layer.near, inner = layer.inner;
     const int words = words_of<M>(hidden);
     // Columns of the feed-forward that are expanded and contracted before the next ones.
-    const int some = M == MATRIX ? std::min(inner, 256) : inner;
+    const int some = by_tiles(M) ? std::min(inner, 256) : inner;
     const long expanded_pitch = words_of<M>(some);
     const size_t bucket_words = size_t(tiles_of_bucket(layer)) * TILE<M>;
     const Scratch rows(sizeof(float) * SOME * hidden), operands(sizeof(Word) * GROUP<M> * BUCKET * words);
@@ -796,7 +860,8 @@ INLINE const float* added_at(const Sequence& s, int64_t p, int size) {
 }
 
 constexpr int CHUNK = 128;      // rows of products at a time, of TAPS positions each
-constexpr int NEAR_GROUPS = 3;  // of taps, whose weights for one point and panel stay in the first cache
+template <Mode M>
+constexpr int NEAR_GROUPS = 3 / PARTS<M>;  // of taps, whose weights for one point and panel stay in the first cache
 
 // Toom-Cook: four outputs of four taps as a product of polynomials, from its values at 0, 1, -1, 1/2, -1/2, 3 and
 // infinity, 7 products for 16. Row q = tile * dilation + phase stands for positions (TAPS * tile + i) * dilation +
@@ -903,21 +968,21 @@ void convolve(const Convolution& c, const Sequence& s) {
                         add(a + size_t(first + g * d) * words, weight + size_t(plain ? 0 : g) * words * PANEL);
                     }
                 };
-                if constexpr (M == MATRIX) {
-                    for (int part = from; part < to; part += NEAR_GROUPS)
+                if constexpr (by_tiles(M)) {
+                    for (int part = from; part < to; part += NEAR_GROUPS<M>)
                         for (int first = 0; first < rows; first += BLOCK) {
                             float* sums = m + first * PANEL;
                             int next = first;
-                            if (part == from) clear_tiles<2>();
-                            if (part > from) load_tiles<2>(sums);
-                            groups(first, BLOCK, part, std::min(to, part + NEAR_GROUPS),
+                            if (part == from) clear_tiles();
+                            if (part > from) load_tiles(sums);
+                            groups(first, BLOCK, part, std::min(to, part + NEAR_GROUPS<M>),
                                    [&](const Word* left, const Word* right) {
-                                       tiles_product<2>(left, words, right, words, [&](int) {
+                                       tiles_product<M>(left, words, right, words, [&] {
                                            for (int i = 0; i < 4 && part == from && next < first + BLOCK; i++)
                                                expect(next++);
                                        });
                                    });
-                            store_tiles<2>(sums);
+                            store_tiles(sums);
                         }
                 } else {
                     const auto several = [&](auto size, int first) {
@@ -1011,8 +1076,13 @@ void one_by(const Convolution& convolution, const Sequence& sequence) {
     (convolution.groups ? convolve<M> : map_positions<M>)(convolution, sequence);
 }
 
-void one(int mode, const Convolution& convolution, const Sequence& sequence) {
-    (mode == MATRIX ? one_by<MATRIX> : mode == BFLOAT16 ? one_by<BFLOAT16> : one_by<FLOAT32>)(convolution, sequence);
+// f(std::integral_constant<Mode, mode>).
+template <class F>
+void in_mode(int mode, F f) {
+    if (mode == FLOAT32) f(std::integral_constant<Mode, FLOAT32>{});
+    if (mode == BFLOAT16) f(std::integral_constant<Mode, BFLOAT16>{});
+    if (mode == MATRIX_FLOAT32) f(std::integral_constant<Mode, MATRIX_FLOAT32>{});
+    if (mode == MATRIX_BFLOAT16) f(std::integral_constant<Mode, MATRIX_BFLOAT16>{});
 }
 
 static_assert(sizeof(Layer) == 6 * 8 + 9 * 8 + 4 * 4 && sizeof(Convolution) == 5 * 8 + 6 * 4 &&
@@ -1023,7 +1093,9 @@ void* work(void* given) {
     const Share& share = *static_cast<const Share*>(given);
     for (int i = share.first; i < share.count; i += share.by)
         for (int step = 0; step < share.steps; step++)
-            one(share.mode, *share.convolutions[step], share.sequences[step * share.count + i]);
+            in_mode(share.mode, [&](auto mode) {
+                one_by<mode>(*share.convolutions[step], share.sequences[step * share.count + i]);
+            });
     return nullptr;
 }
 
@@ -1034,7 +1106,7 @@ extern "C" {
 // CRC-32 of the source that this was compiled from (setup.py).
 unsigned sptx_source() { return SPTX_SOURCE; }
 
-// Modes that can be used here, a bit each: 1 FLOAT32, 2 BFLOAT16, 4 MATRIX, for which this process is given leave.
+// What can be used here, a bit each: 1 FLOAT32, 2 BFLOAT16, 4 the matrix units, for which this process is given leave.
 int sptx_features() {
     unsigned a, b, c, d;
     int found = 0;
@@ -1052,7 +1124,7 @@ int sptx_features() {
 
 void sptx_project(int mode, const Layer* layer, const float* x, const int32_t* buckets, const int32_t* wanted, int count,
                   int what, Word* tiles, float* means) {
-    (mode == MATRIX ? project<MATRIX> : mode == BFLOAT16 ? project<BFLOAT16> : project<FLOAT32>)(*layer, x, buckets, wanted, count, what, tiles, means);
+    in_mode(mode, [&](auto m) { project<m>(*layer, x, buckets, wanted, count, what, tiles, means); });
 }
 
 void sptx_choose(const Layer* layer, const float* means, int windows, int buckets, int first, int count,
@@ -1062,7 +1134,7 @@ void sptx_choose(const Layer* layer, const float* means, int windows, int bucket
 
 void sptx_attend(int mode, const Layer* layer, float* x, const Word* tiles, int first, int count, int in_window,
                  const int32_t* chosen, const float* probability) {
-    (mode == MATRIX ? attend<MATRIX> : mode == BFLOAT16 ? attend<BFLOAT16> : attend<FLOAT32>)(*layer, x, tiles, first, count, in_window, chosen, probability);
+    in_mode(mode, [&](auto m) { attend<m>(*layer, x, tiles, first, count, in_window, chosen, probability); });
 }
 
 // Sequences [steps][count]: of each column one convolution after the other, column i by thread i % threads.
