@@ -68,6 +68,9 @@ constexpr int words_of(int elements) {
 template <Mode M>
 constexpr int STEP = 16 * PARTS<M>;  // words of a step of the matrix units
 
+template <Mode M>
+constexpr int TIMES = PARTS<M> == 3 ? 6 : 1;  // that a step multiplies tiles
+
 // ---------------------------------------------------------------------------------------------- products
 
 template <Mode M>
@@ -119,7 +122,7 @@ INLINE void clear_tiles() {
 }
 
 // Adds to the tiles the product of a [BLOCK][words], rows `pitch` words apart, and a panel b [words][PANEL];
-// meanwhile() is work for the vector units beside each step.
+// meanwhile() is work for the vector units beside each of TIMES a step.
 template <Mode M, class Meanwhile>
 INLINE void tiles_product(const Word* a, long pitch, const Word* b, int words, Meanwhile meanwhile) {
     asm volatile("" ::: "memory");  // which the compiler does not see that tiles are loaded from
@@ -138,15 +141,14 @@ INLINE void tiles_product(const Word* a, long pitch, const Word* b, int words, M
             _tile_dpbf16ps(2, 5, 6);
             _tile_dpbf16ps(3, 5, 7);
         };
-        left(0), right(0), multiply();
+        left(0), right(0), multiply(), meanwhile();
         if constexpr (PARTS<M> == 3) {  // each time one side changes
-            right(2), multiply();
-            right(1), multiply();
-            left(1), multiply();
-            right(0), multiply();
-            left(2), multiply();
+            right(2), multiply(), meanwhile();
+            right(1), multiply(), meanwhile();
+            left(1), multiply(), meanwhile();
+            right(0), multiply(), meanwhile();
+            left(2), multiply(), meanwhile();
         }
-        meanwhile();
     }
 }
 
@@ -209,7 +211,8 @@ INLINE void times_panels(const Word* a, long pitch, int rows, const Word* b, lon
         // While the matrix units compute one block, vectors finish the one before.
         alignas(64) float sums[2][BLOCK * PANEL];
         int panel_before = 0, first_before = 0, row = 0, end = 0, at = 0;
-        const int each = std::max(1, BLOCK * STEP<M> / SOME / words);  // times SOME rows, beside a step
+        constexpr int few = std::max(1, SOME / TIMES<M>);  // rows at a time
+        const int slots = words / STEP<M> * TIMES<M>, each = std::max(1, BLOCK / few / slots);  // times few rows, in each
         const auto finish = [&](int times) {
             const auto rows_at = [&](auto size) {
                 constexpr int R = decltype(size)::value;
@@ -221,7 +224,7 @@ INLINE void times_panels(const Word* a, long pitch, int rows, const Word* b, lon
                 done(panel_before, first_before + row, y);
                 row += R;
             };
-            for (; times && row + SOME <= end; times--) rows_at(std::integral_constant<int, SOME>{});
+            for (; times && row + few <= end; times--) rows_at(std::integral_constant<int, few>{});
             for (; times && row < end; times--) rows_at(std::integral_constant<int, 1>{});
         };
         for (int panel = 0; panel < panels; panel++)
@@ -860,8 +863,7 @@ INLINE const float* added_at(const Sequence& s, int64_t p, int size) {
 }
 
 constexpr int CHUNK = 128;      // rows of products at a time, of TAPS positions each
-template <Mode M>
-constexpr int NEAR_GROUPS = 3 / PARTS<M>;  // of taps, whose weights for one point and panel stay in the first cache
+constexpr int NEAR_GROUPS = 3;  // of taps, whose weights for one point and panel stay near
 
 // Toom-Cook: four outputs of four taps as a product of polynomials, from its values at 0, 1, -1, 1/2, -1/2, 3 and
 // infinity, 7 products for 16. Row q = tile * dilation + phase stands for positions (TAPS * tile + i) * dilation +
@@ -969,16 +971,16 @@ void convolve(const Convolution& c, const Sequence& s) {
                     }
                 };
                 if constexpr (by_tiles(M)) {
-                    for (int part = from; part < to; part += NEAR_GROUPS<M>)
+                    for (int part = from; part < to; part += NEAR_GROUPS)
                         for (int first = 0; first < rows; first += BLOCK) {
                             float* sums = m + first * PANEL;
                             int next = first;
                             if (part == from) clear_tiles();
                             if (part > from) load_tiles(sums);
-                            groups(first, BLOCK, part, std::min(to, part + NEAR_GROUPS<M>),
+                            groups(first, BLOCK, part, std::min(to, part + NEAR_GROUPS),
                                    [&](const Word* left, const Word* right) {
                                        tiles_product<M>(left, words, right, words, [&] {
-                                           for (int i = 0; i < 4 && part == from && next < first + BLOCK; i++)
+                                           for (int i = 0; i < (TIMES<M> > 1 ? 1 : 4) && part == from && next < first + BLOCK; i++)
                                                expect(next++);
                                        });
                                    });
