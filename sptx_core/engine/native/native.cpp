@@ -482,6 +482,9 @@ void project(const Layer& layer, const float* x, const int32_t* buckets, const i
                                 Word* own = tiles + bucket_of(first / BUCKET) * tiles_of_bucket(layer) * TILE<M>;
                                 Word* to = own + panel * TILE<M>;
                                 store_rows<M>((panel < heads ? to : tile) + p * words_of<M>(PANEL), words_of<M>(PANEL), y);
+                                constexpr int R = ROWS_IN<decltype(y)>;
+                                prefetch(reinterpret_cast<const float*>(to + TILE<M>) + p * words_of<M>(PANEL),
+                                         R * words_of<M>(PANEL));
                                 if (p + ROWS_IN<decltype(y)> < BUCKET || panel < heads) return;
                                 if (panel < 2 * heads) by_word<M>(tile, to);
                                 if (panel >= 2 * heads) as_panel<M>(tile, to);
