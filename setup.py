@@ -14,7 +14,9 @@ from setuptools import Extension, setup
 
 # The library asks before it runs them.
 INSTRUCTIONS = ("avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512bf16", "fma", "amx-tile", "amx-bf16")
-FLAGS = ["-std=c++17", "-O3", "-g0", "-ffp-contract=off", "-fno-exceptions", "-fno-rtti", "-Wno-maybe-uninitialized", "-Wno-uninitialized"]
+FLAGS = ["-std=c++17", "-O3", "-g0", "-ffp-contract=off", "-fno-exceptions", "-fno-rtti"]
+# Of GCC's own headers.
+FLAGS += ["-Wno-maybe-uninitialized", "-Wno-uninitialized"]
 
 SOURCE = Path("sptx_core/engine/native/native.cpp")
 

@@ -160,9 +160,10 @@ def _require_alive(device: str) -> None:
 
 
 def hardware(device: str) -> str:
-    """What computes: the GPU's name, or architecture, PyTorch's vector instructions and precisions of the library."""
+    """What computes: a GPU's name, or architecture, PyTorch's vector instructions and what the library computes by."""
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
     processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     compiled = [name for name, dtype in PRECISIONS.items() if library.usable(dtype)]
-    return f"{processor}, native {' and '.join(compiled)}" if compiled else processor
+    units = " by AMX" if library.features() & library.MATRIX_UNITS else ""
+    return f"{processor}, native {' and '.join(compiled)}{units}" if compiled else processor

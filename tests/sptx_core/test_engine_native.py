@@ -18,7 +18,7 @@ from torch import Tensor
 from sptx_core import channels
 from sptx_core.bench import run_bench, seeded_model
 from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
-from sptx_core.engine import Predictor, fast
+from sptx_core.engine import Predictor, fast, hardware
 from sptx_core.engine.fast import SharedPath
 from sptx_core.engine.native import library
 from sptx_core.engine.native.layers import NativeLayer
@@ -352,6 +352,16 @@ def test_it_computes_in_what_the_processor_can(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(library, "features", lambda: library.FLOAT32 | library.BFLOAT16)
     assert library.usable(torch.bfloat16)
     assert not library.usable(torch.float64)
+
+
+@pytest.mark.skipif(library.library() is None, reason="the compiled library is not there")
+def test_processors_that_round_differently_have_different_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By which a resumed run knows that it does not get the bytes that it began with."""
+    names = []
+    for _, found in [(None, 0), *MODES.values()]:
+        monkeypatch.setattr(library, "features", lambda found=found: found)
+        names.append(hardware("cpu"))
+    assert len(set(names)) == len({0, *(found for _, found in MODES.values())}) == 4
 
 
 @pytest.mark.skipif(

@@ -41,10 +41,10 @@ class NativeEncoder(Encoder):
         super().__init__(model, spec, dtype, torch.float32)
 
     def _block(self, block: ResidualBlock, middle: int, margin: int, dtype: torch.dtype) -> Callable[[Shared], Shared]:
-        return NativeBlock(block, middle, margin, self.mode)
+        return NativeBlock(block, middle, margin, Mode.of(dtype))
 
     def _skip(self, weight: Tensor, dtype: torch.dtype) -> ConvolutionArguments:
-        return ConvolutionArguments.of_positions(weight, self.mode)
+        return ConvolutionArguments.of_positions(weight, Mode.of(dtype))
 
     def _add(self, fused: Shared, skip: ConvolutionArguments, x: Shared, margin: int) -> Shared:
         windows = len(x.left)

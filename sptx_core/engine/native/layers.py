@@ -81,9 +81,10 @@ class NativeLayer:
         np.bitwise_or.at(wanted, chosen.numpy(), 1 << np.arange(chosen.shape[1]))
         wanted[near] = 0  # which are there
         far = np.flatnonzero(wanted)
-        library.project_some(self.mode, self.arguments, x, tiles, torch.from_numpy(far).int(), torch.from_numpy(wanted[far]))
-        for i, some in enumerate(zip(chosen.chunk(windows), probability.chunk(windows), strict=True)):
-            library.attend(self.mode, self.arguments, x, tiles, i * buckets + begin, buckets, *some)
+        some = torch.from_numpy(far).int(), torch.from_numpy(wanted[far])
+        library.project_some(self.mode, self.arguments, x, tiles, *some)
+        for i, own in enumerate(zip(chosen.chunk(windows), probability.chunk(windows), strict=True)):
+            library.attend(self.mode, self.arguments, x, tiles, i * buckets + begin, buckets, *own)
         return x[:, first : first + length]
 
     def _tiles(self, x: Tensor) -> Tensor:

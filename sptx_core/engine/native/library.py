@@ -202,15 +202,15 @@ def fits(config: SpTransformerConfig) -> bool:
 def panels(weight: Tensor, mode: Mode) -> Tensor:
     """A linear map's weight [..., C out, C in] as right side of products: [..., panels, words, PANEL, in a word]."""
     *outer, outputs, inputs = weight.shape
-    columns = torch.unflatten(weight.float(), -2, (outputs // PANEL, PANEL))
+    values = weight.float()
     if not mode.parts:
-        return columns.transpose(-2, -1).contiguous()
+        return values.reshape(*outer, outputs // PANEL, PANEL, inputs).transpose(-2, -1).contiguous()
     parts = []
     for _ in range(mode.parts):
-        parts.append(columns.bfloat16())
-        columns = columns - parts[-1]
-    steps = torch.stack(parts, -3).unflatten(-1, (inputs // 32, 16, 2))
-    steps = steps.movedim(-3, -5).transpose(-3, -2)  # [..., panels, steps, parts, 16, PANEL, 2]
+        parts.append(values.bfloat16())
+        values = values - parts[-1]
+    steps = torch.stack(parts).reshape(mode.parts, *outer, outputs // PANEL, PANEL, inputs // 32, 16, 2)
+    steps = steps.movedim(0, -3).movedim(-5, -2)  # [..., panels, steps, parts, 16, PANEL, 2]
     return steps.reshape(*outer, outputs // PANEL, -1, PANEL, 2).contiguous()
 
 
