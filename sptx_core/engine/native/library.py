@@ -38,7 +38,10 @@ POINTER = ctypes.c_void_p
 
 
 class Mode(IntEnum):
-    """How products are computed, as in native.cpp: precision, by vectors or by the matrix units."""
+    """How products are computed, as in native.cpp: precision, by vectors or by the matrix units.
+
+    Only those that `features` names can be used, and only after it was called.
+    """
 
     FLOAT32 = 0
     BFLOAT16 = 1

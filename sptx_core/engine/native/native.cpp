@@ -11,7 +11,8 @@
 //
 // The matrix units know no float32. A float32 is there the sum of three bfloat16 (24 bits): of 32 neighbouring values come
 // 16 words with the high parts, 16 with the middle and 16 with the low ones. Of the nine products of parts, the three that
-// are below 2^-24 of the whole are left out.
+// are below 2^-24 of the whole are left out. The units take what is below 2^-126 for zero, so of values below 2^-102 the
+// low bits go; values from 3.396e38 on, infinity too, become NaN.
 
 #include <cpuid.h>
 #include <immintrin.h>
@@ -95,8 +96,8 @@ INLINE void product(const Word* a, long pitch, const Word* b, int words, __m512 
     }
 }
 
-// The matrix units have eight tiles of 16 rows of 16 words. Here tile 2 r + z sums rows 16 r ... and columns 16 z ...,
-// 4 + r holds rows of the left side and 6 + z columns of the right side.
+// The matrix units have eight tiles of 16 rows of 16 words. In tiles_product tile 2 r + z sums rows 16 r ... and columns
+// 16 z ..., 4 + r holds rows of the left side and 6 + z columns of the right side.
 struct TileLayout {
     uint8_t palette = 1, start = 0, reserved[14] = {};
     uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
@@ -1084,10 +1085,13 @@ void one_by(const Convolution& convolution, const Sequence& sequence) {
 // f(std::integral_constant<Mode, mode>).
 template <class F>
 void in_mode(int mode, F f) {
-    if (mode == FLOAT32) f(std::integral_constant<Mode, FLOAT32>{});
-    if (mode == BFLOAT16) f(std::integral_constant<Mode, BFLOAT16>{});
-    if (mode == MATRIX_FLOAT32) f(std::integral_constant<Mode, MATRIX_FLOAT32>{});
-    if (mode == MATRIX_BFLOAT16) f(std::integral_constant<Mode, MATRIX_BFLOAT16>{});
+    switch (mode) {
+        case FLOAT32: return f(std::integral_constant<Mode, FLOAT32>{});
+        case BFLOAT16: return f(std::integral_constant<Mode, BFLOAT16>{});
+        case MATRIX_FLOAT32: return f(std::integral_constant<Mode, MATRIX_FLOAT32>{});
+        case MATRIX_BFLOAT16: return f(std::integral_constant<Mode, MATRIX_BFLOAT16>{});
+    }
+    std::abort();
 }
 
 static_assert(sizeof(Layer) == 6 * 8 + 9 * 8 + 4 * 4 && sizeof(Convolution) == 5 * 8 + 6 * 4 &&
@@ -1111,7 +1115,8 @@ extern "C" {
 // CRC-32 of the source that this was compiled from (setup.py).
 unsigned sptx_source() { return SPTX_SOURCE; }
 
-// What can be used here, a bit each: 1 FLOAT32, 2 BFLOAT16, 4 the matrix units, for which this process is given leave.
+// What can be used here, a bit each: 1 FLOAT32, 2 BFLOAT16, 4 the matrix units, for which this process is given leave;
+// they cannot be used before. Linux refuses it while a thread has a stack for signals too small for their state.
 int sptx_features() {
     unsigned a, b, c, d;
     int found = 0;
