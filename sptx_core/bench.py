@@ -242,10 +242,7 @@ class Side:
         stretch = self.stretch[:end]
         if self.path != "reference":
             path = SharedPath(model.to(self.device), self.spec, PRECISIONS[self.precision], path=self.path)
-            chosen: list[Tensor] = []
-            encoded = path.encoder(torch.from_numpy(stretch).to(self.device))
-            logits = path.transformer(encoded.windows(), chosen)
-            return Outcome(logits, torch.stack(chosen, 1))
+            return Outcome(*path.recorded(stretch))
         rows = torch.from_numpy(cut(stretch, self.spec).copy()).to(self.device)
         outputs = [model.to(self.device)(row[None], flanked=True, output_choices=True) for row in rows]
         return Outcome(

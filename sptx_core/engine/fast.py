@@ -103,6 +103,18 @@ class SharedPath:
                 for x, windows in self._micro_batches(job, self.batch or 1):
                     yield self.transformer(x)[:windows]
 
+    def recorded(self, stretch: Codes) -> tuple[Tensor, Tensor]:
+        """Logits and chosen buckets of a stretch's windows in one micro-batch, for comparisons.
+
+        Returns:
+            [n, core, channels] and int64 [n, layers, heads, buckets], -1 where the choice is not needed.
+
+        """
+        chosen: list[Tensor] = []
+        encoded = self.encoder(torch.from_numpy(stretch).to(self.device))
+        logits = self.transformer(encoded.windows(), chosen)
+        return logits, torch.stack(chosen, 1)
+
     def _micro_batches(self, job: Sequence[Codes], batch: int) -> Iterator[tuple[Tensor, int]]:
         """[batch, S, hidden] for the layers, and how many windows of the job that is."""
         like = self.encoder.position

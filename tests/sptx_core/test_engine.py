@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +14,9 @@ import torch
 from sptx_core import channels
 from sptx_core.alphabet import Codes
 from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
-from sptx_core.engine import Predictor, calibrate, calibration, fast
+from sptx_core.engine import PRECISIONS, Predictor, calibrate, calibration, fast, gpu
 from sptx_core.engine.fast import SharedPath, fits
+from sptx_core.engine.native import library
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec, cut
@@ -207,6 +210,27 @@ def test_fast_path_gives_the_golden_logits(shared: Path, golden_checkpoint: Path
         spec = WindowSpec(core=len(expected))
         logits = next(SharedPath(model, spec, torch.float32).logits([[codes]]))[0].numpy()
         assert np.abs(logits - expected).max() < 2e-5
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_real_sequence_gives_what_the_network_gives_in_float64(
+    shared: Path, golden_checkpoint: Path, device: str
+) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    runs = [f"shared:{precision}" for precision in PRECISIONS]
+    if device == "cpu":
+        runs += [f"native:{name}" for name, dtype in PRECISIONS.items() if library.usable(dtype)]
+    elif not gpu.missing(SpTransformerConfig(), device):
+        runs += [f"triton:{precision}" for precision in PRECISIONS]
+    script = Path(__file__).parents[2] / "benchmarks" / "against_float64.py"
+    settings = ["--device", device, "--runs", ",".join(runs), "--stretches", "2", "--windows", "2"]
+    genome = shared / "data" / "GRCh38.chr9_1Mb.fa.gz"
+    found = subprocess.run(
+        [sys.executable, script, genome, golden_checkpoint, *settings], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert found.stdout.count("4 windows") == len(runs)
 
 
 @pytest.mark.parametrize("local_heads", [0, 4])

@@ -1,0 +1,169 @@
+"""Engine paths against the plain network in float64 on real sequence: scores, logits, and every choice of a bucket.
+
+    python benchmarks/against_float64.py GENOME.fa.gz CHECKPOINT
+    python benchmarks/against_float64.py GENOME.fa.gz CHECKPOINT --device cuda --runs triton:float32,triton:bfloat16
+
+Stretches of consecutive windows lie evenly over the first contig, every second one on the reverse strand. A Sinkhorn
+head looks at the bucket that fits best, so where two fit almost equally well rounding decides. A window in which a path
+chose otherwise is counted apart; its tie is the difference of the two best fits (scaled products of mean query and mean
+key, before softmax) in float64, in the first layer that differs, since later ones see other input. In float32 only a
+tie under 1e-5 excuses another choice. Exits with 1 when that or a limit of docs/performance.md does not hold.
+
+Needs torch and NumPy alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sptx_core import attention, channels
+from sptx_core import model as network
+from sptx_core.alphabet import Codes, encode, reverse_complement
+from sptx_core.engine import PRECISIONS
+from sptx_core.engine.arithmetic import exact_arithmetic
+from sptx_core.engine.fast import SharedPath
+from sptx_core.model import SpTransformerModel
+from sptx_core.windows import WindowSpec, cut
+
+TIE = 1e-5
+LOGITS = {"cpu": 2e-5, "cuda": 1e-4}  # float32
+SCORES, MEDIAN = 0.02, 0.002  # bfloat16
+
+
+Recorded = Callable[[Codes], tuple[Tensor, Tensor]]
+
+
+class Expected(NamedTuple):
+    """What the network says of a stretch in float64.
+
+    Logits [n, core, 18]; chosen buckets and ties, both [n, layers, heads, buckets].
+    """
+
+    logits: Tensor
+    buckets: Tensor
+    ties: Tensor
+
+
+class Found(NamedTuple):
+    """Differences of a path's windows: logits and scores [n, core, 18]; the tie behind another choice [n], else NaN."""
+
+    logits: Tensor
+    scores: Tensor
+    tie: Tensor
+
+
+def stretches(fasta: Path, spec: WindowSpec, count: int, length: int) -> list[Codes]:
+    """Codes of `count` stretches of `length` windows of the first contig."""
+    raw = fasta.read_bytes()
+    text = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    contig = encode(b"".join(text.split(b">", 2)[1].splitlines()[1:]))
+    first, end = spec.input_span(0, length - 1)
+    starts = np.linspace(0, len(contig) - (end - first), count).astype(int)
+    plus = [contig[start : start + end - first] for start in starts]
+    return [reverse_complement(codes) if i % 2 else codes.copy() for i, codes in enumerate(plus)]
+
+
+def plain(model: SpTransformerModel, spec: WindowSpec) -> Recorded:
+    """The network itself, window by window."""
+
+    def recorded(stretch: Codes) -> tuple[Tensor, Tensor]:
+        rows = torch.from_numpy(cut(stretch, spec).copy()).to(next(model.parameters()).device)
+        outputs = [model(row[None], flanked=True, output_choices=True) for row in rows]
+        return torch.cat([of.logits for of in outputs]), torch.cat([of.choices.bucket for of in outputs])
+
+    return recorded
+
+
+def expect(model: SpTransformerModel, stretch: Codes, spec: WindowSpec) -> Expected:
+    """Of a model in float64."""
+    ties: list[Tensor] = []
+
+    def watched(query: Tensor, key: Tensor, value: Tensor, bucket_size: int) -> tuple[Tensor, attention.SinkhornChoice]:
+        means = [x.unflatten(2, (-1, bucket_size)).mean(3) for x in (query, key)]
+        best = (means[0] @ means[1].transpose(2, 3) * query.shape[-1] ** -0.5).topk(2, -1).values
+        ties.append(best[..., 0] - best[..., 1])
+        return attention.sinkhorn_attention(query, key, value, bucket_size)
+
+    with mock.patch.object(network, "sinkhorn_attention", watched):
+        logits, buckets = plain(model, spec)(stretch)
+    layers = model.config.layers
+    of_windows = [torch.stack(ties[i : i + layers], 1) for i in range(0, len(ties), layers)]
+    return Expected(logits.cpu(), buckets.cpu(), torch.cat(of_windows).cpu())
+
+
+def compare(recorded: Recorded, stretch: Codes, expected: Expected) -> Found:
+    """A path's windows beside what was expected of them."""
+    logits, buckets = (x.cpu() for x in recorded(stretch))
+    other = (buckets >= 0) & (buckets != expected.buckets)
+    tie = torch.full((len(logits),), torch.nan, dtype=torch.float64)
+    for i, of in enumerate(other):
+        if of.any():
+            layer = int(of.flatten(1).any(1).nonzero()[0])
+            tie[i] = expected.ties[i, layer][of[layer]].max()
+    scores = channels.scores(logits.double()) - channels.scores(expected.logits)
+    return Found((logits - expected.logits).abs(), scores.abs(), tie)
+
+
+def verdict(found: Found, precision: str, device: str) -> tuple[str, bool]:
+    """A line on all windows, and whether the limits hold."""
+    other = ~found.tie.isnan()
+    alike = found.logits[~other]
+    worst = alike.max().item() if len(alike) else 0.0
+    tie = found.tie[other].max().item() if other.any() else 0.0
+    score, median = found.scores.max().item(), found.scores.median().item()
+    line = (
+        f"{len(other)} windows, {int(other.sum())} with another choice (largest tie {tie:.1e}); logits {worst:.1e} "
+        f"in the others; scores {score:.1e} at most in all, {median:.1e} in the median"
+    )
+    if precision == "float32":
+        return line, worst < LOGITS[device] and tie < TIE
+    return line, score < SCORES and median < MEDIAN
+
+
+@torch.inference_mode()
+def main() -> None:
+    """Compare and print a line for each path."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("fasta", type=Path)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--device", default="cpu", choices=list(LOGITS))
+    parser.add_argument(
+        "--runs", default="reference:float32,shared:float32,shared:bfloat16", help="path:precision, ..."
+    )
+    parser.add_argument("--stretches", type=int, default=8)
+    parser.add_argument("--windows", type=int, default=4, help="of a stretch")
+    settings = parser.parse_args()
+    model = SpTransformerModel.from_pretrained(settings.checkpoint).to(settings.device)
+    spec = WindowSpec(context=model.config.context)
+    given = stretches(settings.fasta, spec, settings.stretches, settings.windows)
+    runs = [run.split(":") for run in settings.runs.split(",")]
+    with exact_arithmetic(settings.device):
+        paths = [
+            plain(model, spec)
+            if path == "reference"
+            else SharedPath(model, spec, PRECISIONS[precision], path=path).recorded
+            for path, precision in runs
+        ]
+        exact = copy.deepcopy(model).double()
+        expected = [expect(exact, stretch, spec) for stretch in given]
+        sound = True
+        for (name, precision), path in zip(runs, paths, strict=True):
+            parts = [compare(path, stretch, of) for stretch, of in zip(given, expected, strict=True)]
+            line, holds = verdict(Found(*map(torch.cat, zip(*parts, strict=True))), precision, settings.device)
+            print(f"{name} {precision}: {line}{'' if holds else '  BEYOND THE LIMITS'}", flush=True)
+            sound &= holds
+    raise SystemExit(not sound)
+
+
+if __name__ == "__main__":
+    main()
