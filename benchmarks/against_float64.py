@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import copy
 import gzip
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -32,15 +31,13 @@ from sptx_core.alphabet import Codes, encode, reverse_complement
 from sptx_core.engine import PRECISIONS
 from sptx_core.engine.arithmetic import exact_arithmetic
 from sptx_core.engine.fast import SharedPath
+from sptx_core.engine.reference import ReferencePath
 from sptx_core.model import SpTransformerModel
-from sptx_core.windows import WindowSpec, cut
+from sptx_core.windows import WindowSpec
 
 TIE = 1e-5
 LOGITS = {"cpu": 2e-5, "cuda": 1e-4}  # float32
 SCORES, MEDIAN = 0.02, 0.002  # bfloat16
-
-
-Recorded = Callable[[Codes], tuple[Tensor, Tensor]]
 
 
 class Expected(NamedTuple):
@@ -73,17 +70,6 @@ def stretches(fasta: Path, spec: WindowSpec, count: int, length: int) -> list[Co
     return [reverse_complement(codes) if i % 2 else codes.copy() for i, codes in enumerate(plus)]
 
 
-def plain(model: SpTransformerModel, spec: WindowSpec) -> Recorded:
-    """The network itself, window by window."""
-
-    def recorded(stretch: Codes) -> tuple[Tensor, Tensor]:
-        rows = torch.from_numpy(cut(stretch, spec).copy()).to(next(model.parameters()).device)
-        outputs = [model(row[None], flanked=True, output_choices=True) for row in rows]
-        return torch.cat([of.logits for of in outputs]), torch.cat([of.choices.bucket for of in outputs])
-
-    return recorded
-
-
 def expect(model: SpTransformerModel, stretch: Codes, spec: WindowSpec) -> Expected:
     """Of a model in float64."""
     ties: list[Tensor] = []
@@ -95,15 +81,15 @@ def expect(model: SpTransformerModel, stretch: Codes, spec: WindowSpec) -> Expec
         return attention.sinkhorn_attention(query, key, value, bucket_size)
 
     with mock.patch.object(network, "sinkhorn_attention", watched):
-        logits, buckets = plain(model, spec)(stretch)
+        logits, buckets = ReferencePath(model, spec, 1).recorded(stretch)
     layers = model.config.layers
     of_windows = [torch.stack(ties[i : i + layers], 1) for i in range(0, len(ties), layers)]
     return Expected(logits.cpu(), buckets.cpu(), torch.cat(of_windows).cpu())
 
 
-def compare(recorded: Recorded, stretch: Codes, expected: Expected) -> Found:
+def compare(path: ReferencePath | SharedPath, stretch: Codes, expected: Expected) -> Found:
     """A path's windows beside what was expected of them."""
-    logits, buckets = (x.cpu() for x in recorded(stretch))
+    logits, buckets = (x.cpu() for x in path.recorded(stretch))
     other = (buckets >= 0) & (buckets != expected.buckets)
     tie = torch.full((len(logits),), torch.nan, dtype=torch.float64)
     for i, of in enumerate(other):
@@ -149,9 +135,9 @@ def main() -> None:
     runs = [run.split(":") for run in settings.runs.split(",")]
     with exact_arithmetic(settings.device):
         paths = [
-            plain(model, spec)
+            ReferencePath(model, spec, 1)
             if path == "reference"
-            else SharedPath(model, spec, PRECISIONS[precision], path=path).recorded
+            else SharedPath(model, spec, PRECISIONS[precision], path=path)
             for path, precision in runs
         ]
         exact = copy.deepcopy(model).double()

@@ -38,9 +38,10 @@ from sptx_core.engine.arithmetic import exact_arithmetic
 from sptx_core.engine.calibration import CPU_BATCH, calibrate, hardware
 from sptx_core.engine.fast import SharedPath
 from sptx_core.engine.flops import count_flops
+from sptx_core.engine.reference import ReferencePath
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
-from sptx_core.windows import WindowSpec, cut
+from sptx_core.windows import WindowSpec
 
 REFERENCE = ("reference", "float32")
 DEFAULT_RUNS = (REFERENCE, ("auto", "float32"), ("auto", "bfloat16"))
@@ -240,15 +241,11 @@ class Side:
     def _outcome(self, model: SpTransformerModel) -> Outcome:
         end = self.spec.input_span(0, min(self.windows, REFERENCE_WINDOWS) - 1)[1] + self.spec.context
         stretch = self.stretch[:end]
-        if self.path != "reference":
-            path = SharedPath(model.to(self.device), self.spec, PRECISIONS[self.precision], path=self.path)
-            return Outcome(*path.recorded(stretch))
-        rows = torch.from_numpy(cut(stretch, self.spec).copy()).to(self.device)
-        outputs = [model.to(self.device)(row[None], flanked=True, output_choices=True) for row in rows]
-        return Outcome(
-            torch.cat([output.logits for output in outputs]),
-            torch.cat([output.choices.bucket for output in outputs]),
-        )
+        model = model.to(self.device)
+        if self.path == "reference":
+            return Outcome(*ReferencePath(model, self.spec, 1).recorded(stretch))
+        path = SharedPath(model, self.spec, PRECISIONS[self.precision], path=self.path)
+        return Outcome(*path.recorded(stretch))
 
     def row(
         self,

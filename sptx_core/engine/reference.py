@@ -35,3 +35,14 @@ class ReferencePath:
             codes = np.full((self.batch, self.spec.width), N_CODE, dtype=np.uint8)
             codes[: len(rows)] = rows
             yield self.model(torch.from_numpy(codes).to(self.device), flanked=True).logits[: len(rows)]
+
+    def recorded(self, stretch: Codes) -> tuple[Tensor, Tensor]:
+        """Logits and chosen buckets of a stretch's windows, one by one, for comparisons.
+
+        Returns:
+            [n, core, channels] and int64 [n, layers, heads, buckets].
+
+        """
+        rows = torch.from_numpy(cut(stretch, self.spec).copy()).to(self.device)
+        outputs = [self.model(row[None], flanked=True, output_choices=True) for row in rows]
+        return torch.cat([of.logits for of in outputs]), torch.cat([of.choices.bucket for of in outputs])
