@@ -15,7 +15,7 @@ import polars as pl
 import pyfaidx
 import torch
 
-from pipeline.tracks import open_tracks
+from pipeline.tracks.reader import open_tracks
 from sptx_core.channels import CHANNELS
 from sptx_core.model import SpTransformerModel
 

@@ -25,12 +25,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline import topology
-from pipeline.inference import ShardWorker, WorkOrder
-from pipeline.record import Execution
+from pipeline.batch import cluster as topology
+from pipeline.batch.record import Execution
+from pipeline.batch.storage import Store
 from pipeline.settings import Flanks
-from pipeline.shards import Piece, Shard
-from pipeline.storage import Store
+from pipeline.tracks.shards import Piece, Shard
+from pipeline.tracks.worker import ShardWorker, WorkOrder
 from sptx_core import channels
 from sptx_core.alphabet import Codes
 from sptx_core.engine import Predictor

@@ -22,15 +22,15 @@ from typing import Any
 
 import torch
 
-from pipeline import topology
-from pipeline.inference import ShardWorker, WorkOrder
-from pipeline.plan import fingerprint
-from pipeline.record import Execution
-from pipeline.run import Job, prepare, table_fields
+from pipeline.batch import cluster as topology
+from pipeline.batch.record import Execution
+from pipeline.batch.storage import Store
 from pipeline.settings import RunConfig
-from pipeline.shards import Shard, shard_stretches
-from pipeline.storage import Store
-from pipeline.table import committed
+from pipeline.tracks.parts import committed
+from pipeline.tracks.plan import fingerprint
+from pipeline.tracks.run import Job, prepare, table_fields
+from pipeline.tracks.shards import Shard, shard_stretches
+from pipeline.tracks.worker import ShardWorker, WorkOrder
 from sptx_core.engine import PRECISIONS, Predictor, calibrate, hardware
 
 BEGAN = "began"

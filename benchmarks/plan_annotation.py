@@ -18,13 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from pipeline.annotation import read_annotation
-from pipeline.plan import Plan, loci_digest, make_plan, transcripts_digest
-from pipeline.record import Execution, RunRecord, adopt
-from pipeline.selection import Selection, select
+from pipeline.batch.record import Execution, RunRecord, adopt
+from pipeline.batch.storage import Store
+from pipeline.inputs.annotation import read_annotation
+from pipeline.inputs.selection import Selection, select
 from pipeline.settings import Flanks
 from pipeline.simulation.annotation import CONTIGS, write_annotation
-from pipeline.storage import Store
+from pipeline.tracks.plan import Plan, loci_digest, make_plan, transcripts_digest
 from sptx_core.windows import WindowSpec
 
 T = TypeVar("T")

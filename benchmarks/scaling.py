@@ -48,8 +48,8 @@ def measure(gpus: int, rate: float, windows: int, shards_per_gpu: int) -> dict[s
     """One simulated run on `gpus` logical GPUs."""
     from ray.cluster_utils import Cluster
 
-    from pipeline import topology
-    from pipeline.shards import Piece, Shard
+    from pipeline.batch import cluster as topology
+    from pipeline.tracks.shards import Piece, Shard
 
     count = gpus * shards_per_gpu
     bases = windows * CORE
@@ -81,9 +81,9 @@ def measure(gpus: int, rate: float, windows: int, shards_per_gpu: int) -> dict[s
 
 def commit_seconds(windows: int) -> tuple[float, int]:
     """Processor seconds and bytes of committing one shard whose scores are mostly near zero, as a trained network's."""
-    from pipeline.schema import TrackSchema
-    from pipeline.storage import Store
-    from pipeline.table import ShardKey, ShardRows, commit_shard
+    from pipeline.batch.storage import Store
+    from pipeline.tracks.parts import ShardKey, ShardRows, commit_shard
+    from pipeline.tracks.schema import TrackSchema
     from sptx_core.channels import SPLICE, TISSUES
 
     rows = windows * CORE

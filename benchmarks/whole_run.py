@@ -17,9 +17,9 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.record import read_record
-from pipeline.storage import Store
-from pipeline.table import committed
+from pipeline.batch.record import read_record
+from pipeline.batch.storage import Store
+from pipeline.tracks.parts import committed
 
 SAMPLE_SECONDS = 15.0
 

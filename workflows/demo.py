@@ -14,8 +14,8 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from pipeline.example import GENE, write_example
-from pipeline.tracks import open_tracks
+from pipeline.simulation.example import GENE, write_example
+from pipeline.tracks.reader import open_tracks
 
 POLARS_QUERY = """\
 open_tracks("{tracks}").sites().filter(

@@ -27,17 +27,17 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from pipeline.annotation import Annotation
 from pipeline.coordinates import shortened
 from pipeline.evaluation.correlation import Correlation, correlate
 from pipeline.evaluation.labels import ALL, Group, labels_of
 from pipeline.evaluation.ranking import TOP_FACTORS, Ranking, Reliability, ScoreBins
 from pipeline.evaluation.truth import Truth, read_truth, table_contigs
-from pipeline.scan import scan_parts
-from pipeline.schema import SPLICE, SPLICE_STEPS, UNROUNDED, USAGE_STEPS
-from pipeline.splice_sites import KINDS
-from pipeline.table import PartInfo
-from pipeline.tracks import Tracks
+from pipeline.inputs.annotation import Annotation
+from pipeline.inputs.splice_sites import KINDS
+from pipeline.tracks.parts import PartInfo
+from pipeline.tracks.reader import Tracks
+from pipeline.tracks.scan import scan_parts
+from pipeline.tracks.schema import SPLICE, SPLICE_STEPS, UNROUNDED, USAGE_STEPS
 from sptx_core.errors import InputError
 
 JSON_VERSION = 1

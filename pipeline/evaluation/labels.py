@@ -22,7 +22,7 @@ import numpy.typing as npt
 import polars as pl
 
 from pipeline.evaluation.truth import Truth
-from pipeline.splice_sites import KINDS
+from pipeline.inputs.splice_sites import KINDS
 
 Rows = npt.NDArray[np.intp]
 Positions = npt.NDArray[np.int32]

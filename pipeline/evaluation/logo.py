@@ -21,8 +21,8 @@ import polars as pl
 
 from pipeline.evaluation.evaluate import read_part
 from pipeline.evaluation.ranking import ScoreBins
-from pipeline.schema import SPLICE_STEPS, UNROUNDED
-from pipeline.tracks import Tracks
+from pipeline.tracks.reader import Tracks
+from pipeline.tracks.schema import SPLICE_STEPS, UNROUNDED
 from sptx_core.alphabet import BASES
 
 LETTERS = "ACGT"

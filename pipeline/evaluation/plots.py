@@ -14,9 +14,9 @@ from pipeline.evaluation.correlation import Correlation
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.evaluation.logo import LETTERS, Logo, count_bases
 from pipeline.evaluation.ranking import Reliability
-from pipeline.figures import COLOURS, MUTED, NO_MATPLOTLIB, write_figure
-from pipeline.splice_sites import KINDS
-from pipeline.tracks import Tracks
+from pipeline.inputs.splice_sites import KINDS
+from pipeline.tracks.reader import Tracks
+from pipeline.views.pictures import COLOURS, MUTED, NO_MATPLOTLIB, write_figure
 from sptx_core.errors import InputError
 
 try:

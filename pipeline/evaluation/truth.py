@@ -1,6 +1,6 @@
 """An annotation -> the splice sites that a table is held against.
 
-What a site is: `pipeline.splice_sites`. Out: `Truth`, with contig names of the table. A contig of the annotation that
+What a site is: `pipeline.inputs.splice_sites`. Out: `Truth`, with contig names of the table. A contig of the annotation that
 the table does not know keeps its name: its sites lie outside the table. Errors: `InputError` when annotation and table
 share no contig, or it has no intron.
 """
@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import polars as pl
 
-from pipeline.annotation import Annotation
 from pipeline.coordinates import reconcile_contigs, shortened
-from pipeline.splice_sites import splice_sites
-from pipeline.tracks import Tracks
+from pipeline.inputs.annotation import Annotation
+from pipeline.inputs.splice_sites import splice_sites
+from pipeline.tracks.reader import Tracks
 from sptx_core.errors import InputError
 
 

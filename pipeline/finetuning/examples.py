@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.finetuning.settings import Beyond
-from pipeline.genome import Genome
-from pipeline.splice_sites import splice_sites
+from pipeline.inputs.genome import Genome
+from pipeline.inputs.splice_sites import splice_sites
 from sptx_core.alphabet import N_CODE, Codes, reverse_complement
 from sptx_core.channels import SPLICE
 from sptx_core.losses import UNLABELLED

@@ -25,21 +25,21 @@ from typing import Any
 import polars as pl
 import torch
 
-from pipeline import topology
-from pipeline.annotation import Annotation, check_spans, read_annotation
+from pipeline.batch import cluster as topology
+from pipeline.batch.storage import Store
 from pipeline.coordinates import ContigMap, reconcile_contigs, shortened
 from pipeline.finetuning.examples import Examples, Line, make_genes, make_sites
 from pipeline.finetuning.loop import Place, Training, TrainingOrder, whole_batches
 from pipeline.finetuning.network import starting_network
 from pipeline.finetuning.settings import FinetuneConfig
 from pipeline.finetuning.validation import Figures, in_words
-from pipeline.genome import Genome
-from pipeline.inputs import local_checkpoint
-from pipeline.junctions import files_by_tissue, measure_usage
-from pipeline.selection import Selection, select
+from pipeline.inputs.annotation import Annotation, check_spans, read_annotation
+from pipeline.inputs.genome import Genome
+from pipeline.inputs.junctions import files_by_tissue, measure_usage
+from pipeline.inputs.selection import Selection, select
+from pipeline.inputs.uris import local_checkpoint
+from pipeline.inputs.usage import KEYS, read_usage
 from pipeline.settings import ray_address
-from pipeline.storage import Store
-from pipeline.usage import KEYS, read_usage
 from sptx_core.channels import SPLICE
 from sptx_core.checkpoint import CONFIG_FILE, TENSOR_FILE, checkpoint_digest
 from sptx_core.errors import InputError

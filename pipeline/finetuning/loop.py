@@ -22,6 +22,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from pipeline.batch.storage import Store
 from pipeline.finetuning import states
 from pipeline.finetuning.examples import Batch, Examples, Windows
 from pipeline.finetuning.network import freeze, set_new_biases, starting_network
@@ -29,7 +30,6 @@ from pipeline.finetuning.settings import FinetuneConfig
 from pipeline.finetuning.states import State
 from pipeline.finetuning.validation import Figures, in_words, validate
 from pipeline.settings import Precision
-from pipeline.storage import Store
 from sptx_core.engine.memory import keep_freed_memory
 from sptx_core.errors import InputError
 from sptx_core.losses import Loss, splice_loss

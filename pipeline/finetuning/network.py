@@ -19,7 +19,7 @@ from torch import nn
 
 from pipeline.finetuning.examples import Sites
 from pipeline.finetuning.settings import Freeze
-from pipeline.run import channel_names, load_model
+from pipeline.tracks.run import channel_names, load_model
 from sptx_core.channels import SPLICE
 from sptx_core.config import SpTransformerConfig
 from sptx_core.errors import InputError

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.storage import Store
+from pipeline.batch.storage import Store
 
 FOLDER, HISTORY_FILE = "states/", "history.json"
 KEPT = 2

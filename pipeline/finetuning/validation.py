@@ -25,8 +25,8 @@ from torch import Tensor
 from pipeline.evaluation.correlation import correlate
 from pipeline.evaluation.ranking import Ranking, ScoreBins
 from pipeline.finetuning.examples import Batch, Examples, Windows
-from pipeline.schema import SPLICE_STEPS
-from pipeline.splice_sites import KINDS
+from pipeline.inputs.splice_sites import KINDS
+from pipeline.tracks.schema import SPLICE_STEPS
 from sptx_core import channels
 from sptx_core.channels import SPLICE
 from sptx_core.errors import InputError

@@ -34,7 +34,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from Bio.bgzf import BgzfWriter
 
-from pipeline.genome import Genome
+from pipeline.inputs.genome import Genome
 from pipeline.simulation.annotation import EXONS, GENES, TRANSCRIPTS, write_annotation
 from pipeline.simulation.layout import LEAST_BASES, Gene
 from pipeline.simulation.sequence import Contig, make_contig

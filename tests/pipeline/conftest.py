@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import made_up
 import pytest
+from material import made_up
 
 SPTX = [sys.executable, "-c", "from pipeline.cli import main; main()"]
 

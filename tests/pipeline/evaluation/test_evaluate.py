@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import scored
+from material import scored
 from scipy import stats
 from sklearn.metrics import average_precision_score
 
-from pipeline import cli
-from pipeline.annotation import read_annotation
+from pipeline.cli import main as cli
 from pipeline.evaluation.evaluate import Evaluation, evaluate
-from pipeline.table import ShardKey
-from pipeline.usage import read_usage
+from pipeline.inputs.annotation import read_annotation
+from pipeline.inputs.usage import read_usage
+from pipeline.tracks.parts import ShardKey
 from sptx_core.channels import TISSUES
 from sptx_core.errors import InputError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scored
+from material import scored
 
 from pipeline.evaluation.logo import LETTERS, WINDOWS, Logo, Window, count_bases
 

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scored
+from material import scored
 from matplotlib.image import imread
 
-from pipeline.annotation import read_annotation
 from pipeline.evaluation import plots
 from pipeline.evaluation.correlation import Correlation
 from pipeline.evaluation.evaluate import Evaluation, evaluate
 from pipeline.evaluation.logo import Logo, Window
-from pipeline.tracks import Tracks
-from pipeline.usage import read_usage
+from pipeline.inputs.annotation import read_annotation
+from pipeline.inputs.usage import read_usage
+from pipeline.tracks.reader import Tracks
 from sptx_core.channels import TISSUES
 
 EXONS = [(101 + 40 * at, 120 + 40 * at) for at in range(8)]

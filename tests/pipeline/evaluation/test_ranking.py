@@ -12,7 +12,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from pipeline.evaluation.ranking import Ranking, ScoreBins
-from pipeline.schema import SPLICE_STEPS, UNROUNDED, round_to_steps
+from pipeline.tracks.schema import SPLICE_STEPS, UNROUNDED, round_to_steps
 
 ROUNDED, EXACT = ScoreBins(SPLICE_STEPS), ScoreBins(UNROUNDED)
 STEPS = st.integers(0, SPLICE_STEPS) | st.sampled_from([0, 1, 9_999, 10_000])

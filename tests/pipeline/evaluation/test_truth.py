@@ -7,10 +7,10 @@ from typing import Any
 
 import polars as pl
 import pytest
-import scored
+from material import scored
 
-from pipeline.annotation import read_annotation
 from pipeline.evaluation.truth import Truth, read_truth
+from pipeline.inputs.annotation import read_annotation
 from sptx_core.errors import InputError
 
 Part, Transcript = scored.Part, scored.Transcript

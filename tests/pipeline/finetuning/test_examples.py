@@ -12,12 +12,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline.annotation import read_annotation
 from pipeline.finetuning.examples import Examples, Genes, Line, Sites, Windows, make_genes, make_sites
 from pipeline.finetuning.settings import Beyond
-from pipeline.genome import Genome
+from pipeline.inputs.annotation import read_annotation
+from pipeline.inputs.genome import Genome
+from pipeline.inputs.splice_sites import splice_sites
 from pipeline.simulation.simulate import Simulated
-from pipeline.splice_sites import splice_sites
 from sptx_core.alphabet import BASES
 from sptx_core.losses import UNLABELLED
 

@@ -18,15 +18,15 @@ import psutil
 import pytest
 import torch
 import yaml
-from handmade import object_store
-from processes import started_by
+from material.handmade import object_store
+from material.processes import started_by
 
-from pipeline import cli
-from pipeline.annotation import read_annotation
+from pipeline.batch.storage import Store
+from pipeline.cli import main as cli
 from pipeline.finetuning import states
+from pipeline.inputs.annotation import read_annotation
 from pipeline.simulation.simulate import Simulated
-from pipeline.storage import Store
-from pipeline.tracks import open_tracks
+from pipeline.tracks.reader import open_tracks
 from sptx_core.channels import TISSUES
 from sptx_core.model import SpTransformerModel
 

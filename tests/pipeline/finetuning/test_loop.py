@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from material.together import CPU, learn_shares, learned, run_together
 from networks import tiny_network
-from together import CPU, learn_shares, learned, run_together
 from torch import Tensor
 
+from pipeline.batch.storage import Store
 from pipeline.finetuning import loop, states
 from pipeline.finetuning.loop import Place, Training, TrainingOrder, rate
 from pipeline.finetuning.states import State
-from pipeline.storage import Store
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 

@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline import cli, topology
+from pipeline.batch import cluster as topology
+from pipeline.cli import main as cli
 from pipeline.finetuning.loop import TrainingOrder
 from pipeline.simulation.simulate import Simulated
 from sptx_core.errors import InputError

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from handmade import object_store
+from material.handmade import object_store
 from networks import tiny_network
 
+from pipeline.batch.storage import Store
 from pipeline.finetuning import states
 from pipeline.finetuning.states import State
-from pipeline.storage import Store
 from sptx_core.model import SpTransformerModel
 
 At = Callable[[int], State]

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from material.together import ROWS, count_share, judged, part, run_together
 from networks import tiny_network
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score
-from together import ROWS, count_share, judged, part, run_together
 
 from pipeline.finetuning.examples import Batch
 from pipeline.finetuning.validation import Tally, in_words, validate
-from pipeline.schema import SPLICE_STEPS
+from pipeline.tracks.schema import SPLICE_STEPS
 from sptx_core.channels import scores
 from sptx_core.errors import InputError
 from sptx_core.losses import UNLABELLED

@@ -14,12 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import cli
-from pipeline.annotation import Annotation, check_spans, read_annotation
+from pipeline.cli import main as cli
 from pipeline.coordinates import reconcile_contigs
-from pipeline.genome import Genome
-from pipeline.plan import make_plan
-from pipeline.selection import Selection, select
+from pipeline.inputs.annotation import Annotation, check_spans, read_annotation
+from pipeline.inputs.genome import Genome
+from pipeline.inputs.selection import Selection, select
 from pipeline.settings import Flanks
 from pipeline.simulation import simulate
 from pipeline.simulation.layout import END_N, LEAST_BASES, lay_out
@@ -41,6 +40,7 @@ from pipeline.simulation.signals import (
     occurrences,
 )
 from pipeline.simulation.simulate import Simulated, simulate_annotation, usage_table
+from pipeline.tracks.plan import make_plan
 from sptx_core.alphabet import decode, encode, reverse_complement
 from sptx_core.channels import TISSUES
 from sptx_core.errors import InputError

@@ -1,0 +1,202 @@
+"""A GTF or GFF3 file -> its transcripts, checked.
+
+In: a path or URI, as `pipeline.inputs.gtf` reads it. Out: an `Annotation`, whose `transcripts` frame has a row a transcript
+in the order of the file, with contig names as the file writes them:
+
+    transcript_id, gene_id   str, as the file writes them: GENCODE's carry their version, Ensembl's do not
+    transcript_version, gene_version   str or null: a version that stands in an attribute of its own (Ensembl)
+    gene_name                str, the gene's id where it has no name
+    gene_type, transcript_type   str, biotypes; a transcript without one takes its gene's, "unknown" if none is given
+    tags                     list[str], every repeated `tag` in the order of the line
+    contig, strand           str, "+" or "-"
+    start, end               int64, 0-based half-open
+    line                     int64, the line that names it (of its first exon, if none does)
+    exon_starts, exon_ends   list[int64], 0-based half-open, ascending; empty for a transcript without exons
+
+A transcript without a line of its own (some GTFs hold only exons) is the span of its exons. In GFF3 a transcript is
+whatever an exon names as its `Parent`, or a `transcript` or `mRNA` feature. Transcripts whose strand is unknown
+(`.` or `?`) are left out, since splice sites lie on a strand; `unstranded` names them.
+
+Errors: `InputError` with file and line for malformed lines, a transcript named twice (a gene in both
+pseudoautosomal regions needs an id for each copy, as GENCODE's `_PAR_Y`), an exon outside its transcript or on
+another contig or strand; and for a file without transcripts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+from pipeline.coordinates import ContigMap
+from pipeline.inputs.gtf import Features, read_features
+from sptx_core.errors import InputError
+
+Style = Literal["gencode", "ensembl", "gff3"]
+
+UNKNOWN_BIOTYPE = "unknown"
+_ID_PREFIX = r"^(?:transcript|gene|rna|id)[:-]"  # of ids in GFF3: `transcript:ENST...`, `rna-NM_...`
+_GFF3_TRANSCRIPTS = ("transcript", "mRNA")
+_COLUMNS = (
+    *("transcript_id", "transcript_version", "gene_id", "gene_version", "gene_name", "gene_type", "transcript_type"),
+    *("tags", "contig", "strand", "start", "end", "line", "exon_starts", "exon_ends"),
+)
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The transcripts of a file; see the module's contract for the columns."""
+
+    uri: str
+    style: Style
+    transcripts: pl.DataFrame
+    unstranded: tuple[str, ...]
+
+
+def read_annotation(uri: str) -> Annotation:
+    """Read and check all transcripts of a GTF or GFF3 file."""
+    features = read_features(uri)
+    named = _transcript_lines(features)
+    derived = _derived_transcripts(features, named, uri)
+    transcripts = pl.concat([named, derived], how="diagonal").sort("line").with_row_index("index")
+    if transcripts.is_empty():
+        raise InputError(f"{uri} holds no transcripts: it has neither transcript nor exon lines")
+    _refuse_repeated(transcripts, "key", uri)
+    exons = _placed_exons(features.exons, transcripts, uri)
+    transcripts = _with_exons(_described(transcripts, features), exons)
+    _refuse_repeated(transcripts, "transcript_id", uri)
+    stranded = pl.col("strand").is_in(["+", "-"])
+    unstranded = transcripts.filter(~stranded)["transcript_id"]
+    if len(unstranded) == len(transcripts):
+        raise InputError(f"{uri} holds no transcript with a strand, such as {unstranded[0]}; splice sites need one")
+    return Annotation(uri, _style(features), transcripts.filter(stranded).select(_COLUMNS), tuple(unstranded))
+
+
+def check_spans(transcripts: pl.DataFrame, contigs: ContigMap, lengths: Mapping[str, int], uri: str) -> None:
+    """Raise `InputError` for the first transcript that ends beyond its contig; contigs without a match are skipped.
+
+    `transcripts` as in `Annotation`, `lengths` in bases by FASTA name, `uri` the annotation's, for the message.
+    """
+    known = {name: lengths[held] for name, held in contigs.mapping.items()}
+    length = pl.col("contig").replace_strict(known, default=None, return_dtype=pl.Int64)
+    beyond = transcripts.with_columns(length.alias("length")).filter(pl.col("end") > pl.col("length"))
+    if not beyond.is_empty():
+        first = beyond.row(0, named=True)
+        raise InputError(
+            f"{uri} line {first['line']}: transcript {first['transcript_id']} ends at "
+            f"{first['contig']}:{first['end']}, but contig {contigs.mapping[first['contig']]} of the FASTA "
+            f"has {first['length']} bases; annotation and FASTA are of different assemblies, or the FASTA is cut"
+        )
+
+
+def _style(features: Features) -> Style:
+    if features.dialect == "gff3":
+        return "gff3"
+    has_biotype = features.named.select(pl.col("gene_biotype", "transcript_biotype").is_not_null().any())
+    return "ensembl" if any(has_biotype.row(0)) else "gencode"
+
+
+def _transcript_lines(features: Features) -> pl.DataFrame:
+    """Rows of `named` that are transcripts."""
+    if features.dialect == "gtf":
+        return features.named.filter(pl.col("feature") == "transcript")
+    lines = features.named.filter(pl.col("feature") != "exon")
+    is_parent = pl.col("key").is_in(features.exons["key"].unique().implode())
+    return lines.filter(is_parent | pl.col("feature").is_in(_GFF3_TRANSCRIPTS))
+
+
+def _derived_transcripts(features: Features, named: pl.DataFrame, uri: str) -> pl.DataFrame:
+    """Transcripts that only exons speak of: the attributes of the first exon, the span of all."""
+    first = features.named.filter(pl.col("feature") == "exon").unique("key", keep="first", maintain_order=True)
+    first = first.join(named, on="key", how="anti")
+    span = (
+        features.exons.join(first.select("key"), on="key", how="semi")
+        .group_by("key")
+        .agg(pl.col("start").min(), pl.col("end").max(), pl.col("contig", "strand").n_unique().name.suffix("_count"))
+    )
+    first = first.drop("start", "end").join(span, on="key")
+    split = first.filter((pl.col("contig_count") > 1) | (pl.col("strand_count") > 1)).sort("line")
+    if not split.is_empty():
+        line, key = split.select("line", "key").row(0)
+        raise InputError(f"{uri} line {line}: the exons of transcript {key} lie on several contigs or strands")
+    return first.drop("contig_count", "strand_count")
+
+
+def _refuse_repeated(transcripts: pl.DataFrame, name: str, uri: str) -> None:
+    repeats = transcripts.filter(pl.col(name).is_duplicated())
+    if not repeats.is_empty():
+        second = repeats.filter(~pl.col(name).is_first_distinct()).row(0, named=True)
+        first = repeats.filter(pl.col(name) == second[name]).row(0, named=True)
+        raise InputError(
+            f"{uri} line {second['line']}: transcript {second[name]} on {second['contig']} was already given "
+            f"on line {first['line']} ({first['contig']}); each copy needs an id of its own"
+        )
+
+
+def _placed_exons(exons: pl.DataFrame, transcripts: pl.DataFrame, uri: str) -> pl.DataFrame:
+    """Exons with the index of their transcript, in which each must lie."""
+    placed = exons.join(transcripts.select("key", "index", "contig", "strand", "start", "end"), on="key", suffix="_of")
+    apart = (pl.col("contig") != pl.col("contig_of")) | (pl.col("strand") != pl.col("strand_of"))
+    outside = (pl.col("start") < pl.col("start_of")) | (pl.col("end") > pl.col("end_of"))
+    faults = placed.filter(apart | outside).sort("line")
+    if not faults.is_empty():
+        exon = faults.row(0, named=True)
+        raise InputError(
+            f"{uri} line {exon['line']}: exon {exon['contig']}:{exon['start'] + 1}-{exon['end']} ({exon['strand']}) "
+            f"lies outside its transcript {exon['key']}, "
+            f"{exon['contig_of']}:{exon['start_of'] + 1}-{exon['end_of']} ({exon['strand_of']})"
+        )
+    return placed.select("index", "start", "end")
+
+
+def _described(transcripts: pl.DataFrame, features: Features) -> pl.DataFrame:
+    """Ids, names and biotypes, taken from the transcript's line or else from its gene's."""
+    is_gene = pl.col("feature") == "gene" if features.dialect == "gtf" else pl.col("feature") != "exon"
+    gene = (
+        features.named.filter(is_gene)
+        .unique("key", keep="first")
+        .select(
+            pl.col("key").alias("parent"),
+            pl.col("gene_id").alias("of_id"),
+            pl.coalesce("gene_version", "version").alias("of_version"),
+            pl.coalesce("gene_name", "gene", "Name").alias("of_name"),
+            pl.coalesce("gene_type", "gene_biotype", "biotype").alias("of_type"),
+        )
+    )
+    own_version = pl.when(pl.col("feature") != "exon").then("version")  # an exon's version is its own
+    without_prefix = pl.col("key").str.replace(_ID_PREFIX, "")
+    gene_type = pl.coalesce("gene_type", "gene_biotype", "of_type")
+    parent = pl.coalesce("parent", "key")  # a gene with exons of its own is its own transcript
+    described = (
+        transcripts.with_columns(parent)
+        .join(gene, on="parent", how="left", maintain_order="left")
+        .with_columns(
+            pl.coalesce("transcript_id", without_prefix),
+            pl.coalesce("transcript_version", own_version),
+            pl.coalesce("gene_id", "of_id", "gene", pl.col("parent").str.replace(_ID_PREFIX, ""), without_prefix),
+            pl.coalesce("gene_version", "of_version"),
+            pl.coalesce("gene_name", "gene", "of_name"),
+            pl.coalesce(gene_type, pl.lit(UNKNOWN_BIOTYPE)).alias("gene_type"),
+            pl.coalesce(
+                *("transcript_type", "transcript_biotype", "biotype", gene_type), pl.lit(UNKNOWN_BIOTYPE)
+            ).alias("transcript_type"),
+        )
+    )
+    # RefSeq's GFF3 gives both copies of a pseudoautosomal transcript one transcript_id, but each an ID.
+    repeated = pl.col("transcript_id").is_duplicated()
+    return described.with_columns(
+        pl.coalesce("gene_name", "gene_id"),
+        pl.when(repeated).then(without_prefix).otherwise("transcript_id").alias("transcript_id"),
+    )
+
+
+def _with_exons(transcripts: pl.DataFrame, exons: pl.DataFrame) -> pl.DataFrame:
+    lists = (
+        exons.sort("index", "start", "end")
+        .group_by("index", maintain_order=True)
+        .agg(pl.col("start").alias("exon_starts"), pl.col("end").alias("exon_ends"))
+    )
+    joined = transcripts.join(lists, on="index", how="left", maintain_order="left")
+    return joined.with_columns(pl.col("exon_starts", "exon_ends").fill_null([]))

@@ -1,0 +1,287 @@
+"""The reader: `open_tracks(uri)` gives the rows of a table by region, gene or transcript, or as a LazyFrame.
+
+Frames hold chrom, strand ("+" / "-"), transcript_id (in tables with flanks: transcript), pos (1-based), ref and the
+score columns, in the order of the table: contigs as in the FASTA, plus before minus strand, then by position (or by
+transcript and position). Only committed parts are read, and of these, by their names, only those that can hold an
+answer. A `Tracks` shows what was committed when it was opened. Neither Ray nor PyTorch is imported.
+
+Regions are 1-based inclusive text (`chr9:214,854-220,000`, `chr9`) or an `Interval` (0-based, half-open); contig
+names may be aliases (`9`). Genes go by name or id, transcripts by id, ids with or without their version.
+Errors: a place without a table and an unknown contig, gene, transcript, column or strand are `InputError`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from functools import cached_property, reduce
+from operator import or_
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+import yaml
+
+from pipeline.batch.storage import Store
+from pipeline.coordinates import Interval, Strand, parse_region, reconcile_contigs, shortened
+from pipeline.inputs.selection import VERSIONED, nearest
+from pipeline.settings import RunConfig
+from pipeline.tracks.parts import PartInfo, committed, read_header, read_side_table
+from pipeline.tracks.scan import scan_parts
+from sptx_core.errors import InputError
+
+
+class Failure(NamedTuple):
+    """A shard that was given up: its error in a sentence, the cause in full, and how often it was tried."""
+
+    shard: int
+    error: str
+    cause: str
+    attempts: int
+
+
+class RunStatus(NamedTuple):
+    """Shards of a run: how many are `done`, the numbers of the `missing`, and the `failed`, which are in neither."""
+
+    done: int
+    missing: tuple[int, ...]
+    failed: tuple[Failure, ...]
+
+
+class Tracks:
+    """The table at a root; see the module's contract and `open_tracks`."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.header = read_header(store)
+        self.parts = tuple(committed(store, self.fingerprint).values())
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest (64 hexadecimal digits) of all that defines the table."""
+        return self.header.fingerprint
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the score columns in stored order."""
+        return tuple(column.name for column in self.header.schema.scores)
+
+    @cached_property
+    def settings(self) -> RunConfig:
+        """The merged settings that the run was started with."""
+        return RunConfig.model_validate(yaml.safe_load(self.store.read_bytes("settings.yaml")))
+
+    @cached_property
+    def contigs(self) -> pl.DataFrame:
+        """Contigs of the table: chrom, length, annotation_name."""
+        return read_side_table(self.store, "contigs")
+
+    @cached_property
+    def loci(self) -> pl.DataFrame:
+        """Predicted stretches: locus, chrom, strand, start, end (1-based inclusive), transcripts."""
+        return read_side_table(self.store, "loci")
+
+    @cached_property
+    def transcripts(self) -> pl.DataFrame:
+        """Selected transcripts with their exons (1-based inclusive) and the loci that hold them."""
+        return read_side_table(self.store, "transcripts")
+
+    @cached_property
+    def plan(self) -> pl.DataFrame:
+        """Shards: shard, chrom, strand, first, last (1-based inclusive), windows, rows, pieces."""
+        return read_side_table(self.store, "plan")
+
+    def scan(
+        self, columns: Sequence[str] | None = None, *, strand: str | None = None, chrom: str | None = None
+    ) -> pl.LazyFrame:
+        """All committed rows; `columns` names score columns (all when None).
+
+        `strand` and `chrom` leave out files before any is opened, which a filter on the frame may not.
+        """
+        return self._scan(self._parts_of(strand, chrom), columns, sites=False)
+
+    def sites(
+        self, columns: Sequence[str] | None = None, *, strand: str | None = None, chrom: str | None = None
+    ) -> pl.LazyFrame:
+        """As `scan`, of the sites table: rows whose acceptor or donor reaches the run's threshold, unrounded."""
+        return self._scan(self._parts_of(strand, chrom), columns, sites=True)
+
+    def region(
+        self,
+        region: str | Interval,
+        *,
+        strand: str | None = None,
+        columns: Sequence[str] | None = None,
+        sites: bool = False,
+    ) -> pl.DataFrame:
+        """Rows with a position in `region`, of one strand or both."""
+        wanted = self._interval(region) if isinstance(region, str) else region
+        pos = pl.col("pos") > wanted.start
+        if wanted.end is not None:
+            pos &= pl.col("pos") <= wanted.end
+        parts = [
+            part
+            for part in self._parts_of(strand, wanted.contig)
+            if part.key.last > wanted.start and (wanted.end is None or part.key.first <= wanted.end)
+        ]
+        return self._scan(parts, columns, sites=sites).filter(pos).collect()
+
+    def gene(
+        self, gene: str, *, strand: str | None = None, columns: Sequence[str] | None = None, sites: bool = False
+    ) -> pl.DataFrame:
+        """Rows under the transcripts of a gene, on its strand; of all genes of that name when there are several."""
+        found = self._genes_called(gene)
+        if found.is_empty():
+            raise self._unknown("gene", gene, ["gene_name", "gene_id"])
+        return self._of_transcripts(found, strand, columns, sites=sites)
+
+    def transcript(
+        self, transcript: str, *, strand: str | None = None, columns: Sequence[str] | None = None, sites: bool = False
+    ) -> pl.DataFrame:
+        """Rows between a transcript's ends, on its strand."""
+        found = self._transcripts_called(transcript)
+        if found.is_empty():
+            raise self._unknown("transcript", transcript, ["transcript_id"])
+        return self._of_transcripts(found, strand, columns, sites=sites)
+
+    def query(
+        self, what: str, *, strand: str | None = None, columns: Sequence[str] | None = None, sites: bool = False
+    ) -> pl.DataFrame:
+        """Rows of a region, a contig, a gene or a transcript, whichever `what` names, in this order."""
+        found = self.find(what)
+        if isinstance(found, Interval):
+            return self.region(found, strand=strand, columns=columns, sites=sites)
+        return self._of_transcripts(found, strand, columns, sites=sites)
+
+    def find(self, what: str) -> Interval | pl.DataFrame:
+        """What `what` names: a region or contig, by the table's name of the contig, else rows of `transcripts`."""
+        if self._is_region(what):
+            region = self._interval(what)
+            return region._replace(contig=self._contig(region.contig))
+        found = self._genes_called(what)
+        if found.is_empty():
+            found = self._transcripts_called(what)
+        if found.is_empty():
+            raise self._unknown("contig, gene or transcript", what, ["gene_name", "gene_id", "transcript_id"])
+        return found
+
+    def status(self) -> RunStatus:
+        """What is done, missing and failed at this moment."""
+        done = committed(self.store, self.fingerprint)
+        failures = (self._failure(name) for name in self.store.list("failures/"))
+        failed = tuple(failure for failure in failures if failure is not None and failure.shard not in done)
+        ended = done.keys() | {failure.shard for failure in failed}
+        return RunStatus(len(done), tuple(shard for shard in range(self.header.shards) if shard not in ended), failed)
+
+    def _failure(self, name: str) -> Failure | None:
+        try:
+            return Failure(**json.loads(self.store.read_bytes(name)))
+        except FileNotFoundError:  # tried again, and committed since the listing
+            return None
+
+    def _scan(self, parts: Sequence[PartInfo], columns: Sequence[str] | None, *, sites: bool) -> pl.LazyFrame:
+        paths = [(part.key, part.key.sites_name(self.fingerprint) if sites else part.path) for part in parts]
+        frame = scan_parts(self.store, self.header.schema, paths)
+        return frame if columns is None else frame.select(self._wanted(columns))
+
+    def _wanted(self, columns: Sequence[str]) -> list[str]:
+        """The columns that say where a row lies, then those asked for."""
+        names = ["chrom", "strand", *(column.name for column in self.header.schema.columns)]
+        unknown = next((name for name in columns if name not in names), None)
+        if unknown is not None:
+            nearest = difflib.get_close_matches(unknown, names, n=1)
+            hint = f"the nearest is {nearest[0]}" if nearest else f"it has {', '.join(self.channels)}"
+            raise InputError(f"{self.store.root} has no column {unknown}; {hint}")
+        return list(dict.fromkeys([*(name for name in names if name not in self.channels), *columns]))
+
+    def _parts_of(self, strand: str | None, contig: str | None) -> list[PartInfo]:
+        if strand is not None and strand not in tuple(Strand):
+            raise InputError(f"strand {strand!r} is not known; write + or -")
+        chrom = None if contig is None else self._contig(contig)
+        return [part for part in self.parts if strand in (None, part.key.strand) and chrom in (None, part.key.chrom)]
+
+    def _contig(self, name: str) -> str:
+        """The table's name of a contig given by that name or an alias."""
+        found = self._contig_called(name)
+        if found is None:
+            held = shortened(self.contigs["chrom"].to_list())
+            raise InputError(f"{self.store.root} has no contig {name}; it has {held}")
+        return found
+
+    def _contig_called(self, name: str) -> str | None:
+        named_so = self.contigs.filter(pl.col("annotation_name") == name)["chrom"]
+        return reconcile_contigs([name], self.contigs["chrom"]).mapping.get(name, next(iter(named_so), None))
+
+    def _interval(self, region: str) -> Interval:
+        """`region` as an interval; a contig's name alone may hold colons (`HLA-A*01:01`)."""
+        return Interval(region, 0, None) if self._contig_called(region) is not None else parse_region(region)
+
+    def _is_region(self, what: str) -> bool:
+        try:
+            region = self._interval(what)
+        except InputError:  # ids may hold colons too
+            return False
+        return region.end is not None or self._contig_called(region.contig) is not None
+
+    def _genes_called(self, name: str) -> pl.DataFrame:
+        return self.transcripts.filter((pl.col("gene_name") == name) | _has_id("gene_id", name))
+
+    def _transcripts_called(self, name: str) -> pl.DataFrame:
+        return self.transcripts.filter(_has_id("transcript_id", name))
+
+    def _unknown(self, kind: str, name: str, columns: Iterable[str]) -> InputError:
+        held = pl.concat([self.transcripts[column].alias("name") for column in columns]).unique(maintain_order=True)
+        closest = nearest(name, held)
+        hint = f"; the nearest is {closest}" if closest else ""
+        return InputError(f"{self.store.root} has no {kind} {name}{hint}")
+
+    def _of_transcripts(
+        self, found: pl.DataFrame, strand: str | None, columns: Sequence[str] | None, *, sites: bool
+    ) -> pl.DataFrame:
+        """Rows between the ends of the transcripts `found`, each once, in the order of the table."""
+        parts = self._parts_of(strand, None)
+        if self.header.schema.flanks == "transcript":
+            holding = self._shards_of(found["locus"].explode().drop_nulls())
+            frame = self._scan([part for part in parts if part.key.index in holding], columns, sites=sites)
+            return frame.filter(pl.col("transcript_id").is_in(found["transcript_id"].to_list())).collect()
+        spans = {place: _merged(group) for place, group in found.group_by("chrom", "strand")}
+        places = dict.fromkeys((part.key.chrom, part.key.strand) for part in parts)
+        frames = [self._scan((), columns, sites=sites)]
+        for place in filter(spans.__contains__, places):
+            within = [
+                part
+                for part in parts
+                if (part.key.chrom, part.key.strand) == place
+                and any(part.key.first <= end and part.key.last >= start for start, end in spans[place])
+            ]
+            if within:
+                inside = reduce(or_, (pl.col("pos").is_between(start, end) for start, end in spans[place]))
+                frames.append(self._scan(within, columns, sites=sites).filter(inside))
+        return pl.concat(frames).collect()
+
+    def _shards_of(self, loci: pl.Series) -> set[int]:
+        """Shards that hold rows of the loci."""
+        pieces = self.plan.select("shard", "pieces").explode("pieces").unnest("pieces")
+        return set(pieces.filter(pl.col("locus").is_in(loci.to_list()))["shard"])
+
+
+def open_tracks(uri: str | Path) -> Tracks:
+    """The table at `uri`, a folder or an fsspec URI such as `s3://bucket/tracks`; `InputError` if there is none."""
+    return Tracks(Store(uri))
+
+
+def _has_id(column: str, name: str) -> pl.Expr:
+    """Whether an id is `name`, where either may lack its version; two different versions are not the same."""
+    stored, unversioned = pl.col(column), pl.lit(name).str.replace(VERSIONED, "$1$2")
+    return (stored == name) | (stored.str.replace(VERSIONED, "$1$2") == name) | (stored == unversioned)
+
+
+def _merged(transcripts: pl.DataFrame) -> list[tuple[int, int]]:
+    """The stretches (1-based inclusive) that transcripts of one contig and strand cover together."""
+    merged: list[tuple[int, int]] = []
+    for start, end in transcripts.select("start", "end").sort("start", "end").iter_rows():
+        if merged and start <= merged[-1][1] + 1:
+            start, end = merged[-1][0], max(merged.pop()[1], end)
+        merged.append((start, end))
+    return merged

@@ -1,0 +1,234 @@
+"""What a picture of a gene, a transcript or a region shows: transcripts, scores, called sites and their usage.
+
+In: a table, and what to look at in the words of `Tracks.find`; an annotation in place of the table's own transcripts,
+and measured usage (`pipeline.inputs.usage`), if wanted. Out: a `GeneView` of one strand of one contig, positions 1-based.
+A picture shows one strand: a gene's own; a region's must be named when both have rows.
+
+A site is called when its acceptor or donor score is at or above a threshold; the strongest `MOST_SITES` are kept, in
+the order of positions. Annotated sites are those of all transcripts that overlap the view on its strand. Where rows
+belong to transcripts (flanks: transcript), one is shown, with its own sites: the one named, or else the first in the
+order of the picture, which `say` is told.
+
+Errors: `InputError` for what the table does not know or holds no row of, a region with rows on both strands, a name
+of several genes, a view longer than `MOST_BASES`, a threshold out of range, and an annotation or a usage table that
+has nothing in common with the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from pipeline.coordinates import Interval, shortened
+from pipeline.evaluation.truth import table_contigs
+from pipeline.inputs.annotation import Annotation
+from pipeline.inputs.splice_sites import KINDS, splice_sites
+from pipeline.tracks.reader import Tracks
+from pipeline.tracks.schema import SPLICE
+from sptx_core.errors import InputError
+
+MOST_BASES = 3_000_000  # the longest human genes have 2.5 million
+MOST_SITES = 60  # columns whose positions can be read beside each other
+MOST_TRANSCRIPTS = 12
+THRESHOLD = 0.1
+_SITE = ["pos", "kind"]
+_ONE_TRANSCRIPT = "name one of its transcripts"
+_REPRESENTATIVE = ("MANE_Select", "Ensembl_canonical")  # tags of a gene's one transcript
+
+
+@dataclass(frozen=True)
+class GeneView:
+    """See the module's contract; frames ascend by position. `name` is empty for a region.
+
+    `transcripts`: transcript_id, gene_name, exon_starts and exon_ends (1-based inclusive, ascending), in the order in
+    which they are drawn; `more_transcripts` are not. `scores`: pos, acceptor, donor of every row. `called`: pos, kind,
+    score, annotated (whether an annotated site of that kind lies there), tissues; `more_called` are weaker than these.
+    `missed`: pos, kind of annotated sites with a row, but not called. `measured`: pos, kind, tissues of the sites in
+    `called`, NaN where unknown.
+    """
+
+    name: str
+    chrom: str
+    strand: str
+    first: int
+    last: int
+    threshold: float
+    tissues: tuple[str, ...]
+    transcripts: pl.DataFrame
+    more_transcripts: int
+    scores: pl.DataFrame
+    called: pl.DataFrame
+    more_called: int
+    missed: pl.DataFrame
+    measured: pl.DataFrame | None
+
+    def without_rows(self) -> list[tuple[int, int]]:
+        """Stretches (first, last) of which the table holds no row: not selected, or not computed yet."""
+        pos = np.concatenate([[self.first - 1], self.scores["pos"].to_numpy(), [self.last + 1]])
+        before = np.flatnonzero(np.diff(pos) > 1)
+        return [(int(pos[at]) + 1, int(pos[at + 1]) - 1) for at in before]
+
+
+def gene_view(
+    tracks: Tracks,
+    what: str,
+    *,
+    strand: str | None = None,
+    threshold: float = THRESHOLD,
+    annotation: Annotation | None = None,
+    usage: pl.DataFrame | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> GeneView:
+    """Gather what a picture shows; see the module's contract."""
+    if not 0 < threshold <= 1:
+        raise InputError(f"--threshold {threshold:g}: give a score above 0, up to 1")
+    chrom, start, end, strand, own = _place(tracks, what, strand)
+    if end - start > MOST_BASES:
+        raise InputError(f"{what} has {end - start:,} bases, a picture at most {MOST_BASES:,}: name a part of it")
+    here = (pl.col("chrom") == chrom) & (pl.col("strand") == strand) & (pl.col("start") < end) & (pl.col("end") > start)
+    transcripts = _in_order(_transcripts(tracks, annotation).filter(here), own)
+    if tracks.header.schema.flanks == "transcript":
+        transcripts, rows = _one_transcript(tracks, transcripts, pl.col("pos").is_between(start + 1, end), say)
+    else:
+        rows = tracks.region(Interval(chrom, start, end), strand=strand)
+    if rows.is_empty():
+        raise InputError(f"{tracks.store.root} holds no row of {what} on strand {strand}; see `sptx status`")
+    if tracks.header.schema.flanks == "transcript":  # which may end within what was asked for
+        start, end = int(rows["pos"][0]) - 1, int(rows["pos"][-1])
+    tissues = tuple(name for name in tracks.channels if name not in SPLICE)
+    annotated = splice_sites(transcripts).select(_SITE).unique()
+    called = _called(rows, threshold, tissues, annotated)
+    strongest = called.sort("score", "pos", descending=[True, False]).head(MOST_SITES).sort(_SITE)
+    one_based = pl.col("exon_starts").list.eval(pl.element() + 1)
+    return GeneView(
+        name="" if own is None else what,
+        chrom=chrom,
+        strand=strand,
+        first=start + 1,
+        last=end,
+        threshold=threshold,
+        tissues=tissues,
+        transcripts=_by_gene(transcripts.head(MOST_TRANSCRIPTS), own).select(
+            "transcript_id", "gene_name", one_based, "exon_ends"
+        ),
+        more_transcripts=max(0, len(transcripts) - MOST_TRANSCRIPTS),
+        scores=rows.select("pos", *KINDS),
+        called=strongest,
+        more_called=len(called) - len(strongest),
+        missed=annotated.join(called, on=_SITE, how="anti").join(rows, on="pos", how="semi").sort(_SITE),
+        measured=None if usage is None else _measured(tracks, usage, chrom, strand, strongest.select(_SITE), tissues),
+    )
+
+
+class _Place(NamedTuple):
+    """Bases (0-based half-open) and strand of what is looked at, and its transcripts if it is no region."""
+
+    chrom: str
+    start: int
+    end: int
+    strand: str
+    own: pl.DataFrame | None
+
+
+def _place(tracks: Tracks, what: str, strand: str | None) -> _Place:
+    found = tracks.find(what)
+    if isinstance(found, Interval):
+        length = int(tracks.contigs.filter(pl.col("chrom") == found.contig)["length"].item())
+        strands = [strand] if strand else tracks.region(found, columns=[])["strand"].unique().to_list()
+        if len(strands) != 1:
+            fault = "has rows on both strands: choose one with --strand" if strands else "has no row in the table"
+            raise InputError(f"{what} {fault}")
+        return _Place(found.contig, found.start, min(found.end or length, length), strands[0], None)
+    found = found if strand is None else found.filter(pl.col("strand") == strand)
+    if found.is_empty():
+        raise InputError(f"{what} does not lie on strand {strand}")
+    for column, remedy in (("gene_id", "give an id"), ("chrom", _ONE_TRANSCRIPT), ("strand", _ONE_TRANSCRIPT)):
+        held = found[column].unique(maintain_order=True).to_list()
+        if len(held) > 1:
+            raise InputError(f"{what} stands for {shortened(held)}: {remedy}")
+    start, end = found.select(pl.col("start").min() - 1, pl.col("end").max()).row(0)
+    return _Place(found["chrom"].item(0), start, end, found["strand"].item(0), found)
+
+
+def _transcripts(tracks: Tracks, annotation: Annotation | None) -> pl.DataFrame:
+    """Transcripts of the annotation, or else of the table: 0-based half-open, with contig names of the table."""
+    if annotation is None:
+        frame = tracks.transcripts.with_columns(pl.col("start") - 1, pl.col("exon_starts").list.eval(pl.element() - 1))
+    else:
+        contigs = table_contigs(tracks, annotation.transcripts["contig"].unique(maintain_order=True).to_list())
+        if not contigs:
+            raise InputError(f"{annotation.uri} has no contig of {tracks.store.root}")
+        frame = annotation.transcripts.filter(pl.col("contig").is_in(list(contigs))).with_columns(
+            pl.col("contig").replace(contigs).alias("chrom")
+        )
+    return frame.rename({"transcript_type": "biotype"})
+
+
+def _in_order(transcripts: pl.DataFrame, own: pl.DataFrame | None) -> pl.DataFrame:
+    """Those asked for first, then others of their gene, then representative ones, then those with the most exons."""
+    nothing = pl.Series([], dtype=pl.String)
+    transcript, gene = (nothing, nothing) if own is None else (own["transcript_id"], own["gene_id"])
+    keys = (
+        pl.col("transcript_id").is_in(transcript.implode()),
+        pl.col("gene_id").is_in(gene.implode()),
+        pl.col("tags").list.set_intersection(list(_REPRESENTATIVE)).list.len() > 0,
+        pl.col("exon_starts").list.len(),
+    )
+    return transcripts.sort(*keys, "start", "transcript_id", descending=[True] * len(keys) + [False, False])
+
+
+def _by_gene(transcripts: pl.DataFrame, own: pl.DataFrame | None) -> pl.DataFrame:
+    """Transcripts of a gene beside each other, the gene asked for first, then genes by position."""
+    gene = pl.Series([], dtype=pl.String) if own is None else own["gene_id"]
+    first = pl.col("start").min().over("gene_id")
+    return transcripts.sort(~pl.col("gene_id").is_in(gene.implode()), first, "gene_id", maintain_order=True)
+
+
+def _one_transcript(
+    tracks: Tracks, transcripts: pl.DataFrame, within: pl.Expr, say: Callable[[str], None]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The first of the transcripts that has rows, and these."""
+    held = transcripts.join(tracks.transcripts, on="transcript_id", how="semi", maintain_order="left")
+    for name in held["transcript_id"]:
+        rows = tracks.transcript(name).filter(within)
+        if not rows.is_empty():
+            if len(held) > 1:
+                say(f"rows of this table belong to transcripts: {name} is drawn; name another of {len(held)} to see it")
+            return held.filter(pl.col("transcript_id") == name), rows
+    return held.head(0), tracks.scan().head(0).collect()
+
+
+def _called(rows: pl.DataFrame, threshold: float, tissues: tuple[str, ...], annotated: pl.DataFrame) -> pl.DataFrame:
+    """Every (position, kind) whose score reaches the threshold, as in `GeneView.called`."""
+    by_kind = [
+        rows.filter(pl.col(kind) >= threshold).select(
+            "pos", pl.lit(kind).alias("kind"), pl.col(kind).alias("score"), *tissues
+        )
+        for kind in KINDS
+    ]
+    known = annotated.with_columns(annotated=pl.lit(value=True))
+    found = (
+        pl.concat(by_kind).join(known, on=_SITE, how="left").with_columns(pl.col("annotated").fill_null(value=False))
+    )
+    return found.select(*_SITE, "score", "annotated", *tissues).sort(_SITE)
+
+
+def _measured(
+    tracks: Tracks, usage: pl.DataFrame, chrom: str, strand: str, sites: pl.DataFrame, tissues: tuple[str, ...]
+) -> pl.DataFrame:
+    """Measured usage of `sites`, a row each."""
+    held = [name for name in tissues if name in usage.columns]
+    contigs = table_contigs(tracks, usage["contig"].unique(maintain_order=True).to_list())
+    if not held or not contigs:
+        raise InputError(f"the usage table has no {'contig' if held else 'tissue'} of {tracks.store.root}")
+    here = usage.with_columns(pl.col("contig").replace(contigs)).filter(
+        (pl.col("contig") == chrom) & (pl.col("strand") == strand)
+    )
+    lacking = [pl.lit(float("nan")).alias(name) for name in tissues if name not in held]
+    known = here.select(*_SITE, *held, *lacking)
+    found = sites.join(known, on=_SITE, how="left", maintain_order="left")
+    return found.select(*_SITE, pl.col(tissues).fill_null(float("nan")))

@@ -1,0 +1,208 @@
+"""Atomic writes, listings and refusals of a `Store`, on a disk, in memory and behind the S3 protocol."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from material import handmade
+from s3fs import S3FileSystem
+
+from pipeline.batch.storage import Store
+from sptx_core.errors import InputError
+
+KINDS = ("disk", "memory", "s3")
+# Writes parts without end, each 8 MB that begin with the digest of the rest.
+WRITER = """
+import hashlib, os, sys
+from pipeline.batch.storage import Store
+store = Store(sys.argv[1])
+print("ready", flush=True)
+for number in range(10**6):
+    body = os.urandom(1 << 20) * 8
+    store.put_atomic(f"tracks/{number % 4}.parquet", hashlib.sha256(body).digest() + body)
+"""
+MOST_KILLS = 25
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    with handmade.object_store("storage") as uri:
+        yield uri
+
+
+@pytest.fixture(params=KINDS)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "disk":
+        return Store(tmp_path / "out")
+    if request.param == "memory":
+        return Store(f"memory://{tmp_path.name}")
+    return Store(f"{request.getfixturevalue('bucket')}/{tmp_path.name}")
+
+
+def kill_a_writer(root: str, seconds: float) -> None:
+    with subprocess.Popen([sys.executable, "-c", WRITER, root], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"ready\n"
+        time.sleep(seconds)
+        writer.kill()
+
+
+def is_whole(content: bytes) -> bool:
+    return hashlib.sha256(content[32:]).digest() == content[:32] and len(content) == 32 + (8 << 20)
+
+
+def test_bytes_come_back_and_replace_what_was_there(store: Store) -> None:
+    store.put_atomic("tracks/chrom=1/a.parquet", b"first")
+    store.put_atomic("tracks/chrom=1/a.parquet", b"second")
+    assert store.read_bytes("tracks/chrom=1/a.parquet") == b"second"
+    assert store.exists("tracks/chrom=1/a.parquet")
+    assert not store.exists("tracks/chrom=1/b.parquet")
+
+
+def test_listing_is_sorted_has_sizes_and_takes_any_prefix(store: Store) -> None:
+    for name, size in (("strikes/000002-1", 0), ("tracks/x/b.parquet", 2), ("tracks/a.parquet", 1), ("run.json", 3)):
+        store.put_atomic(name, b"x" * size)
+    assert list(store.list().items()) == [
+        ("run.json", 3),
+        ("strikes/000002-1", 0),
+        ("tracks/a.parquet", 1),
+        ("tracks/x/b.parquet", 2),
+    ]
+    assert store.list("tracks/") == {"tracks/a.parquet": 1, "tracks/x/b.parquet": 2}
+    assert store.list("strikes/000002-") == {"strikes/000002-1": 0}
+    assert store.list("strikes/00002") == {}
+    assert store.list("nothing/") == {}
+
+
+def test_listing_shows_what_another_process_wrote_since(store: Store) -> None:
+    store.put_atomic("tracks/a.parquet", b"a")
+    assert len(store.list("tracks/")) == 1
+    pickle.loads(pickle.dumps(store)).put_atomic("tracks/b.parquet", b"b")
+    assert list(store.list("tracks/")) == ["tracks/a.parquet", "tracks/b.parquet"]
+
+
+def test_delete_forgives_what_is_not_there(store: Store) -> None:
+    store.put_atomic("failures/1.json", b"{}")
+    store.delete("failures/1.json")
+    store.delete("failures/1.json")
+    assert store.list() == {}
+
+
+def test_absent_name_is_not_found(store: Store) -> None:
+    with pytest.raises(FileNotFoundError):
+        store.read_bytes("run.json")
+
+
+def test_writable_place_is_left_as_it_was(store: Store) -> None:
+    store.ensure_writable()
+    assert store.list() == {}
+    if store.is_local:
+        assert list(Path(store.root).iterdir()) == []
+
+
+def test_names_and_addresses(tmp_path: Path) -> None:
+    store = Store(tmp_path / "a b")
+    assert store.uri("run.json") == store.path("run.json") == f"{tmp_path}/a b/run.json"
+    assert Store(f"file://{tmp_path}/").path("x") == f"{tmp_path}/x"
+    remote = Store("memory://bucket/run/")
+    assert remote.uri("run.json") == "memory://bucket/run/run.json"
+    assert not remote.is_local
+
+
+def test_relative_root_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = Store("out")
+    monkeypatch.chdir("/")
+    store.put_atomic("run.json", b"{}")
+    assert (tmp_path / "out" / "run.json").exists()
+
+
+def test_failed_write_leaves_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(IsADirectoryError):
+        store.put_atomic("run.json", b"{}")
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_sweep_removes_old_leftovers_only(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put_atomic("tracks/chrom=1/a.parquet", b"a")
+    leftover = tmp_path / "tracks" / "chrom=1" / ".b.parquet.0123.tmp"
+    leftover.write_bytes(b"half a p")
+    assert list(store.list()) == ["tracks/chrom=1/a.parquet"]
+    assert store.sweep() == ()
+    assert store.sweep("tracks/", older_than=0) == ("tracks/chrom=1/.b.parquet.0123.tmp",)
+    assert not leftover.exists()
+    assert store.exists("tracks/chrom=1/a.parquet")
+
+
+def test_no_partial_file_is_ever_visible_on_a_disk(tmp_path: Path) -> None:
+    store, dice, leftovers = Store(tmp_path), random.Random(0), 0
+    for _ in range(MOST_KILLS):
+        kill_a_writer(store.root, dice.uniform(0.005, 0.1))
+        visible = [path for path in tmp_path.rglob("*.parquet") if not path.name.startswith(".")]
+        assert {str(path.relative_to(tmp_path)) for path in visible} == set(store.list())
+        assert all(is_whole(path.read_bytes()) for path in visible)
+        leftovers += len(store.sweep(older_than=0))
+        if leftovers >= 3:
+            break
+    assert leftovers, "no writer was killed in the middle of a part"
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".parquet"]
+
+
+def test_no_partial_object_is_ever_visible_behind_s3(bucket: str) -> None:
+    store, dice = Store(f"{bucket}/killed"), random.Random(0)
+    seen = 0
+    for attempt in range(MOST_KILLS):
+        kill_a_writer(store.root, dice.uniform(0.05, 0.4) * (1 + attempt / 4))  # a busy machine needs longer
+        for name in store.list():
+            assert is_whole(store.read_bytes(name)), name
+            seen += 1
+        if attempt >= 5 and seen:
+            break
+    assert seen
+
+
+def test_a_folder_filled_while_it_is_listed_is_no_file(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, listed = Store(f"{bucket}/raced"), S3FileSystem._lsdir
+
+    async def late(self: S3FileSystem, path: str, *arguments: Any, **options: Any) -> Any:
+        found = await listed(self, path, *arguments, **options)
+        await self._pipe_file(f"{path}/tracks/a.parquet", b"a")
+        return found
+
+    monkeypatch.setattr(S3FileSystem, "_lsdir", late)
+    assert store.list() == {}
+    monkeypatch.undo()
+    assert store.list() == {"tracks/a.parquet": 1}
+
+
+def test_unwritable_places_are_refused_with_the_reason(tmp_path: Path, bucket: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file/out cannot be written: .*Not a directory"):
+        Store(tmp_path / "file" / "out").ensure_writable()
+    with pytest.raises(InputError, match=r"s3://no-such-bucket/out cannot be written: .*bucket"):
+        Store("s3://no-such-bucket/out").ensure_writable()
+
+
+def test_protocols_without_atomic_writes_are_refused() -> None:
+    with pytest.raises(InputError, match="cannot be committed atomically over http://"):
+        Store("http://127.0.0.1/out").ensure_writable()
+
+
+def test_unknown_protocol_and_missing_client_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="nowhere://out: Protocol not known"):
+        Store("nowhere://out")
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(InputError, match=r"install sptx\[gcs\]"):
+        Store("gs://bucket/out")

@@ -1,0 +1,338 @@
+from __future__ import annotations
+
+import gzip
+import pickle
+import random
+import shutil
+import struct
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+from Bio import bgzf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from moto.server import ThreadedMotoServer
+from s3fs import S3FileSystem
+
+from pipeline.inputs import uris as inputs
+from pipeline.inputs.genome import Genome
+from sptx_core.alphabet import N_CODE, decode, encode
+from sptx_core.errors import InputError
+
+SEQUENCES = {"chr1": "ACGTTGCANNacgtRYKMacgu" * 7, "chr2": "", "chr3": "T", "chrM": "GATTACA" * 40}
+
+
+def fasta(sequences: dict[str, str], width: int = 10, newline: str = "\n") -> bytes:
+    lines = []
+    for name, sequence in sequences.items():
+        lines.append(f">{name} of a test")
+        lines += [sequence[start : start + width] for start in range(0, len(sequence), width)]
+    return (newline.join(lines) + newline).encode()
+
+
+def write(path: Path, content: bytes, block: int | None = None) -> str:
+    """Write plain text, or bgzip with blocks of that many bytes."""
+    if block is None:
+        path.write_bytes(content)
+    else:
+        with bgzf.BgzfWriter(str(path), "wb") as file:
+            for start in range(0, len(content), block):
+                file.write(content[start : start + block])
+                file.flush()
+    return str(path)
+
+
+def brute_force(sequence: str, start: int, end: int) -> np.ndarray:
+    return np.array([encode(sequence[x])[0] if 0 <= x < len(sequence) else N_CODE for x in range(start, end)], np.uint8)
+
+
+@pytest.fixture(scope="module", params=["plain", "crlf", "bgzip", "bgzip of small blocks"])
+def genome(request, tmp_path_factory) -> Genome:
+    folder = tmp_path_factory.mktemp("genome")
+    content = fasta(SEQUENCES, newline="\r\n" if request.param == "crlf" else "\n")
+    block = {"bgzip": 60_000, "bgzip of small blocks": 13}.get(request.param)
+    return Genome(write(folder / ("g.fa.gz" if block else "g.fa"), content, block))
+
+
+def test_lengths_are_in_the_order_of_the_file(genome):
+    assert genome.lengths == {name: len(sequence) for name, sequence in SEQUENCES.items()}
+    assert list(genome.lengths) == list(SEQUENCES)
+
+
+@given(contig=st.sampled_from(list(SEQUENCES)), start=st.integers(-30, 320), length=st.integers(0, 350))
+@settings(max_examples=150, deadline=None)
+def test_fetch_is_the_sequence_with_n_beyond_its_ends(genome, contig, start, length):
+    codes = genome.fetch(contig, start, start + length)
+    assert codes.dtype == np.uint8
+    assert np.array_equal(codes, brute_force(SEQUENCES[contig], start, start + length))
+
+
+def test_masked_ambiguous_and_rna_letters(genome):
+    assert decode(genome.fetch("chr1", 8, 22)) == "NNACGTNNNNACGT"
+
+
+def test_blocks_of_full_size_are_read_across_their_borders(tmp_path):
+    sequence = "".join(random.Random(0).choices("ACGT", k=200_000))
+    genome = Genome(write(tmp_path / "g.fa.gz", fasta({"c": sequence}, width=60), 65_536))
+    for border in (64_000, 65_536, 128_000, 131_072):
+        for start in range(border - 1_200, border + 1_200, 7):
+            assert decode(genome.fetch("c", start, start + 5)) == sequence[start : start + 5]
+    assert decode(genome.fetch("c", 0, 200_000)) == sequence
+
+
+def test_threads_share_a_genome(genome):
+    spans = [(start, start + 40) for start in range(150)] * 4
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda span: genome.fetch("chr1", *span), spans))
+    assert all(
+        np.array_equal(codes, brute_force(SEQUENCES["chr1"], *span)) for codes, span in zip(found, spans, strict=True)
+    )
+
+
+def test_pickled_genome_reads_the_same(genome):
+    again = pickle.loads(pickle.dumps(genome))
+    assert again.lengths == genome.lengths
+    assert np.array_equal(again.fetch("chrM", -5, 300), genome.fetch("chrM", -5, 300))
+
+
+def test_megabase(shared: Path):
+    genome = Genome(str(shared / "data" / "GRCh38.chr9_1Mb.fa.gz"))
+    with gzip.open(shared / "data" / "GRCh38.chr9_1Mb.fa.gz") as file:
+        sequence = b"".join(file.read().split(b"\n")[1:])
+    assert genome.lengths == {"chr9": 1_000_000}
+    assert np.array_equal(genome.fetch("chr9", 0, 1_000_000), encode(sequence))
+    assert set(genome.fetch("chr9", -4_000, 10_000)) == {N_CODE}
+
+
+def test_digest_is_of_the_bases_not_of_the_container(tmp_path, genome):
+    unmasked = {name: sequence.upper().replace("U", "T") for name, sequence in reversed(SEQUENCES.items())}
+    other = Genome(write(tmp_path / "other.fa", fasta(unmasked, width=7)))
+    assert genome.digest(["chrM", "chr1"]) == other.digest(["chr1", "chrM"])
+
+
+def test_digest_tells_bases_and_names_and_choice_apart(tmp_path):
+    def digest(sequences: dict[str, str], *contigs: str) -> str:
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        return Genome(write(folder / "g.fa", fasta(sequences))).digest(contigs)
+
+    digests = [
+        digest({"a": "ACGT", "b": "GG"}, "a"),
+        digest({"a": "ACGA", "b": "GG"}, "a"),
+        digest({"a": "ACGT", "b": "GG"}, "b"),
+        digest({"a": "ACGT", "b": "GG"}, "a", "b"),
+        digest({"a": "ACGTG", "b": "G"}, "a", "b"),
+        digest({"x": "ACGT", "b": "GG"}, "x"),
+    ]
+    assert len(set(digests)) == len(digests)
+
+
+def test_digest_reads_long_contigs_in_pieces(tmp_path, monkeypatch):
+    genome = Genome(write(tmp_path / "g.fa", fasta(SEQUENCES)))
+    whole = genome.digest(SEQUENCES)
+    monkeypatch.setattr("pipeline.inputs.genome._DIGEST_BASES", 17)
+    assert genome.digest(SEQUENCES) == whole
+
+
+def test_missing_index_is_built_beside_the_file(tmp_path):
+    path = write(tmp_path / "g.fa.gz", fasta(SEQUENCES), 100)
+    Genome(path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["g.fa.gz", "g.fa.gz.fai", "g.fa.gz.gzi"]
+
+
+def test_bgzip_is_told_by_content(tmp_path):
+    genome = Genome(write(tmp_path / "genome", fasta(SEQUENCES), 100))
+    assert decode(genome.fetch("chrM", 0, 7)) == "GATTACA"
+
+
+def test_index_that_fits_is_left_alone_however_old(tmp_path):
+    path = write(tmp_path / "g.fa", fasta(SEQUENCES))
+    Genome(path)
+    index = Path(f"{path}.fai")
+    before = index.stat()
+    Path(path).touch()
+    Genome(path)
+    assert (index.stat().st_ino, index.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"chr1": "ACGT" * 30, "chrM": "GATTACA"},  # shorter
+        {**SEQUENCES, "chr4": "ACGT"},  # one more contig
+        {"chr7" if name == "chr1" else name: sequence for name, sequence in SEQUENCES.items()},
+    ],
+)
+@pytest.mark.parametrize("block", [None, 50])
+def test_index_of_another_file_is_built_anew(tmp_path, changed, block):
+    path = tmp_path / "g.fa"
+    Genome(write(path, fasta(SEQUENCES), block))
+    genome = Genome(write(path, fasta(changed), block))
+    assert genome.lengths == {name: len(sequence) for name, sequence in changed.items()}
+    assert decode(genome.fetch("chrM", 0, 7)) == "GATTACA"
+
+
+@pytest.mark.parametrize("garbage", [b"", b"chr1\n", b"chr1\tx\t1\t2\t3\n", b"chr1\t5\t6\t0\t0\n"])
+def test_damaged_index_is_built_anew(tmp_path, garbage):
+    path = write(tmp_path / "g.fa", fasta(SEQUENCES))
+    Path(f"{path}.fai").write_bytes(garbage)
+    assert Genome(path).lengths["chrM"] == 280
+
+
+@pytest.mark.parametrize("garbage", [b"", b"123", struct.pack("<Q", 9), struct.pack("<QQQ", 1, 11, 13)])
+def test_damaged_block_index_is_built_anew(tmp_path, garbage):
+    path = write(tmp_path / "g.fa.gz", fasta(SEQUENCES), 50)
+    Genome(path)
+    Path(f"{path}.gzi").write_bytes(garbage)
+    assert np.array_equal(Genome(path).fetch("chrM", 0, 280), encode(SEQUENCES["chrM"]))
+
+
+def test_lines_that_the_index_does_not_foresee_are_no_sequence(tmp_path):
+    path = write(tmp_path / "g.fa", fasta({"c": "ACGT" * 25}))
+    genome = Genome(path)
+    Path(path).write_bytes(Path(path).read_bytes().replace(b"ACGTACGTAC\nGT", b"ACGTACGTA\nCGT", 1))
+    with pytest.raises(InputError, match=r"contig c from base 1: its index does not fit"):
+        genome.fetch("c", 0, 100)
+
+
+def test_missing_index_that_cannot_be_built_says_why(tmp_path, monkeypatch):
+    path = write(tmp_path / "g.fa", fasta(SEQUENCES))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pipeline.inputs.genome.tempfile.TemporaryDirectory", refuse)
+    with pytest.raises(
+        InputError, match=r"g.fa has no index, and none can be built in .* \(Permission denied\); run `sam"
+    ):
+        Genome(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("g.fa.gz", gzip.compress(fasta(SEQUENCES)), "is plain gzip.*bgzip"),
+        ("g.fa", b"chr1\thand\texon\t1\t9\t.\t+\t.\t\n", "no index can be built for .*g.fa: Unexpected text"),
+        ("g.fa", b"", "no index can be built for .*does not contain a valid sequence"),
+        ("g.2bit", bytes(range(255, -1, -1)), "no index can be built for .*g.2bit"),
+        ("g.fa", b">a\nACGT\nAC\nACGT\n", "no index can be built for .*[Ll]ine"),
+        ("g.fa", b">a\nACGT\n>a\nACGT\n", "no index can be built for .*Duplicate"),
+    ],
+)
+def test_files_that_cannot_be_indexed(tmp_path, name, content, message):
+    with pytest.raises(InputError, match=message):
+        Genome(write(tmp_path / name, content))
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_missing_file_folder_and_contig_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"absent.fa does not exist"):
+        Genome(str(tmp_path / "absent.fa"))
+    with pytest.raises(InputError, match="is a folder"):
+        Genome(str(tmp_path))
+    genome = Genome(write(tmp_path / "g.fa", fasta(SEQUENCES)))
+    with pytest.raises(InputError, match=r"g.fa has no contig chr99"):
+        genome.fetch("chr99", 0, 1)
+
+
+def test_letter_that_is_no_nucleotide_is_placed(tmp_path):
+    genome = Genome(write(tmp_path / "g.fa", fasta({"c": "ACGTACGTACGTAJ"})))
+    with pytest.raises(InputError, match=r"contig c from base 3: 'J' at offset 11"):
+        genome.fetch("c", 2, 14)
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """A real S3 server on loopback with an empty bucket."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        S3FileSystem.clear_instance_cache()
+        S3FileSystem().mkdir("genomes")
+        yield "s3://genomes"
+        S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("SPTX_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def upload(folder: Path, uri: str) -> None:
+    for file in folder.iterdir():
+        fsspec.filesystem("s3").put_file(str(file), f"{uri}/{file.name}")
+
+
+def test_object_is_copied_once_with_its_index(tmp_path, bucket, cache, monkeypatch):
+    folder = tmp_path / "source"
+    folder.mkdir()
+    Genome(write(folder / "g.fa.gz", fasta(SEQUENCES), 100))
+    upload(folder, f"{bucket}/indexed")
+    monkeypatch.setattr("pipeline.inputs.genome.Faidx", None)  # building would fail
+    genome = Genome(f"{bucket}/indexed/g.fa.gz")
+    assert np.array_equal(genome.fetch("chrM", -3, 283), brute_force(SEQUENCES["chrM"], -3, 283))
+    monkeypatch.setattr(inputs, "_copy", None)  # copying would fail
+    assert pickle.loads(pickle.dumps(genome)).lengths == genome.lengths
+    assert not [path for path in cache.iterdir() if path.name.startswith(".")]
+
+
+def test_changed_object_is_copied_again(tmp_path, bucket, cache):
+    upload_to, folder = f"{bucket}/changing", tmp_path / "source"
+    for sequence in ("ACGT", "TTTT"):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        write(folder / "g.fa", fasta({"c": sequence}))
+        upload(folder, upload_to)
+        assert decode(Genome(f"{upload_to}/g.fa").fetch("c", 0, 4)) == sequence
+
+
+def test_readers_that_come_at_once_get_one_copy(tmp_path, bucket, cache):
+    folder = tmp_path / "source"
+    folder.mkdir()
+    write(folder / "g.fa", fasta(SEQUENCES))
+    upload(folder, f"{bucket}/shared")
+    with ThreadPoolExecutor(6) as pool:
+        genomes = list(pool.map(Genome, [f"{bucket}/shared/g.fa"] * 6))
+    assert {tuple(genome.lengths.items()) for genome in genomes} == {tuple(genomes[0].lengths.items())}
+    assert len([path for path in cache.iterdir() if path.is_dir()]) == 1
+
+
+def test_copy_that_is_cut_short_leaves_nothing_behind(tmp_path, bucket, cache, monkeypatch):
+    folder = tmp_path / "source"
+    folder.mkdir()
+    write(folder / "g.fa", fasta(SEQUENCES))
+    upload(folder, f"{bucket}/cut")
+
+    async def cut(_: object, __: str, target: str, **___: object) -> None:
+        Path(target).write_bytes(b">chr1\nAC")
+        raise ConnectionError("the line went dead")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(S3FileSystem, "_get_file", cut)
+        S3FileSystem.clear_instance_cache()  # an instance keeps the methods it was made with
+        with pytest.raises(InputError, match=r"cut/g.fa cannot be read: the line went dead"):
+            Genome(f"{bucket}/cut/g.fa")
+    S3FileSystem.clear_instance_cache()
+    assert [path.suffix for path in cache.iterdir()] == [".lock"]
+    assert Genome(f"{bucket}/cut/g.fa").lengths["chrM"] == 280
+
+
+def test_absent_object_and_unusable_cache_are_named(tmp_path, bucket, monkeypatch):
+    with pytest.raises(InputError, match=r"s3://genomes/absent.fa does not exist"):
+        Genome(f"{bucket}/absent.fa")
+    (tmp_path / "file").write_text("")
+    fsspec.filesystem("s3").pipe_file(f"{bucket}/g.fa", fasta(SEQUENCES))
+    monkeypatch.setenv("SPTX_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(InputError, match="set SPTX_CACHE"):
+        Genome(f"{bucket}/g.fa")

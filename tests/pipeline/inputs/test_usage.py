@@ -1,0 +1,99 @@
+"""Usage tables: every form of the same table, unknowns, and each fault in one sentence."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pipeline.inputs.usage import read_usage, write_usage
+from sptx_core.errors import InputError
+
+HEADER = "contig\tposition\tstrand\tkind\tbrain\theart\n"
+TEXT = HEADER + "chr1\t7\t+\tdonor\t0.5\t\n1\t9\t-\tacceptor\t\t1\n"
+
+
+def expected() -> pl.DataFrame:
+    columns = {"contig": ["chr1", "1"], "strand": ["+", "-"], "kind": ["donor", "acceptor"], "pos": [7, 9]}
+    nan = float("nan")
+    frame = pl.DataFrame({**columns, "brain": [0.5, nan], "heart": [nan, 1.0]})
+    return frame.with_columns(pl.col("pos").cast(pl.Int32))
+
+
+def write(folder: Path, content: bytes | str) -> str:
+    path = folder / "usage"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return str(path)
+
+
+def test_text_and_gzip_with_unknowns(tmp_path: Path) -> None:
+    for content in (TEXT.encode(), gzip.compress(TEXT.encode()), TEXT.replace("\n", "\r\n").encode()):
+        assert read_usage(write(tmp_path, content)).equals(expected())
+
+
+@pytest.mark.parametrize("unknown", [None, float("nan")])
+def test_parquet_with_nulls_or_nan(tmp_path: Path, unknown: float | None) -> None:
+    frame = (
+        expected().rename({"pos": "position"}).with_columns(pl.col("brain", "heart").cast(pl.Float32).fill_nan(unknown))
+    )
+    frame.write_parquet(tmp_path / "usage")
+    assert read_usage(str(tmp_path / "usage")).equals(expected())
+
+
+def test_a_tissue_that_is_unknown_in_thousands_of_rows(tmp_path: Path) -> None:
+    lines = [f"chr1\t{at}\t+\tdonor\t\t{'0.25' if at == 5000 else ''}\n" for at in range(1, 5001)]
+    usage = read_usage(write(tmp_path, HEADER + "".join(lines)))
+    assert usage["heart"][-1] == 0.25
+    assert np.isnan(usage["brain"].to_numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (TEXT.replace("position", "pos"), "has no column position; a usage table has contig, position, strand, kind"),
+        (TEXT.replace("\tbrain\theart", "").replace("\t0.5\t", "").replace("\t\t1", ""), "has no column of a tissue"),
+        (HEADER, "holds no site"),
+        (TEXT.replace("chr1", ""), "row 1: contig is '', not a name"),
+        (TEXT.replace("-", "minus"), r"row 2: strand is 'minus', not \+ or -"),
+        (TEXT.replace("donor", "5ss"), "row 1: kind is '5ss', not acceptor or donor"),
+        (TEXT.replace("\t9\t", "\t0\t"), "row 2: position is '0', not a whole number from 1"),
+        (TEXT.replace("\t9\t", "\tx\t"), "row 2: position is 'x', not a whole number from 1"),
+        (TEXT.replace("\t9\t", "\t9.5\t"), "row 2: position is '9.5', not a whole number from 1"),
+        (TEXT.replace("heart", "pos"), "column pos is no tissue; beside contig, position, strand, kind leave only"),
+        (TEXT.replace("0.5", "50"), "row 1: brain is '50', not a usage from 0 to 1, or empty"),
+        (TEXT.replace("0.5", "high"), "row 1: brain is 'high', not a usage from 0 to 1, or empty"),
+        (TEXT + "chr1\t7\t+\tdonor\t0.5\t0.5\n", r"row 3: the donor at chr1:7 \(\+\) was already given"),
+        (TEXT + "chr1\t7\t+\tdonor\t0.5\t0.5\t7\t8\n", "cannot be read as Parquet or tab-separated text"),
+        (b"PAR1 and no more", "cannot be read as Parquet or tab-separated text"),
+        (gzip.compress(TEXT.encode())[:-9], "cannot be read as Parquet or tab-separated text"),
+        ("", "cannot be read as Parquet or tab-separated text"),
+    ],
+)
+def test_faults(tmp_path: Path, content: bytes | str, message: str) -> None:
+    path = write(tmp_path, content)
+    with pytest.raises(InputError, match=message) as refused:
+        read_usage(path)
+    assert str(refused.value).startswith(path)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.tsv"):
+        read_usage(str(tmp_path / "none.tsv"))
+
+
+@pytest.mark.parametrize("name", ["usage.tsv", "usage.parquet"])
+def test_a_written_table_reads_back(tmp_path: Path, name: str) -> None:
+    table = expected().with_columns(pl.Series("brain", [1 / 3, float("nan")]))
+    for _ in range(2):  # over what is there
+        write_usage(table, tmp_path / name)
+        assert read_usage(str(tmp_path / name)).equals(table)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_target_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "usage.tsv").mkdir()
+    with pytest.raises(InputError, match=r"usage\.tsv cannot be written: Is a directory"):
+        write_usage(expected(), tmp_path / "usage.tsv")

@@ -1,0 +1,133 @@
+"""The whole job into an object store: a real S3 protocol server on loopback, kill included, read there by others."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.tracks.reader import open_tracks
+
+s3fs = pytest.importorskip("s3fs", reason="needs the s3 extra")
+moto_server = pytest.importorskip("moto.server", reason="needs moto's server (dev extra)")
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+SPTX = [sys.executable, "-c", "from pipeline.cli import main; main()"]
+BUCKET = "tracks-bucket"
+ROOT = f"s3://{BUCKET}/table"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    started = moto_server.ThreadedMotoServer(port=0, verbose=False)
+    started.start()
+    host, port = started.get_host_and_port()
+    yield f"http://{host}:{port}"
+    started.stop()
+
+
+@pytest.fixture
+def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """An empty bucket, and the environment that leads to it."""
+    env = {
+        "AWS_ENDPOINT_URL": server,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    files = s3fs.S3FileSystem(use_listings_cache=False)
+    if files.exists(BUCKET):
+        files.rm(BUCKET, recursive=True)
+    files.mkdir(BUCKET)
+    return env
+
+
+@pytest.fixture
+def files(s3: dict[str, str]) -> Any:
+    return s3fs.S3FileSystem(use_listings_cache=False)
+
+
+def parts(files: Any) -> list[str]:
+    files.invalidate_cache()
+    return sorted(files.glob(f"{BUCKET}/table/tracks/**/*.parquet"))
+
+
+def test_the_job_killed_and_run_again_gives_the_table_of_the_disk(
+    example: Any,
+    table: Path,
+    sptx: Run,
+    s3: dict[str, str],
+    files: Any,
+    tmp_path: Path,
+    clean_environment: dict[str, str],
+) -> None:
+    job = ["run", *example.inputs, "--output", ROOT, "--windows-per-shard", "1"]
+    log = tmp_path / "log"
+    with log.open("wb") as stream:
+        run = subprocess.Popen([*SPTX, *job], env={**clean_environment, **s3}, stdout=stream, stderr=stream)
+    deadline = time.monotonic() + 120
+    while len(parts(files)) < 3:
+        assert run.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+    run.kill()
+    run.wait()
+    for name in parts(files):  # whatever is visible is whole
+        assert pq.read_metadata(io.BytesIO(files.cat_file(name))).num_rows > 0
+
+    sptx(*job, env=s3)
+    sptx("verify", ROOT, env=s3)
+    here = {str(path.relative_to(table)): path.read_bytes() for path in table.glob("*/**/*.parquet")}
+    there = {name.removeprefix(f"{BUCKET}/table/"): files.cat_file(name) for name in parts(files)}
+    there |= {
+        name.removeprefix(f"{BUCKET}/table/"): files.cat_file(name)
+        for name in files.glob(f"{BUCKET}/table/sites/**/*.parquet")
+    }
+    assert there == here
+    _read_there(files)
+    assert "6200" in sptx("query", ROOT, "ALPHA1", "--columns", "donor", env=s3).stdout.replace(",", "").replace(
+        "_", ""
+    )
+
+
+def _read_there(files: Any) -> None:
+    tracks = open_tracks(ROOT)
+    assert tracks.gene("ALPHA1").height == 6_200
+    assert tracks.scan().select(pl.len()).collect().item() == 34_740
+    connection = duckdb.connect()
+    connection.register_filesystem(files)
+    sql = (
+        f"SELECT strand, count(*) FROM read_parquet('{ROOT}/tracks/**/*.parquet', hive_partitioning = true) GROUP BY 1"
+    )
+    assert dict(connection.sql(sql).fetchall()) == {"plus": 6_200 + 11_900 + 3_990, "minus": 6_500 + 6_150}
+
+
+def test_inputs_come_from_the_object_store_too(
+    example: Any, sptx: Run, s3: dict[str, str], files: Any, tmp_path: Path
+) -> None:
+    files.put_file(str(example.genome), f"{BUCKET}/in/genome.fa")
+    files.put_file(str(example.annotation), f"{BUCKET}/in/annotation.gtf.gz")
+    for name in ("config.json", "model.safetensors"):
+        files.put_file(str(example.checkpoint / name), f"{BUCKET}/in/checkpoint/{name}")
+    inputs = ["--fasta", f"s3://{BUCKET}/in/genome.fa", "--gtf", f"s3://{BUCKET}/in/annotation.gtf.gz"]
+    inputs += ["--checkpoint", f"s3://{BUCKET}/in/checkpoint"]
+    flags = ["--genes", "EPSILON5", "--output", tmp_path / "table"]
+    sptx("run", *inputs, *flags, env={**s3, "SPTX_CACHE": str(tmp_path / "cache")})
+    assert open_tracks(str(tmp_path / "table")).scan().collect().height == 3_990
+
+
+def test_a_bucket_that_is_not_there_is_refused(example: Any, sptx: Run, s3: dict[str, str]) -> None:
+    done = sptx("run", *example.inputs, "--output", "s3://no-such-bucket/table", code=2, env=s3)
+    assert "no-such-bucket" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,204 @@
+"""The plan against oracles that count base by base and window by window."""
+
+from __future__ import annotations
+
+import itertools
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.coordinates import Interval
+from pipeline.settings import Flanks
+from pipeline.tracks.plan import Plan, loci_digest, make_plan, transcripts_digest
+from pipeline.tracks.shards import Shard, axis_span, shard_stretches
+from sptx_core.errors import InputError
+from sptx_core.windows import WindowSpec
+
+LENGTHS = {"chr1": 400, "chr2": 300}
+
+
+def frame(rows: list[tuple[str, str, str, int, int]]) -> pl.DataFrame:
+    return pl.DataFrame(
+        rows,
+        schema={
+            "transcript_id": pl.String,
+            "contig": pl.String,
+            "strand": pl.String,
+            "start": pl.Int64,
+            "end": pl.Int64,
+        },
+        orient="row",
+    )
+
+
+@st.composite
+def transcripts(draw: st.DrawFn) -> pl.DataFrame:
+    rows = []
+    for index in range(draw(st.integers(1, 12))):
+        contig = draw(st.sampled_from(list(LENGTHS)))
+        start = draw(st.integers(0, LENGTHS[contig] - 1))
+        end = draw(st.integers(start + 1, min(LENGTHS[contig], start + 90)))
+        rows.append((f"T{index:02d}", contig, draw(st.sampled_from("+-")), start, end))
+    return frame(rows)
+
+
+specs = st.integers(1, 12).flatmap(
+    lambda core: st.builds(WindowSpec, core=st.just(core), context=st.integers(0, 5), overlap=st.integers(0, core - 1))
+)
+regions = st.lists(
+    st.tuples(st.sampled_from(list(LENGTHS)), st.integers(0, 250), st.integers(1, 120)).map(
+        lambda r: Interval(r[0], r[1], min(r[1] + r[2], LENGTHS[r[0]]))
+    ),
+    max_size=3,
+)
+
+
+def planned(
+    given_transcripts: pl.DataFrame, spec: WindowSpec, flanks: Flanks, per_shard: int, clip: list[Interval]
+) -> Plan | None:
+    try:
+        return make_plan(
+            given_transcripts, LENGTHS, spec=spec, flanks=flanks, windows_per_shard=per_shard, regions=clip
+        )
+    except InputError:
+        return None
+
+
+def wanted_bases(given_transcripts: pl.DataFrame, flanks: Flanks, clip: list[Interval]) -> list[tuple[str, ...]]:
+    bases = set()
+    for name, contig, strand, start, end in given_transcripts.iter_rows():
+        for pos in range(start, end):
+            if clip and not any(r.contig == contig and r.start <= pos < (r.end or 0) for r in clip):
+                continue
+            bases.add((contig, strand, name if flanks is Flanks.TRANSCRIPT else "", pos))
+    return sorted(bases)
+
+
+@settings(max_examples=60, deadline=None)
+@given(transcripts(), specs, st.sampled_from(Flanks), st.integers(1, 9), regions)
+def test_every_selected_base_is_in_exactly_one_piece(
+    chosen: pl.DataFrame, spec: WindowSpec, flanks: Flanks, per_shard: int, clip: list[Interval]
+) -> None:
+    wanted = wanted_bases(chosen, flanks, clip)
+    plan = planned(chosen, spec, flanks, per_shard, clip)
+    if plan is None:
+        assert not wanted
+        return
+    held = [
+        (shard.chrom, shard.strand, piece.transcript_id, pos)
+        for shard in plan.iter_shards()
+        for piece in shard.pieces
+        for pos in range(piece.start, piece.end)
+    ]
+    assert sorted(held) == wanted
+    assert plan.bases == len(held)
+
+
+@settings(max_examples=60, deadline=None)
+@given(transcripts(), specs, st.sampled_from(Flanks), st.integers(1, 9), regions)
+def test_a_window_belongs_to_one_shard_and_shards_are_full(
+    chosen: pl.DataFrame, spec: WindowSpec, flanks: Flanks, per_shard: int, clip: list[Interval]
+) -> None:
+    plan = planned(chosen, spec, flanks, per_shard, clip)
+    if plan is None:
+        return
+    owners: dict[tuple[str, str, int, int], int] = {}
+    shards = list(plan.iter_shards())
+    for shard in shards:
+        windows = 0
+        for stretch in shard_stretches(shard, spec, flanks):
+            windows += stretch.k_last - stretch.k_first + 1
+            locus = stretch.pieces[0].locus if flanks is Flanks.TRANSCRIPT else -1
+            for k in range(stretch.k_first, stretch.k_last + 1):
+                assert owners.setdefault((shard.chrom, shard.strand, locus, k), shard.index) == shard.index
+        assert windows == shard.windows <= per_shard
+    for shard, following in itertools.pairwise(shards):
+        if (shard.chrom, shard.strand) == (following.chrom, following.strand):
+            assert shard.windows == per_shard
+    assert [shard.index for shard in shards] == list(range(len(shards)))
+    assert plan.windows == sum(shard.windows for shard in shards)
+
+
+@settings(max_examples=40, deadline=None)
+@given(transcripts(), specs, st.sampled_from(Flanks), st.integers(1, 9))
+def test_rows_of_the_parts_are_sorted(chosen: pl.DataFrame, spec: WindowSpec, flanks: Flanks, per_shard: int) -> None:
+    plan = planned(chosen, spec, flanks, per_shard, [])
+    assert plan is not None
+    keys = [
+        (shard.chrom, shard.strand, piece.transcript_id, pos)
+        for shard in plan.iter_shards()
+        for piece in shard.pieces
+        for pos in range(piece.start, piece.end)
+    ]
+    assert keys == sorted(keys)
+    for shard in plan.iter_shards():
+        assert (shard.first, shard.last) == (
+            min(piece.start for piece in shard.pieces),
+            max(piece.end for piece in shard.pieces) - 1,
+        )
+        assert Shard.from_row(shard.to_row()) == shard
+
+
+@settings(max_examples=40, deadline=None)
+@given(transcripts(), specs, st.sampled_from(Flanks), st.integers(1, 9))
+def test_windows_of_a_piece_do_not_depend_on_what_else_is_planned(
+    chosen: pl.DataFrame, spec: WindowSpec, flanks: Flanks, per_shard: int
+) -> None:
+    """The window that owns a base is the same when its transcript is planned alone."""
+
+    def owners(plan: Plan) -> dict[tuple[str, str, str, int], int]:
+        found = {}
+        for shard in plan.iter_shards():
+            minus = shard.strand == "-"
+            five_prime_low = flanks is Flanks.TRANSCRIPT or not minus
+            for piece in shard.pieces:
+                first, end = axis_span(piece, minus=minus, flanks=flanks)
+                xs = list(range(first, end))
+                order = xs[::-1] if flanks is Flanks.TRANSCRIPT and minus else xs
+                for pos, x in zip(range(piece.start, piece.end), order, strict=True):
+                    key = (shard.chrom, shard.strand, piece.transcript_id, pos)
+                    found[key] = spec.owner(x, five_prime_low=five_prime_low)
+        return found
+
+    whole = planned(chosen, spec, flanks, per_shard, [])
+    alone = planned(chosen.head(1), spec, flanks, per_shard + 3, [])
+    assert whole is not None
+    assert alone is not None
+    assert owners(alone).items() <= owners(whole).items()
+
+
+def test_overlapping_and_bookended_transcripts_merge_and_others_do_not() -> None:
+    chosen = frame(
+        [("A", "chr1", "+", 0, 10), ("B", "chr1", "+", 10, 20), ("C", "chr1", "+", 21, 30), ("D", "chr1", "-", 5, 25)]
+    )
+    plan = make_plan(chosen, LENGTHS, spec=WindowSpec(10, 2), flanks=Flanks.GENOMIC, windows_per_shard=4)
+    assert plan.loci.select("strand", "start", "end", "transcripts").rows() == [
+        ("+", 0, 20, 2),
+        ("+", 21, 30, 1),
+        ("-", 5, 25, 1),
+    ]
+
+
+def test_regions_that_touch_nothing_are_refused() -> None:
+    with pytest.raises(InputError, match="no base is left"):
+        make_plan(
+            frame([("A", "chr1", "+", 0, 10)]),
+            LENGTHS,
+            spec=WindowSpec(10, 2),
+            flanks=Flanks.GENOMIC,
+            windows_per_shard=4,
+            regions=[Interval("chr1", 20, 30)],
+        )
+
+
+def test_digests_tell_selections_and_clips_apart_but_not_their_order() -> None:
+    one, other = ("A", "chr1", "+", 0, 10), ("B", "chr1", "+", 5, 20)
+    assert transcripts_digest(frame([one, other])) == transcripts_digest(frame([other, one]))
+    assert transcripts_digest(frame([one])) != transcripts_digest(frame([other]))
+    spec = WindowSpec(10, 2)
+    whole = make_plan(frame([one]), LENGTHS, spec=spec, flanks=Flanks.GENOMIC, windows_per_shard=4)
+    clip = [Interval("chr1", 2, 9)]
+    clipped = make_plan(frame([one]), LENGTHS, spec=spec, flanks=Flanks.GENOMIC, windows_per_shard=4, regions=clip)
+    assert loci_digest(whole.loci) != loci_digest(clipped.loci)

@@ -1,0 +1,168 @@
+"""The whole job on the example, by the command line, against the network called by hand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from pipeline.inputs.genome import Genome
+from pipeline.tracks.reader import Tracks, open_tracks
+from pipeline.tracks.run import channel_names
+from sptx_core.alphabet import reverse_complement
+from sptx_core.channels import CHANNELS
+from sptx_core.config import SpTransformerConfig
+from sptx_core.model import SpTransformerModel
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+CORE, CONTEXT = 1000, 400
+SPLICE_STEP, USAGE_STEP = 1e-4, 1e-3
+ROUNDING = np.array([SPLICE_STEP] * 3 + [USAGE_STEP] * 15) / 2 + 1e-5
+
+
+def by_hand(example: Any, contig: str, strand: str, window: int, start: int = 0) -> np.ndarray:
+    """Scores of grid window `window` in genomic order, from sequence cut here."""
+    first = start + window * CORE
+    codes = Genome(str(example.genome)).fetch(contig, first - CONTEXT, first + CORE + CONTEXT)
+    if strand == "-":
+        codes = reverse_complement(codes)
+    model = SpTransformerModel.from_pretrained(example.checkpoint)
+    with torch.inference_mode():
+        scores = model(torch.from_numpy(codes.copy())[None], flanked=True).scores()[0].numpy()
+    return scores[::-1] if strand == "-" else scores
+
+
+def stored(tracks: Tracks, contig: str, strand: str, first: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (0-based) and scores of rows in `[first, end)`."""
+    rows = tracks.region(f"{contig}:{first + 1}-{end}", strand=strand)
+    return rows["pos"].to_numpy() - 1, rows.select(CHANNELS).to_numpy()
+
+
+# ALPHA1 is chr1:2001-8200 (+), BETA2 chr1:6001-12500 (-), DELTA4 chr2:151-6300 (-), EPSILON5 ends at the contig's end.
+@pytest.mark.parametrize(
+    ("contig", "strand", "window"),
+    [("chr1", "+", 2), ("chr1", "+", 8), ("chr1", "-", 6), ("chr1", "-", 12), ("chr2", "-", 0), ("chr2", "+", 23)],
+)
+def test_stored_scores_are_the_networks_on_the_sequence_cut_by_hand(
+    example: Any, table: Path, contig: str, strand: str, window: int
+) -> None:
+    first = window * CORE
+    pos, scores = stored(open_tracks(str(table)), contig, strand, first, first + CORE)
+    expected = by_hand(example, contig, strand, window)[pos - first]
+    assert len(pos) > 100
+    assert (np.abs(scores - expected) <= ROUNDING).all()
+
+
+def test_reference_bases_are_those_of_the_plus_strand(example: Any, table: Path) -> None:
+    genome = Genome(str(example.genome))
+    for strand in "+-":
+        rows = open_tracks(str(table)).region("chr1:1-60000", strand=strand)
+        codes = genome.fetch("chr1", 0, 60_000)
+        letters = np.array(list("ACGTN"))[codes[rows["pos"].to_numpy() - 1]]
+        assert rows["ref"].cast(pl.String).to_list() == letters.tolist()
+
+
+def test_each_base_is_stored_once_and_in_order(table: Path) -> None:
+    frame = open_tracks(str(table)).scan().select("chrom", "strand", "pos").collect()
+    assert frame.n_unique() == len(frame)
+    spans = [("chr1", "+", 2_001, 8_200), ("chr1", "+", 30_001, 41_900), ("chr1", "-", 6_001, 12_500)]
+    spans += [("chr2", "-", 151, 6_300), ("chr2", "+", 20_001, 23_990)]
+    expected = {(c, s, p) for c, s, first, last in spans for p in range(first, last + 1)}
+    assert set(frame.rows()) == expected
+
+
+def test_a_gene_alone_gives_the_rows_that_it_has_in_the_whole(
+    example: Any, table: Path, sptx: Run, tmp_path: Path
+) -> None:
+    alone = tmp_path / "gene"
+    sptx("run", *example.inputs, "--output", alone, "--genes", "BETA2", "--windows-per-shard", 3, "--batch", 4)
+    whole = open_tracks(str(table)).gene("BETA2")
+    gene = open_tracks(str(alone)).scan().collect()
+    assert len(gene) == 6_500
+    assert gene.select("pos", "ref").equals(whole.select("pos", "ref"))
+    for names, step in ((CHANNELS[:3], SPLICE_STEP), (CHANNELS[3:], USAGE_STEP)):
+        difference = np.abs(gene.select(names).to_numpy() - whole.select(names).to_numpy())
+        assert difference.max() <= step * 1.01
+
+
+def test_same_settings_give_the_same_bytes_whatever_the_workers(
+    example: Any, table: Path, sptx: Run, tmp_path: Path, digests: Any
+) -> None:
+    other = tmp_path / "other"
+    threads = json.loads((table / "run.json").read_text())["execution"]["threads"]
+    sptx("run", *example.inputs, "--output", other, "--windows-per-shard", 1, "--workers", 2, "--threads", threads)
+    assert digests(other) == digests(table)
+
+
+def test_regions_clip_the_rows_but_not_the_windows(example: Any, table: Path, sptx: Run, tmp_path: Path) -> None:
+    clipped = tmp_path / "clipped"
+    sptx("run", *example.inputs, "--output", clipped, "--regions", "chr1:7,501-8,300", "--windows-per-shard", 2)
+    rows = open_tracks(str(clipped)).scan().collect()
+    assert rows.group_by("strand").agg(pl.col("pos").min().alias("a"), pl.col("pos").max().alias("b")).sort(
+        "strand"
+    ).rows() == [("+", 7_501, 8_200), ("-", 7_501, 8_300)]
+    whole = open_tracks(str(table)).region("chr1:7501-8300")
+    both = rows.join(whole, on=["strand", "pos"], suffix="_whole")
+    assert len(both) == len(rows)
+    assert np.abs((both["donor"] - both["donor_whole"]).to_numpy()).max() <= SPLICE_STEP * 1.01
+
+
+def test_transcript_flanks_give_rows_by_transcript_with_n_beyond_its_ends(
+    example: Any, sptx: Run, tmp_path: Path
+) -> None:
+    output = tmp_path / "transcripts"
+    flags = ["--flanks", "transcript", "--genes", "ALPHA1,BETA2", "--windows-per-shard", 4, "--exact"]
+    sptx("run", *example.inputs, "--output", output, *flags)
+    sptx("verify", output)
+    tracks = open_tracks(str(output))
+    model = SpTransformerModel.from_pretrained(example.checkpoint)
+    for row in tracks.transcripts.iter_rows(named=True):
+        rows = tracks.transcript(row["transcript_id"])
+        assert rows["pos"].to_list() == list(range(row["start"], row["end"] + 1))
+        codes = Genome(str(example.genome)).fetch(row["chrom"], row["start"] - 1, row["end"])
+        codes = reverse_complement(codes) if row["strand"] == "-" else codes
+        padded = np.full(CONTEXT + -(-len(codes) // CORE) * CORE + CONTEXT, 4, dtype=np.uint8)
+        padded[CONTEXT : CONTEXT + len(codes)] = codes
+        parts = [padded[at : at + CORE + 2 * CONTEXT] for at in range(0, len(codes), CORE)]
+        with torch.inference_mode():
+            scores = model(torch.from_numpy(np.stack(parts)), flanked=True).scores().flatten(0, 1).numpy()
+        expected = scores[: len(codes)]
+        expected = expected[::-1] if row["strand"] == "-" else expected
+        assert np.abs(rows.select(CHANNELS).to_numpy() - expected).max() < 2e-5
+
+
+def test_verify_and_status_of_a_whole_table(table: Path, sptx: Run) -> None:
+    assert "sound" in sptx("verify", table).stdout
+    assert " 0 missing, 0 failed" in sptx("status", table).stdout
+
+
+def test_a_second_run_finds_nothing_to_do_and_leaves_the_parts_alone(example: Any, table: Path, sptx: Run) -> None:
+    before = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in table.rglob("*.parquet")}
+    again = sptx("run", *example.inputs, "--output", table, "--windows-per-shard", 1)
+    assert "(0 computed now)" in again.stderr
+    after = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in table.rglob("tracks/**/*.parquet")}
+    assert after.items() <= before.items()
+
+
+def test_a_folder_called_pipeline_beside_the_person_is_not_imported(example: Any, sptx: Run, tmp_path: Path) -> None:
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "__init__.py").write_text("raise RuntimeError('not this one')\n")
+    flags = ["--genes", "EPSILON5", "--output", "relative/table"]
+    # As with the installed `sptx` script, the driver itself has no working folder on its path.
+    sptx("run", *example.inputs, *flags, cwd=tmp_path, env={"PYTHONSAFEPATH": "1"})
+    assert open_tracks(str(tmp_path / "relative" / "table")).scan().collect().height == 3_990
+
+
+def test_columns_have_the_names_of_the_network() -> None:
+    sizes = SpTransformerConfig(tissues=2)
+    assert channel_names(SpTransformerConfig()) == CHANNELS
+    assert channel_names(sizes) == (*CHANNELS[:3], "tissue_0", "tissue_1")
+    assert channel_names(replace(sizes, tissue_names=("brain", "liver"))) == (*CHANNELS[:3], "brain", "liver")

@@ -1,0 +1,238 @@
+"""Every kind of damage is found and named by its part."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from material import handmade
+
+from pipeline.batch.storage import Store
+from pipeline.tracks.parts import ShardRows, encode_part, write_manifest
+from pipeline.tracks.verify import VerifyReport, verify
+from sptx_core.channels import CHANNELS
+from sptx_core.errors import InputError
+
+FINGERPRINT = handmade.FINGERPRINT
+SHARD = handmade.SHARDS[1]
+TRACKS, SITES = SHARD.key.part_name(FINGERPRINT), SHARD.key.sites_name(FINGERPRINT)
+ACCEPTOR, NO_SPLICE = CHANNELS.index("acceptor"), CHANNELS.index("no_splice")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A sound table without a manifest, so that only what the parts themselves tell can betray damage."""
+    store: Store = handmade.build(tmp_path, manifest=False)
+    return store
+
+
+def problems(store: Store) -> list[str]:
+    return [problem for problem in verify(store).problems if "manifest.parquet: missing" not in problem]
+
+
+def rewrite(store: Store, name: str, rows: ShardRows, *, metadata: dict[str, str] | None = None) -> None:
+    """Put other rows where `name` is, encoded as they should be."""
+    rounded, schema = name.startswith("tracks/"), handmade.schema()
+    told = schema.metadata(FINGERPRINT, SHARD.key.index, {}, rounded=rounded)
+    store.put_atomic(name, encode_part(rows, schema, {**told, **(metadata or {})}, rounded=rounded))
+
+
+def with_score(channel: int, value: float, row: int = 5) -> ShardRows:
+    rows: ShardRows = handmade.rows(SHARD)
+    rows.scores[row, channel] = value
+    return rows
+
+
+def sites_rows() -> ShardRows:
+    rows: ShardRows = handmade.rows(SHARD)
+    likely = np.flatnonzero(rows.scores[:, [ACCEPTOR, CHANNELS.index("donor")]].max(axis=1) >= handmade.THRESHOLD)
+    return rows.take(likely)
+
+
+@pytest.mark.parametrize("flanks", ["genomic", "transcript"])
+@pytest.mark.parametrize("exact", [False, True])
+def test_sound_table(tmp_path: Path, flanks: str, exact: bool) -> None:
+    store = handmade.build(tmp_path, flanks=flanks, exact=exact)
+    size = sum(store.list("tracks/").values())
+    assert verify(store) == VerifyReport((), 4, 1000 if flanks == "genomic" else 801, size)
+
+
+def test_every_row_a_site(tmp_path: Path) -> None:
+    store = handmade.build(tmp_path)
+    run = json.loads(store.read_bytes("run.json"))
+    store.put_atomic("run.json", json.dumps({**run, "sites_threshold": 0.0}).encode())
+    assert any(problem.startswith(f"{SITES}: lacks 396 rows at or above 0.0") for problem in problems(store))
+
+
+def test_missing_parts(store: Store) -> None:
+    other = handmade.SHARDS[2].key
+    store.delete(TRACKS)
+    store.delete(other.sites_name(FINGERPRINT))
+    assert problems(store) == [
+        f"{TRACKS}: not committed",
+        f"{other.sites_name(FINGERPRINT)}: missing, though its tracks part is committed",
+    ]
+    assert verify(store).parts == 3
+
+
+def test_sites_part_of_a_shard_killed_before_its_tracks_part_is_no_problem_of_its_own(store: Store) -> None:
+    store.delete(TRACKS)
+    assert not [problem for problem in problems(store) if problem.startswith("sites/")]
+
+
+def test_files_that_are_no_parts_of_the_run(store: Store) -> None:
+    stray = [TRACKS.replace("0123456789ab", "f" * 12), "sites/chrom=chr9/other.parquet"]
+    for name in stray:
+        store.put_atomic(name, b"")
+    assert problems(store) == [f"{name}: not a part of this run" for name in stray]
+
+
+@pytest.mark.parametrize("name", [TRACKS, SITES])
+@pytest.mark.parametrize("kept", [0, 3, 100, -1])
+def test_truncated_file(store: Store, name: str, kept: int) -> None:
+    store.put_atomic(name, store.read_bytes(name)[:kept])
+    (problem,) = problems(store)
+    assert problem.startswith(f"{name}: cannot be read (")
+
+
+def flips(store: Store, name: str, stride: int) -> Iterator[int]:
+    """Put the part back with one bit flipped, at one place after the other."""
+    sound = store.read_bytes(name)
+    for place in range(0, len(sound), stride):
+        content = bytearray(sound)
+        content[place] ^= 0x10
+        store.put_atomic(name, bytes(content))
+        yield place
+
+
+@pytest.mark.parametrize("name", [TRACKS, SITES])
+def test_flipped_bit_anywhere_with_a_manifest(store: Store, name: str) -> None:
+    write_manifest(store, FINGERPRINT)
+    for place in flips(store, name, 397):
+        assert f"{name}: its bytes are not those that manifest.parquet recorded" in problems(store), f"byte {place}"
+
+
+@pytest.mark.parametrize("name", [TRACKS, SITES])
+def test_flipped_bit_anywhere_without_a_manifest(store: Store, name: str) -> None:
+    sound = pq.ParquetFile(store.path(name)).read()
+    for place in flips(store, name, 397):
+        found = problems(store)
+        # Page headers hold bytes that Arrow does not use and no checksum covers; the rows are whole then.
+        assert found or pq.ParquetFile(store.path(name)).read().equals(sound), f"byte {place}"
+        assert all(problem.startswith((TRACKS, SITES)) for problem in found)
+
+
+ROWS = handmade.rows(SHARD)
+EXTRA = ShardRows(*(np.concatenate([part, part[-1:]]) for part in (ROWS.pos, ROWS.ref, ROWS.scores)))
+SHIFTED = replace(ROWS, pos=np.concatenate([ROWS.pos[:10], ROWS.pos[10:] + 1]))
+# name of the part, its rows, what verify must say of it
+DAMAGE = {
+    "extra row": (TRACKS, EXTRA, "has 401 rows, the plan 400"),
+    "missing row": (TRACKS, ROWS.take(slice(1, None)), "has 399 rows, the plan 400"),
+    "no rows": (TRACKS, ROWS.take(slice(0)), "has 0 rows, the plan 400"),
+    "shifted": (TRACKS, SHIFTED, "row 10 is position 412, in the plan 411"),
+    "NaN": (TRACKS, with_score(7, np.nan), f"1 values of {CHANNELS[7]} are not numbers"),
+    "infinity": (TRACKS, with_score(7, np.inf), f"1 values of {CHANNELS[7]} are not numbers"),
+    "below 0": (TRACKS, with_score(9, -0.25), f"1 values of {CHANNELS[9]} lie outside [0, 1]"),
+    "above 1": (TRACKS, with_score(9, 1.5), f"1 values of {CHANNELS[9]} lie outside [0, 1]"),
+    "sum": (TRACKS, with_score(NO_SPLICE, 0.9), "1 rows whose acceptor, donor, no_splice do not sum to 1"),
+    "NaN in sites": (SITES, replace(sites_rows(), scores=sites_rows().scores * np.nan), "of brain are not numbers"),
+    "site lost": (SITES, sites_rows().take(slice(1, None)), "lacks 1 rows at or above 0.01, the first at 500"),
+    "no sites": (SITES, sites_rows().take(slice(0)), "lacks 4 rows at or above 0.01"),
+    "no site": (SITES, ROWS, "396 rows are not likely sites of the tracks part"),
+    "sites reversed": (SITES, sites_rows().take(slice(None, None, -1)), "rows are not in the order of the tracks part"),
+    "other bases": (SITES, replace(sites_rows(), ref=sites_rows().ref ^ 1), "ref differs from the tracks part"),
+    "other usage": (
+        SITES,
+        replace(sites_rows(), scores=sites_rows().scores * 0.9),
+        "blood differs from the tracks part",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_rows_that_are_not_those_of_the_shard(store: Store, kind: str) -> None:
+    name, rows, expected = DAMAGE[kind]
+    rewrite(store, name, rows)
+    found = problems(store)
+    assert [problem for problem in found if problem.startswith(f"{name}: ") and expected in problem], found
+    touched = (TRACKS, SITES)  # what differs in one of a shard's parts may show in the other
+    assert all(problem.startswith(touched) for problem in found)
+
+
+def test_part_of_another_run_or_shard(store: Store) -> None:
+    rewrite(store, TRACKS, ROWS, metadata={"sptx.fingerprint": "f" * 64})
+    rewrite(store, SITES, sites_rows(), metadata={"sptx.shard": "2"})
+    assert problems(store) == [
+        f"{TRACKS}: written for another run or shard: sptx.fingerprint is {'f' * 64}, not {FINGERPRINT}",
+        f"{SITES}: written for another run or shard: sptx.shard is 2, not 1",
+    ]
+
+
+def test_unrounded_values_and_other_columns(store: Store) -> None:
+    schema = handmade.schema()
+    told = schema.metadata(FINGERPRINT, SHARD.key.index, {}, rounded=True)
+    store.put_atomic(TRACKS, encode_part(ROWS, schema, told, rounded=False))
+    assert f"{TRACKS}: values of brain are not in steps of 1/1000" in problems(store)
+    frame = pl.DataFrame({"pos": [1], "acceptor": [0.5]})
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    store.put_atomic(TRACKS, buffer.getvalue())
+    (problem,) = problems(store)
+    assert problem.startswith(f"{TRACKS}: its columns are not those of the table")
+
+
+def test_rows_of_another_transcript(tmp_path: Path) -> None:
+    store = handmade.build(tmp_path, flanks="transcript", manifest=False)
+    shard, schema = handmade.OWN_SHARDS[0], handmade.schema(flanks="transcript")
+    rows = handmade.rows(shard, "transcript")
+    rows.transcript_id[:7] = "ENST0002.1"
+    name = shard.key.part_name(FINGERPRINT)
+    store.put_atomic(name, encode_part(rows, schema, schema.metadata(FINGERPRINT, 0, {}, rounded=True), rounded=True))
+    assert f"{name}: 7 rows carry another transcript than the plan" in problems(store)
+
+
+def test_manifest_that_is_missing_damaged_or_of_other_parts(store: Store) -> None:
+    assert verify(store).problems == (
+        "manifest.parquet: missing, though every part is there; the same `sptx run` writes it",
+    )
+    store.put_atomic("manifest.parquet", b"PAR1")
+    assert verify(store).problems[0].startswith("manifest.parquet: cannot be read")
+    store.delete(TRACKS)
+    write_manifest(store, FINGERPRINT)
+    handmade.commit(store, SHARD)
+    assert verify(store).problems == ("manifest.parquet: its 3 lines are not those of the 4 planned shards",)
+
+
+def test_bytes_that_the_manifest_did_not_record(store: Store) -> None:
+    write_manifest(store, FINGERPRINT)
+    rewrite(store, TRACKS, ROWS)  # sound, but without the line that says how it was computed
+    assert verify(store).problems == (f"{TRACKS}: its bytes are not those that manifest.parquet recorded",)
+
+
+def remove_plan(store: Store) -> None:
+    store.delete("plan.parquet")
+
+
+def shorten_plan(store: Store) -> None:
+    buffer = io.BytesIO()
+    pl.read_parquet(io.BytesIO(store.read_bytes("plan.parquet"))).head(3).write_parquet(buffer)
+    store.put_atomic("plan.parquet", buffer.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [(remove_plan, r"plan.parquet cannot be read"), (shorten_plan, r"plan.parquet and run.json differ")],
+)
+def test_nothing_is_verified_without_a_plan(store: Store, damage: Callable[[Store], Any], message: str) -> None:
+    damage(store)
+    with pytest.raises(InputError, match=message):
+        verify(store)
