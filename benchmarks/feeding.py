@@ -28,7 +28,7 @@ from torch import Tensor
 from pipeline.batch import cluster as topology
 from pipeline.batch.record import Execution
 from pipeline.batch.storage import Store
-from pipeline.settings import Flanks
+from pipeline.tracks.settings import Flanks
 from pipeline.tracks.shards import Piece, Shard
 from pipeline.tracks.worker import ShardWorker, WorkOrder
 from sptx_core import channels
@@ -102,9 +102,9 @@ def worker(rate: float, launching: float, put_seconds: float) -> type[ShardWorke
     """The actor's class."""
 
     class Distant(Store):
-        def put_atomic(self, name: str, content: bytes) -> None:
+        def write_atomic(self, name: str, content: bytes) -> None:
             time.sleep(put_seconds)
-            super().put_atomic(name, content)
+            super().write_atomic(name, content)
 
     class Fed(ShardWorker):
         def __init__(self, order: WorkOrder) -> None:
@@ -121,7 +121,7 @@ def worker(rate: float, launching: float, put_seconds: float) -> type[ShardWorke
             clock = self.clock
             busy = clock.worked / (clock.free - clock.first)
             spent = (time.process_time() - self.began) / clock.windows - launching
-            Store(self.order.root).put_atomic(FOUND, json.dumps([busy, spent]).encode())
+            Store(self.order.root).write_atomic(FOUND, json.dumps([busy, spent]).encode())
             return receipt
 
     return Fed

@@ -25,7 +25,7 @@ import torch
 from pipeline.batch import cluster as topology
 from pipeline.batch.record import Execution
 from pipeline.batch.storage import Store
-from pipeline.settings import RunConfig
+from pipeline.tracks.settings import RunConfig
 from pipeline.tracks.parts import committed
 from pipeline.tracks.plan import fingerprint
 from pipeline.tracks.run import Job, prepare, table_fields
@@ -95,7 +95,7 @@ class Observed(ShardWorker):
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """As of a worker."""
         if not self.store.exists(BEGAN):
-            self.store.put_atomic(BEGAN, b"")
+            self.store.write_atomic(BEGAN, b"")
         return super().__call__(row)
 
 

@@ -1,9 +1,9 @@
-"""The settings of a command: one validated model behind the flags and the YAML files.
+"""The settings of a command: one validated model behind its flags, their help, and its YAML files.
 
-`RunConfig.load(yaml, flags)` merges a YAML file (keys are the fields below) with command-line flags, which win,
-and validates the result. Paths are made absolute, so that a worker elsewhere reads the same file. Settings fall
-in three classes: what selects and defines the table (part of the fingerprint), how it is executed (not part of
-it), and where things are. Errors: `InputError` naming the setting and its source.
+A command's settings are the fields of a `Settings` class; names, defaults, limits and help texts stand there alone.
+`load(yaml, flags)` merges a YAML file (keys are the fields) with command-line flags, which win, and validates the
+result. Paths are made absolute, so that a worker elsewhere reads the same file. Errors: `InputError` that names the
+setting and its source.
 """
 
 from __future__ import annotations
@@ -11,20 +11,13 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import fsspec
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sptx_core.errors import InputError
-
-
-class Flanks(StrEnum):
-    """What lies beyond a transcript's ends: the genome, or N as in training."""
-
-    GENOMIC = "genomic"
-    TRANSCRIPT = "transcript"
 
 
 class Precision(StrEnum):
@@ -83,6 +76,14 @@ def checkpoint_location(value: object) -> object:
     return value
 
 
+INPUTS, EXECUTION = "Inputs", "Execution"  # panels of the help
+
+
+def setting(default: Any, panel: str, description: str, **limits: Any) -> Any:
+    """A field of `Settings`: its default (`...` where it is required), the panel of the help, and its text there."""
+    return Field(default, description=description, json_schema_extra={"panel": panel}, **limits)
+
+
 class Settings(BaseModel):
     """What a command can be told, by flags and a YAML file."""
 
@@ -98,60 +99,43 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise InputError(_sentence(error, yaml_uri, cls)) from None
+            raise InputError(_error_sentence(error, yaml_uri, cls)) from None
 
     def to_yaml(self) -> str:
         """The settings as YAML that `load` reads back to the same settings."""
-        return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False)
+        values = self.model_dump(mode="json", exclude_none=True)
+        return yaml.safe_dump({name: values[name] for name in self.names() if name in values}, sort_keys=False)
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Names of the settings: a class's own before those that it shares with other classes."""
+        declared = (name for kind in cls.__mro__ for name in vars(kind).get("__annotations__", ()))
+        return [name for name in dict.fromkeys(declared) if name in cls.model_fields]
 
 
-class RunConfig(Settings):
-    """Everything that `sptx run` and `sptx plan` can be told.
+class JobSettings(Settings):
+    """What every job on the workbench can be told: where its output goes and how it is executed."""
 
-    Lengths are in bases; regions are 1-based inclusive text (`chr9:200,000-500,000`).
-    """
-
-    # Inputs and output
-    fasta: Location = Field(description="genome FASTA, plain or bgzip, path or URI")
-    gtf: Location = Field(description="annotation: GTF or GFF3, plain or gzip, path or URI")
-    checkpoint: Annotated[str, BeforeValidator(checkpoint_location)] = Field(
-        description="official .ckpt, safetensors file or folder, or a hub id"
+    output: Location | None = setting(None, INPUTS, "root of the output: a folder or an s3://, gs://, az:// URI")
+    workers: int | None = setting(None, EXECUTION, "actors (default: one a GPU, else the cores once over)", ge=1)
+    threads: int | None = setting(None, EXECUTION, "CPU threads of an actor (default: cores / workers)", ge=1)
+    gpus_per_worker: float | None = setting(
+        None,
+        EXECUTION,
+        "share of a GPU that an actor holds; 0: CPUs (default: 1 where there are GPUs)",
+        ge=0,
+        le=1,
     )
-    output: Location | None = Field(None, description="root of the table, a folder or a URI")
-
-    # Selection
-    genes: Names = Field((), description="gene names or ids")
-    transcripts: Names = Field((), description="transcript ids")
-    regions: Regions = Field((), description="regions that transcripts must overlap; the output is clipped to them")
-    contigs: Names = Field((), description="contigs")
-    biotypes: Names = Field((), description="transcript types")
-    tags: Names = Field((), description="annotation tags, any of which suffices")
-
-    # What is computed
-    flanks: Flanks = Field(Flanks.GENOMIC, description="sequence beyond a transcript's ends")
-    precision: Precision = Field(Precision.FLOAT32, description="arithmetic of the network")
-    core: int = Field(1000, ge=1, description="predicted bases a window")
-    overlap: int = Field(0, ge=0, description="core bases that neighbouring windows share")
-    windows_per_shard: int = Field(64, ge=1, le=16_000, description="windows in a shard: the unit of work and file")
-    exact: bool = Field(False, description="store unrounded float32")
-    sites_threshold: float = Field(0.01, ge=0, le=1, description="least max(acceptor, donor) of a sites row")
-
-    # How it is executed
-    workers: int | None = Field(None, ge=1, description="actors (default: one a GPU, else the cores once over)")
-    threads: int | None = Field(None, ge=1, description="CPU threads an actor (default: cores / workers)")
-    gpus_per_worker: float | None = Field(None, ge=0, le=1, description="share of a GPU an actor; 0: use CPUs")
-    batch: int | None = Field(None, ge=1, description="windows in a micro-batch (default: chosen once)")
-    engine: str = Field("auto", description="engine path, see `sptx bench`")
-    address: str | None = Field(None, description="Ray cluster to join; without it an embedded Ray is started")
-    shared_output: bool = Field(False, description="a local output path is one file system for all nodes")
-    object_store_mb: int = Field(200, ge=80, description="memory of the embedded Ray's object store")
-    max_attempts: int = Field(3, ge=1, description="tries a shard gets in one run before it is recorded as failed")
-
-    @model_validator(mode="after")
-    def _windows_advance(self) -> Self:
-        if self.overlap >= self.core:
-            raise ValueError(f"overlap ({self.overlap}) must be smaller than core ({self.core})")
-        return self
+    batch: int | None = setting(
+        None, EXECUTION, "windows in a micro-batch (default: chosen once, before the first commit)", ge=1
+    )
+    engine: str = setting("auto", EXECUTION, "engine path, see `sptx bench`")
+    address: str | None = setting(
+        None, EXECUTION, "Ray cluster to join (auto, host:port), as RAY_ADDRESS; without it an embedded Ray is started"
+    )
+    shared_output: bool = setting(False, EXECUTION, "a local output path is one file system on every node")
+    object_store_mb: int = setting(200, EXECUTION, "memory of the embedded Ray's object store in MiB", ge=80)
+    max_attempts: int = setting(3, EXECUTION, "tries a shard gets in one run before it is recorded as failed", ge=1)
 
 
 def ray_address(setting: str | None) -> str | None:
@@ -177,13 +161,13 @@ def _read_yaml(uri: str) -> dict[str, Any]:
     return values
 
 
-def _sentence(error: ValidationError, yaml_uri: str | None, settings: type[Settings]) -> str:
+def _error_sentence(error: ValidationError, yaml_uri: str | None, settings: type[Settings]) -> str:
     """Pydantic's findings as one sentence."""
     source = f" (flags and {yaml_uri})" if yaml_uri else ""
     parts = []
     for finding in error.errors():
         name = ".".join(str(part) for part in finding["loc"])
-        kind: Literal["missing", "extra_forbidden"] | str = finding["type"]
+        kind = finding["type"]
         if kind == "missing":
             parts.append(f"setting `{name}` is required (--{name.replace('_', '-')})")
         elif kind == "extra_forbidden":

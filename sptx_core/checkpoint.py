@@ -38,7 +38,7 @@ from torch import Tensor
 from sptx_core.channels import SPLICE, TISSUES
 from sptx_core.config import HeadConfig, ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
 from sptx_core.errors import InputError
-from sptx_core.files import write_whole
+from sptx_core.files import write_atomic
 from sptx_core.hub import download
 from sptx_core.model import SpTransformerModel
 
@@ -185,8 +185,8 @@ def save_checkpoint(checkpoint: Checkpoint, directory: Source) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CONFIG_FILE).unlink(missing_ok=True)
-        write_whole(folder / TENSOR_FILE, safetensors.torch.save(tensors, {"format": "pt"}))
-        write_whole(folder / CONFIG_FILE, (json.dumps(config, indent=2) + "\n").encode())
+        write_atomic(folder / TENSOR_FILE, safetensors.torch.save(tensors, {"format": "pt"}))
+        write_atomic(folder / CONFIG_FILE, (json.dumps(config, indent=2) + "\n").encode())
     except OSError as error:
         raise InputError(f"cannot save a checkpoint to {folder}: {error}") from error
 

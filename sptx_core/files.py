@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes) -> None:
     """Write `content` aside, flush it to the disk and rename it to `path`, over what may be there.
 
     What a killed writer leaves behind is hidden and ends in `.tmp`. Raises `OSError` as the file system does.

@@ -63,7 +63,10 @@ class SpTransformerModel(SavedNetwork):
         """The network of a checkpoint, ready to predict: a file, a folder or a hub id (`sptx_core.checkpoint`)."""
         from sptx_core.checkpoint import load_checkpoint  # late: that module imports this one
 
-        loaded = load_checkpoint(source)
+        return cls.from_checkpoint(load_checkpoint(source), device=device)
+
+    @classmethod
+    def from_checkpoint(cls, loaded, *, device="cpu"):
         with torch.device("meta"):  # no memory and no random numbers for tensors that come from the checkpoint
             model = cls(loaded.config)
         model.load_state_dict(loaded.tensors, assign=True)

@@ -1,10 +1,10 @@
-"""Ray: the only file that imports it. Rows of coordinates go to a pool of actors, receipts come back; trainings too.
+"""Ray: sessions, pools of actors, and Ray Data. Only this file and `pipeline.batch.training` import it.
 
-`session` starts an embedded Ray with bounded memory, or joins a cluster; `execute` runs shards on it as one fused,
-threaded actor stage of Ray Data: one block a shard, so a shard is never split, and one receipt a shard, so no
-payload passes through the object store. Faults are Ray's to repair (a dead actor or node repeats its shards);
-what a shard did wrong arrives as a receipt. A shard whose receipt is lost is found missing by the caller, who
-asks storage, not receipts, what is done.
+`session` starts an embedded Ray with bounded memory, or joins a cluster. `execute` sends rows to a pool of actors and
+yields a row for each that comes back. It is one fused, threaded actor stage of Ray Data with one block a row: a row is
+never split, and nothing larger than a row passes through the object store. Ray repairs its own faults: the rows of a
+dead actor or node are computed again. A row whose answer is lost on the way does not come back; the caller finds it
+missing, because it asks storage, not Ray, what is done.
 """
 
 from __future__ import annotations
@@ -20,19 +20,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-
-from pipeline.tracks.shards import Shard
-from pipeline.tracks.worker import Receipt, ShardWorker, WorkOrder
 from sptx_core.errors import InputError
 
 T = TypeVar("T")
 MIB = 1024 * 1024
-CALLS_PER_ACTOR = 3  # one shard on the device, one begun ahead, one being read or written
+CALLS_PER_ACTOR = 3  # one unit on the device, one begun ahead, one being read or written
 TASKS_IN_FLIGHT = 6  # at least 1.75 x CALLS_PER_ACTOR, or an autoscaling pool never grows
 # Of an embedded Ray, which shares few cores with what it serves: each of its processes wakes a hundred times a second,
 # so idle ones are ended, and nothing is collected for a dashboard that is not there.
@@ -44,7 +39,6 @@ EMBEDDED_SYSTEM = {
     "task_events_report_interval_ms": 0,
     "event_stats": False,
 }
-LISTENED_SECONDS = 0.5  # between looks at what a training's workers say
 MAX_CPU_THREADS = 8  # beyond this a convolution of one micro-batch gains little from another core
 
 
@@ -148,12 +142,15 @@ def choose_pool(cluster: Cluster, workers: int | None, threads: int | None, gpus
     return Pool(workers, threads, 0.0)
 
 
-def on_worker(task: Callable[[], T], *, gpus: float) -> T:
-    """`task()` run once in a worker process with the resources of an actor."""
+def on_worker(task: Callable[..., T], *arguments: Any, gpus: float) -> T:
+    """`task(*arguments)` run once in a worker process that holds so many GPUs, as an actor will.
+
+    Arguments travel through the object store, so they may be large; `InputError` is raised as itself.
+    """
     import ray
 
-    remote = ray.remote(num_gpus=gpus, num_cpus=0, max_retries=1)(lambda: task())
-    result: T = _unwrapped(lambda: ray.get(remote.remote()))
+    remote = ray.remote(num_gpus=gpus, num_cpus=0, max_retries=1)(lambda *given: task(*given))
+    result: T = _unwrapped(lambda: ray.get(remote.remote(*map(ray.put, arguments))))
     return result
 
 
@@ -172,39 +169,52 @@ def on_every_node(task: Callable[[], T]) -> list[T]:
 
 
 def execute(
-    shards: Sequence[Shard],
-    order: WorkOrder,
+    rows: Sequence[dict[str, Any]],
+    make_call: Callable[[], Callable[[dict[str, Any]], dict[str, Any]]],
     pool: Pool,
     *,
     embedded: bool,
-    worker: Callable[[WorkOrder], Callable[[dict[str, Any]], dict[str, Any]]] = ShardWorker,
-) -> Iterator[Receipt]:
-    """Work on `shards` and yield their receipts as they come, in any order.
+) -> Iterator[dict[str, Any]]:
+    """Have `rows` worked on by the actors of `pool`; yield their answers as they come, in any order.
 
-    `worker(order)` is made once an actor and called with a shard's row; a benchmark may put one of its own there.
+    Parameters
+    ----------
+    rows
+        Plain columns each.
+    make_call
+        Called once in each actor; what it returns is called with one row after another, from `CALLS_PER_ACTOR`
+        threads, and gives a row of plain columns.
+    pool
+        How many actors, and what each holds.
+    embedded
+        Whether the session started its own Ray.
+
+    Raises
+    ------
+    InputError
+        The one that `make_call` raised in an actor.
+
     """
     import ray
     from ray.data import ActorPoolStrategy
 
     strategy = ActorPoolStrategy(
-        size=min(pool.workers, len(shards)),
+        size=min(pool.workers, len(rows)),
         max_tasks_in_flight_per_actor=TASKS_IN_FLIGHT,
         max_concurrent_calls_per_actor=CALLS_PER_ACTOR,
         enable_true_multi_threading=True,
     )
-    rows = [shard.to_row() for shard in shards]
     # Embedded, threads are bounded by the actor itself; a reservation could only starve the pool.
     num_cpus = 0 if embedded or pool.gpus else math.ceil(pool.threads)
-    receipts = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-        worker,  # type: ignore[arg-type]  # Ray makes the instance whose call maps a row
-        fn_constructor_args=(order,),
+    answers = ray.data.from_items(list(rows), override_num_blocks=len(rows)).map(
+        _Actor,  # type: ignore[arg-type]  # Ray makes the instance whose call maps a row
+        fn_constructor_args=(make_call,),
         compute=strategy,
         num_cpus=num_cpus,
         num_gpus=pool.gpus,
     )
     try:
-        for row in receipts.iter_rows():
-            yield Receipt(**row)
+        yield from answers.iter_rows()
     except ray.exceptions.RayError as error:
         told = re.search(r"InputError: (.+)", str(error))  # of an actor's constructor, which arrives as text
         if told is None:
@@ -212,89 +222,14 @@ def execute(
         raise InputError(told.group(1)) from None
 
 
-def train(
-    work: Callable[[int, int, torch.device, Callable[[str], None]], None],
-    pool: Pool,
-    *,
-    max_failures: int,
-    say: Callable[[str], None],
-) -> None:
-    """Run `work(rank, workers, device, say)` in the workers of a Ray Train group, and return when all have ended.
+class _Actor:
+    """Ray Data makes actors from classes alone."""
 
-    They share a `torch.distributed` process group. When one of them dies all are started again, `max_failures` times;
-    `work` goes on where it left off by means of its own.
+    def __init__(self, make_call: Callable[[], Callable[[dict[str, Any]], dict[str, Any]]]) -> None:
+        self._call = make_call()
 
-    Raises:
-        InputError: the one that a worker raised.
-        ray.train.TrainingFailedError: workers failed too often.
-
-    """
-    import ray
-    from ray.train import RunConfig, ScalingConfig, TrainingFailedError
-    from ray.train.torch import TorchTrainer, get_device
-    from ray.util.queue import Queue
-
-    queue = Queue(actor_options={"num_cpus": 0})
-
-    def loop() -> None:
-        context = ray.train.get_context()
-        torch.set_num_threads(pool.threads)
-        device = get_device() if pool.gpus else torch.device("cpu")
-        try:
-            work(context.get_world_rank(), context.get_world_size(), device, lambda line: queue.put((True, line)))
-        except InputError as error:
-            queue.put((False, str(error)))
-            raise  # so that the other workers, which may wait for this one, are ended too
-
-    resources = {"CPU": 1.0, **({"GPU": pool.gpus} if pool.gpus else {})}
-    scaling = ScalingConfig(num_workers=pool.workers, use_gpu=bool(pool.gpus), resources_per_worker=resources)
-    for failures in count(1):
-        refused: list[str] = []
-        try:
-            with (
-                _heard(queue, say, refused),
-                # The folder takes Ray Train's own record of the group, which nothing reads.
-                tempfile.TemporaryDirectory(prefix="sptx-train-", ignore_cleanup_errors=True) as folder,
-            ):
-                run = RunConfig(name="sptx", storage_path=folder)
-                trainer = TorchTrainer(loop, scaling_config=scaling, run_config=run)
-                # Ray's own handler of SIGINT would end this process with 1, and silently.
-                trainer._register_sigint_handler = lambda _: None  # type: ignore[attr-defined]  # typed as its forebear
-                trainer.fit()
-        except TrainingFailedError as error:
-            if refused:
-                raise InputError(refused[0]) from None
-            if failures > max_failures:
-                raise
-            say(f"workers are started again, because one has failed: {' '.join(str(error).split())[:200]}")
-        else:
-            return
-
-
-@contextmanager
-def _heard(queue: Any, say: Callable[[str], None], refused: list[str]) -> Iterator[None]:
-    """Pass on what workers put into the queue: lines to `say`, messages of an `InputError` to `refused`."""
-    ended = threading.Event()
-
-    def listen() -> None:
-        while True:
-            last = ended.is_set()
-            for fine, line in queue.get_nowait_batch(queue.qsize()):
-                if fine:
-                    say(line)
-                else:
-                    refused.append(line)
-            if last:
-                return
-            ended.wait(LISTENED_SECONDS)
-
-    listener = threading.Thread(target=listen, name="listener")
-    listener.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        listener.join()
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return self._call(row)
 
 
 def _alive() -> list[dict[str, Any]]:

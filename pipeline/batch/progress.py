@@ -1,4 +1,4 @@
-"""The progress line of a run: bases done of all, bases a second, time left, failures.
+"""The progress line of a run: how much is done of all, how much a second, time left, failures.
 
 On a terminal a live line (rich); elsewhere a plain line about every `PLAIN_SECONDS`, made for logs. Rates count only
 what this run computed, not what it found done. Written to standard error.
@@ -19,17 +19,29 @@ PLAIN_SECONDS = 15.0
 
 
 class Progress:
-    """Context manager that shows how far a run is; `done` of `total` bases were there before it."""
+    """Context manager that shows how far a run is.
 
-    def __init__(self, total: int, done: int) -> None:
+    Parameters
+    ----------
+    total
+        Size of the whole job.
+    done
+        What of it was done before this run.
+    counted
+        What sizes count, as a plural: "bases".
+
+    """
+
+    def __init__(self, total: int, done: int, *, counted: str) -> None:
         self.total, self.found, self.done = total, done, done
+        self.counted = counted
         self.failures = 0
-        self.started = self.said = time.monotonic()
+        self.started = self.printed = time.monotonic()
         self.bar: RichProgress | None = None
         if sys.stderr.isatty():
             self.bar = RichProgress(
                 BarColumn(),
-                TextColumn("{task.completed:,.0f} of {task.total:,.0f} bases, {task.fields[rate]:,.0f}/s,"),
+                TextColumn(f"{{task.completed:,.0f}} of {{task.total:,.0f}} {counted}, {{task.fields[rate]:,.0f}}/s,"),
                 TimeRemainingColumn(compact=True),
                 TextColumn("left, {task.fields[failures]} failures"),
                 console=Console(stderr=True),
@@ -49,26 +61,27 @@ class Progress:
         elif kind is None:
             self._line()
 
-    def advance(self, bases: int, *, failures: int) -> None:
-        """Another `bases` are done; `failures` shards have failed so far."""
-        self.done += bases
+    def advance(self, size: int, *, failures: int) -> None:
+        """So much more is done; `failures` units have failed so far."""
+        self.done += size
         self.failures = failures
         if self.bar:
             self.bar.update(self.task, completed=self.done, rate=self.rate, failures=failures)
-        elif time.monotonic() - self.said >= PLAIN_SECONDS:
+        elif time.monotonic() - self.printed >= PLAIN_SECONDS:
             self._line()
 
     @property
     def rate(self) -> float:
-        """Bases a second that this run computed."""
+        """What this run computed, a second."""
         return (self.done - self.found) / max(time.monotonic() - self.started, 1e-9)
 
     def _line(self) -> None:
-        self.said = time.monotonic()
+        self.printed = time.monotonic()
         left = (self.total - self.done) / self.rate if self.rate else float("inf")
         eta = f"{left / 60:,.1f} min left" if left < float("inf") else "time left unknown"
         print(
-            f"{self.done:,} of {self.total:,} bases ({self.done / self.total:.1%}), {self.rate:,.0f} bases/s, "
+            f"{self.done:,} of {self.total:,} {self.counted} ({self.done / self.total:.1%}), "
+            f"{self.rate:,.0f} {self.counted}/s, "
             f"{eta}, {self.failures} failures",
             file=sys.stderr,
             flush=True,

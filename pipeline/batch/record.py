@@ -1,37 +1,46 @@
-"""The record of a run beside its parts: what was planned, from what, and how it is executed.
+"""The record of a run, `run.json` below its root: what defines the run, and how it is executed.
 
-`run.json` holds the fingerprint with its fields and the execution that the first commit fixed; `settings.yaml`
-the merged settings; `contigs`, `loci`, `transcripts` and `plan` (one row a shard) are small Parquet tables for
-people, with 1-based inclusive positions. `run.json` is written last: where it exists, the rest does. Errors:
-another fingerprint in the same place is an `InputError` that names the fields that differ.
+What defines a run are its fields (digests of the inputs, settings that change results). Their digest, the fingerprint,
+is in the name of every part. How a run is executed (`Execution`) is not part of it, but is fixed before the first
+commit and taken up again by every later start, because the same bytes come out only of the same execution.
+
+`run.json` holds format_version, fingerprint, fields, execution, what the job says of its tables, `shards` (the number
+of units) and `rows` (their total size). It is written last, after the merged settings (`settings.yaml`) and the small
+files that the job puts beside it: where `run.json` exists, the rest does.
 """
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
-import numpy as np
-import polars as pl
-
+from pipeline.batch.layout import RUN_FILE, SETTINGS_FILE
 from pipeline.batch.storage import Store
-from pipeline.settings import Flanks
-from pipeline.tracks.parts import RUN_FILE
-from pipeline.tracks.plan import Plan, fingerprint
-from pipeline.tracks.schema import FORMAT_VERSION
 from sptx_core.errors import InputError
-
-SETTINGS_FILE = "settings.yaml"
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How windows are computed; fixed before the first commit, so that a resumed run gives the same bytes.
+    """How units are computed; fixed before the first commit, so that a resumed run gives the same bytes.
 
-    `device` is "cpu" or "cuda", `hardware` its name, `batch` the windows of a micro-batch, `threads` those of
-    the CPU an actor computes with.
+    Parameters
+    ----------
+    device
+        "cpu" or "cuda".
+    hardware
+        Name of the processor or GPU, as precise as rounding depends on it.
+    engine
+        Path of the engine that computes.
+    precision
+        Arithmetic, such as "float32".
+    batch
+        What the device computes at once (windows).
+    threads
+        CPU threads that an actor computes with.
+
     """
 
     device: str
@@ -41,144 +50,138 @@ class Execution:
     batch: int
     threads: int
 
+    def same_hardware(self, other: Execution) -> bool:
+        """Whether both give the same bytes as far as hardware decides it."""
+        return (self.device, self.hardware) == (other.device, other.hardware)
+
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Contents of `run.json`."""
+    """Contents of `run.json`; `about` is what the job says of its tables, ready for JSON."""
 
-    fields: dict[str, Any]
+    format_version: int
+    fields: Mapping[str, Any]
     execution: Execution
-    flanks: str
-    channels: tuple[str, ...]
-    exact: bool
-    sites_threshold: float
-    shards: int
-    rows: int
+    about: Mapping[str, Any]
+    units: int
+    size: int
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the fields that define the table."""
+        """Digest of the fields, 64 hexadecimal digits."""
         return fingerprint(self.fields)
 
     def to_json(self) -> bytes:
         """`run.json`, the same bytes for the same record."""
-        body = {"format_version": FORMAT_VERSION, "fingerprint": self.fingerprint, **asdict(self)}
+        body = {
+            "format_version": self.format_version,
+            "fingerprint": self.fingerprint,
+            "fields": self.fields,
+            "execution": asdict(self.execution),
+            **self.about,
+            "shards": self.units,
+            "rows": self.size,
+        }
         return (json.dumps(body, indent=1) + "\n").encode()
 
     @classmethod
-    def from_json(cls, data: bytes, where: str) -> Self:
-        """The record in `data`, which lies at `where`."""
+    def from_json(cls, content: bytes, where: str) -> Self:
+        """The record in `content`, the bytes of the file at `where`.
+
+        Raises
+        ------
+        InputError
+            The file is no record of a run, or its fingerprint does not match its fields.
+
+        """
         try:
-            body = json.loads(data)
-            version = body.pop("format_version")
-            if version != FORMAT_VERSION:
-                raise InputError(f"{where} has format version {version}; this program reads {FORMAT_VERSION}")
-            stored = body.pop("fingerprint")
-            record = cls(**{**body, "execution": Execution(**body["execution"]), "channels": tuple(body["channels"])})
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            body = json.loads(content)
+            version, stored, fields = body.pop("format_version"), body.pop("fingerprint"), body.pop("fields")
+            execution = Execution(**body.pop("execution"))
+            record = cls(version, fields, execution, body, body.pop("shards"), body.pop("rows"))
+        except (AttributeError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise InputError(f"{where} is not the record of a run ({error!r})") from None
         if record.fingerprint != stored:
             raise InputError(f"{where} was edited: its fingerprint does not match its fields")
         return record
 
 
-def read_record(store: Store) -> RunRecord | None:
-    """The record of the run at `store`, or None where there is none."""
+def fingerprint(fields: Mapping[str, Any]) -> str:
+    """SHA-256 of the fields that define a run, as 64 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def read_record(store: Store, format_version: int) -> RunRecord | None:
+    """The record of the run at `store`, None where there is none.
+
+    Raises
+    ------
+    InputError
+        The record cannot be read, or is of another format version.
+
+    """
     if not store.exists(RUN_FILE):
         return None
-    return RunRecord.from_json(store.read_bytes(RUN_FILE), store.uri(RUN_FILE))
+    where = store.uri(RUN_FILE)
+    record = RunRecord.from_json(store.read_bytes(RUN_FILE), where)
+    if record.format_version != format_version:
+        raise InputError(f"{where} has format version {record.format_version}; this program reads {format_version}")
+    return record
 
 
-def refuse_other(store: Store, fields: dict[str, Any]) -> RunRecord | None:
-    """The record at `store`, None where there is none; `InputError` when it is of a run with other `fields`."""
-    present = read_record(store)
-    if present is None or present.fields == fields:
-        return present
-    differing = sorted(name for name in {*present.fields, *fields} if present.fields.get(name) != fields.get(name))
+def require_same_run(store: Store, stored: RunRecord | None, fields: Mapping[str, Any]) -> None:
+    """Raise `InputError`, naming what differs, where `store` holds a run with other fields."""
+    if stored is None or stored.fields == fields:
+        return
+    differing = sorted(name for name in {*stored.fields, *fields} if stored.fields.get(name) != fields.get(name))
     told = "; ".join(
-        f"{name}: there {_short(present.fields.get(name))}, here {_short(fields.get(name))}" for name in differing
+        f"{name}: there {_shortened(stored.fields.get(name))}, here {_shortened(fields.get(name))}"
+        for name in differing
     )
     raise InputError(f"{store.root} holds another run ({told}); choose another --output or the same settings")
 
 
-def adopt(store: Store, record: RunRecord, plan: Plan, settings_yaml: str) -> tuple[RunRecord, str | None]:
-    """Write the run's record, or take up the one already there.
+def create_or_resume(
+    store: Store,
+    record: RunRecord,
+    stored: RunRecord | None,
+    settings_yaml: str,
+    files_beside: Callable[[], Mapping[str, bytes]],
+) -> tuple[RunRecord, str | None]:
+    """Write the record of a new run, or take up the one that is stored.
 
-    Returns the record to run with and a sentence for the person when the hardware is another one than the run
-    began on. Raises `InputError` when the place holds another run.
+    Parameters
+    ----------
+    store
+        Root of the run.
+    record
+        What this start would record.
+    stored
+        What `read_record` found.
+    settings_yaml
+        The merged settings.
+    files_beside
+        Makes the small files that the job puts beside the record: name -> content. Called for a new run alone.
+
+    Returns
+    -------
+    The record to go on with, and a sentence for the person when the hardware is another one than the run began on.
+
     """
-    present = refuse_other(store, record.fields)
-    if present is None:
-        _write_tables(store, plan)
-        store.put_atomic(SETTINGS_FILE, settings_yaml.encode())
-        store.put_atomic(RUN_FILE, record.to_json())
+    if stored is None:
+        for name, content in files_beside().items():
+            store.write_atomic(name, content)
+        store.write_atomic(SETTINGS_FILE, settings_yaml.encode())
+        store.write_atomic(RUN_FILE, record.to_json())
         return record, None
-    was, now = present.execution, record.execution
-    if (was.device, was.hardware) == (now.device, now.hardware):
-        return present, None
-    return replace(present, execution=now), (
+    was, now = stored.execution, record.execution
+    if was.same_hardware(now):
+        return stored, None
+    return replace(stored, execution=now), (
         f"the run began on {was.hardware} and goes on on {now.hardware}: equal within a storage step, not byte for byte"
     )
 
 
-def _short(value: Any) -> str:
+def _shortened(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 24 else text[:12] + "…"
-
-
-def _write_tables(store: Store, plan: Plan) -> None:
-    one_based = (pl.col("start") + 1).cast(pl.Int32).alias("start"), pl.col("end").cast(pl.Int32)
-    transcript = ["transcript_id"] if plan.flanks is Flanks.TRANSCRIPT else []
-    loci = plan.loci.select("locus", "chrom", "strand", *one_based, "transcripts", *transcript)
-    pieces = plan.pieces.group_by("shard", maintain_order=True).agg(
-        pl.struct(pl.col("locus"), *one_based).alias("pieces")
-    )
-    shards = plan.shards.join(pieces, on="shard", maintain_order="left").with_columns(
-        (pl.col("first", "last") + 1).cast(pl.Int32)
-    )
-    tables = {"contigs": plan.contigs, "loci": loci, "transcripts": _transcript_table(plan), "plan": shards}
-    for name, frame in tables.items():
-        buffer = io.BytesIO()
-        frame.write_parquet(buffer, compression="zstd")
-        store.put_atomic(f"{name}.parquet", buffer.getvalue())
-
-
-def _transcript_table(plan: Plan) -> pl.DataFrame:
-    """Selected transcripts with the loci that hold them."""
-    if plan.flanks is Flanks.TRANSCRIPT:
-        held = plan.loci.group_by("transcript_id").agg(pl.col("locus"))
-    else:
-        held = _covering_loci(plan.transcripts, plan.loci)
-    return plan.transcripts.join(held, on="transcript_id", how="left", maintain_order="left").select(
-        "transcript_id",
-        "gene_id",
-        "gene_name",
-        "gene_type",
-        "transcript_type",
-        "tags",
-        pl.col("contig").alias("chrom"),
-        "strand",
-        (pl.col("start") + 1).cast(pl.Int32).alias("start"),
-        pl.col("end").cast(pl.Int32),
-        pl.col("exon_starts").list.eval(pl.element() + 1).cast(pl.List(pl.Int32)),
-        pl.col("exon_ends").cast(pl.List(pl.Int32)),
-        pl.col("locus").fill_null([]),
-    )
-
-
-def _covering_loci(transcripts: pl.DataFrame, loci: pl.DataFrame) -> pl.DataFrame:
-    """transcript_id -> the loci it overlaps; loci of a contig and strand are disjoint and sorted."""
-    frames = []
-    for (chrom, strand), group in loci.group_by("chrom", "strand", maintain_order=True):
-        own = transcripts.filter((pl.col("contig") == chrom) & (pl.col("strand") == strand))
-        first = np.searchsorted(group["end"].to_numpy(), own["start"].to_numpy(), side="right")
-        end = np.searchsorted(group["start"].to_numpy(), own["end"].to_numpy(), side="left")
-        base = int(group["locus"].item(0))
-        frames.append(
-            own.select("transcript_id").with_columns(
-                pl.int_ranges(pl.Series(first + base), pl.Series(end + base), eager=True)
-                .cast(pl.List(pl.Int32))
-                .alias("locus")
-            )
-        )
-    return pl.concat(frames)

@@ -4,7 +4,7 @@ A `Store` is a root URI (`/data/tracks`, `file://...`, `s3://bucket/tracks`, `gs
 what is done below it. Names are relative, with `/` between their parts. Credentials, end points and other options
 are fsspec's own: its configuration files, `FSSPEC_*` and the client's variables (`AWS_ENDPOINT_URL`, ...).
 
-`put_atomic` is what makes an object a receipt: a name appears with all of its bytes or not at all. On a disk the
+`write_atomic` is what makes an object a receipt: a name appears with all of its bytes or not at all. On a disk the
 bytes go to a hidden file in the same folder, are synced and renamed; an object store gets one PUT (of bytes past
 the client's limit, 100 MB for s3fs, a multi-part upload, which shows nothing before it is completed either). A
 killed writer can leave a hidden file behind: no listing shows it and `sweep` removes it.
@@ -28,7 +28,7 @@ from pyarrow import PythonFile
 from pyarrow.fs import FileSystem, FSSpecHandler, LocalFileSystem, PyFileSystem
 
 from sptx_core.errors import InputError
-from sptx_core.files import write_whole
+from sptx_core.files import write_atomic
 
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"})
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
@@ -94,12 +94,12 @@ class Store:
         sizes = self._list_disk(folder) if self.is_local else self._list_objects(folder)
         return {name: size for name, size in sorted(sizes) if name.startswith(prefix) and not _is_hidden(name)}
 
-    def put_atomic(self, name: str, content: bytes) -> None:
+    def write_atomic(self, name: str, content: bytes) -> None:
         """Write `name` with `content`, whole or not at all; what stood there before is replaced."""
         if self.is_local:
             path = Path(self.path(name))
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, content)
+            write_atomic(path, content)
         else:
             self._require_atomic_put()
             self._fs.pipe_file(self.path(name), content)
@@ -129,7 +129,7 @@ class Store:
         """Write and remove a small hidden file; `InputError` with the reason when that fails."""
         probe = f".sptx-{uuid.uuid4().hex}.tmp"
         try:
-            self.put_atomic(probe, b"")
+            self.write_atomic(probe, b"")
             self.delete(probe)
         except InputError:
             raise

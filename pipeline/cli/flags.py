@@ -1,62 +1,82 @@
-"""The flags of `sptx run` and `sptx plan`: a setting each, with its help. `pipeline.settings` validates them.
+"""Flags of commands, made from the fields of their settings: names, types, defaults and help stand there alone.
 
-`What` is what `sptx query` and `sptx plot` look at.
+`@with_flags(RunConfig)` turns `command(settings, ...)` into a command that has `--config` (a YAML file of settings), a
+flag for each setting with a panel, and the command's own parameters; it is called with the validated settings. A flag
+that is not given is None, so that a YAML file's value or the setting's own default holds.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+import functools
+import inspect
+import types
+from collections.abc import Callable
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import typer
+from pydantic.fields import FieldInfo
 
-from pipeline.settings import Flanks, Precision
+from pipeline.settings import INPUTS, Settings
 
-INPUTS, SELECTION, TABLE, EXECUTION, ESTIMATE = "Inputs", "Selection", "What is computed", "Execution", "Estimate"
-
-
-def flag(text: str, panel: str, *names: str) -> Any:
-    """A flag with its help `text`, in a `panel` of the help; `names` where they do not follow from the setting's."""
-    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False)
-
-
-Config = Annotated[str | None, flag("YAML file of settings (names as the flags'); flags win.", INPUTS)]
-Fasta = Annotated[str | None, flag("Genome FASTA, plain or bgzip; path or URI.", INPUTS)]
-Gtf = Annotated[str | None, flag("GENCODE or Ensembl GTF or GFF3, plain or gzip; path or URI.", INPUTS)]
-Checkpoint = Annotated[str | None, flag("Official .ckpt, safetensors file or folder, or hub id.", INPUTS)]
-Output = Annotated[str | None, flag("Root of the table: a folder or an s3://, gs://, az:// URI.", INPUTS)]
-Genes = Annotated[list[str] | None, flag("Gene names or ids, separated by commas.", SELECTION)]
-Transcripts = Annotated[list[str] | None, flag("Transcript ids.", SELECTION)]
-Regions = Annotated[
-    list[str] | None,
-    flag("Regions, 1-based inclusive (chr9:200,000-500,000): transcripts that overlap, clipped to them.", SELECTION),
+Option = Callable[..., None]
+Table = Annotated[str, typer.Argument(help="Root of the table: a folder or a URI.", show_default=False)]
+What = Annotated[
+    str, typer.Argument(help="chr9:214,854-220,000 (1-based inclusive), a gene or a transcript id.", show_default=False)
 ]
-Contigs = Annotated[list[str] | None, flag("Contigs.", SELECTION)]
-Biotypes = Annotated[list[str] | None, flag("Transcript types, such as protein_coding,lncRNA.", SELECTION)]
-Tags = Annotated[list[str] | None, flag("Transcripts with any of these tags: basic,MANE_Select.", SELECTION)]
-FlanksFlag = Annotated[
-    Flanks | None,
-    flag("Beyond a transcript's ends: the genome [default], or N as in training (rows by transcript).", TABLE),
-]
-PrecisionFlag = Annotated[Precision | None, flag("Arithmetic of the network [float32].", TABLE)]
-Core = Annotated[int | None, flag("Predicted bases a window [1000, as trained].", TABLE)]
-Overlap = Annotated[int | None, flag("Core bases that neighbouring windows share [0].", TABLE)]
-PerShard = Annotated[
-    int | None, flag("Windows in a shard, the unit of work, retry and file [64; 2,000 suits a GPU].", TABLE)
-]
-Exact = Annotated[bool | None, flag("Store unrounded float32 (about nine times larger).", TABLE, "--exact")]
-Threshold = Annotated[float | None, flag("Least max(acceptor, donor) of a row of the sites table [0.01].", TABLE)]
-Workers = Annotated[int | None, flag("Actors [one a GPU, else the cores once over].", EXECUTION)]
-Threads = Annotated[int | None, flag("CPU threads an actor computes with.", EXECUTION)]
-Gpus = Annotated[float | None, flag("Share of a GPU an actor holds; 0 computes on CPUs.", EXECUTION)]
-Batch = Annotated[int | None, flag("Windows in a micro-batch [chosen once, before the first commit].", EXECUTION)]
-Engine = Annotated[str | None, flag("Engine path [auto]; see `sptx bench`.", EXECUTION)]
-Address = Annotated[str | None, flag("Ray cluster to join (auto, host:port); RAY_ADDRESS works too.", EXECUTION)]
-Shared = Annotated[
-    bool | None, flag("A local --output is one file system on every node.", EXECUTION, "--shared-output")
-]
-Rate = Annotated[Path | None, flag("Report of `sptx bench --save`: say how long it takes.", ESTIMATE)]
-Devices = Annotated[
-    list[str] | None, flag("Numbers of such devices to say it for, separated by commas: 8,64.", ESTIMATE)
-]
-What = Annotated[str, typer.Argument(help="chr9:214,854-220,000 (1-based inclusive), a gene or a transcript id.")]
+
+
+def with_flags(settings: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the flags of its settings; see the module."""
+
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+        config = _option(str | None, "YAML file of settings, named as the flags; flags win", INPUTS, "--config")
+        parameters = [_parameter("config", config)]
+        fields = {name: settings.model_fields[name] for name in settings.names()}
+        parameters += [_parameter(name, _flag(name, field)) for name, field in fields.items() if _panel(field)]
+        parameters += [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+
+        @functools.wraps(command)
+        def called(*, config: str | None, **given: Any) -> None:
+            others = {parameter.name: given.pop(parameter.name) for parameter in own}
+            command(settings.load(config, given), **others)
+
+        called.__signature__ = inspect.Signature(parameters, return_annotation=None)  # type: ignore[attr-defined]
+        called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return called
+
+    return decorated
+
+
+def _parameter(name: str, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _flag(name: str, field: FieldInfo) -> Any:
+    """The annotation of a setting's flag."""
+    kind = _plain_type(field.annotation)
+    default = field.default
+    shown = "" if field.is_required() or default in (None, (), False) else f" (default: {default})"
+    return _option(kind | None, f"{field.description}{shown}", _panel(field), f"--{name.replace('_', '-')}")
+
+
+def _option(kind: Any, text: str, panel: str, name: str) -> Any:
+    return Annotated[
+        kind,
+        typer.Option(name, help=f"{text[0].upper()}{text[1:]}.", rich_help_panel=panel, show_default=False),
+    ]
+
+
+def _panel(field: FieldInfo) -> str:
+    extra = field.json_schema_extra
+    return str(extra.get("panel") or "") if isinstance(extra, dict) else ""
+
+
+def _plain_type(annotation: Any) -> Any:
+    """What Typer reads of a field's type: without validators and None, a tuple of texts as a list."""
+    if get_origin(annotation) is Annotated:
+        return _plain_type(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        (kind,) = (kind for kind in get_args(annotation) if kind is not type(None))
+        return _plain_type(kind)
+    return list[str] if get_origin(annotation) is tuple else annotation

@@ -34,10 +34,10 @@ from pipeline.evaluation.ranking import TOP_FACTORS, Ranking, Reliability, Score
 from pipeline.evaluation.truth import Truth, read_truth, table_contigs
 from pipeline.inputs.annotation import Annotation
 from pipeline.inputs.splice_sites import KINDS
-from pipeline.tracks.parts import PartInfo
-from pipeline.tracks.reader import Tracks
+from pipeline.tracks.reader import ShardPart, Tracks
 from pipeline.tracks.scan import scan_parts
-from pipeline.tracks.schema import SPLICE, SPLICE_STEPS, UNROUNDED, USAGE_STEPS
+from pipeline.tracks.schema import SPLICE_STEPS, UNROUNDED, USAGE_STEPS
+from sptx_core.channels import SPLICE
 from sptx_core.errors import InputError
 
 JSON_VERSION = 1
@@ -149,7 +149,7 @@ def evaluate(
     measured = None if usage is None else _Measured.make(tracks, truth, usage)
     tally = _Tally(tracks, truth)
     say(f"{len(truth.contigs)} contigs in common: {shortened(list(truth.contigs.values()))}")
-    by_contig: dict[str, list[PartInfo]] = {}
+    by_contig: dict[str, list[ShardPart]] = {}
     for part in tracks.parts:
         by_contig.setdefault(part.key.chrom, []).append(part)
     for chrom, parts in by_contig.items():
@@ -172,7 +172,7 @@ def evaluate(
     figures = None if measured is None else measured.figures()
     if figures and figures.ignored:
         say(f"columns of the usage table that the tracks do not have: {shortened(figures.ignored)}")
-    place = tracks.store.root, tracks.fingerprint, tracks.header.schema.flanks, annotation.uri, truth.contigs
+    place = tracks.store.root, tracks.fingerprint, tracks.header.spec.flanks, annotation.uri, truth.contigs
     return Evaluation(*place, coverage, tally.figures(), tally.overall, figures)
 
 
@@ -182,8 +182,8 @@ class _Tally:
     def __init__(self, tracks: Tracks, truth: Truth) -> None:
         self.tracks, self.truth = tracks, truth
         schema = tracks.header.schema
-        self.bins = ScoreBins(UNROUNDED if schema.exact else SPLICE_STEPS)
-        self.by_transcript = schema.flanks == "transcript"
+        self.bins = ScoreBins(UNROUNDED if schema.spec.exact else SPLICE_STEPS)
+        self.by_transcript = schema.by_transcript
         self.overall = self._empty()
         self.biotypes: dict[str, dict[str, Ranking]] = {}
         self.by_contig: list[SiteFigures] = []
@@ -191,11 +191,11 @@ class _Tally:
         # A site is counted once a base, or with rows by transcript once a transcript.
         self.once = [*(["transcript_id"] if self.by_transcript else []), "chrom", "strand", "pos", "kind"]
 
-    def contig(self, chrom: str, parts: Iterable[PartInfo], measured: _Measured | None) -> None:
+    def contig(self, chrom: str, parts: Iterable[ShardPart], measured: _Measured | None) -> None:
         """Count the parts of one contig."""
         rankings = self._empty()
         for strand, of_strand in groupby(parts, key=lambda part: part.key.strand):
-            labels = labels_of(self.truth, self.tracks.header.schema.flanks, chrom, strand)
+            labels = labels_of(self.truth, self.tracks.header.spec.flanks, chrom, strand)
             for part in of_strand:
                 rows = read_part(self.tracks, part, KINDS)
                 self.rows += len(rows)
@@ -263,11 +263,11 @@ class _Measured:
                 f"they have {shortened(tracks.contigs['chrom'].to_list())}"
             )
         usage = usage.with_columns(pl.col("contig").replace(contigs).alias("chrom"))
-        once = [*(["transcript_id"] if tracks.header.schema.flanks == "transcript" else []), *_SITE]
+        once = [*(["transcript_id"] if tracks.header.schema.by_transcript else []), *_SITE]
         wanted = truth.sites.select(once).unique().join(usage.select(_SITE), on=_SITE, how="semi")
         return cls(tracks, usage, wanted, tissues)
 
-    def read(self, part: PartInfo) -> None:
+    def read(self, part: ShardPart) -> None:
         """Keep the predictions of a part's rows at wanted sites."""
         key = part.key
         within = pl.col("pos").is_between(key.first, key.last)
@@ -285,7 +285,7 @@ class _Measured:
             nothing = np.empty((0, len(self.tissues)))
             return UsageFigures(*counts, 0, ignored, correlate(self.tissues, nothing, nothing))
         values = [pl.col(name).cast(pl.Float64) for name in self.tissues]
-        if not self.tracks.header.schema.exact:  # float32 steps as the decimals they stand for, so that ties stay ties
+        if not self.tracks.header.spec.exact:  # float32 steps as the decimals they stand for, so that ties stay ties
             values = [(value * USAGE_STEPS).round() / USAGE_STEPS for value in values]
         found = (
             pl.concat(self.found).with_columns(values).group_by(_SITE).agg(pl.col(self.tissues).mean().round(_DECIMALS))
@@ -302,18 +302,18 @@ _DECIMALS = 9  # of a mean over transcripts: the order of adding must not undo a
 
 
 def read_part(
-    tracks: Tracks, part: PartInfo, columns: Sequence[str], *, at: pl.DataFrame | None = None
+    tracks: Tracks, part: ShardPart, columns: Sequence[str], *, at: pl.DataFrame | None = None
 ) -> pl.DataFrame:
     """Rows of one part: chrom, strand, transcript_id if it has one, pos, then `columns`; only those that join `at`."""
     schema = tracks.header.schema
-    names = ["chrom", "strand", *(["transcript_id"] if schema.flanks == "transcript" else []), "pos", *columns]
-    frame = scan_parts(tracks.store, schema, [(part.key, part.path)]).select(names)
+    names = ["chrom", "strand", *(["transcript_id"] if schema.by_transcript else []), "pos", *columns]
+    frame = scan_parts(tracks.store, schema, [(part.key, part.name)]).select(names)
     if at is not None:
         frame = frame.join(at.lazy(), on=at.columns, how="semi", maintain_order="left")
     try:
         return frame.collect()
     except (OSError, pl.exceptions.PolarsError, pa.ArrowException) as error:
-        raise InputError(f"{tracks.store.uri(part.path)} cannot be read ({error}); see `sptx verify`") from None
+        raise InputError(f"{tracks.store.uri(part.name)} cannot be read ({error}); see `sptx verify`") from None
 
 
 def _count(

@@ -65,7 +65,7 @@ class Logo:
 
 def count_bases(tracks: Tracks, thresholds: Mapping[str, float]) -> dict[str, Logo]:
     """The logo of each kind with a threshold, over all committed rows; reads every part once."""
-    bins = ScoreBins(UNROUNDED if tracks.header.schema.exact else SPLICE_STEPS)
+    bins = ScoreBins(UNROUNDED if tracks.header.spec.exact else SPLICE_STEPS)
     logos = {kind: Logo(kind, WINDOWS[kind], _none(WINDOWS[kind]), 0, 0) for kind in thresholds}
     least = {kind: bins.keys(np.array([score], np.float32))[0] for kind, score in thresholds.items()}
     code = pl.col("ref").replace_strict(list(BASES), range(len(BASES)), return_dtype=pl.UInt8)

@@ -25,8 +25,9 @@ from typing import Any
 import polars as pl
 import torch
 
-from pipeline.batch import cluster as topology
+from pipeline.batch import cluster
 from pipeline.batch.storage import Store
+from pipeline.batch.training import train
 from pipeline.coordinates import ContigMap, reconcile_contigs, shortened
 from pipeline.finetuning.examples import Examples, Line, make_genes, make_sites
 from pipeline.finetuning.loop import Place, Training, TrainingOrder, whole_batches
@@ -132,20 +133,20 @@ def _train(job: Job, store: Store, say: Say) -> None:
     order = job.order
     config = order.config
     address, use_gpus = ray_address(config.address), config.gpus_per_worker != 0
-    with topology.session(address, object_store_mb=config.object_store_mb, use_gpus=use_gpus) as cluster:
-        pool = topology.choose_pool(cluster, config.workers, config.threads, config.gpus_per_worker)
-        room = int(cluster.gpus / pool.gpus) if pool.gpus else int(cluster.cpus)
+    with cluster.session(address, object_store_mb=config.object_store_mb, use_gpus=use_gpus) as joined:
+        pool = cluster.choose_pool(joined, config.workers, config.threads, config.gpus_per_worker)
+        room = int(joined.gpus / pool.gpus) if pool.gpus else int(joined.cpus)
         if pool.workers > room:  # they would wait for each other for ever
             raise InputError(f"--workers {pool.workers} do not fit: there is room for {room}")
-        if cluster.nodes > 1 and store.is_local:
+        if joined.nodes > 1 and store.is_local:
             raise InputError(
-                f"a cluster of {cluster.nodes} nodes needs an --output that all of them reach, such as s3://; "
+                f"a cluster of {joined.nodes} nodes needs an --output that all of them reach, such as s3://; "
                 f"{config.output} is a folder of one"
             )
         device = "GPU" if pool.gpus else f"CPU, {pool.threads} threads"
         say(f"{job.parameters:,} parameters, {pool.workers} x {device}, {config.precision.value}")
-        say(f"Ray's own messages go to {cluster.log}")
-        topology.train(partial(_work, order), pool, max_failures=config.max_failures, say=say)
+        say(f"Ray's own messages go to {joined.log}")
+        train(partial(_work, order), pool, max_failures=config.max_failures, say=say)
 
 
 def _work(order: TrainingOrder, rank: int, world: int, device: torch.device, say: Say) -> None:
@@ -164,7 +165,7 @@ def _finish(training: Training, best: dict[str, torch.Tensor], test: Figures | N
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         for name in (TENSOR_FILE, CONFIG_FILE):  # a checkpoint only once its config.json is there
-            store.put_atomic(f"{MODEL_FOLDER}/{name}", (Path(folder) / name).read_bytes())
+            store.write_atomic(f"{MODEL_FOLDER}/{name}", (Path(folder) / name).read_bytes())
     judged = [found for found in state.history if found["loss"] is not None]
     report = {
         "steps": state.step,
@@ -172,7 +173,7 @@ def _finish(training: Training, best: dict[str, torch.Tensor], test: Figures | N
         "test": test,
         "model": store.uri(MODEL_FOLDER),
     }
-    store.put_atomic(REPORT_FILE, _json(report))
+    store.write_atomic(REPORT_FILE, _json(report))
 
 
 def report_text(report: dict[str, Any]) -> str:
@@ -271,7 +272,7 @@ def _adopt(store: Store, fields: dict[str, Any]) -> None:
         held = next(iter(store.list()), None)
         if held is not None:
             raise InputError(f"{store.root} holds other files ({held}): choose an empty folder for --output")
-        store.put_atomic(TRAINING_FILE, _json(fields))
+        store.write_atomic(TRAINING_FILE, _json(fields))
         return
     before = json.loads(store.read_bytes(TRAINING_FILE))
     now = json.loads(_json(fields))

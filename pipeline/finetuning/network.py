@@ -19,7 +19,7 @@ from torch import nn
 
 from pipeline.finetuning.examples import Sites
 from pipeline.finetuning.settings import Freeze
-from pipeline.tracks.run import channel_names, load_model
+from pipeline.inputs.network import channel_names, load_network
 from sptx_core.channels import SPLICE
 from sptx_core.config import SpTransformerConfig
 from sptx_core.errors import InputError
@@ -48,7 +48,7 @@ def starting_network(
     torch.manual_seed(seed)
     if checkpoint is None:
         return Start(_new(network or {}, given), None)
-    model = load_model(checkpoint)
+    model = load_network(checkpoint).model
     names = channel_names(model.config)[len(SPLICE) :]
     tissues = names if set(given) <= set(names) else given
     config = dataclasses.replace(model.config, tissues=len(tissues), tissue_names=tissues)

@@ -1,7 +1,7 @@
 """Saved states of a training below its output: what a killed training goes on with.
 
-`states/step-<number>.pt` appears whole or not at all (`Store.put_atomic`) and holds all that the next step depends on:
-weights, optimizer, place in the epochs, history, and the best network so far. The newest two are kept. Read without
+`states/step-<number>.pt` appears whole or not at all (`Store.write_atomic`) and holds all that the next step depends
+on: weights, optimizer, place in the epochs, history, and the best network so far. The newest two are kept. Read without
 running pickled code. `history.json` beside the folder shows the figures of every validation.
 """
 
@@ -42,8 +42,8 @@ def save(store: Store, state: State) -> None:
     """Write a state, and remove those that it makes superfluous."""
     content = io.BytesIO()
     torch.save(asdict(state), content)
-    store.put_atomic(f"{FOLDER}step-{state.step:09d}.pt", content.getvalue())
-    store.put_atomic(HISTORY_FILE, (json.dumps(state.history, indent=1) + "\n").encode())
+    store.write_atomic(f"{FOLDER}step-{state.step:09d}.pt", content.getvalue())
+    store.write_atomic(HISTORY_FILE, (json.dumps(state.history, indent=1) + "\n").encode())
     for name in list(store.list(FOLDER))[:-KEPT]:
         store.delete(name)
 

@@ -14,7 +14,7 @@ import polars as pl
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.tracks.run import Job
+from pipeline.tracks.job import TracksJob
 from sptx_core.alphabet import N_CODE
 from sptx_core.bench import BenchReport, format_rate
 from sptx_core.errors import InputError
@@ -42,10 +42,10 @@ def window_flops(model: SpTransformerModel, spec: WindowSpec) -> int:
     return int(counter.get_total_flops())
 
 
-def estimate(job: Job) -> Estimate:
+def estimate(job: TracksJob) -> Estimate:
     """Count what `job` would do."""
     plan = job.plan
-    per_base = BYTES_PER_BASE_EXACT if job.config.exact else BYTES_PER_BASE
+    per_base = BYTES_PER_BASE_EXACT if job.spec.exact else BYTES_PER_BASE
     loci = plan.loci.group_by("chrom", "strand").agg(pl.len().alias("loci"))
     by_contig = (
         plan.shards.group_by("chrom", "strand", maintain_order=True)
@@ -54,7 +54,7 @@ def estimate(job: Job) -> Estimate:
         .select("chrom", "strand", "loci", "bases", "windows", "shards")
         .with_columns((pl.col("bases") * per_base / 1e6).round(1).alias("MB"))
     )
-    flops = window_flops(job.model, plan.spec)
+    flops = window_flops(job.network.model, job.spec.windows)
     text = (
         f"{len(plan.transcripts):,} transcripts, {len(plan.loci):,} loci, {plan.bases:,} bases, "
         f"{plan.windows:,} windows, {int(by_contig['shards'].sum()):,} shards\n"
@@ -64,13 +64,13 @@ def estimate(job: Job) -> Estimate:
     return Estimate(by_contig, text)
 
 
-def duration(job: Job, report: BenchReport, devices: Sequence[int]) -> str:
+def duration(job: TracksJob, report: BenchReport, devices: Sequence[int]) -> str:
     """Hours of the engine's work at the rate that `report` measured, on it and on as many like it as `devices` says.
 
     Start-up is not counted, and several devices are taken to share the work evenly; docs/performance.md has both.
     Raises `InputError` when the report has no rate for the plan's precision, and for a number of devices below 1.
     """
-    precision, path = job.config.precision.value, job.config.engine
+    precision, path = job.settings.precision.value, job.settings.engine
     rows = [row for row in report.rows if row.precision == precision and path in ("auto", row.path)]
     if not rows:
         measured = ", ".join(f"{row.path} in {row.precision}" for row in report.rows)

@@ -2,10 +2,9 @@
 
 A locus is a maximal stretch of one strand covered by selected transcripts (overlapping *and bookended* ones
 merge; with `flanks: transcript` every transcript is its own locus), clipped to the requested regions. Windows
-lie on a fixed grid along an axis x (see `sptx_core.windows`): in genomic mode x is the position on the contig,
-for both strands; in transcript mode it is the distance from the transcript's 5' end. A shard is
-`windows_per_shard` consecutive windows of one contig and strand, with the pieces of loci that those windows own:
-a window belongs to one shard only, and is computed once however many loci it serves.
+lie on a fixed grid along an axis (`pipeline.tracks.axis`). A shard is `windows_per_shard` consecutive windows of one
+contig and strand, with the pieces of loci that those windows own: a window belongs to one shard only, and is computed
+once however many loci it serves.
 
 Coordinates are 0-based, half-open and genomic. Frames:
   transcripts  columns of `pipeline.inputs.annotation`, contigs named as in the FASTA
@@ -18,7 +17,6 @@ Errors: a plan without a base is an `InputError`.
 from __future__ import annotations
 
 import hashlib
-import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,14 +30,13 @@ import pyranges as pr
 from numpy.typing import NDArray
 
 from pipeline.coordinates import Interval
-from pipeline.settings import Flanks
+from pipeline.tracks.axis import Axis, Origin
+from pipeline.tracks.settings import MAX_SHARD_ROWS, Flanks
 from pipeline.tracks.shards import Piece, Shard
 from sptx_core.errors import InputError
 from sptx_core.windows import WindowSpec
 
 Ints = NDArray[np.int64]
-STRANDS = ("+", "-")
-MAX_SHARD_ROWS = 16_000_000  # rows a Parquet part holds at most
 
 
 @dataclass(frozen=True)
@@ -203,17 +200,12 @@ def _cut(loci: pl.DataFrame, spec: WindowSpec, flanks: Flanks, windows_per_shard
     Every window gets a rank in the order of the rows; a shard is a range of `windows_per_shard` ranks. Loci that
     share a window share its rank, so the window is computed in one shard only.
     """
-    minus = loci["strand"].item(0) == "-"
-    start, end = loci["start"].to_numpy().astype(np.int64), loci["end"].to_numpy().astype(np.int64)
-    first, last, ascending = _window_range(start, end, loci, spec, flanks, minus=minus)
-    if flanks is Flanks.GENOMIC:
-        reached = np.concatenate([[-1], np.maximum.accumulate(last)[:-1]])
-        shared = np.where(first <= reached, 1, 0)
-    else:
-        shared = np.zeros_like(first)
-    fresh = last - first + 1 - shared
-    rank = np.concatenate([[0], np.cumsum(fresh)[:-1]]) - shared
-    rank_last = rank + last - first
+    axis = Axis(loci["strand"].item(0), flanks)
+    start, end, origin_start, origin_end = (
+        loci[name].to_numpy().astype(np.int64) for name in ("start", "end", "origin_start", "origin_end")
+    )
+    first, last = axis.owners(start, end, Origin(origin_start, origin_end), spec)
+    rank, rank_last = _ranks(first, last, axis)
 
     shard_first, shard_last = rank // windows_per_shard, rank_last // windows_per_shard
     counts = shard_last - shard_first + 1
@@ -221,11 +213,11 @@ def _cut(loci: pl.DataFrame, spec: WindowSpec, flanks: Flanks, windows_per_shard
     shard = np.repeat(shard_first, counts) + np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     low = np.maximum(shard * windows_per_shard, rank[locus]) - rank[locus]
     high = np.minimum((shard + 1) * windows_per_shard - 1, rank_last[locus]) - rank[locus]
-    if ascending:
+    if axis.ascending:
         k_low, k_high = first[locus] + low, first[locus] + high
     else:
         k_low, k_high = last[locus] - high, last[locus] - low
-    piece_start, piece_end = _owned_span(k_low, k_high, locus, loci, spec, flanks, minus=minus)
+    piece_start, piece_end = axis.owned(k_low, k_high, Origin(origin_start[locus], origin_end[locus]), spec)
     piece_start, piece_end = np.maximum(piece_start, start[locus]), np.minimum(piece_end, end[locus])
 
     pieces = (
@@ -240,36 +232,16 @@ def _cut(loci: pl.DataFrame, spec: WindowSpec, flanks: Flanks, windows_per_shard
     return pieces.with_columns(pl.Series("shard_windows", windows, dtype=pl.Int32))
 
 
-def _window_range(
-    start: Ints, end: Ints, loci: pl.DataFrame, spec: WindowSpec, flanks: Flanks, *, minus: bool
-) -> tuple[Ints, Ints, bool]:
-    """First and last window that own a base of each `[start, end)`, and whether windows ascend with position."""
-    if flanks is Flanks.GENOMIC:
-        x_first, x_last, five_prime_low, ascending = start, end - 1, not minus, True
-    elif minus:
-        origin = loci["origin_end"].to_numpy().astype(np.int64)
-        x_first, x_last, five_prime_low, ascending = origin - end, origin - 1 - start, True, False
+def _ranks(first: Ints, last: Ints, axis: Axis) -> tuple[Ints, Ints]:
+    """Rank of the first and of the last window of each locus; a window that two loci share has one rank."""
+    if axis.genomic:
+        reached = np.concatenate([[-1], np.maximum.accumulate(last)[:-1]])
+        shared = np.where(first <= reached, 1, 0)
     else:
-        origin = loci["origin_start"].to_numpy().astype(np.int64)
-        x_first, x_last, five_prime_low, ascending = start - origin, end - 1 - origin, True, True
-    first = spec.owner(x_first, five_prime_low=five_prime_low)
-    return first, spec.owner(x_last, five_prime_low=five_prime_low), ascending
-
-
-def _owned_span(
-    k_low: Ints, k_high: Ints, locus: Ints, loci: pl.DataFrame, spec: WindowSpec, flanks: Flanks, *, minus: bool
-) -> tuple[Ints, Ints]:
-    """Genomic `[start, end)` owned by windows `k_low..k_high` of each piece's axis."""
-    five_prime_low = flanks is Flanks.TRANSCRIPT or not minus
-    low = spec.owned(k_low, five_prime_low=five_prime_low)[0]
-    high = spec.owned(k_high, five_prime_low=five_prime_low)[1]
-    if flanks is Flanks.GENOMIC:
-        return low, high
-    if minus:
-        origin = loci["origin_end"].to_numpy().astype(np.int64)[locus]
-        return origin - high, origin - low
-    origin = loci["origin_start"].to_numpy().astype(np.int64)[locus]
-    return origin + low, origin + high
+        shared = np.zeros_like(first)
+    fresh = last - first + 1 - shared
+    rank = np.concatenate([[0], np.cumsum(fresh)[:-1]]) - shared
+    return rank, rank + last - first
 
 
 def transcripts_digest(transcripts: pl.DataFrame) -> str:
@@ -287,11 +259,6 @@ def loci_digest(loci: pl.DataFrame) -> str:
     for row in loci.select("chrom", "strand", "start", "end", "transcript_id").iter_rows():
         digest.update(("\t".join(map(str, row)) + "\n").encode())
     return digest.hexdigest()
-
-
-def fingerprint(fields: Mapping[str, Any]) -> str:
-    """SHA-256 of the fields that define a table, as 64 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager

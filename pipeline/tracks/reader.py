@@ -13,7 +13,6 @@ Errors: a place without a table and an unknown contig, gene, transcript, column 
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property, reduce
 from operator import or_
@@ -23,30 +22,24 @@ from typing import NamedTuple
 import polars as pl
 import yaml
 
+from pipeline.batch.layout import SETTINGS_FILE, committed
+from pipeline.batch.status import RunStatus, read_status
 from pipeline.batch.storage import Store
 from pipeline.coordinates import Interval, Strand, parse_region, reconcile_contigs, shortened
 from pipeline.inputs.selection import VERSIONED, nearest
-from pipeline.settings import RunConfig
-from pipeline.tracks.parts import PartInfo, committed, read_header, read_side_table
+from pipeline.tracks.header import read_header, read_table
+from pipeline.tracks.layout import CONTIGS, LOCI, PLAN, SITES, TRACKS, TRANSCRIPTS, ShardKey
 from pipeline.tracks.scan import scan_parts
+from pipeline.tracks.settings import RunConfig
 from sptx_core.errors import InputError
 
 
-class Failure(NamedTuple):
-    """A shard that was given up: its error in a sentence, the cause in full, and how often it was tried."""
+class ShardPart(NamedTuple):
+    """A committed part of the tracks table: what names its shard, its name below the root, and its size in bytes."""
 
-    shard: int
-    error: str
-    cause: str
-    attempts: int
-
-
-class RunStatus(NamedTuple):
-    """Shards of a run: how many are `done`, the numbers of the `missing`, and the `failed`, which are in neither."""
-
-    done: int
-    missing: tuple[int, ...]
-    failed: tuple[Failure, ...]
+    key: ShardKey
+    name: str
+    bytes: int
 
 
 class Tracks:
@@ -55,7 +48,8 @@ class Tracks:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.header = read_header(store)
-        self.parts = tuple(committed(store, self.fingerprint).values())
+        found = committed(store, TRACKS, self.fingerprint).values()
+        self.parts = tuple(ShardPart(ShardKey.of(part), part.name, part.bytes) for part in found)
 
     @property
     def fingerprint(self) -> str:
@@ -70,27 +64,27 @@ class Tracks:
     @cached_property
     def settings(self) -> RunConfig:
         """The merged settings that the run was started with."""
-        return RunConfig.model_validate(yaml.safe_load(self.store.read_bytes("settings.yaml")))
+        return RunConfig.model_validate(yaml.safe_load(self.store.read_bytes(SETTINGS_FILE)))
 
     @cached_property
     def contigs(self) -> pl.DataFrame:
         """Contigs of the table: chrom, length, annotation_name."""
-        return read_side_table(self.store, "contigs")
+        return read_table(self.store, CONTIGS)
 
     @cached_property
     def loci(self) -> pl.DataFrame:
         """Predicted stretches: locus, chrom, strand, start, end (1-based inclusive), transcripts."""
-        return read_side_table(self.store, "loci")
+        return read_table(self.store, LOCI)
 
     @cached_property
     def transcripts(self) -> pl.DataFrame:
         """Selected transcripts with their exons (1-based inclusive) and the loci that hold them."""
-        return read_side_table(self.store, "transcripts")
+        return read_table(self.store, TRANSCRIPTS)
 
     @cached_property
     def plan(self) -> pl.DataFrame:
         """Shards: shard, chrom, strand, first, last (1-based inclusive), windows, rows, pieces."""
-        return read_side_table(self.store, "plan")
+        return read_table(self.store, PLAN)
 
     def scan(
         self, columns: Sequence[str] | None = None, *, strand: str | None = None, chrom: str | None = None
@@ -168,20 +162,11 @@ class Tracks:
 
     def status(self) -> RunStatus:
         """What is done, missing and failed at this moment."""
-        done = committed(self.store, self.fingerprint)
-        failures = (self._failure(name) for name in self.store.list("failures/"))
-        failed = tuple(failure for failure in failures if failure is not None and failure.shard not in done)
-        ended = done.keys() | {failure.shard for failure in failed}
-        return RunStatus(len(done), tuple(shard for shard in range(self.header.shards) if shard not in ended), failed)
+        return read_status(self.store, TRACKS, self.fingerprint, self.header.shards)
 
-    def _failure(self, name: str) -> Failure | None:
-        try:
-            return Failure(**json.loads(self.store.read_bytes(name)))
-        except FileNotFoundError:  # tried again, and committed since the listing
-            return None
-
-    def _scan(self, parts: Sequence[PartInfo], columns: Sequence[str] | None, *, sites: bool) -> pl.LazyFrame:
-        paths = [(part.key, part.key.sites_name(self.fingerprint) if sites else part.path) for part in parts]
+    def _scan(self, parts: Sequence[ShardPart], columns: Sequence[str] | None, *, sites: bool) -> pl.LazyFrame:
+        table = SITES if sites else TRACKS
+        paths = [(part.key, part.key.part_name(table, self.fingerprint)) for part in parts]
         frame = scan_parts(self.store, self.header.schema, paths)
         return frame if columns is None else frame.select(self._wanted(columns))
 
@@ -195,7 +180,7 @@ class Tracks:
             raise InputError(f"{self.store.root} has no column {unknown}; {hint}")
         return list(dict.fromkeys([*(name for name in names if name not in self.channels), *columns]))
 
-    def _parts_of(self, strand: str | None, contig: str | None) -> list[PartInfo]:
+    def _parts_of(self, strand: str | None, contig: str | None) -> list[ShardPart]:
         if strand is not None and strand not in tuple(Strand):
             raise InputError(f"strand {strand!r} is not known; write + or -")
         chrom = None if contig is None else self._contig(contig)
@@ -241,7 +226,7 @@ class Tracks:
     ) -> pl.DataFrame:
         """Rows between the ends of the transcripts `found`, each once, in the order of the table."""
         parts = self._parts_of(strand, None)
-        if self.header.schema.flanks == "transcript":
+        if self.header.schema.by_transcript:
             holding = self._shards_of(found["locus"].explode().drop_nulls())
             frame = self._scan([part for part in parts if part.key.index in holding], columns, sites=sites)
             return frame.filter(pl.col("transcript_id").is_in(found["transcript_id"].to_list())).collect()

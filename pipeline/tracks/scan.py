@@ -15,7 +15,7 @@ import pyarrow.dataset as ds
 
 from pipeline.batch.storage import Store
 from pipeline.coordinates import Strand
-from pipeline.tracks.parts import ShardKey
+from pipeline.tracks.layout import ShardKey
 from pipeline.tracks.schema import TrackSchema
 
 _POLARS: dict[pa.DataType, pl.DataType] = {pa.string(): pl.String(), pa.int32(): pl.Int32(), pa.float32(): pl.Float32()}

@@ -5,7 +5,7 @@ Columns of a part, none nullable, in this order:
   transcript_id  string    only with flanks: transcript
   pos            int32     1-based position on the contig's plus strand
   ref            string    base of the plus strand: A C G T N
-  acceptor, donor, no_splice  float32  probabilities that sum to 1
+  acceptor, donor, no_splice  float32  probabilities that sum to 1 (the network's own order begins with no_splice)
   one per tissue float32   usage, 0..1, in the network's order
 
 Chromosome and strand are the values of the folders (`chrom=chr9/strand=plus`), not columns of the files.
@@ -23,22 +23,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.inputs.splice_sites import KINDS
+from pipeline.tracks.settings import Flanks, TableSpec
 from sptx_core.alphabet import BASES
+from sptx_core.channels import SPLICE
 from sptx_core.errors import InputError
 
 FORMAT_VERSION = 1
 ROW_GROUP_ROWS = 262_144
-MAX_PART_ROWS = 64 * ROW_GROUP_ROWS  # 16.8 million rows, about 100 MB
-SPLICE = ("acceptor", "donor", "no_splice")
 SPLICE_STEPS = 10_000  # steps of 1e-4 between 0 and 1
 USAGE_STEPS = 1_000  # steps of 1e-3
 UNROUNDED = 0
@@ -61,15 +62,19 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class TrackSchema:
-    """Columns and encodings of a table; `channels` in the network's order, `flanks` "genomic" or "transcript"."""
+    """Columns and encodings of a table.
 
-    channels: tuple[str, ...]
-    flanks: str
-    exact: bool
+    Raises
+    ------
+    InputError
+        The three splice channels are not all there, a name is there twice, or a channel has the name of another column.
 
-    @classmethod
-    def make(cls, channels: Sequence[str], flanks: str, exact: bool) -> Self:
-        """The schema for these channels; the three splice channels must be among them, no name twice."""
+    """
+
+    spec: TableSpec
+
+    def __post_init__(self) -> None:
+        channels = self.channels
         missing = [name for name in SPLICE if name not in channels]
         taken = [name for name in channels if name in RESERVED]
         if missing or taken or len(set(channels)) < len(channels):
@@ -77,17 +82,27 @@ class TrackSchema:
                 f"channels {', '.join(channels)} cannot be columns: each name once, {', '.join(SPLICE)} among them, "
                 f"none of {', '.join(RESERVED)}"
             )
-        return cls(tuple(channels), flanks, exact)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the score columns in the network's order."""
+        return self.spec.channels
+
+    @property
+    def by_transcript(self) -> bool:
+        """Whether rows carry a transcript."""
+        return self.spec.flanks is Flanks.TRANSCRIPT
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """All columns in the order in which they are stored."""
+        others = (name for name in SPLICE if name not in KINDS)
         tissues = (name for name in self.channels if name not in SPLICE)
         return tuple(
             chain(
-                [Column("transcript_id", pa.string(), "id")] if self.flanks == "transcript" else [],
+                [Column("transcript_id", pa.string(), "id")] if self.by_transcript else [],
                 [Column("pos", pa.int32(), "base"), Column("ref", pa.string(), "A, C, G, T or N")],
-                (Column(name, pa.float32(), "probability", SPLICE_STEPS) for name in SPLICE),
+                (Column(name, pa.float32(), "probability", SPLICE_STEPS) for name in (*KINDS, *others)),
                 (Column(name, pa.float32(), "usage", USAGE_STEPS) for name in tissues),
             )
         )
@@ -134,7 +149,7 @@ class TrackSchema:
             "sptx.units": json.dumps({column.name: column.unit for column in self.columns}),
             "sptx.step_splice": _step(splice),
             "sptx.step_usage": _step(usage),
-            "sptx.flanks": self.flanks,
+            "sptx.flanks": self.spec.flanks.value,
             "sptx.shard": str(shard),
             **{f"sptx.{key}": value for key, value in sorted(provenance.items())},
         }
@@ -142,7 +157,7 @@ class TrackSchema:
     @property
     def digest(self) -> str:
         """SHA-256 over all that decides how values are stored: part of a run's fingerprint."""
-        settings = [self.writer_options(rounded=not self.exact), self.writer_options(rounded=False)]
+        settings = [self.writer_options(rounded=not self.spec.exact), self.writer_options(rounded=False)]
         text = json.dumps([ROW_GROUP_ROWS, [[*map(str, column)] for column in self.columns], settings], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -1,16 +1,17 @@
 """The unit of work: a shard, its pieces of loci, and the runs of windows that serve them.
 
-Coordinates are 0-based, half-open and genomic, except on the window axis x (see `pipeline.tracks.plan`). A shard holds
-coordinates only; it travels through Ray as one row of plain columns.
+Coordinates are 0-based, half-open and genomic; window numbers count along the axis (`pipeline.tracks.axis`). A shard
+holds coordinates only; it travels through Ray as one row of plain columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from pipeline.settings import Flanks
+from pipeline.batch.units import Unit
+from pipeline.tracks.axis import Axis, Origin
+from pipeline.tracks.layout import ShardKey
 from sptx_core.windows import WindowSpec
 
 
@@ -28,6 +29,11 @@ class Piece(NamedTuple):
     origin_end: int
     transcript_id: str
 
+    @property
+    def origin(self) -> Origin:
+        """Span of the transcript that lays the windows."""
+        return Origin(self.origin_start, self.origin_end)
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -40,68 +46,53 @@ class Shard:
     windows: int
 
     @property
-    def first(self) -> int:
-        """Least position, 0-based."""
-        return min(piece.start for piece in self.pieces)
-
-    @property
-    def last(self) -> int:
-        """Largest position, 0-based."""
-        return max(piece.end for piece in self.pieces) - 1
-
-    @property
     def rows(self) -> int:
         """Bases predicted."""
         return sum(piece.end - piece.start for piece in self.pieces)
 
-    def to_row(self) -> dict[str, Any]:
-        """The shard as a row of plain columns, the form in which it travels."""
-        columns = {name: [getattr(piece, name) for piece in self.pieces] for name in Piece._fields}
-        return {"index": self.index, "chrom": self.chrom, "strand": self.strand, "windows": self.windows, **columns}
+    @property
+    def key(self) -> ShardKey:
+        """What names its parts."""
+        first, last = min(piece.start for piece in self.pieces) + 1, max(piece.end for piece in self.pieces)
+        return ShardKey(self.index, self.chrom, self.strand, first, last)
+
+    def to_unit(self) -> Unit:
+        """The shard as a unit of work."""
+        key = self.key
+        pieces = {name: [getattr(piece, name) for piece in self.pieces] for name in Piece._fields}
+        columns = {"chrom": self.chrom, "strand": self.strand, "windows": self.windows, **pieces}
+        return Unit(self.index, key.label, self.rows, key.place, columns)
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Shard:
-        """The shard that `to_row` described."""
+    def from_unit(cls, unit: Unit) -> Shard:
+        """The shard that `to_unit` described."""
+        row = unit.columns
         columns = (row[name] for name in Piece._fields)
         pieces = tuple(
             Piece(int(locus), int(start), int(end), int(origin_start), int(origin_end), str(transcript_id))
             for locus, start, end, origin_start, origin_end, transcript_id in zip(*columns, strict=True)
         )
-        return cls(int(row["index"]), str(row["chrom"]), str(row["strand"]), pieces, int(row["windows"]))
+        return cls(unit.index, str(row["chrom"]), str(row["strand"]), pieces, int(row["windows"]))
 
 
 class Stretch(NamedTuple):
-    """A run of consecutive windows `k_first..k_last` on the axis of `owner`, and the pieces that they serve."""
+    """Consecutive windows `k_first..k_last` of the axis, and the pieces that they serve."""
 
     k_first: int
     k_last: int
     pieces: tuple[Piece, ...]
 
 
-def axis_span(piece: Piece, *, minus: bool, flanks: Flanks) -> tuple[int, int]:
-    """`[first, end)` of the piece on its window axis."""
-    if flanks is Flanks.GENOMIC:
-        return piece.start, piece.end
-    if minus:
-        return piece.origin_end - piece.end, piece.origin_end - piece.start
-    return piece.start - piece.origin_start, piece.end - piece.origin_start
-
-
-def shard_stretches(shard: Shard, spec: WindowSpec, flanks: Flanks) -> list[Stretch]:
+def shard_stretches(shard: Shard, axis: Axis, spec: WindowSpec) -> list[Stretch]:
     """The shard's windows as runs of consecutive ones, each with its pieces in row order.
 
-    In genomic mode pieces whose windows touch or are shared form one run, so a window is computed once; in
+    In genomic mode pieces whose windows touch or are shared form one run, so that a window is computed once; in
     transcript mode each piece is its own run.
     """
-    minus = shard.strand == "-"
-    genomic = flanks is Flanks.GENOMIC
     stretches: list[Stretch] = []
     for piece in shard.pieces:
-        first, end = axis_span(piece, minus=minus, flanks=flanks)
-        five_prime_low = not (genomic and minus)
-        k_first = int(spec.owner(first, five_prime_low=five_prime_low))
-        k_last = int(spec.owner(end - 1, five_prime_low=five_prime_low))
-        if genomic and stretches and k_first <= stretches[-1].k_last + 1:
+        k_first, k_last = axis.owners(piece.start, piece.end, piece.origin, spec)
+        if axis.genomic and stretches and k_first <= stretches[-1].k_last + 1:
             run = stretches[-1]
             stretches[-1] = Stretch(run.k_first, max(run.k_last, k_last), (*run.pieces, piece))
         else:

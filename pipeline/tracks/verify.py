@@ -21,20 +21,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.batch.layout import MANIFEST
+from pipeline.batch.manifest import READERS
 from pipeline.batch.storage import Store
-from pipeline.tracks.parts import (
-    MANIFEST,
-    READERS,
-    SITES,
-    TRACKS,
-    Header,
-    ManifestLine,
-    ShardKey,
-    read_header,
-    read_side_table,
-)
-from pipeline.tracks.schema import SPLICE, SPLICE_STEPS, TrackSchema, round_to_steps
+from pipeline.tracks.header import Header, read_header, read_table
+from pipeline.tracks.layout import LOCI, PLAN, SITES, TRACKS, ShardKey
+from pipeline.tracks.schema import SPLICE_STEPS, TrackSchema, round_to_steps
 from sptx_core.alphabet import BASES
+from sptx_core.channels import SPLICE
 from sptx_core.errors import InputError
 
 ROWS_IN_MEMORY = 4_000_000  # of the parts that are checked at once, about 100 bytes each
@@ -50,6 +44,22 @@ class VerifyReport:
     parts: int
     rows: int
     bytes: int
+
+
+class ManifestLine(NamedTuple):
+    """What `manifest.parquet` says of a shard's two parts."""
+
+    shard: int
+    chrom: str
+    strand: str
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+    sites_path: str
+    sites_rows: int
+    sites_bytes: int
+    sites_sha256: str
 
 
 class _Planned(NamedTuple):
@@ -98,18 +108,18 @@ def verify(store: Store) -> VerifyReport:
 
 
 def _planned(store: Store, header: Header) -> list[_Planned]:
-    plan = read_side_table(store, "plan")
+    plan = read_table(store, PLAN)
     if (len(plan), plan["rows"].sum()) != (header.shards, header.rows):
         raise InputError(f"{store.root}: plan.parquet and run.json differ in shards or rows; neither can be trusted")
     ids = {}
-    if header.schema.flanks == "transcript":
-        ids = dict(read_side_table(store, "loci").select("locus", "transcript_id").iter_rows())
+    if header.schema.by_transcript:
+        ids = dict(read_table(store, LOCI).select("locus", "transcript_id").iter_rows())
     shards = []
     for row in plan.iter_rows(named=True):
         key = ShardKey(row["shard"], row["chrom"], row["strand"], row["first"], row["last"])
         pieces = tuple((piece["start"], piece["end"], ids.get(piece["locus"], "")) for piece in row["pieces"])
-        names = key.part_name(header.fingerprint), key.sites_name(header.fingerprint)
-        shards.append(_Planned(key, *names, row["rows"], pieces))
+        tracks, sites = (key.part_name(table, header.fingerprint) for table in (TRACKS, SITES))
+        shards.append(_Planned(key, tracks, sites, row["rows"], pieces))
     return shards
 
 
@@ -126,7 +136,7 @@ def _listing_problems(shards: Sequence[_Planned], listed: Mapping[str, int]) -> 
 def _read_manifest(store: Store, shards: Sequence[_Planned]) -> tuple[dict[int, ManifestLine], list[str]]:
     """Lines by shard, and what is wrong with the manifest as a list of this run's shards."""
     try:
-        frame = read_side_table(store, MANIFEST.removesuffix(".parquet")).select(ManifestLine._fields)
+        frame = read_table(store, MANIFEST.removesuffix(".parquet")).select(ManifestLine._fields)
     except (InputError, pl.exceptions.PolarsError) as error:
         return {}, [f"{MANIFEST}: cannot be read ({error})"]
     lines = {line.shard: line for line in map(ManifestLine._make, frame.iter_rows())}
@@ -142,7 +152,7 @@ def _check_shard(store: Store, header: Header, shard: _Planned, line: ManifestLi
     problems: list[str] = []
     size = 0
     frames: dict[str, pl.DataFrame] = {}
-    for name, rounded in ((shard.tracks, not header.schema.exact), (shard.sites, False)):
+    for name, rounded in ((shard.tracks, not header.spec.exact), (shard.sites, False)):
         try:
             content = store.read_bytes(name)
             size += len(content) if name == shard.tracks else 0
@@ -227,13 +237,13 @@ def _value_problems(frame: pl.DataFrame, schema: TrackSchema, *, rounded: bool) 
 def _site_problems(tracks: pl.DataFrame, sites: pl.DataFrame, header: Header) -> Iterator[str]:
     """Whether `sites` are exactly the likely rows of `tracks`, in their order and with their values unrounded."""
     keys = [name for name in ("transcript_id", "pos") if name in tracks.columns]
-    peak, threshold = pl.max_horizontal("acceptor", "donor"), float(np.float32(header.sites_threshold))
+    peak, threshold = pl.max_horizontal("acceptor", "donor"), float(np.float32(header.spec.sites_threshold))
     # A rounded value tells on which side of the threshold the network's was unless it lies within half a step.
-    doubt = 0.0 if header.schema.exact else 0.5 / SPLICE_STEPS + EDGE_SLACK
+    doubt = 0.0 if header.spec.exact else 0.5 / SPLICE_STEPS + EDGE_SLACK
     possible = tracks.filter(peak >= threshold - doubt).with_row_index("row")
     lacking = possible.filter(peak >= threshold + doubt).join(sites, on=keys, how="anti")
     if len(lacking):
-        yield f"lacks {len(lacking)} rows at or above {header.sites_threshold}, the first at {lacking['pos'][0]}"
+        yield f"lacks {len(lacking)} rows at or above {header.spec.sites_threshold}, the first at {lacking['pos'][0]}"
     matched = sites.join(possible, on=keys, how="left", maintain_order="left", suffix="_tracks")
     below = len(sites.filter(peak < threshold))
     foreign = matched["row"].null_count()
@@ -245,7 +255,7 @@ def _site_problems(tracks: pl.DataFrame, sites: pl.DataFrame, header: Header) ->
     if (matched["ref"] != matched["ref_tracks"]).any():
         yield "ref differs from the tracks part"
     for column in header.schema.scores:
-        steps = 0 if header.schema.exact else column.steps
+        steps = 0 if header.spec.exact else column.steps
         rounded = round_to_steps(matched[column.name].to_numpy(), steps)
         if not np.array_equal(rounded, matched[f"{column.name}_tracks"].to_numpy(), equal_nan=True):
             yield f"{column.name} differs from the tracks part"

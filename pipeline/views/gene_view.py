@@ -28,7 +28,7 @@ from pipeline.evaluation.truth import table_contigs
 from pipeline.inputs.annotation import Annotation
 from pipeline.inputs.splice_sites import KINDS, splice_sites
 from pipeline.tracks.reader import Tracks
-from pipeline.tracks.schema import SPLICE
+from sptx_core.channels import SPLICE
 from sptx_core.errors import InputError
 
 MOST_BASES = 3_000_000  # the longest human genes have 2.5 million
@@ -91,13 +91,13 @@ def gene_view(
         raise InputError(f"{what} has {end - start:,} bases, a picture at most {MOST_BASES:,}: name a part of it")
     here = (pl.col("chrom") == chrom) & (pl.col("strand") == strand) & (pl.col("start") < end) & (pl.col("end") > start)
     transcripts = _in_order(_transcripts(tracks, annotation).filter(here), own)
-    if tracks.header.schema.flanks == "transcript":
+    if tracks.header.schema.by_transcript:
         transcripts, rows = _one_transcript(tracks, transcripts, pl.col("pos").is_between(start + 1, end), say)
     else:
         rows = tracks.region(Interval(chrom, start, end), strand=strand)
     if rows.is_empty():
         raise InputError(f"{tracks.store.root} holds no row of {what} on strand {strand}; see `sptx status`")
-    if tracks.header.schema.flanks == "transcript":  # which may end within what was asked for
+    if tracks.header.schema.by_transcript:  # which may end within what was asked for
         start, end = int(rows["pos"][0]) - 1, int(rows["pos"][-1])
     tissues = tuple(name for name in tracks.channels if name not in SPLICE)
     annotated = splice_sites(transcripts).select(_SITE).unique()

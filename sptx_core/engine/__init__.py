@@ -14,6 +14,6 @@ GPU `auto` is a matter of measurement, and so without `calibrate` is `shared`.
 """
 
 from sptx_core.engine.calibration import Calibration, calibrate, hardware
-from sptx_core.engine.predictor import PATHS, PRECISIONS, Predictor
+from sptx_core.engine.predictor import PATHS, PRECISIONS, Predictor, is_device_lost
 
 __all__ = ["PATHS", "PRECISIONS", "Calibration", "Predictor", "calibrate", "hardware"]

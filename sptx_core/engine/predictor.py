@@ -82,6 +82,20 @@ class Predictor:
                 )
             )
 
+    @classmethod
+    def planned(cls, model, spec, *, path, **more):
+        if path == "triton":
+            first, end = spec.input_span(0, 0)
+            try:
+                predictor = cls(model, spec, path=path, **more)
+                predictor.predict([np.full(end - first, 4, dtype=np.uint8)])
+            except Exception as error:
+                if is_device_lost(error):
+                    raise
+                return cls(model, spec, path="shared", **more)
+            return predictor
+        return cls(model, spec, path="auto" if path == "native" else path, **more)
+
     def predict(self, stretches: Sequence[Codes]) -> list[Scores]:
         """Scores of the windows of each stretch, [n, core, channels], 5' to 3'.
 
@@ -223,3 +237,8 @@ def _why_not_native(model: SpTransformerModel, precision: str, device: str) -> s
     if not library.fits(model.config):
         return "needs fewer than 32 heads, of 32 channels each, buckets of 64 and channels in multiples of 32"
     return library.missing(PRECISIONS[precision])
+
+
+def is_device_lost(error):
+    told = ("CUDA error", "Triton Error [CUDA]")
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in told)

@@ -151,8 +151,8 @@ def _write_side_tables(store: Store, flanks: str, exact: bool) -> None:
         "shards": len(shards(flanks)),
         "rows": sum(piece.end - piece.start + 1 for shard in shards(flanks) for piece in shard.pieces),
     }
-    store.put_atomic("run.json", json.dumps(run).encode())
-    store.put_atomic("settings.yaml", b"fasta: /in/genome.fa\ngtf: /in/genes.gtf\ncheckpoint: /in/model.ckpt\n")
+    store.write_atomic("run.json", json.dumps(run).encode())
+    store.write_atomic("settings.yaml", b"fasta: /in/genome.fa\ngtf: /in/genes.gtf\ncheckpoint: /in/model.ckpt\n")
     loci = pl.DataFrame(
         LOCI if genomic else OWN_LOCI,
         schema={"locus": pl.Int32, "chrom": pl.String, "strand": pl.String, "start": pl.Int32, "end": pl.Int32}
@@ -174,7 +174,7 @@ def _write_side_tables(store: Store, flanks: str, exact: bool) -> None:
     for name, frame in frames.items():
         buffer = io.BytesIO()
         frame.write_parquet(buffer)
-        store.put_atomic(f"{name}.parquet", buffer.getvalue())
+        store.write_atomic(f"{name}.parquet", buffer.getvalue())
 
 
 def _plan(planned: list[Shard]) -> pl.DataFrame:

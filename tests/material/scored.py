@@ -71,12 +71,12 @@ def table(
         "shards": len(parts) if shards is None else shards,
         "rows": sum(len(part.pos) for part in parts) if rows is None else rows,
     }
-    store.put_atomic("run.json", json.dumps(header).encode())
+    store.write_atomic("run.json", json.dumps(header).encode())
     names = list(dict.fromkeys(part.chrom for part in parts))
     contigs = pl.DataFrame({"chrom": names, "length": [10**6] * len(names), "annotation_name": names})
     buffer = io.BytesIO()
     contigs.write_parquet(buffer)
-    store.put_atomic("contigs.parquet", buffer.getvalue())
+    store.write_atomic("contigs.parquet", buffer.getvalue())
     for number, part in enumerate(parts):
         key = ShardKey(number, part.chrom, part.strand, min(part.pos), max(part.pos))
         commit_shard(store, key, _rows(part), schema, fingerprint=FINGERPRINT, sites_threshold=0.01, provenance={})
@@ -110,7 +110,7 @@ def record(tracks: Tracks, parts: Sequence[Part], transcripts: Sequence[Transcri
     for name, frame in (("transcripts", named), ("plan", pl.DataFrame({"shard": range(len(parts)), "pieces": pieces}))):
         buffer = io.BytesIO()
         frame.write_parquet(buffer)
-        tracks.store.put_atomic(f"{name}.parquet", buffer.getvalue())
+        tracks.store.write_atomic(f"{name}.parquet", buffer.getvalue())
     return open_tracks(tracks.store.root)
 
 

@@ -28,7 +28,7 @@ store = Store(sys.argv[1])
 print("ready", flush=True)
 for number in range(10**6):
     body = os.urandom(1 << 20) * 8
-    store.put_atomic(f"tracks/{number % 4}.parquet", hashlib.sha256(body).digest() + body)
+    store.write_atomic(f"tracks/{number % 4}.parquet", hashlib.sha256(body).digest() + body)
 """
 MOST_KILLS = 25
 
@@ -61,8 +61,8 @@ def is_whole(content: bytes) -> bool:
 
 
 def test_bytes_come_back_and_replace_what_was_there(store: Store) -> None:
-    store.put_atomic("tracks/chrom=1/a.parquet", b"first")
-    store.put_atomic("tracks/chrom=1/a.parquet", b"second")
+    store.write_atomic("tracks/chrom=1/a.parquet", b"first")
+    store.write_atomic("tracks/chrom=1/a.parquet", b"second")
     assert store.read_bytes("tracks/chrom=1/a.parquet") == b"second"
     assert store.exists("tracks/chrom=1/a.parquet")
     assert not store.exists("tracks/chrom=1/b.parquet")
@@ -70,7 +70,7 @@ def test_bytes_come_back_and_replace_what_was_there(store: Store) -> None:
 
 def test_listing_is_sorted_has_sizes_and_takes_any_prefix(store: Store) -> None:
     for name, size in (("strikes/000002-1", 0), ("tracks/x/b.parquet", 2), ("tracks/a.parquet", 1), ("run.json", 3)):
-        store.put_atomic(name, b"x" * size)
+        store.write_atomic(name, b"x" * size)
     assert list(store.list().items()) == [
         ("run.json", 3),
         ("strikes/000002-1", 0),
@@ -84,14 +84,14 @@ def test_listing_is_sorted_has_sizes_and_takes_any_prefix(store: Store) -> None:
 
 
 def test_listing_shows_what_another_process_wrote_since(store: Store) -> None:
-    store.put_atomic("tracks/a.parquet", b"a")
+    store.write_atomic("tracks/a.parquet", b"a")
     assert len(store.list("tracks/")) == 1
-    pickle.loads(pickle.dumps(store)).put_atomic("tracks/b.parquet", b"b")
+    pickle.loads(pickle.dumps(store)).write_atomic("tracks/b.parquet", b"b")
     assert list(store.list("tracks/")) == ["tracks/a.parquet", "tracks/b.parquet"]
 
 
 def test_delete_forgives_what_is_not_there(store: Store) -> None:
-    store.put_atomic("failures/1.json", b"{}")
+    store.write_atomic("failures/1.json", b"{}")
     store.delete("failures/1.json")
     store.delete("failures/1.json")
     assert store.list() == {}
@@ -122,7 +122,7 @@ def test_relative_root_is_made_absolute(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     store = Store("out")
     monkeypatch.chdir("/")
-    store.put_atomic("run.json", b"{}")
+    store.write_atomic("run.json", b"{}")
     assert (tmp_path / "out" / "run.json").exists()
 
 
@@ -130,13 +130,13 @@ def test_failed_write_leaves_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
     (tmp_path / "run.json").mkdir()
     with pytest.raises(IsADirectoryError):
-        store.put_atomic("run.json", b"{}")
+        store.write_atomic("run.json", b"{}")
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
 def test_sweep_removes_old_leftovers_only(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.put_atomic("tracks/chrom=1/a.parquet", b"a")
+    store.write_atomic("tracks/chrom=1/a.parquet", b"a")
     leftover = tmp_path / "tracks" / "chrom=1" / ".b.parquet.0123.tmp"
     leftover.write_bytes(b"half a p")
     assert list(store.list()) == ["tracks/chrom=1/a.parquet"]

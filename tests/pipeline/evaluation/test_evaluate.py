@@ -297,7 +297,7 @@ def test_a_table_without_a_part_and_a_damaged_one_are_refused(tmp_path: Path) ->
     tracks = scored.table(tmp_path / "table", [Part("chr1", "+", SPAN)])
     annotation = read_annotation(scored.gtf(tmp_path / "x.gtf", [Transcript("A", "chr1", "+", EXONS)]))
     part = ShardKey(0, "chr1", "+", 101, 230).part_name(scored.FINGERPRINT)
-    tracks.store.put_atomic(part, b"not Parquet")
+    tracks.store.write_atomic(part, b"not Parquet")
     with pytest.raises(InputError, match=r"cannot be read .* see `sptx verify`"):
         evaluate(tracks, annotation)
     tracks.store.delete(part)

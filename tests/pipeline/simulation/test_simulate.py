@@ -19,7 +19,7 @@ from pipeline.coordinates import reconcile_contigs
 from pipeline.inputs.annotation import Annotation, check_spans, read_annotation
 from pipeline.inputs.genome import Genome
 from pipeline.inputs.selection import Selection, select
-from pipeline.settings import Flanks
+from pipeline.tracks.settings import Flanks
 from pipeline.simulation import simulate
 from pipeline.simulation.layout import END_N, LEAST_BASES, lay_out
 from pipeline.simulation.sequence import Contig, make_contig, stranded

@@ -57,7 +57,7 @@ def test_names_hold_the_key_whatever_the_contig(index: int, chrom: str, strand: 
     store = Store("memory://names")
     names = key.part_name(FINGERPRINT), key.sites_name(FINGERPRINT)
     for name in names:
-        store.put_atomic(name, b"part")
+        store.write_atomic(name, b"part")
     try:
         assert committed(store, FINGERPRINT) == {index: (key, names[0], 4)}
         assert names[0].count("/") == names[1].count("/") == 3
@@ -85,7 +85,7 @@ def test_same_rows_give_the_same_bytes_in_any_process(tmp_path: Path) -> None:
 
 def test_the_tracks_part_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    monkeypatch.setattr(Store, "put_atomic", lambda _, name, __: order.append(name))
+    monkeypatch.setattr(Store, "write_atomic", lambda _, name, __: order.append(name))
     handmade.commit(Store("memory://order"), SHARD)
     assert order == [SHARD.key.sites_name(FINGERPRINT), SHARD.key.part_name(FINGERPRINT)]
 
@@ -250,7 +250,7 @@ def test_manifest_is_of_the_bytes_in_storage(tmp_path: Path) -> None:
 
 def test_manifest_of_a_damaged_table_names_the_part(tmp_path: Path) -> None:
     store = handmade.build(tmp_path)
-    store.put_atomic(SHARD.key.part_name(FINGERPRINT), b"PAR1")
+    store.write_atomic(SHARD.key.part_name(FINGERPRINT), b"PAR1")
     with pytest.raises(InputError, match=r"000001-401-1000-0123456789ab.parquet cannot be read .*computes it again"):
         write_manifest(store, FINGERPRINT)
     store.delete(SHARD.key.part_name(FINGERPRINT))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.coordinates import Interval
-from pipeline.settings import Flanks
+from pipeline.tracks.settings import Flanks
 from pipeline.tracks.plan import Plan, loci_digest, make_plan, transcripts_digest
 from pipeline.tracks.shards import Shard, axis_span, shard_stretches
 from sptx_core.errors import InputError

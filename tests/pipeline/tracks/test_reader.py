@@ -17,7 +17,7 @@ from material import handmade
 from s3fs import S3FileSystem
 
 from pipeline.coordinates import Interval
-from pipeline.settings import RunConfig
+from pipeline.tracks.settings import RunConfig
 from pipeline.tracks.reader import Failure, RunStatus, Tracks, open_tracks
 from pipeline.tracks.schema import round_to_steps
 from sptx_core.channels import TISSUES
@@ -191,7 +191,7 @@ def test_parts_that_cannot_answer_are_never_opened(tmp_path: Path, bucket: str) 
         store = handmade.build(root)
         tracks, rows = open_tracks(root), committed_rows()
         for shard in (0, 2, 3):
-            store.put_atomic(handmade.SHARDS[shard].key.part_name(FINGERPRINT), b"not Parquet")
+            store.write_atomic(handmade.SHARDS[shard].key.part_name(FINGERPRINT), b"not Parquet")
         assert tracks.region("chr9:401-900", strand="+").equals(rows.filter(span("chr9", "+", 401, 900)))
         assert tracks.gene("GENE3").equals(rows.filter(span("chr9", "+", 901, 1000)))
         assert tracks.transcript("ENST0002").equals(rows.filter(span("chr9", "+", 500, 700)))
@@ -251,7 +251,7 @@ def test_status_counts_afresh_and_tells_failures(tmp_path: Path) -> None:
         store.delete(handmade.SHARDS[shard].key.part_name(FINGERPRINT))
     for shard in (0, 2):  # the first was tried again and committed since
         failure = {"shard": shard, "error": "RuntimeError: x", "cause": "Traceback", "attempts": 3}
-        store.put_atomic(f"failures/{shard:06d}.json", json.dumps(failure).encode())
+        store.write_atomic(f"failures/{shard:06d}.json", json.dumps(failure).encode())
     assert tracks.status() == RunStatus(2, (1,), (Failure(2, "RuntimeError: x", "Traceback", 3),))
 
 

@@ -42,7 +42,7 @@ def rewrite(store: Store, name: str, rows: ShardRows, *, metadata: dict[str, str
     """Put other rows where `name` is, encoded as they should be."""
     rounded, schema = name.startswith("tracks/"), handmade.schema()
     told = schema.metadata(FINGERPRINT, SHARD.key.index, {}, rounded=rounded)
-    store.put_atomic(name, encode_part(rows, schema, {**told, **(metadata or {})}, rounded=rounded))
+    store.write_atomic(name, encode_part(rows, schema, {**told, **(metadata or {})}, rounded=rounded))
 
 
 def with_score(channel: int, value: float, row: int = 5) -> ShardRows:
@@ -68,7 +68,7 @@ def test_sound_table(tmp_path: Path, flanks: str, exact: bool) -> None:
 def test_every_row_a_site(tmp_path: Path) -> None:
     store = handmade.build(tmp_path)
     run = json.loads(store.read_bytes("run.json"))
-    store.put_atomic("run.json", json.dumps({**run, "sites_threshold": 0.0}).encode())
+    store.write_atomic("run.json", json.dumps({**run, "sites_threshold": 0.0}).encode())
     assert any(problem.startswith(f"{SITES}: lacks 396 rows at or above 0.0") for problem in problems(store))
 
 
@@ -91,14 +91,14 @@ def test_sites_part_of_a_shard_killed_before_its_tracks_part_is_no_problem_of_it
 def test_files_that_are_no_parts_of_the_run(store: Store) -> None:
     stray = [TRACKS.replace("0123456789ab", "f" * 12), "sites/chrom=chr9/other.parquet"]
     for name in stray:
-        store.put_atomic(name, b"")
+        store.write_atomic(name, b"")
     assert problems(store) == [f"{name}: not a part of this run" for name in stray]
 
 
 @pytest.mark.parametrize("name", [TRACKS, SITES])
 @pytest.mark.parametrize("kept", [0, 3, 100, -1])
 def test_truncated_file(store: Store, name: str, kept: int) -> None:
-    store.put_atomic(name, store.read_bytes(name)[:kept])
+    store.write_atomic(name, store.read_bytes(name)[:kept])
     (problem,) = problems(store)
     assert problem.startswith(f"{name}: cannot be read (")
 
@@ -109,7 +109,7 @@ def flips(store: Store, name: str, stride: int) -> Iterator[int]:
     for place in range(0, len(sound), stride):
         content = bytearray(sound)
         content[place] ^= 0x10
-        store.put_atomic(name, bytes(content))
+        store.write_atomic(name, bytes(content))
         yield place
 
 
@@ -180,12 +180,12 @@ def test_part_of_another_run_or_shard(store: Store) -> None:
 def test_unrounded_values_and_other_columns(store: Store) -> None:
     schema = handmade.schema()
     told = schema.metadata(FINGERPRINT, SHARD.key.index, {}, rounded=True)
-    store.put_atomic(TRACKS, encode_part(ROWS, schema, told, rounded=False))
+    store.write_atomic(TRACKS, encode_part(ROWS, schema, told, rounded=False))
     assert f"{TRACKS}: values of brain are not in steps of 1/1000" in problems(store)
     frame = pl.DataFrame({"pos": [1], "acceptor": [0.5]})
     buffer = io.BytesIO()
     frame.write_parquet(buffer)
-    store.put_atomic(TRACKS, buffer.getvalue())
+    store.write_atomic(TRACKS, buffer.getvalue())
     (problem,) = problems(store)
     assert problem.startswith(f"{TRACKS}: its columns are not those of the table")
 
@@ -196,7 +196,7 @@ def test_rows_of_another_transcript(tmp_path: Path) -> None:
     rows = handmade.rows(shard, "transcript")
     rows.transcript_id[:7] = "ENST0002.1"
     name = shard.key.part_name(FINGERPRINT)
-    store.put_atomic(name, encode_part(rows, schema, schema.metadata(FINGERPRINT, 0, {}, rounded=True), rounded=True))
+    store.write_atomic(name, encode_part(rows, schema, schema.metadata(FINGERPRINT, 0, {}, rounded=True), rounded=True))
     assert f"{name}: 7 rows carry another transcript than the plan" in problems(store)
 
 
@@ -204,7 +204,7 @@ def test_manifest_that_is_missing_damaged_or_of_other_parts(store: Store) -> Non
     assert verify(store).problems == (
         "manifest.parquet: missing, though every part is there; the same `sptx run` writes it",
     )
-    store.put_atomic("manifest.parquet", b"PAR1")
+    store.write_atomic("manifest.parquet", b"PAR1")
     assert verify(store).problems[0].startswith("manifest.parquet: cannot be read")
     store.delete(TRACKS)
     write_manifest(store, FINGERPRINT)
@@ -225,7 +225,7 @@ def remove_plan(store: Store) -> None:
 def shorten_plan(store: Store) -> None:
     buffer = io.BytesIO()
     pl.read_parquet(io.BytesIO(store.read_bytes("plan.parquet"))).head(3).write_parquet(buffer)
-    store.put_atomic("plan.parquet", buffer.getvalue())
+    store.write_atomic("plan.parquet", buffer.getvalue())
 
 
 @pytest.mark.parametrize(

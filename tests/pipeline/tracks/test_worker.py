@@ -24,7 +24,7 @@ import torch
 from pipeline.batch.record import Execution
 from pipeline.batch.storage import Store
 from pipeline.inputs.genome import Genome
-from pipeline.settings import Flanks
+from pipeline.tracks.settings import Flanks
 from pipeline.tracks import worker as inference
 from pipeline.tracks.parts import committed
 from pipeline.tracks.shards import Piece, Shard
@@ -238,7 +238,7 @@ def test_a_shard_is_struck_before_the_device_takes_it(
 ) -> None:
     """As it is queued, so that the device need not wait, unless it is to be computed alone."""
     if struck:
-        Store(order.root).put_atomic("strikes/000007-before", b"")
+        Store(order.root).write_atomic("strikes/000007-before", b"")
     queued: SimpleQueue[tuple[bool, int]] = SimpleQueue()
     begun: SimpleQueue[int] = SimpleQueue()
 
@@ -325,7 +325,7 @@ def _failed(store: Store, shard: Shard) -> bool:
 def test_a_shard_whose_process_died_three_times_is_given_up(order: WorkOrder) -> None:
     store = Store(order.root)
     for strike in ("a", "b", "c"):
-        store.put_atomic(f"strikes/000007-{strike}", b"")
+        store.write_atomic(f"strikes/000007-{strike}", b"")
     receipt = ShardWorker(order)(SHARD.to_row())
     assert "died 3 times" in receipt["error"]
     assert json.loads(store.read_bytes(failure_name(7)))["error"] == receipt["error"]

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli import flags
 from pipeline.cli.console import INTERRUPTED, say
-from pipeline.cli.flags import flag
 from pipeline.finetuning.settings import Beyond, FinetuneConfig, Freeze
 from pipeline.settings import Precision
 
 DATA, LEARNING = "What is learned from", "How it is learned"
+INPUTS, SELECTION, EXECUTION = "Inputs", "Selection", "Execution"
+
+
+def flag(text: str, panel: str, *names: str) -> Any:
+    """A flag with its help."""
+    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False)
+
+
+Config = Annotated[str | None, flag("YAML file of settings (names as the flags'); flags win.", INPUTS)]
+Fasta = Annotated[str | None, flag("Genome FASTA, plain or bgzip; path or URI.", INPUTS)]
+Gtf = Annotated[str | None, flag("GENCODE or Ensembl GTF or GFF3, plain or gzip; path or URI.", INPUTS)]
+Genes = Annotated[list[str] | None, flag("Gene names or ids, separated by commas.", SELECTION)]
+Biotypes = Annotated[list[str] | None, flag("Transcript types, such as protein_coding,lncRNA.", SELECTION)]
+Tags = Annotated[list[str] | None, flag("Transcripts with any of these tags: basic,MANE_Select.", SELECTION)]
+Address = Annotated[str | None, flag("Ray cluster to join (auto, host:port); RAY_ADDRESS works too.", EXECUTION)]
 
 Usage = Annotated[
     str | None,
@@ -51,15 +64,15 @@ Checkpointing = Annotated[
 Seed = Annotated[int | None, flag("Of random weights and of the order of windows [1].", LEARNING)]
 Every = Annotated[int | None, flag("Steps between validations [an epoch].", LEARNING)]
 Patience = Annotated[int | None, flag("Validations without a better one before it stops early [never].", LEARNING)]
-Workers = Annotated[int | None, flag("Processes that share each batch [1].", flags.EXECUTION)]
-Threads = Annotated[int | None, flag("CPU threads a worker [cores / workers].", flags.EXECUTION)]
-Gpus = Annotated[float | None, flag("GPU of a worker; 0 computes on CPUs.", flags.EXECUTION)]
+Workers = Annotated[int | None, flag("Processes that share each batch [1].", EXECUTION)]
+Threads = Annotated[int | None, flag("CPU threads a worker [cores / workers].", EXECUTION)]
+Gpus = Annotated[float | None, flag("GPU of a worker; 0 computes on CPUs.", EXECUTION)]
 
 
 def finetune(
-    config: flags.Config = None,
-    fasta: flags.Fasta = None,
-    gtf: flags.Gtf = None,
+    config: Config = None,
+    fasta: Fasta = None,
+    gtf: Gtf = None,
     usage: Usage = None,
     junctions: Junctions = None,
     checkpoint: Start = None,
@@ -67,9 +80,9 @@ def finetune(
     validation: Validation = None,
     test: Test = None,
     contigs: Contigs = None,
-    genes: flags.Genes = None,
-    biotypes: flags.Biotypes = None,
-    tags: flags.Tags = None,
+    genes: Genes = None,
+    biotypes: Biotypes = None,
+    tags: Tags = None,
     flanks: Flanks = None,
     core: Core = None,
     empty_windows: Empty = None,
@@ -87,7 +100,7 @@ def finetune(
     workers: Workers = None,
     threads: Threads = None,
     gpus_per_worker: Gpus = None,
-    address: flags.Address = None,
+    address: Address = None,
 ) -> None:
     """Train a network on an annotation and measured usage; killed, the same command goes on.
 

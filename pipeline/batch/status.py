@@ -1,0 +1,57 @@
+"""What a run has done, lacks and gave up, as storage tells it; and the records of units that were given up.
+
+A unit that is given up leaves `failures/<unit>.json` (keys shard, error, cause, attempts). The record goes when the
+unit is committed after all, and all go when the run is started again, which tries every missing unit afresh.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+from pipeline.batch.layout import FAILURES, committed, failure_name
+from pipeline.batch.storage import Store
+
+
+class Failure(NamedTuple):
+    """A unit that was given up.
+
+    `error` is one sentence, `cause` the traceback ("" where the process died), `attempts` how often it was tried.
+    """
+
+    unit: int
+    error: str
+    cause: str
+    attempts: int
+
+
+class RunStatus(NamedTuple):
+    """Units of a run: how many are `done`, the numbers of the `missing`, and the `failed`, which are in neither."""
+
+    done: int
+    missing: tuple[int, ...]
+    failed: tuple[Failure, ...]
+
+
+def record_failure(store: Store, failure: Failure) -> None:
+    """Write the record of a unit that was given up."""
+    unit, error, cause, attempts = failure
+    body = {"shard": unit, "error": error, "cause": cause, "attempts": attempts}
+    store.write_atomic(failure_name(unit), (json.dumps(body, indent=1) + "\n").encode())
+
+
+def read_status(store: Store, table: str, fingerprint: str, units: int) -> RunStatus:
+    """The state of the run at `store` now; `table` is the one that holds the receipts, `units` how many there are."""
+    done = committed(store, table, fingerprint)
+    failures = (_read_failure(store, name) for name in store.list(FAILURES))
+    failed = tuple(failure for failure in failures if failure is not None and failure.unit not in done)
+    ended = done.keys() | {failure.unit for failure in failed}
+    return RunStatus(len(done), tuple(unit for unit in range(units) if unit not in ended), failed)
+
+
+def _read_failure(store: Store, name: str) -> Failure | None:
+    try:
+        body = json.loads(store.read_bytes(name))
+    except FileNotFoundError:  # tried again, and committed since the listing
+        return None
+    return Failure(body["shard"], body["error"], body["cause"], body["attempts"])

@@ -1,0 +1,121 @@
+"""An actor's work: one unit in, its parts committed, a receipt out. No Ray here.
+
+`UnitWorker` is made once in an actor and called from several threads with a row each (see `Unit.to_row`). Errors never
+leave a call: a unit is tried `max_attempts` times, then its error is recorded in storage and told in the receipt. A
+unit that kills its process cannot report; `pipeline.batch.strikes` says how it is found out. An error after which the
+process can compute nothing more ends the process on purpose, with the strike in place.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Mapping
+from queue import SimpleQueue
+from typing import Any, NamedTuple
+
+from pipeline.batch.device import Device, Request
+from pipeline.batch.job import Assignment, Worker
+from pipeline.batch.layout import failure_name
+from pipeline.batch.status import Failure, record_failure
+from pipeline.batch.storage import Store
+from pipeline.batch.strikes import Strikes
+from pipeline.batch.units import Unit
+
+MAX_ERROR_CHARACTERS = 500  # of an error's sentence in a receipt
+
+
+class Receipt(NamedTuple):
+    """What the driver learns of a unit.
+
+    `error` is empty when the unit was committed; `size` and `bytes` are 0 when it was not. `hardware` is what computed
+    it.
+    """
+
+    unit: int
+    size: int
+    bytes: int
+    hardware: str
+    error: str = ""
+
+
+class UnitWorker:
+    """Computes and commits units; see the module.
+
+    Parameters
+    ----------
+    assignment
+        What to work on.
+    waiting
+        The device's queue; a test may give one that it watches.
+
+    """
+
+    def __init__(self, assignment: Assignment, *, waiting: SimpleQueue[Request] | None = None) -> None:
+        self.assignment = assignment
+        self.store = Store(assignment.root)
+        self.worker: Worker = assignment.make_worker()
+        self.strikes = Strikes(self.store)
+        self.device = Device(self._open, self.strikes, waiting=waiting)
+
+    def _open(self) -> Any:
+        self.worker.open()
+        return self.worker.compute
+
+    def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Work on the unit that `row` describes and return its receipt as a row."""
+        unit = Unit.from_row(row)
+        try:
+            return self._try(unit)._asdict()
+        except Exception as error:  # storage itself fails: what cannot be recorded there is still told
+            return self._refusal(unit, _sentence(error))._asdict()
+
+    def _try(self, unit: Unit) -> Receipt:
+        strikes, max_attempts = self.strikes.count(unit.index), self.assignment.max_attempts
+        if strikes >= max_attempts:
+            return self._give_up(unit, f"the process died {strikes} times while computing it", "", strikes)
+        for attempt in range(1, max_attempts + 1):
+            try:
+                return self._compute(unit, alone=strikes > 0 or attempt > 1 or max_attempts == 1)
+            except Exception as error:  # one unit's failure is recorded; the run goes on
+                if attempt == max_attempts:
+                    return self._give_up(unit, _sentence(error), traceback.format_exc(), attempt)
+        raise AssertionError("max_attempts is at least 1")
+
+    def _compute(self, unit: Unit, *, alone: bool) -> Receipt:
+        inputs = self.worker.read(unit)
+        strike = self.strikes.of(unit.index, alone=alone)
+        try:
+            outputs = self.device.submit(inputs, strike).result()
+            size = self._commit(unit, self.worker.encode(unit, inputs, outputs))
+        except Exception as error:
+            if self.worker.is_fatal(error):
+                os._exit(1)  # the strike stays, as after any death of the process
+            raise
+        finally:
+            self.strikes.end(strike)
+        self.store.delete(failure_name(unit.index))
+        return Receipt(unit.index, unit.size, size, self.worker.execution.hardware)
+
+    def _commit(self, unit: Unit, parts: Mapping[str, bytes]) -> int:
+        """Write the unit's parts, the receipt last; their bytes together.
+
+        A unit that is there already is left as it is: an actor that outlived its driver may have been faster.
+        """
+        receipt, *others = self.assignment.tables
+        name = unit.part_name(receipt, self.assignment.fingerprint)
+        if name not in self.store.list(name):
+            for table in (*others, receipt):
+                self.store.write_atomic(unit.part_name(table, self.assignment.fingerprint), parts[table])
+        return sum(map(len, parts.values()))
+
+    def _give_up(self, unit: Unit, error: str, cause: str, attempts: int) -> Receipt:
+        record_failure(self.store, Failure(unit.index, error, cause, attempts))
+        return self._refusal(unit, error)
+
+    def _refusal(self, unit: Unit, error: str) -> Receipt:
+        return Receipt(unit.index, 0, 0, self.worker.execution.hardware, error)
+
+
+def _sentence(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:MAX_ERROR_CHARACTERS]

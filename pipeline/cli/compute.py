@@ -1,0 +1,169 @@
+"""Commands that compute: `run` and `plan` tables, measure `usage`, and make generated genomes (`example`, `simulate`).
+
+Modules that load PyTorch or Ray are imported when a command runs, so that help and errors come at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.console import INCOMPLETE, INTERRUPTED, say
+from pipeline.cli.flags import with_flags
+from pipeline.cli.printing import print_table
+from pipeline.tracks.settings import RunConfig
+from sptx_core.errors import InputError
+
+MAX_FAILURES_SHOWN = 10
+ESTIMATE = "Estimate"  # a panel of the help
+
+
+@with_flags(RunConfig)
+def run(settings: RunConfig) -> None:
+    """Compute the tracks of every base of the selected transcripts.
+
+    Killing it loses nothing: the same command again computes just what is missing. Ends with 3 when shards
+    failed; `sptx status` names them.
+    """
+    from pipeline.batch.run import run_job
+    from pipeline.tracks.prepare import prepare
+
+    if settings.output is None:
+        raise InputError("setting `output` is required (--output): where to put the table")
+    try:
+        outcome = run_job(prepare(settings, say), say)
+    except KeyboardInterrupt:
+        say("interrupted; the same command again goes on with what is missing")
+        raise typer.Exit(INTERRUPTED) from None
+    for shard, error in sorted(outcome.failed.items())[:MAX_FAILURES_SHOWN]:
+        say(f"shard {shard} failed: {error}")
+    if not outcome.complete:
+        say(
+            f"incomplete: {outcome.done:,} of {outcome.units:,} shards done, {len(outcome.failed):,} failed, "
+            f"{outcome.missing:,} missing; run the same command again to try these, "
+            f"`sptx status {settings.output}` names them"
+        )
+        raise typer.Exit(INCOMPLETE)
+    say(
+        f"done: {outcome.size:,} bases in {outcome.units:,} parts ({outcome.computed:,} computed now), "
+        f"{outcome.bytes:,} bytes, {outcome.bytes / outcome.size:.2f} bytes per base, at {settings.output}"
+    )
+
+
+@with_flags(RunConfig)
+def plan(
+    settings: RunConfig,
+    rate: Annotated[
+        Path | None,
+        typer.Option(
+            help="Report of `sptx bench --save`: say how long it takes.", rich_help_panel=ESTIMATE, show_default=False
+        ),
+    ] = None,
+    devices: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Numbers of such devices to say it for, separated by commas: 8,64.",
+            rich_help_panel=ESTIMATE,
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Say what `run` would do, with the same flags: loci, bases, windows, shards, FLOPs, size, and with --rate hours.
+
+    Nothing is computed but one window of N, to count its FLOPs, and nothing is written.
+    """
+    from pipeline.tracks.estimate import duration, estimate
+    from pipeline.tracks.prepare import prepare
+    from sptx_core.bench import BenchReport
+
+    report = BenchReport.load(rate) if rate else None
+    job = prepare(settings, say)
+    summary = estimate(job)
+    print_table(summary.by_contig, "Plan by contig")
+    typer.echo(summary.text)
+    if report:
+        typer.echo(duration(job, report, _numbers("--devices", devices or [])))
+
+
+def usage(
+    junctions: Annotated[
+        list[str],
+        typer.Option(help="TISSUE=FILE[,FILE...]: SJ.out.tab of STAR, plain or gzip; once for each tissue."),
+    ],
+    to: Annotated[Path, typer.Option(help="File to write: .parquet or .tsv.")],
+    min_reads: Annotated[int, typer.Option(help="Reads of a site and its rivals below which its usage is empty.")] = 10,
+) -> None:
+    """Measure the usage of splice sites in tissues from STAR's junctions, for `evaluate --usage`.
+
+    Usage is the share of a site in the unique reads that leave the sites it is joined to: exact for skipped exons and
+    for alternative sites, blind to retained introns. Replicates of a tissue are summed. Formula: docs/usage.md.
+    """
+    from pipeline.inputs.junctions import files_by_tissue, measure_usage
+    from pipeline.inputs.usage import check_target, write_usage
+
+    files = files_by_tissue(junctions)
+    check_target(to)
+    measured = measure_usage(files, min_reads, say)
+    write_usage(measured, to)
+    say(f"{len(measured):,} splice sites in {len(files):,} tissues written to {to}")
+
+
+def example(folder: Annotated[Path, typer.Argument(help="Folder to write to.")]) -> None:
+    """Write a small generated genome with a known answer, and a checkpoint for it, and say what to try on them."""
+    from pipeline.simulation.example import GENE, write_example
+
+    genome, annotation, usage, checkpoint = write_example(folder)
+    tracks = folder / "tracks"
+    say("synthetic: genome and network say nothing about real genes")
+    typer.echo(f"sptx run --fasta {genome} --gtf {annotation} --checkpoint {checkpoint} --output {tracks}")
+    typer.echo(f"sptx evaluate {tracks} --gtf {annotation} --usage {usage} --to {folder / 'evaluation'}")
+    typer.echo(f"sptx plot {tracks} {GENE} --usage {usage} --to {folder / 'gene.png'}")
+
+
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="New or empty folder to write to.")],
+    seed: Annotated[int, typer.Option(help="The same seed and sizes give the same bytes.")] = 1,
+    contigs: Annotated[
+        int | None, typer.Option(help="Contigs (default: 4); each is the same however many there are.")
+    ] = None,
+    bases: Annotated[int | None, typer.Option(help="Bases of each contig (default: 250,000, about 50 genes).")] = None,
+    annotation_only: Annotated[
+        bool, typer.Option("--annotation-only", help="Only a GTF as large as GENCODE's, to measure `plan` with.")
+    ] = False,
+    genes: Annotated[int | None, typer.Option(help="Genes of --annotation-only (default: 63,000).")] = None,
+    transcripts: Annotated[
+        int | None, typer.Option(help="Transcripts of --annotation-only (default: 250,000).")
+    ] = None,
+    exons: Annotated[int | None, typer.Option(help="Exons of --annotation-only (default: 1,600,000).")] = None,
+) -> None:
+    """Write a synthetic genome with a known answer: genome.fa.gz, annotation.gtf.gz and usage.parquet.
+
+    Splice sites are drawn from made-up matrices among decoys; usage by tissue follows a made-up formula of enhancer
+    and silencer motifs (docs/simulate.md). To train and test on; it says nothing about real genomes.
+    """
+    from pipeline.simulation.simulate import simulate as write_genome
+    from pipeline.simulation.simulate import simulate_annotation
+
+    of_genome = {"contigs": contigs, "bases": bases}
+    of_annotation = {"genes": genes, "transcripts": transcripts, "exons": exons}
+    meant, other = (of_annotation, of_genome) if annotation_only else (of_genome, of_annotation)
+    for name, value in other.items():
+        if value is not None:
+            raise InputError(f"--{name} is an option {'without' if annotation_only else 'of'} --annotation-only")
+    sizes = {name: value for name, value in meant.items() if value is not None}
+    if annotation_only:
+        say(f"synthetic annotation written to {simulate_annotation(folder, seed=seed, **sizes)}")
+        return
+    made = write_genome(folder, seed=seed, **sizes)
+    say(f"synthetic: {made.genes:,} genes, {made.transcripts:,} transcripts, {made.sites:,} splice sites")
+    typer.echo(f"--fasta {made.genome} --gtf {made.annotation} --usage {made.usage}")
+
+
+def _numbers(flag: str, texts: list[str]) -> list[int]:
+    """Integers of a flag given once or several times, separated by commas."""
+    try:
+        return [int(item) for text in texts for item in text.split(",")]
+    except ValueError:
+        raise InputError(f"{flag} {', '.join(texts)}: give whole numbers, separated by commas") from None

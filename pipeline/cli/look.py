@@ -1,0 +1,166 @@
+"""Commands that look at a table: `status`, `verify`, `query`, `plot` and `evaluate`.
+
+Modules that load PyTorch or draw are imported when a command runs, so that help and errors come at once.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pipeline.cli.console import INCOMPLETE, say
+from pipeline.cli.flags import Table, What
+from pipeline.cli.printing import Format, write_rows
+from pipeline.settings import absolute
+from sptx_core.errors import InputError
+from sptx_core.files import write_atomic
+
+MAX_SHARDS_SHOWN = 20  # of the missing ones, in `status`
+PRINTED_WIDTH = 130  # columns of tables that go to a file or another program
+
+
+def status(output: Table) -> None:
+    """Say what is done, missing and failed; ends with 3 while anything is missing."""
+    from pipeline.tracks.reader import open_tracks
+
+    found = open_tracks(absolute(output)).status()
+    missing = len(found.missing)
+    total = found.done + missing + len(found.failed)
+    typer.echo(f"{found.done:,} of {total:,} shards done, {missing:,} missing, {len(found.failed):,} failed")
+    if missing:
+        more = ", ..." if missing > MAX_SHARDS_SHOWN else ""
+        typer.echo(f"missing: {', '.join(map(str, found.missing[:MAX_SHARDS_SHOWN]))}{more}")
+    for failure in found.failed:
+        typer.echo(f"shard {failure.unit} failed after {failure.attempts} tries: {failure.error}")
+        typer.echo("  " + failure.cause.strip().replace("\n", "\n  "))
+    if found.done < total:
+        raise typer.Exit(INCOMPLETE)
+
+
+def verify(output: Table) -> None:
+    """Read every part back: schema, rows, coverage of the plan, checksums, probabilities; ends with 3 if unsound."""
+    from pipeline.batch.storage import Store
+    from pipeline.tracks.verify import verify as verify_table
+
+    report = verify_table(Store(absolute(output)))
+    for problem in report.problems:
+        typer.echo(problem)
+    verdict = "unsound" if report.problems else "sound"
+    typer.echo(f"{verdict}: {report.parts:,} parts, {report.rows:,} rows, {report.bytes:,} bytes")
+    if report.problems:
+        raise typer.Exit(INCOMPLETE)
+
+
+def query(
+    output: Table,
+    what: What,
+    strand: Annotated[str | None, typer.Option(help="+ or -; both when not given.", show_default=False)] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Score columns, such as acceptor,donor,brain (default: all).", show_default=False)
+    ] = None,
+    sites: Annotated[bool, typer.Option("--sites", help="Read the sites table: unrounded, likely sites only.")] = False,
+    form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="File to write instead of standard output.", show_default=False)
+    ] = None,
+) -> None:
+    """Print the rows of a region, a gene or a transcript."""
+    from pipeline.tracks.reader import open_tracks
+
+    names = [name.strip() for name in columns.split(",") if name.strip()] if columns else None
+    frame = open_tracks(absolute(output)).query(what, strand=strand, columns=names, sites=sites)
+    write_rows(frame, form, to)
+
+
+def plot(
+    output: Table,
+    what: What,
+    to: Annotated[Path, typer.Option("--to", help="Picture to write; must end in .png or .svg.")],
+    strand: Annotated[str | None, typer.Option(help="+ or -, of a region with both.", show_default=False)] = None,
+    threshold: Annotated[float, typer.Option(help="Least max(acceptor, donor) of a called site.")] = 0.1,
+    gtf: Annotated[
+        str | None, typer.Option(help="Annotation to draw instead of the run's transcripts.", show_default=False)
+    ] = None,
+    usage: Annotated[
+        str | None, typer.Option(help="Measured usage to draw below, as in `evaluate`.", show_default=False)
+    ] = None,
+    short_introns: Annotated[bool, typer.Option("--short-introns", help="Draw long introns short.")] = False,
+) -> None:
+    """Draw a gene, a transcript or a region: transcripts, scores, and usage of the called sites by tissue.
+
+    One strand, positions from left to right as in the genome; needs matplotlib (the extra plots). docs/plot.md.
+    """
+    from pipeline.inputs.annotation import read_annotation
+    from pipeline.inputs.usage import read_usage
+    from pipeline.tracks.reader import open_tracks
+    from pipeline.views.gene_plot import draw_view
+    from pipeline.views.gene_view import gene_view
+    from pipeline.views.pictures import picture_path, write_figure
+
+    picture_path(to)
+    tracks = open_tracks(absolute(output))
+    annotation = read_annotation(absolute(gtf)) if gtf else None
+    measured = read_usage(absolute(usage)) if usage else None
+    view = gene_view(tracks, what, strand=strand, threshold=threshold, annotation=annotation, usage=measured, say=say)
+    write_figure(draw_view(view, short_introns=short_introns), to)
+    say(f"{view.chrom}:{view.first:,}-{view.last:,} ({view.strand}), {len(view.called)} called sites: drawn in {to}")
+
+
+class Picture(StrEnum):
+    """How `evaluate` draws."""
+
+    PNG = "png"
+    SVG = "svg"
+
+
+def evaluate(
+    output: Table,
+    gtf: Annotated[str, typer.Option(help="Annotation with the true splice sites; GTF or GFF3, path or URI.")],
+    usage: Annotated[
+        str | None,
+        typer.Option(
+            help="Measured usage, Parquet or TSV: contig, position (1-based), strand, kind (acceptor, donor) and a "
+            "column for each tissue, empty where unknown.",
+            show_default=False,
+        ),
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder to write evaluation.json and plots to.", show_default=False)
+    ] = None,
+    plots: Annotated[bool, typer.Option(help="Draw into --to; needs matplotlib (the extra plots).")] = True,
+    form: Annotated[Picture, typer.Option("--format", help="Of the plots.")] = Picture.PNG,
+) -> None:
+    """Hold the scores against an annotation: top-k accuracy and AUPRC, and correlation with measured usage.
+
+    A donor is the last base of an exon before an intron, an acceptor the first after one. Only positions that the
+    table holds count; sites outside it are counted apart. Prints tables in all, by contig and by transcript biotype;
+    --to writes every figure with its definition, and draws precision-recall, calibration, sequence logos of the
+    called sites and usage by tissue. Definitions and citations: docs/evaluate.md.
+    """
+    from pipeline.evaluation.evaluate import evaluate as evaluate_table
+    from pipeline.evaluation.report import tables
+    from pipeline.inputs.annotation import read_annotation
+    from pipeline.inputs.usage import read_usage
+    from pipeline.tracks.reader import open_tracks
+
+    if to and plots:
+        from pipeline.evaluation.plots import draw_evaluation  # before any work: matplotlib may be missing
+    tracks = open_tracks(absolute(output))
+    if to:
+        try:
+            to.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--to {to} is no folder to write to ({error.strerror})") from None
+    measured = read_usage(absolute(usage)) if usage else None
+    found = evaluate_table(tracks, read_annotation(absolute(gtf)), measured, say)
+    console = Console()
+    for table in tables(found):
+        (console if console.is_terminal else Console(width=PRINTED_WIDTH)).print(table)
+    if to:
+        write_atomic(to / "evaluation.json", found.to_json().encode())
+        drawn = draw_evaluation(tracks, found, to, form.value) if plots else []
+        say(f"written to {to}: {', '.join(['evaluation.json', *(path.name for path in drawn)])}")

@@ -1,0 +1,47 @@
+"""Commands about the network alone: `convert` checkpoints, `bench` the engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.console import say
+
+
+def convert(
+    source: Annotated[str, typer.Argument(help="Official .ckpt, safetensors file or folder, or hub id.")],
+    target: Annotated[Path, typer.Argument(help="Folder to write model.safetensors and config.json to.")],
+) -> None:
+    """Convert a checkpoint to safetensors + config.json."""
+    from sptx_core.model import SpTransformerModel
+
+    model = SpTransformerModel.from_pretrained(source)
+    model.save_pretrained(target)
+    say(f"{source}: {sum(p.numel() for p in model.parameters()):,} parameters written to {target}")
+
+
+def bench(
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    paths: Annotated[str, typer.Option(help="Engine paths, separated by commas.")] = "reference,auto",
+    precisions: Annotated[str, typer.Option(help="Precisions, separated by commas.")] = "float32,bfloat16",
+    batch: Annotated[
+        int | None, typer.Option(help="Micro-batch of every path but the reference (default: the fastest).")
+    ] = None,
+    windows: Annotated[int, typer.Option(help="Consecutive windows in a turn.")] = 8,
+    repeats: Annotated[int, typer.Option(help="Turns.")] = 3,
+    save: Annotated[Path | None, typer.Option(help="Write the report as JSON.", show_default=False)] = None,
+    compare: Annotated[
+        Path | None, typer.Option(help="Show the ratios of an earlier --save beside the new ones.", show_default=False)
+    ] = None,
+) -> None:
+    """Measure the engine's paths against the plain network on this machine; needs no files."""
+    from sptx_core.bench import BenchReport, format_report, pairs, run_bench
+
+    earlier = BenchReport.load(compare) if compare else None
+    runs = pairs(paths.split(","), precisions.split(","))
+    report = run_bench(runs=runs, device=device, batch=batch, windows=windows, repeats=repeats)
+    if save:
+        report.save(save)
+    typer.echo(format_report(report, earlier))

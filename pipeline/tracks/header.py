@@ -1,0 +1,55 @@
+"""What a table says of itself: the header in `run.json`, and the small tables beside the parts, read back."""
+
+from __future__ import annotations
+
+import io
+from typing import NamedTuple
+
+import polars as pl
+
+from pipeline.batch.layout import RUN_FILE
+from pipeline.batch.record import RunRecord, read_record
+from pipeline.batch.storage import Store
+from pipeline.tracks.schema import FORMAT_VERSION, TrackSchema
+from pipeline.tracks.settings import TableSpec
+from sptx_core.errors import InputError
+
+
+class Header(NamedTuple):
+    """What `run.json` says of the table; `rows` are those of all its shards together."""
+
+    fingerprint: str
+    schema: TrackSchema
+    shards: int
+    rows: int
+
+    @property
+    def spec(self) -> TableSpec:
+        """How the table is laid out."""
+        return self.schema.spec
+
+
+def read_header(store: Store) -> Header:
+    """The table's header; `InputError` where there is no table, or one of another format version."""
+    record = read_record(store, FORMAT_VERSION)
+    if record is None:
+        raise InputError(f"{store.root} holds no table: there is no {RUN_FILE}; give the --output of a run")
+    return header_of(record, store.uri(RUN_FILE))
+
+
+def header_of(record: RunRecord, where: str) -> Header:
+    """The header in the record of a run, which lies at `where`."""
+    try:
+        spec = TableSpec.from_record(record.fields, record.about)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{where} is not the record of a table of tracks ({error!r})") from None
+    return Header(record.fingerprint, TrackSchema(spec), record.units, record.size)
+
+
+def read_table(store: Store, name: str) -> pl.DataFrame:
+    """One of the small tables, `name` without its ending; `InputError` if it cannot be read."""
+    path = f"{name}.parquet"
+    try:
+        return pl.read_parquet(io.BytesIO(store.read_bytes(path)))
+    except (FileNotFoundError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"{store.uri(path)} cannot be read ({error})") from None

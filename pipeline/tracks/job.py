@@ -1,0 +1,153 @@
+"""The tracks job, as the workbench runs it: its units, the fields of its fingerprint, its worker and its tables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, ClassVar
+
+import torch
+
+from pipeline.batch import cluster
+from pipeline.batch.cluster import Pool
+from pipeline.batch.job import Job, Say, Worker
+from pipeline.batch.layout import Part
+from pipeline.batch.record import Execution, fingerprint
+from pipeline.batch.units import Unit
+from pipeline.coordinates import ContigMap
+from pipeline.inputs.genome import Genome
+from pipeline.inputs.network import Network
+from pipeline.inputs.uris import local_path
+from pipeline.tracks.beside import tables_of
+from pipeline.tracks.layout import TABLES, ShardKey
+from pipeline.tracks.plan import Plan, loci_digest, transcripts_digest
+from pipeline.tracks.schema import FORMAT_VERSION, TrackSchema
+from pipeline.tracks.settings import RunConfig, TableSpec
+from pipeline.tracks.worker import TracksWorker, WorkOrder
+from sptx_core.engine import Calibration, calibrate, hardware
+from sptx_core.model import SpTransformerModel
+
+
+@dataclass(frozen=True, eq=False)
+class TracksJob(Job):
+    """A checked run: what to compute, from what. `contigs` maps names of the annotation to those of the genome."""
+
+    tables: ClassVar[tuple[str, ...]] = TABLES
+    counted: ClassVar[str] = "bases"
+    format_version: ClassVar[int] = FORMAT_VERSION
+
+    settings: RunConfig
+    plan: Plan
+    spec: TableSpec
+    network: Network
+    genome: Genome
+    contigs: ContigMap
+
+    @property
+    def units(self) -> int:  # type: ignore[override]  # computed here
+        """Shards of the plan."""
+        return int(self.plan.pieces["shard"].max()) + 1  # type: ignore[arg-type]  # a column of integers
+
+    @property
+    def size(self) -> int:  # type: ignore[override]  # computed here
+        """Bases of the plan, counted on each strand."""
+        return self.plan.bases
+
+    @cached_property
+    def lengths(self) -> dict[str, int]:
+        """Bases of each contig of the plan."""
+        return dict(zip(self.plan.contigs["chrom"], self.plan.contigs["length"], strict=True))
+
+    @cached_property
+    def fields(self) -> Mapping[str, Any]:  # type: ignore[override]  # computed here, when it is first asked for
+        """All that defines the table, and nothing of how it is executed."""
+        settings, plan, windows = self.settings, self.plan, self.spec.windows
+        return {
+            "checkpoint": self.network.digest(),
+            "precision": settings.precision.value,
+            "core": windows.core,
+            "context": windows.context,
+            "overlap": windows.overlap,
+            "flanks": self.spec.flanks.value,
+            "genome": self.genome.digest(list(self.lengths)),
+            "transcripts": transcripts_digest(plan.transcripts),
+            "loci": loci_digest(plan.loci),
+            "windows_per_shard": settings.windows_per_shard,
+            "exact": self.spec.exact,
+            "sites_threshold": self.spec.sites_threshold,
+            "channels": ",".join(self.spec.channels),
+            "encoding": TrackSchema(self.spec).digest,
+            "format_version": FORMAT_VERSION,
+        }
+
+    def iter_units(self, wanted: list[int]) -> Iterator[Unit]:
+        """The shards of these numbers as units of work."""
+        return (shard.to_unit() for shard in self.plan.iter_shards(wanted))
+
+    def make_worker(self, execution: Execution) -> Callable[[], Worker]:
+        """What makes a worker in an actor."""
+        return partial(TracksWorker, self.work_order(execution))
+
+    def work_order(self, execution: Execution) -> WorkOrder:
+        """What a worker needs to know."""
+        return WorkOrder(
+            fasta=self.settings.fasta,
+            checkpoint=self.settings.checkpoint,
+            checkpoint_digest=self.network.digest(),
+            fingerprint=fingerprint(self.fields),
+            spec=self.spec,
+            execution=execution,
+            lengths=self.lengths,
+        )
+
+    def describe(self) -> str:
+        """Bases and loci."""
+        return f"{self.size:,} bases in {len(self.plan.loci):,} loci"
+
+    def about(self) -> Mapping[str, Any]:
+        """The layout of the table."""
+        return self.spec.about()
+
+    def files_beside(self) -> Mapping[str, bytes]:
+        """The plan's small tables."""
+        return tables_of(self.plan)
+
+    def manifest_columns(self, part: Part) -> Mapping[str, Any]:
+        """Contig and strand of a shard."""
+        key = ShardKey.of(part)
+        return {"chrom": key.chrom, "strand": key.strand}
+
+    def local_inputs(self) -> list[str]:
+        """Genome and checkpoint, as far as they lie on a disk (a hub id does not)."""
+        uris = (self.settings.fasta, self.settings.checkpoint)
+        paths = [local_path(uri) for uri in uris if "://" in uri or os.path.isabs(uri)]  # noqa: PTH117
+        return [str(path) for path in paths if path is not None]
+
+    def choose_execution(self, pool: Pool, stored: Execution | None, say: Say) -> Execution:
+        """The stored execution where the run began on the same hardware, else one measured where the work is done."""
+        settings, device = self.settings, "cuda" if pool.gpus else "cpu"
+        name = cluster.on_worker(hardware, device, gpus=pool.gpus) if pool.gpus else hardware(device)
+        if stored is not None and (stored.device, stored.hardware) == (device, name):
+            return stored
+        choose = partial(
+            _calibrate,
+            spec=self.spec.windows,
+            precision=settings.precision.value,
+            device=device,
+            path=settings.engine,
+            batch=settings.batch,
+        )
+        if pool.gpus:
+            chosen = cluster.on_worker(choose, self.network.model, gpus=pool.gpus)
+        else:
+            torch.set_num_threads(pool.threads)
+            chosen = choose(self.network.model)
+        if chosen.note:
+            say(chosen.note)
+        return Execution(device, name, chosen.path, settings.precision.value, chosen.batch, pool.threads)
+
+
+def _calibrate(model: SpTransformerModel, **settings: Any) -> Calibration:
+    return calibrate(model, **settings)

@@ -1,0 +1,64 @@
+"""What lies below the root of a table, and how shards name their parts.
+
+    run.json, settings.yaml, manifest.parquet, strikes/, failures/      see `pipeline.batch.layout`
+    contigs.parquet, loci.parquet, transcripts.parquet, plan.parquet    small tables for people
+    tracks/chrom=chr9/strand=plus/<part>                                all rows of a shard: its receipt
+    sites/chrom=chr9/strand=plus/<part>                                 its rows that are likely splice sites, unrounded
+
+A part is named `<shard>-<first>-<last>-<fingerprint>.parquet`, with its least and largest position, 1-based inclusive.
+Contigs such as `HLA-A*01:01` are percent-encoded in folders, which every reader of Hive partitions decodes; strands are
+`plus` and `minus` there, `+` and `-` everywhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import quote, unquote
+
+from pipeline.batch.layout import Part, part_name
+from pipeline.coordinates import Strand
+
+TRACKS, SITES = "tracks", "sites"
+TABLES = (TRACKS, SITES)  # the receipts come first
+CONTIGS, LOCI, TRANSCRIPTS, PLAN = "contigs", "loci", "transcripts", "plan"  # tables beside the parts
+
+_STRANDS = {strand.partition: strand.value for strand in Strand}
+
+
+@dataclass(frozen=True, order=True)
+class ShardKey:
+    """What names a shard's parts: `first` and `last` are its least and largest position, 1-based inclusive."""
+
+    index: int
+    chrom: str
+    strand: str
+    first: int
+    last: int
+
+    @classmethod
+    def of(cls, part: Part) -> Self:
+        """The key of a part's shard; `ValueError` where the names of its folders are not those of a table."""
+        chrom, strand = part.place.split("/")
+        first, last = map(int, part.label.split("-"))
+        return cls(
+            part.unit,
+            unquote(chrom.removeprefix("chrom=")),
+            _STRANDS[strand.removeprefix("strand=")],
+            first,
+            last,
+        )
+
+    @property
+    def place(self) -> str:
+        """Folders of the shard's parts."""
+        return f"chrom={quote(self.chrom, safe='')}/strand={Strand(self.strand).partition}"
+
+    @property
+    def label(self) -> str:
+        """Span of the shard in the names of its parts."""
+        return f"{self.first}-{self.last}"
+
+    def part_name(self, table: str, fingerprint: str) -> str:
+        """Name of its part in `TRACKS` or `SITES`, below the root."""
+        return part_name(table, self.place, self.index, self.label, fingerprint)
