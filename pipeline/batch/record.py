@@ -50,6 +50,12 @@ class Execution:
     batch: int
     threads: int
 
+    def __str__(self) -> str:
+        """The execution in a few words, as a run's first line has it."""
+        engine = self.engine and f"{self.engine} engine"
+        parts = (self.hardware, engine, self.precision, f"batch {self.batch}", f"{self.threads} threads")
+        return ", ".join(filter(None, parts))
+
     def same_hardware(self, other: Execution) -> bool:
         """Whether both give the same bytes as far as hardware decides it."""
         return (self.device, self.hardware) == (other.device, other.hardware)

@@ -143,16 +143,9 @@ def _with_recorded_threads(job: Job, joined: Cluster, pool: Pool, record: RunRec
 
 
 def _start_line(job: Job, record: RunRecord, pool: Pool, missing: int) -> str:
-    execution = record.execution
-    how = (
-        f"{execution.engine} engine",
-        execution.precision,
-        f"batch {execution.batch}",
-        f"{execution.threads} threads",
-    )
     return (
         f"{job.describe()}, {job.units:,} shards ({job.units - missing:,} done, {missing:,} to do) on "
-        f"{pool.workers} x {execution.hardware}, {', '.join(how)}"
+        f"{pool.workers} x {record.execution}"
     )
 
 

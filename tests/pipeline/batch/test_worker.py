@@ -1,0 +1,253 @@
+"""An actor's work: commits, retries, units that kill their process, and storage that fails."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+
+from pipeline.batch.device import Request
+from pipeline.batch.job import Assignment, Worker
+from pipeline.batch.layout import committed, failure_name
+from pipeline.batch.record import Execution
+from pipeline.batch.storage import Store
+from pipeline.batch.units import Unit
+from pipeline.batch.worker import UnitWorker
+
+FINGERPRINT = "ab" * 32
+UNIT = Unit(7, "x", 3, "place", {"word": "abc"})
+
+
+class Echo(Worker):
+    """A unit's word is its part of both tables; some words do something else."""
+
+    execution = Execution("cpu", "this processor", "", "", 1, 1)
+
+    def read(self, unit: Unit) -> str:
+        if unit.columns["word"] == "unreadable":
+            raise KeyError("no such contig")
+        return unit.columns["word"]
+
+    def compute(self, inputs: Iterator[Any | None]) -> Iterator[Any]:
+        for word in inputs:
+            if word == "broken":
+                raise RuntimeError("broken")
+            if word is not None:
+                yield word.encode()
+
+    def encode(self, unit: Unit, inputs: str, outputs: bytes) -> Mapping[str, bytes]:
+        return {"first": outputs, "second": inputs.upper().encode()}
+
+
+@pytest.fixture
+def assignment(tmp_path: Path) -> Assignment:
+    return Assignment(Echo, str(tmp_path / "run"), FINGERPRINT, ("first", "second"), 3)
+
+
+def call(assignment: Assignment, unit: Unit = UNIT, **options: Any) -> dict[str, Any]:
+    return UnitWorker(assignment, **options)(unit.to_row())
+
+
+def named(word: str) -> Unit:
+    return replace(UNIT, columns={"word": word})
+
+
+def test_a_unit_is_committed_in_every_table_and_leaves_no_strike(assignment: Assignment) -> None:
+    store = Store(assignment.root)
+    receipt = call(assignment)
+    assert receipt == {"unit": 7, "size": 3, "bytes": 6, "hardware": "this processor", "error": ""}
+    assert store.read_bytes(UNIT.part_name("first", FINGERPRINT)) == b"abc"
+    assert store.read_bytes(UNIT.part_name("second", FINGERPRINT)) == b"ABC"
+    assert not store.list("strikes/")
+
+
+def test_the_receipts_part_is_written_last(assignment: Assignment, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    write = Store.write_atomic
+
+    def watched(self: Store, name: str, content: bytes) -> None:
+        written.append(name.split("/")[0])
+        write(self, name, content)
+
+    monkeypatch.setattr(Store, "write_atomic", watched)
+    call(assignment)
+    assert written == ["strikes", "second", "first"]
+
+
+def test_a_unit_that_is_there_is_not_written_again(assignment: Assignment) -> None:
+    """An actor that outlived its driver may have been faster."""
+    store = Store(assignment.root)
+    store.write_atomic(UNIT.part_name("first", FINGERPRINT), b"as it was")
+    assert call(assignment)["error"] == ""
+    assert store.read_bytes(UNIT.part_name("first", FINGERPRINT)) == b"as it was"
+    assert not store.list("second/")
+
+
+@pytest.mark.parametrize("word", ["unreadable", "broken"])
+def test_a_unit_that_raises_is_tried_and_recorded_with_its_cause(assignment: Assignment, word: str) -> None:
+    store = Store(assignment.root)
+    receipt = call(assignment, named(word))
+    recorded = json.loads(store.read_bytes(failure_name(7)))
+    assert (receipt["size"], receipt["bytes"]) == (0, 0)
+    assert recorded["error"] == receipt["error"]
+    assert recorded["attempts"] == 3
+    assert "Traceback" in recorded["cause"]
+    assert not store.list("strikes/")
+    assert not committed(store, "first", FINGERPRINT)
+
+
+def test_a_commit_after_all_removes_the_record_of_a_failure(assignment: Assignment) -> None:
+    store = Store(assignment.root)
+    call(assignment, named("broken"))
+    assert store.exists(failure_name(7))
+    call(assignment)
+    assert not store.exists(failure_name(7))
+
+
+def test_a_unit_whose_process_died_often_enough_is_given_up_untried(assignment: Assignment) -> None:
+    store = Store(assignment.root)
+    for strike in ("a", "b", "c"):
+        store.write_atomic(f"strikes/000007-{strike}", b"")
+    receipt = call(assignment)
+    assert "died 3 times" in receipt["error"]
+    assert json.loads(store.read_bytes(failure_name(7)))["error"] == receipt["error"]
+    assert not committed(store, "first", FINGERPRINT)
+
+
+def test_a_failure_that_cannot_be_recorded_still_gives_a_receipt(assignment: Assignment) -> None:
+    worker = UnitWorker(assignment)
+    Path(assignment.root).write_text("a file where the run should be")
+    receipt = worker(UNIT.to_row())
+    assert receipt["size"] == 0
+    assert "Error" in receipt["error"]
+
+
+@pytest.mark.parametrize(("max_attempts", "struck", "alone"), [(3, False, False), (3, True, True), (1, False, True)])
+def test_a_unit_is_struck_before_the_device_takes_it(
+    assignment: Assignment, max_attempts: int, struck: bool, alone: bool
+) -> None:
+    """As it is queued, so that the device need not wait, unless it is to be computed alone."""
+    store = Store(assignment.root)
+    if struck:
+        store.write_atomic("strikes/000007-before", b"")
+    queued: list[tuple[bool, int]] = []
+    begun: list[int] = []
+
+    class Watched(SimpleQueue):
+        def put(self, request: Request) -> None:
+            queued.append((request.strike.alone, len(store.list("strikes/")) - struck))
+            super().put(request)
+
+    class Watcher(Echo):
+        def compute(self, inputs: Iterator[Any | None]) -> Iterator[Any]:
+            for word in inputs:
+                if word is not None:
+                    begun.append(len(store.list("strikes/")) - struck)
+                    raise RuntimeError("enough")
+                yield from ()
+
+    watched = replace(assignment, make_worker=Watcher, max_attempts=max_attempts)
+    assert "enough" in call(watched, waiting=Watched())["error"]
+    assert queued[0] == (alone, int(not alone))
+    assert all(later == (True, 0) for later in queued[1:])  # tried again, it is alone
+    assert begun == [1] * max_attempts
+    assert len(store.list("strikes/")) == struck
+
+
+LIFE = """
+import os, pickle, sys, time
+from concurrent.futures import ThreadPoolExecutor
+from pipeline.batch.job import Worker
+from pipeline.batch.record import Execution
+from pipeline.batch.worker import UnitWorker
+
+assignment, units = pickle.load(sys.stdin.buffer)
+
+class Deadly(Worker):
+    execution = Execution("cpu", "", "", "", 1, 1)
+
+    def compute(self, inputs):  # begins a unit before the one before it is done, as a GPU does
+        begun = []
+        for unit in inputs:
+            if unit is not None:
+                time.sleep(0.1)
+                if unit.columns["word"] == "deadly":
+                    os._exit(1)
+                begun.append(unit)
+            if begun and (unit is None or len(begun) == 2):
+                yield begun.pop(0)
+
+    def encode(self, unit, inputs, outputs):
+        time.sleep(0.5)  # a slow commit, in which the process may die
+        return {"first": b"1", "second": b"2"}
+
+object.__setattr__(assignment, "make_worker", Deadly)
+worker = UnitWorker(assignment)
+with ThreadPoolExecutor(3) as calls:
+    list(calls.map(worker, [unit.to_row() for unit in units]))
+"""
+
+
+def test_a_unit_that_kills_its_process_is_given_up_and_no_other(assignment: Assignment) -> None:
+    """Nor those that are committed, wait or are read meanwhile."""
+    max_attempts = 2  # the fewest that allow for one strike without guilt
+    assignment, store = replace(assignment, max_attempts=max_attempts, make_worker=int), Store(assignment.root)
+    units = [replace(UNIT, index=i, columns={"word": "deadly" if i == 1 else "fine"}) for i in range(5)]
+    lives = 0
+
+    def failed() -> list[int]:
+        return [unit.index for unit in units if store.exists(failure_name(unit.index))]
+
+    while left := [unit for unit in units if unit.index not in {*committed(store, "first", FINGERPRINT), *failed()}]:
+        lives += 1
+        assert lives <= max_attempts + 1
+        subprocess.run([sys.executable, "-c", LIFE], input=pickle.dumps((assignment, left)), check=False, timeout=120)
+    assert lives == max_attempts + 1
+    assert failed() == [1]
+    struck = Counter(name.split("-")[0] for name in store.list("strikes/"))
+    assert struck.pop("strikes/000001") == max_attempts
+    assert struck  # or there was nothing to see
+    assert max(struck.values()) == 1
+
+
+FATAL = """
+import pickle, sys
+from pipeline.batch.job import Worker
+from pipeline.batch.record import Execution
+from pipeline.batch.worker import UnitWorker
+
+assignment, unit = pickle.load(sys.stdin.buffer)
+
+class Lost(Worker):
+    execution = Execution("cuda", "", "", "", 1, 1)
+    def compute(self, inputs):
+        for unit in inputs:
+            if unit is not None:
+                raise RuntimeError("CUDA error: the GPU is lost")
+            yield from ()
+    def encode(self, unit, inputs, outputs): ...
+    def is_fatal(self, error):
+        return "CUDA error" in str(error)
+
+object.__setattr__(assignment, "make_worker", Lost)
+UnitWorker(assignment)(unit.to_row())
+"""
+
+
+def test_an_error_after_which_nothing_can_be_computed_ends_the_process_with_the_strike_in_place(
+    assignment: Assignment,
+) -> None:
+    assignment = replace(assignment, make_worker=int)
+    run = subprocess.run([sys.executable, "-c", FATAL], input=pickle.dumps((assignment, UNIT)), check=False, timeout=60)
+    assert run.returncode == 1
+    assert len(Store(assignment.root).list("strikes/")) == 1
+    assert not Store(assignment.root).list("failures/")
