@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.batch.units import Unit
 from pipeline.coordinates import Interval
-from pipeline.tracks.settings import Flanks
+from pipeline.tracks.axis import Axis
 from pipeline.tracks.plan import Plan, loci_digest, make_plan, transcripts_digest
-from pipeline.tracks.shards import Shard, axis_span, shard_stretches
+from pipeline.tracks.settings import Flanks
+from pipeline.tracks.shards import Shard, shard_stretches
 from sptx_core.errors import InputError
 from sptx_core.windows import WindowSpec
 
@@ -108,7 +110,7 @@ def test_a_window_belongs_to_one_shard_and_shards_are_full(
     shards = list(plan.iter_shards())
     for shard in shards:
         windows = 0
-        for stretch in shard_stretches(shard, spec, flanks):
+        for stretch in shard_stretches(shard, Axis(shard.strand, flanks), spec):
             windows += stretch.k_last - stretch.k_first + 1
             locus = stretch.pieces[0].locus if flanks is Flanks.TRANSCRIPT else -1
             for k in range(stretch.k_first, stretch.k_last + 1):
@@ -134,11 +136,11 @@ def test_rows_of_the_parts_are_sorted(chosen: pl.DataFrame, spec: WindowSpec, fl
     ]
     assert keys == sorted(keys)
     for shard in plan.iter_shards():
-        assert (shard.first, shard.last) == (
-            min(piece.start for piece in shard.pieces),
-            max(piece.end for piece in shard.pieces) - 1,
+        assert (shard.key.first, shard.key.last) == (
+            min(piece.start for piece in shard.pieces) + 1,
+            max(piece.end for piece in shard.pieces),
         )
-        assert Shard.from_row(shard.to_row()) == shard
+        assert Shard.from_unit(Unit.from_row(shard.to_unit().to_row())) == shard
 
 
 @settings(max_examples=40, deadline=None)
@@ -151,15 +153,11 @@ def test_windows_of_a_piece_do_not_depend_on_what_else_is_planned(
     def owners(plan: Plan) -> dict[tuple[str, str, str, int], int]:
         found = {}
         for shard in plan.iter_shards():
-            minus = shard.strand == "-"
-            five_prime_low = flanks is Flanks.TRANSCRIPT or not minus
+            axis = Axis(shard.strand, flanks)
             for piece in shard.pieces:
-                first, end = axis_span(piece, minus=minus, flanks=flanks)
-                xs = list(range(first, end))
-                order = xs[::-1] if flanks is Flanks.TRANSCRIPT and minus else xs
-                for pos, x in zip(range(piece.start, piece.end), order, strict=True):
+                for pos in range(piece.start, piece.end):
                     key = (shard.chrom, shard.strand, piece.transcript_id, pos)
-                    found[key] = spec.owner(x, five_prime_low=five_prime_low)
+                    found[key], _ = axis.owners(pos, pos + 1, piece.origin, spec)
         return found
 
     whole = planned(chosen, spec, flanks, per_shard, [])

@@ -17,9 +17,9 @@ from material import handmade
 from s3fs import S3FileSystem
 
 from pipeline.coordinates import Interval
-from pipeline.tracks.settings import RunConfig
 from pipeline.tracks.reader import Failure, RunStatus, Tracks, open_tracks
 from pipeline.tracks.schema import round_to_steps
+from pipeline.tracks.settings import RunConfig
 from sptx_core.channels import TISSUES
 from sptx_core.errors import InputError
 

@@ -1,0 +1,148 @@
+"""The driver and its faults, each the real thing: killed actors, killed drivers, units that cannot be written."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import psutil
+import pytest
+from material import toy_job
+from material.processes import started_by
+from material.toy_job import SquaresJob
+
+from pipeline.batch.run import run_job
+from pipeline.settings import JobSettings
+from sptx_core.errors import InputError
+
+PATIENCE = 120.0  # seconds that a run may take to get to a point
+UNITS = 40
+
+
+def start(output: Path, seconds: float, env: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """The toy job as a process of its own; `seconds` a unit."""
+    with log.open("wb") as stream:
+        command = [sys.executable, toy_job.__file__, str(output), str(seconds)]
+        return subprocess.Popen(command, env=env, stdout=stream, stderr=stream)
+
+
+def finish(output: Path, env: dict[str, str], log: Path, *, code: int = 0) -> str:
+    """The same command again, to its end; what it said."""
+    assert start(output, 0.0, env, log).wait(PATIENCE) == code, log.read_text()
+    return log.read_text()
+
+
+def wait_for(condition: Callable[[], Any], run: subprocess.Popen[bytes], log: Path) -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        assert run.poll() is None, f"ended too early with {run.returncode}: {log.read_text()}"
+        time.sleep(0.01)
+    raise AssertionError(f"nothing after {PATIENCE} s: {log.read_text()}")
+
+
+def parts(output: Path) -> list[Path]:
+    return sorted(output.glob("squares/[!.]*.parquet"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, clean_environment: dict[str, str]) -> Path:
+    folder = tmp_path_factory.mktemp("toy")
+    finish(folder / "output", clean_environment, folder / "log")
+    return folder / "output"
+
+
+def test_a_job_is_computed_whole_with_its_manifest(undisturbed: Path) -> None:
+    rows = pl.concat(pl.read_parquet(path) for path in parts(undisturbed))
+    assert rows["number"].to_list() == list(range(400))
+    assert rows["square"].to_list() == [number**2 for number in range(400)]
+    manifest = pl.read_parquet(undisturbed / "manifest.parquet")
+    assert manifest["path"].to_list() == [str(path.relative_to(undisturbed)) for path in parts(undisturbed)]
+    assert not list(undisturbed.glob("strikes/*"))
+
+
+def test_actors_killed_mid_run_are_replaced_and_a_killed_driver_is_run_again_for_what_is_missing(
+    undisturbed: Path, tmp_path: Path, clean_environment: dict[str, str], digests: Any
+) -> None:
+    output, log = tmp_path / "output", tmp_path / "log"
+    run = start(output, 0.3, clean_environment, log)
+    wait_for(lambda: len(parts(output)) >= 3, run, log)
+    actors = started_by(run, "MapWorker")
+    assert actors
+    for actor in actors:
+        actor.kill()
+    before = len(parts(output))
+    wait_for(lambda: len(parts(output)) >= before + 5, run, log)  # those that replaced them
+
+    orphans = started_by(run, "MapWorker")
+    run.kill()
+    run.wait(PATIENCE)
+    psutil.wait_procs(orphans, timeout=PATIENCE)  # until then an actor may still commit what it has begun
+    survivors = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in parts(output)}
+    assert len(survivors) < UNITS, "killed too late to test anything"
+
+    told = finish(output, clean_environment, log)
+    assert f"({len(survivors)} done, {UNITS - len(survivors)} to do)" in told
+    assert {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in survivors} == survivors
+    assert digests(output) == digests(undisturbed)
+
+
+def test_a_unit_that_always_fails_leaves_the_rest_done_and_is_tried_again_by_the_next_run(
+    undisturbed: Path, tmp_path: Path, clean_environment: dict[str, str], digests: Any
+) -> None:
+    output, log = tmp_path / "output", tmp_path / "log"
+    blocked = parts(undisturbed)[4].relative_to(undisturbed)
+    (output / blocked).mkdir(parents=True)  # a folder where the part should be: it can never be written
+    (output / blocked / "in the way").touch()
+    told = finish(output, clean_environment, log, code=3)
+    assert "1 failures" in told
+    assert len([path for path in parts(output) if path.is_file()]) == UNITS - 1
+    recorded = json.loads((output / "failures" / "000004.json").read_text())
+    assert recorded["attempts"] == 3
+    assert blocked.name in recorded["error"]
+    assert not (output / "manifest.parquet").exists()
+    shutil.rmtree(output / blocked)
+    assert f"({UNITS - 1} done, 1 to do)" in finish(output, clean_environment, log)
+    assert not list(output.glob("failures/*"))
+    assert digests(output) == digests(undisturbed)
+
+
+def job(output: Path | None, count: int = 400) -> SquaresJob:
+    return SquaresJob(JobSettings(output=None if output is None else str(output)), count)
+
+
+def test_a_finished_job_starts_nothing_and_writes_nothing(undisturbed: Path) -> None:
+    """Ray cannot be started in this process without a word: so it was not."""
+    before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*") if path.is_file()}
+    outcome = run_job(job(undisturbed), lambda line: pytest.fail(line))
+    assert (outcome.complete, outcome.done, outcome.computed, outcome.missing, outcome.size) == (True, UNITS, 0, 0, 400)
+    assert outcome.bytes == sum(path.stat().st_size for path in parts(undisturbed))
+    assert {
+        path: path.stat().st_mtime_ns for path in undisturbed.rglob("*") if path.is_file()
+    }.items() <= before.items()
+
+
+def test_a_lost_manifest_is_written_again(undisturbed: Path, tmp_path: Path, digests: Any) -> None:
+    shutil.copytree(undisturbed, tmp_path / "output")
+    (tmp_path / "output" / "manifest.parquet").unlink()
+    assert run_job(job(tmp_path / "output"), print).complete
+    assert digests(tmp_path / "output") == digests(undisturbed)
+
+
+def test_an_output_that_is_missing_or_holds_another_run_is_refused(undisturbed: Path) -> None:
+    with pytest.raises(InputError, match="--output"):
+        run_job(job(None), print)
+    before = sorted(undisturbed.rglob("*"))
+    with pytest.raises(InputError, match=re.escape("holds another run (count: there 400, here 300)")):
+        run_job(job(undisturbed, 300), print)
+    assert sorted(undisturbed.rglob("*")) == before
