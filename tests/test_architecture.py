@@ -1,0 +1,129 @@
+"""Imports keep to docs/architecture.md, read from the sources: late imports within functions count as well."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CORE, SHARED = "sptx_core", {"sptx_core", "pipeline.settings", "pipeline.coordinates"}
+BESIDE_TRACKS = {*SHARED, "pipeline.batch", "pipeline.inputs", "pipeline.tracks"}
+
+# Room -> rooms that it may import, besides itself.
+ALLOWED = {
+    "sptx_core": set(),
+    "pipeline.settings": {CORE},
+    "pipeline.coordinates": {CORE},
+    "pipeline.inputs": SHARED,
+    "pipeline.batch": {CORE, "pipeline.settings"},
+    "pipeline.tracks": {*SHARED, "pipeline.batch", "pipeline.inputs"},
+    "pipeline.simulation": {*SHARED, "pipeline.inputs"},
+    "pipeline.evaluation": BESIDE_TRACKS,
+    "pipeline.finetuning": {*BESIDE_TRACKS, "pipeline.evaluation"},
+    "pipeline.views": {*BESIDE_TRACKS, "pipeline.evaluation"},
+}
+JOBS = {"pipeline.evaluation", "pipeline.finetuning", "pipeline.simulation", "pipeline.views"}
+ALLOWED["pipeline.cli"] = {*BESIDE_TRACKS, *JOBS}
+ALLOWED["pipeline"] = {*BESIDE_TRACKS, *JOBS}  # the door
+
+# Library -> where alone it may be imported.
+HELD = {
+    "ray": ("pipeline/batch/cluster.py", "pipeline/batch/training.py"),
+    "triton": ("sptx_core/engine/triton/",),
+    "matplotlib": ("pipeline/views/",),
+    "typer": ("pipeline/cli/",),
+    "torch": ("sptx_core/", "pipeline/batch/training.py", "pipeline/finetuning/", "pipeline/tracks/"),
+    "pyranges": ("pipeline/tracks/plan.py",),
+    "pyfaidx": ("pipeline/inputs/genome.py",),
+}
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Name -> file of every module of the product."""
+    found = {}
+    for path in sorted([*ROOT.glob("sptx_core/**/*.py"), *ROOT.glob("pipeline/**/*.py")]):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def imported(path: Path) -> frozenset[str]:
+    """Dotted names that a file imports, of modules as far as they are ours."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            assert node.module is not None
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            names |= {name if name in modules() else node.module for name in whole}
+    return frozenset(names)
+
+
+def room(module: str) -> str:
+    """The room of one of our modules."""
+    parts = module.split(".")
+    return parts[0] if parts[0] == CORE else ".".join(parts[:2])
+
+
+def edges() -> Iterator[tuple[str, str]]:
+    """(importing, imported) among our modules."""
+    for module, path in modules().items():
+        yield from ((module, name) for name in imported(path) if name.split(".")[0] in ("pipeline", CORE))
+
+
+def test_rooms_import_what_they_may() -> None:
+    wrong = [
+        f"{module} imports {name}"
+        for module, name in edges()
+        if room(name) != room(module) and room(name) not in ALLOWED[room(module)]
+    ]
+    assert not wrong
+
+
+def test_every_room_has_its_rule_and_every_rule_a_room() -> None:
+    assert {room(module) for module in modules()} == set(ALLOWED)
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph: dict[str, set[str]] = {module: set() for module in modules()}
+    for module, name in edges():
+        # A package's own __init__ is entered by each import below it, which is no dependency on what it exports.
+        if name != module and not module.startswith(f"{name}."):
+            graph[module].add(name)
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+@pytest.mark.parametrize("library", HELD)
+def test_a_library_is_imported_where_it_belongs(library: str) -> None:
+    users = [
+        path.relative_to(ROOT).as_posix()
+        for path in modules().values()
+        if any(name.split(".")[0] == library for name in imported(path))
+    ]
+    assert users
+    assert not [path for path in users if not path.startswith(HELD[library])]
+
+
+@pytest.mark.parametrize(
+    ("statement", "unloaded"),
+    [
+        ("import pipeline; pipeline.open_tracks", ("ray", "torch")),
+        ("import pipeline.cli", ("ray", "torch", "matplotlib")),
+        ("import sptx_core.channels", ("torch",)),
+    ],
+)
+def test_what_is_quick_loads_nothing_heavy(statement: str, unloaded: tuple[str, ...]) -> None:
+    program = f"import sys\n{statement}\nprint([name for name in {unloaded!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
