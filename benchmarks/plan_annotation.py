@@ -23,7 +23,7 @@ from pipeline.batch.storage import Store
 from pipeline.inputs.annotation import read_annotation
 from pipeline.inputs.selection import Selection, select
 from pipeline.settings import Flanks
-from pipeline.simulation.annotation import CONTIGS, write_annotation
+from pipeline.simulation.annotation_only import CONTIGS, write_annotation
 from pipeline.tracks.plan import Plan, loci_digest, make_plan, transcripts_digest
 from sptx_core.windows import WindowSpec
 
