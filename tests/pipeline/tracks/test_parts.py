@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from material import handmade
+from material import tables
 
 from pipeline.batch.storage import Store
 from pipeline.tracks import parts as table
@@ -24,8 +25,8 @@ from pipeline.tracks.schema import ROW_GROUP_ROWS, SPLICE_STEPS, USAGE_STEPS
 from sptx_core.channels import CHANNELS
 from sptx_core.errors import InputError
 
-FINGERPRINT = handmade.FINGERPRINT
-SHARD = handmade.SHARDS[1]
+FINGERPRINT = tables.FINGERPRINT
+SHARD = tables.SHARDS[1]
 WIDEST_STEP = {SPLICE_STEPS: 0.5e-4, USAGE_STEPS: 0.5e-3}
 
 
@@ -38,7 +39,7 @@ def random_rows(n: int) -> ShardRows:
 def commit(store: Store, rows: ShardRows, *, exact: bool = False, **options: Any) -> tuple[ShardKey, Any]:
     key = ShardKey(0, "chr1", "-", int(rows.pos[0]), int(rows.pos[-1]))
     settings = {"fingerprint": FINGERPRINT, "sites_threshold": 0.01, "provenance": {}, **options}
-    return key, table.commit_shard(store, key, rows, handmade.schema(exact=exact), **settings)
+    return key, table.commit_shard(store, key, rows, tables.schema(exact=exact), **settings)
 
 
 def read(store: Store, name: str) -> pl.DataFrame:
@@ -68,15 +69,16 @@ def test_names_hold_the_key_whatever_the_contig(index: int, chrom: str, strand: 
 
 
 def test_part_name_of_a_plain_contig() -> None:
-    name = "chrom=chr9/strand=plus/000001-401-1000-0123456789ab.parquet"
+    name = f"chrom=chr9/strand=plus/000001-401-1000-{FINGERPRINT[:12]}.parquet"
     assert SHARD.key.part_name(FINGERPRINT) == f"tracks/{name}"
     assert SHARD.key.sites_name(FINGERPRINT) == f"sites/{name}"
 
 
 def test_same_rows_give_the_same_bytes_in_any_process(tmp_path: Path) -> None:
-    handmade.build(tmp_path / "a", flanks="transcript")
-    program = f"import runpy; runpy.run_path({handmade.__file__!r})['build']('b', flanks='transcript')"
-    subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONHASHSEED": "7"}, cwd=tmp_path)
+    tables.write_example(tmp_path / "a", flanks="transcript")
+    program = "from material.tables import write_example; write_example('b', flanks='transcript')"
+    env = {"PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", program], check=True, env=env, cwd=tmp_path)
     first, second = Store(tmp_path / "a"), Store(tmp_path / "b")
     assert list(first.list()) == list(second.list())
     for name in first.list():
@@ -86,22 +88,22 @@ def test_same_rows_give_the_same_bytes_in_any_process(tmp_path: Path) -> None:
 def test_the_tracks_part_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     monkeypatch.setattr(Store, "put_atomic", lambda _, name, __: order.append(name))
-    handmade.commit(Store("memory://order"), SHARD)
+    tables.commit(Store("memory://order"), SHARD)
     assert order == [SHARD.key.sites_name(FINGERPRINT), SHARD.key.part_name(FINGERPRINT)]
 
 
 def test_a_shard_that_is_there_is_not_written_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    receipt = handmade.commit(store, SHARD)
+    receipt = tables.commit(store, SHARD)
     before = {path: path.stat() for path in tmp_path.rglob("*.parquet")}
-    assert handmade.commit(store, SHARD) == receipt
+    assert tables.commit(store, SHARD) == receipt
     assert len(before) == 2
     assert {path: path.stat().st_ino for path in before} == {path: stat.st_ino for path, stat in before.items()}
 
 
 def test_receipt_counts_what_was_written(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    receipt = handmade.commit(store, SHARD)
+    receipt = tables.commit(store, SHARD)
     tracks, sites = SHARD.key.part_name(FINGERPRINT), SHARD.key.sites_name(FINGERPRINT)
     sizes = store.list()
     assert (receipt.index, receipt.rows, receipt.bytes) == (1, 400, sizes[tracks])
@@ -113,7 +115,7 @@ def test_stored_values(tmp_path: Path, exact: bool) -> None:
     rows, store = random_rows(1000), Store(tmp_path)
     key, _ = commit(store, rows, exact=exact)
     frame = read(store, key.part_name(FINGERPRINT))
-    schema = handmade.schema(exact=exact)
+    schema = tables.schema(exact=exact)
     assert frame.columns == [column.name for column in schema.columns]
     assert frame["pos"].to_list() == rows.pos.tolist()
     assert "".join(frame["ref"]) == "".join("ACGTN"[code] for code in rows.ref)
@@ -145,8 +147,8 @@ def test_threshold_counts_unrounded(tmp_path: Path) -> None:
 
 def test_sites_part_without_rows_has_the_columns(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    shard = handmade.SHARDS[3]
-    assert handmade.commit(store, shard).sites_rows == 0
+    shard = tables.SHARDS[3]
+    assert tables.commit(store, shard).sites_rows == 0
     frame = read(store, shard.key.sites_name(FINGERPRINT))
     assert frame.is_empty()
     assert frame.schema == read(store, shard.key.part_name(FINGERPRINT)).schema
@@ -179,7 +181,7 @@ def test_unrounded_scores_are_split_by_byte(tmp_path: Path) -> None:
 
 
 def test_pages_carry_checksums(tmp_path: Path) -> None:
-    schema = handmade.schema()
+    schema = tables.schema()
     content = bytearray(encode_part(random_rows(5000), schema, {}, rounded=True))
     content[2000] ^= 1
     with pytest.raises(OSError, match="CRC"):
@@ -201,7 +203,7 @@ def test_what_is_no_probability_is_not_committed(tmp_path: Path, value: float) -
 
 
 def test_rows_that_do_not_fit_the_shard_are_not_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, rows, schema = Store(tmp_path), random_rows(10), handmade.schema()
+    store, rows, schema = Store(tmp_path), random_rows(10), tables.schema()
     settings: dict[str, Any] = {"fingerprint": FINGERPRINT, "sites_threshold": 0.01, "provenance": {}}
     for first, last in ((2, 10), (1, 11)):
         with pytest.raises(ValueError, match="holds positions 1 to 10"):
@@ -217,10 +219,10 @@ def test_rows_that_do_not_fit_the_shard_are_not_committed(tmp_path: Path, monkey
 
 
 def test_only_whole_parts_of_this_run_are_committed(tmp_path: Path) -> None:
-    store = handmade.build(tmp_path)
+    store = tables.write_example(tmp_path)
     parts = committed(store, FINGERPRINT)
     assert list(parts) == [0, 1, 2, 3]
-    assert [part.key for part in parts.values()] == [shard.key for shard in handmade.SHARDS]
+    assert [part.key for part in parts.values()] == [shard.key for shard in tables.SHARDS]
     folder = tmp_path / "tracks" / "chrom=chr9" / "strand=plus"
     (folder / ".000004-1-2-0123456789ab.parquet.77.tmp").write_bytes(b"")
     (folder / "notes.parquet").write_bytes(b"")
@@ -232,7 +234,7 @@ def test_only_whole_parts_of_this_run_are_committed(tmp_path: Path) -> None:
 
 
 def test_manifest_is_of_the_bytes_in_storage(tmp_path: Path) -> None:
-    store = handmade.build(tmp_path)
+    store = tables.write_example(tmp_path)
     lines = read(store, "manifest.parquet")
     assert lines["shard"].to_list() == [0, 1, 2, 3]
     for line in lines.iter_rows(named=True):
@@ -249,21 +251,21 @@ def test_manifest_is_of_the_bytes_in_storage(tmp_path: Path) -> None:
 
 
 def test_manifest_of_a_damaged_table_names_the_part(tmp_path: Path) -> None:
-    store = handmade.build(tmp_path)
+    store = tables.write_example(tmp_path)
     store.put_atomic(SHARD.key.part_name(FINGERPRINT), b"PAR1")
-    with pytest.raises(InputError, match=r"000001-401-1000-0123456789ab.parquet cannot be read .*computes it again"):
+    with pytest.raises(InputError, match=r"000001-401-1000-[0-9a-f]{12}.parquet cannot be read .*computes it again"):
         write_manifest(store, FINGERPRINT)
     store.delete(SHARD.key.part_name(FINGERPRINT))
-    handmade.commit(store, SHARD)
+    tables.commit(store, SHARD)
     store.delete(SHARD.key.sites_name(FINGERPRINT))
-    with pytest.raises(InputError, match=r"sites/.*000001-401-1000-0123456789ab.parquet cannot be read"):
+    with pytest.raises(InputError, match=r"sites/.*000001-401-1000-[0-9a-f]{12}.parquet cannot be read"):
         write_manifest(store, FINGERPRINT)
 
 
 def test_header_of_a_table_and_of_what_is_none(tmp_path: Path) -> None:
-    header = read_header(handmade.build(tmp_path / "table", exact=True))
-    assert (header.fingerprint, header.shards, header.rows) == (FINGERPRINT, 4, 1000)
-    assert header.schema == handmade.schema(exact=True)
+    header = read_header(tables.write_example(tmp_path / "table", exact=True))
+    assert (header.fingerprint, header.shards, header.rows) == (tables.fingerprint(exact=True), 4, 1000)
+    assert header.schema == tables.schema(exact=True)
     with pytest.raises(InputError, match=r"nothing holds no table: there is no run.json"):
         read_header(Store(tmp_path / "nothing"))
     for text, message in (("{", "is not the record of a run"), ('{"format_version": 99}', "has format version 99")):
