@@ -18,8 +18,8 @@ import psutil
 import pytest
 import torch
 import yaml
-from material.handmade import object_store
 from material.processes import started_by
+from material.servers import object_store
 
 from pipeline.batch.storage import Store
 from pipeline.cli import main as cli
