@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,29 +12,11 @@ from typing import Any
 import polars as pl
 import psutil
 import pytest
-from material.processes import started_by
+from material.processes import PATIENCE, start, started_by, wait_for
 
 from pipeline.tracks.reader import open_tracks
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-SPTX = [sys.executable, "-c", "from pipeline.cli import main; main()"]
-PATIENCE = 120.0  # seconds that a run may take to get to a point
-
-
-def start(arguments: list[str], env: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("wb") as stream:
-        return subprocess.Popen([*SPTX, *arguments], env=env, stdout=stream, stderr=stream)
-
-
-def wait_for(condition: Callable[[], Any], run: subprocess.Popen[bytes], log: Path) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        assert run.poll() is None, f"ended too early with {run.returncode}: {log.read_text()}"
-        time.sleep(0.01)
-    raise AssertionError(f"nothing after {PATIENCE} s: {log.read_text()}")
 
 
 def committed(output: Path) -> list[Path]:
