@@ -25,10 +25,10 @@ import torch
 from pipeline.batch import cluster as topology
 from pipeline.batch.record import Execution
 from pipeline.batch.storage import Store
-from pipeline.tracks.settings import RunConfig
 from pipeline.tracks.parts import committed
 from pipeline.tracks.plan import fingerprint
 from pipeline.tracks.run import Job, prepare, table_fields
+from pipeline.tracks.settings import RunConfig
 from pipeline.tracks.shards import Shard, shard_stretches
 from pipeline.tracks.worker import ShardWorker, WorkOrder
 from sptx_core.engine import PRECISIONS, Predictor, calibrate, hardware

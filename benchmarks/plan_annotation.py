@@ -22,9 +22,9 @@ from pipeline.batch.record import Execution, RunRecord, adopt
 from pipeline.batch.storage import Store
 from pipeline.inputs.annotation import read_annotation
 from pipeline.inputs.selection import Selection, select
-from pipeline.tracks.settings import Flanks
-from pipeline.simulation.annotation import CONTIGS, write_annotation
+from pipeline.simulation.annotation_only import CONTIGS, write_annotation
 from pipeline.tracks.plan import Plan, loci_digest, make_plan, transcripts_digest
+from pipeline.tracks.settings import Flanks
 from sptx_core.windows import WindowSpec
 
 T = TypeVar("T")

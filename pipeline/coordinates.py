@@ -1,12 +1,12 @@
-"""Intervals, strands and contig names: the one place that knows how text and code count.
+"""Intervals, strands and contig names: the only module that converts between coordinates in text and in code.
 
-Inside, every coordinate is 0-based and half-open on the plus strand, whatever the strand of the thing that lies
-there. Text that a person reads or types (`chr9:214,854-220,000`) is 1-based and inclusive, as in GTF and VCF.
+In code every coordinate is 0-based and half-open and counts along the plus strand, whatever the strand of the feature.
+Text that a person reads or types (`chr9:214,854-220,000`) is 1-based and inclusive, as in GTF and VCF.
 
-Contig names are reconciled by one rule. A name that both files hold stands for itself. Otherwise two names are
-the same contig when their plain forms agree: without a leading `chr`, `M` written as `MT`, and a UCSC scaffold
-(`chrUn_GL000220v1`, `chr1_KI270706v1_random`) written as its accession (`GL000220.1`). A plain form that stands
-for two names of one file is ambiguous and matches nothing: sequence is never guessed.
+Contig names of two files are matched by one rule. A name that both files hold matches itself. Otherwise two names match
+when their plain forms are equal: without a leading `chr`, with `M` written as `MT`, and with a UCSC scaffold name
+(`chrUn_GL000220v1`, `chr1_KI270706v1_random`) written as its accession (`GL000220.1`). A plain form that stands for
+several names of one file is ambiguous and matches nothing, so that no sequence is ever taken from a guessed contig.
 """
 
 from __future__ import annotations
@@ -22,40 +22,60 @@ from sptx_core.errors import InputError
 
 _RANGE = re.compile(r"(?P<contig>.+):(?P<first>[\d,]+)-(?P<last>[\d,]+)")
 _UCSC_SCAFFOLD = re.compile(r"[^_]+_(?P<accession>[A-Z]+\d+)v(?P<version>\d+)(?:_(?:random|alt|fix))?")
-_LISTED = 8  # names shown of a long list in a message
+_MAX_LISTED = 8  # names that a message shows of a longer list
 
 
 class Strand(StrEnum):
-    """Strand of a transcript; its value is what annotations and tables say."""
+    """Strand of a feature; the value is its symbol in annotations and tables, `+` or `-`."""
 
     PLUS = "+"
     MINUS = "-"
 
     @property
-    def partition(self) -> str:  # type: ignore[override]  # of a table, not of a string
-        """Name in a folder (`strand=plus`), where `+` and `-` would need escaping."""
+    def partition(self) -> str:  # type: ignore[override]  # hides str.partition on purpose
+        """`plus` or `minus`, for folder names (`strand=plus`), in which `+` would have to be escaped."""
         return "plus" if self is Strand.PLUS else "minus"
 
 
 class Interval(NamedTuple):
-    """Bases `start <= x < end` of a contig (0-based); `end` None reaches to the contig's end."""
+    """A stretch of one contig.
+
+    Attributes
+    ----------
+    contig : str
+    start, end : int
+        0-based, half-open, in bases; an `end` of None means the end of the contig.
+    """
 
     contig: str
     start: int
     end: int | None
 
     def __str__(self) -> str:
-        """Text of the interval as a person types it: 1-based, inclusive."""
+        """The interval as a person types it: 1-based and inclusive, without thousands separators."""
         if self.end is None:
             return self.contig if self.start == 0 else f"{self.contig}:{self.start + 1}-"
         return f"{self.contig}:{self.start + 1}-{self.end}"
 
 
 def parse_region(text: str) -> Interval:
-    """Read `contig:first-last` (1-based, inclusive, commas allowed) or `contig` alone (all of it).
+    """Read a region that a person typed.
 
-    Contig names may hold colons when a range follows (`HLA-A*01:01:5-90`). Any other form, a first base below 1
-    and a last base before the first raise `InputError`.
+    Parameters
+    ----------
+    text : str
+        `contig:first-last` (1-based, inclusive; commas are thousands separators) or `contig` alone for all of it.
+        A contig name may hold colons when a range follows it (`HLA-A*01:01:5-90`).
+
+    Returns
+    -------
+    Interval
+        0-based, half-open.
+
+    Raises
+    ------
+    InputError
+        For any other form, a first base below 1, and a last base before the first.
     """
     region = text.strip()
     match = _RANGE.fullmatch(region)
@@ -71,20 +91,34 @@ def parse_region(text: str) -> Interval:
 
 @dataclass(frozen=True)
 class ContigMap:
-    """How the contig names of an annotation (or of a request) are found in a FASTA."""
+    """Contig names of an annotation (or of a request) and their names in a FASTA.
+
+    Attributes
+    ----------
+    mapping : dict
+        Annotation name -> FASTA name, in the order of the annotation; each FASTA name at most once.
+    unmatched : tuple of str
+        Annotation names that match no contig of the FASTA, or more than one.
+    rule : str
+        One line for messages: how many names were matched as they are, by alias, and not at all.
+    """
 
     mapping: dict[str, str]
-    """Annotation name -> FASTA name, in the order of the annotation."""
     unmatched: tuple[str, ...]
-    """Annotation names that the FASTA does not hold, or holds ambiguously."""
     rule: str
-    """One line that reports what was matched and how."""
 
 
 def reconcile_contigs(annotation: Iterable[str], fasta: Iterable[str]) -> ContigMap:
-    """Match contig names of an annotation to those of a FASTA by the rule of this module.
+    """Match the contig names of an annotation to those of a FASTA by the rule in this module's docstring.
 
-    No two annotation names are given the same FASTA contig.
+    Parameters
+    ----------
+    annotation, fasta : iterable of str
+        Contig names; repeats are ignored.
+
+    Returns
+    -------
+    ContigMap
     """
     wanted = list(dict.fromkeys(annotation))
     held = list(dict.fromkeys(fasta))
@@ -104,7 +138,20 @@ def reconcile_contigs(annotation: Iterable[str], fasta: Iterable[str]) -> Contig
 
 
 def require_contigs(contigs: ContigMap, fasta: Iterable[str]) -> None:
-    """Raise `InputError` while some name is unmatched; it lists those and what the FASTA holds (long lists cut)."""
+    """Check that every contig of an annotation was found in the FASTA.
+
+    Parameters
+    ----------
+    contigs : ContigMap
+        What `reconcile_contigs` found.
+    fasta : iterable of str
+        Names that the FASTA holds, for the message.
+
+    Raises
+    ------
+    InputError
+        If a name is unmatched; the message lists the unmatched names and those of the FASTA.
+    """
     if contigs.unmatched:
         raise InputError(
             f"the annotation's contigs {shortened(contigs.unmatched)} are not in the FASTA, "
@@ -113,12 +160,13 @@ def require_contigs(contigs: ContigMap, fasta: Iterable[str]) -> None:
 
 
 def shortened(names: Sequence[str]) -> str:
-    """Names for a message: all of a short list, the first few and the count of a long one."""
-    shown = ", ".join(names[:_LISTED])
-    return shown if len(names) <= _LISTED else f"{shown}, ... ({len(names)} in all)"
+    """Join names for a message: all of up to eight names, else the first eight and how many there are."""
+    shown = ", ".join(names[:_MAX_LISTED])
+    return shown if len(names) <= _MAX_LISTED else f"{shown}, ... ({len(names)} in all)"
 
 
 def _plain_form(name: str) -> str:
+    """The form of a contig name that is compared; see the module's docstring."""
     scaffold = _UCSC_SCAFFOLD.fullmatch(name)
     if scaffold is not None:
         return f"{scaffold['accession']}.{scaffold['version']}"
@@ -127,6 +175,7 @@ def _plain_form(name: str) -> str:
 
 
 def _report(mapping: dict[str, str], unmatched: tuple[str, ...]) -> str:
+    """The line `ContigMap.rule`."""
     renamed = [f"{name} -> {held}" for name, held in mapping.items() if name != held]
     parts = [f"{len(mapping) - len(renamed)} by the same name"]
     if renamed:

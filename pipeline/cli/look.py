@@ -99,14 +99,14 @@ def plot(
     from pipeline.tracks.reader import open_tracks
     from pipeline.views.gene_plot import draw_view
     from pipeline.views.gene_view import gene_view
-    from pipeline.views.pictures import picture_path, write_figure
+    from pipeline.views.pictures import picture_path, write_picture
 
     picture_path(to)
     tracks = open_tracks(absolute(output))
     annotation = read_annotation(absolute(gtf)) if gtf else None
     measured = read_usage(absolute(usage)) if usage else None
     view = gene_view(tracks, what, strand=strand, threshold=threshold, annotation=annotation, usage=measured, say=say)
-    write_figure(draw_view(view, short_introns=short_introns), to)
+    write_picture(draw_view(view, short_introns=short_introns), to)
     say(f"{view.chrom}:{view.first:,}-{view.last:,} ({view.strand}), {len(view.called)} called sites: drawn in {to}")
 
 

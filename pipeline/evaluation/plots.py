@@ -16,7 +16,7 @@ from pipeline.evaluation.logo import LETTERS, Logo, count_bases
 from pipeline.evaluation.ranking import Reliability
 from pipeline.inputs.splice_sites import KINDS
 from pipeline.tracks.reader import Tracks
-from pipeline.views.pictures import COLOURS, MUTED, NO_MATPLOTLIB, write_figure
+from pipeline.views.pictures import COLOURS, MUTED, NO_MATPLOTLIB, write_picture
 from sptx_core.errors import InputError
 
 try:
@@ -49,7 +49,7 @@ def draw_evaluation(tracks: Tracks, evaluation: Evaluation, folder: Path, form: 
     paths = []
     for name, figure in figures.items():
         paths.append(folder / f"{name}.{form}")
-        write_figure(figure, paths[-1])
+        write_picture(figure, paths[-1])
     return paths
 
 

@@ -1,23 +1,23 @@
 """A GTF or GFF3 file -> its transcripts, checked.
 
-In: a path or URI, as `pipeline.inputs.gtf` reads it. Out: an `Annotation`, whose `transcripts` frame has a row a transcript
-in the order of the file, with contig names as the file writes them:
+In: a path or URI, read by `pipeline.inputs.gtf`. Out: an `Annotation`, whose frame `transcripts` has one row a
+transcript, in the order of the file and with the file's contig names:
 
-    transcript_id, gene_id   str, as the file writes them: GENCODE's carry their version, Ensembl's do not
-    transcript_version, gene_version   str or null: a version that stands in an attribute of its own (Ensembl)
-    gene_name                str, the gene's id where it has no name
-    gene_type, transcript_type   str, biotypes; a transcript without one takes its gene's, "unknown" if none is given
-    tags                     list[str], every repeated `tag` in the order of the line
+    transcript_id, gene_id   str, as the file writes them: with their version in GENCODE, without it in Ensembl
+    transcript_version, gene_version   str or null: the version, where an attribute of its own gives it (Ensembl)
+    gene_name                str, the gene's id if it has no name
+    gene_type, transcript_type   str, biotypes; a transcript without one takes its gene's, "unknown" if there is none
+    tags                     list of str, all values of the repeated attribute `tag` in the order of the line
     contig, strand           str, "+" or "-"
     start, end               int64, 0-based half-open
-    line                     int64, the line that names it (of its first exon, if none does)
-    exon_starts, exon_ends   list[int64], 0-based half-open, ascending; empty for a transcript without exons
+    line                     int64, number of the transcript's line, or of its first exon's if it has none
+    exon_starts, exon_ends   list of int64, 0-based half-open, ascending; empty for a transcript without exons
 
-A transcript without a line of its own (some GTFs hold only exons) is the span of its exons. In GFF3 a transcript is
-whatever an exon names as its `Parent`, or a `transcript` or `mRNA` feature. Transcripts whose strand is unknown
-(`.` or `?`) are left out, since splice sites lie on a strand; `unstranded` names them.
+A transcript without a line of its own (some GTF files hold only exons) spans its exons. In GFF3 every feature that an
+exon names as its `Parent` is a transcript, and so is every feature of type `transcript` or `mRNA`. Transcripts of
+unknown strand (`.` or `?`) are left out, because splice sites lie on a strand; `unstranded` lists them.
 
-Errors: `InputError` with file and line for malformed lines, a transcript named twice (a gene in both
+Errors: `InputError` with file and line for a malformed line, a transcript that is given twice (a gene in both
 pseudoautosomal regions needs an id for each copy, as GENCODE's `_PAR_Y`), an exon outside its transcript or on
 another contig or strand; and for a file without transcripts.
 """
@@ -37,7 +37,7 @@ from sptx_core.errors import InputError
 Style = Literal["gencode", "ensembl", "gff3"]
 
 UNKNOWN_BIOTYPE = "unknown"
-_ID_PREFIX = r"^(?:transcript|gene|rna|id)[:-]"  # of ids in GFF3: `transcript:ENST...`, `rna-NM_...`
+_ID_PREFIX = r"^(?:transcript|gene|rna|id)[:-]"  # GFF3 writes `transcript:ENST...` (Ensembl), `rna-NM_...` (RefSeq)
 _GFF3_TRANSCRIPTS = ("transcript", "mRNA")
 _COLUMNS = (
     *("transcript_id", "transcript_version", "gene_id", "gene_version", "gene_name", "gene_type", "transcript_type"),
@@ -47,7 +47,18 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Annotation:
-    """The transcripts of a file; see the module's contract for the columns."""
+    """The transcripts of a file.
+
+    Attributes
+    ----------
+    uri : str
+        The file that was read.
+    style : {"gencode", "ensembl", "gff3"}
+    transcripts : polars.DataFrame
+        One row a transcript; the module's docstring lists the columns.
+    unstranded : tuple of str
+        Ids of the transcripts that were left out because their strand is unknown.
+    """
 
     uri: str
     style: Style
@@ -56,17 +67,32 @@ class Annotation:
 
 
 def read_annotation(uri: str) -> Annotation:
-    """Read and check all transcripts of a GTF or GFF3 file."""
+    """Read and check all transcripts of a GTF or GFF3 file.
+
+    Parameters
+    ----------
+    uri : str
+        Path or URI.
+
+    Returns
+    -------
+    Annotation
+
+    Raises
+    ------
+    InputError
+        See the module's docstring.
+    """
     features = read_features(uri)
     named = _transcript_lines(features)
-    derived = _derived_transcripts(features, named, uri)
+    derived = _transcripts_of_exons(features, named, uri)
     transcripts = pl.concat([named, derived], how="diagonal").sort("line").with_row_index("index")
     if transcripts.is_empty():
         raise InputError(f"{uri} holds no transcripts: it has neither transcript nor exon lines")
-    _refuse_repeated(transcripts, "key", uri)
-    exons = _placed_exons(features.exons, transcripts, uri)
-    transcripts = _with_exons(_described(transcripts, features), exons)
-    _refuse_repeated(transcripts, "transcript_id", uri)
+    _require_unique(transcripts, "key", uri)
+    exons = _exons_by_transcript(features.exons, transcripts, uri)
+    transcripts = _with_exons(_with_names(transcripts, features), exons)
+    _require_unique(transcripts, "transcript_id", uri)
     stranded = pl.col("strand").is_in(["+", "-"])
     unstranded = transcripts.filter(~stranded)["transcript_id"]
     if len(unstranded) == len(transcripts):
@@ -75,9 +101,23 @@ def read_annotation(uri: str) -> Annotation:
 
 
 def check_spans(transcripts: pl.DataFrame, contigs: ContigMap, lengths: Mapping[str, int], uri: str) -> None:
-    """Raise `InputError` for the first transcript that ends beyond its contig; contigs without a match are skipped.
+    """Check that every transcript ends within its contig; those whose contig the FASTA does not hold are skipped.
 
-    `transcripts` as in `Annotation`, `lengths` in bases by FASTA name, `uri` the annotation's, for the message.
+    Parameters
+    ----------
+    transcripts : polars.DataFrame
+        As `Annotation.transcripts`.
+    contigs : ContigMap
+        The annotation's contig names in the FASTA.
+    lengths : mapping of str to int
+        Bases of each contig, by FASTA name.
+    uri : str
+        The annotation, for the message.
+
+    Raises
+    ------
+    InputError
+        For the first transcript that ends beyond its contig.
     """
     known = {name: lengths[held] for name, held in contigs.mapping.items()}
     length = pl.col("contig").replace_strict(known, default=None, return_dtype=pl.Int64)
@@ -92,6 +132,7 @@ def check_spans(transcripts: pl.DataFrame, contigs: ContigMap, lengths: Mapping[
 
 
 def _style(features: Features) -> Style:
+    """Ensembl writes `gene_biotype` where GENCODE writes `gene_type`."""
     if features.dialect == "gff3":
         return "gff3"
     has_biotype = features.named.select(pl.col("gene_biotype", "transcript_biotype").is_not_null().any())
@@ -99,7 +140,7 @@ def _style(features: Features) -> Style:
 
 
 def _transcript_lines(features: Features) -> pl.DataFrame:
-    """Rows of `named` that are transcripts."""
+    """The rows of `Features.named` that describe a transcript on a line of its own."""
     if features.dialect == "gtf":
         return features.named.filter(pl.col("feature") == "transcript")
     lines = features.named.filter(pl.col("feature") != "exon")
@@ -107,8 +148,8 @@ def _transcript_lines(features: Features) -> pl.DataFrame:
     return lines.filter(is_parent | pl.col("feature").is_in(_GFF3_TRANSCRIPTS))
 
 
-def _derived_transcripts(features: Features, named: pl.DataFrame, uri: str) -> pl.DataFrame:
-    """Transcripts that only exons speak of: the attributes of the first exon, the span of all."""
+def _transcripts_of_exons(features: Features, named: pl.DataFrame, uri: str) -> pl.DataFrame:
+    """Transcripts without a line: attributes of their first exon, from the first exon's start to the last one's end."""
     first = features.named.filter(pl.col("feature") == "exon").unique("key", keep="first", maintain_order=True)
     first = first.join(named, on="key", how="anti")
     span = (
@@ -124,7 +165,8 @@ def _derived_transcripts(features: Features, named: pl.DataFrame, uri: str) -> p
     return first.drop("contig_count", "strand_count")
 
 
-def _refuse_repeated(transcripts: pl.DataFrame, name: str, uri: str) -> None:
+def _require_unique(transcripts: pl.DataFrame, name: str, uri: str) -> None:
+    """Raise `InputError` if two transcripts have the same value in column `name`."""
     repeats = transcripts.filter(pl.col(name).is_duplicated())
     if not repeats.is_empty():
         second = repeats.filter(~pl.col(name).is_first_distinct()).row(0, named=True)
@@ -135,56 +177,56 @@ def _refuse_repeated(transcripts: pl.DataFrame, name: str, uri: str) -> None:
         )
 
 
-def _placed_exons(exons: pl.DataFrame, transcripts: pl.DataFrame, uri: str) -> pl.DataFrame:
-    """Exons with the index of their transcript, in which each must lie."""
-    placed = exons.join(transcripts.select("key", "index", "contig", "strand", "start", "end"), on="key", suffix="_of")
-    apart = (pl.col("contig") != pl.col("contig_of")) | (pl.col("strand") != pl.col("strand_of"))
-    outside = (pl.col("start") < pl.col("start_of")) | (pl.col("end") > pl.col("end_of"))
+def _exons_by_transcript(exons: pl.DataFrame, transcripts: pl.DataFrame, uri: str) -> pl.DataFrame:
+    """Start and end of each exon with the index of its transcript; every exon must lie within its transcript."""
+    placed = exons.join(transcripts.select("key", "index", "contig", "strand", "start", "end"), on="key", suffix="_tr")
+    apart = (pl.col("contig") != pl.col("contig_tr")) | (pl.col("strand") != pl.col("strand_tr"))
+    outside = (pl.col("start") < pl.col("start_tr")) | (pl.col("end") > pl.col("end_tr"))
     faults = placed.filter(apart | outside).sort("line")
     if not faults.is_empty():
         exon = faults.row(0, named=True)
         raise InputError(
             f"{uri} line {exon['line']}: exon {exon['contig']}:{exon['start'] + 1}-{exon['end']} ({exon['strand']}) "
             f"lies outside its transcript {exon['key']}, "
-            f"{exon['contig_of']}:{exon['start_of'] + 1}-{exon['end_of']} ({exon['strand_of']})"
+            f"{exon['contig_tr']}:{exon['start_tr'] + 1}-{exon['end_tr']} ({exon['strand_tr']})"
         )
     return placed.select("index", "start", "end")
 
 
-def _described(transcripts: pl.DataFrame, features: Features) -> pl.DataFrame:
-    """Ids, names and biotypes, taken from the transcript's line or else from its gene's."""
+def _with_names(transcripts: pl.DataFrame, features: Features) -> pl.DataFrame:
+    """Add ids, names and biotypes, taken from the transcript's line or, where it lacks them, from its gene's."""
     is_gene = pl.col("feature") == "gene" if features.dialect == "gtf" else pl.col("feature") != "exon"
     gene = (
         features.named.filter(is_gene)
         .unique("key", keep="first")
         .select(
             pl.col("key").alias("parent"),
-            pl.col("gene_id").alias("of_id"),
-            pl.coalesce("gene_version", "version").alias("of_version"),
-            pl.coalesce("gene_name", "gene", "Name").alias("of_name"),
-            pl.coalesce("gene_type", "gene_biotype", "biotype").alias("of_type"),
+            pl.col("gene_id").alias("parent_id"),
+            pl.coalesce("gene_version", "version").alias("parent_version"),
+            pl.coalesce("gene_name", "gene", "Name").alias("parent_name"),
+            pl.coalesce("gene_type", "gene_biotype", "biotype").alias("parent_type"),
         )
     )
-    own_version = pl.when(pl.col("feature") != "exon").then("version")  # an exon's version is its own
+    own_version = pl.when(pl.col("feature") != "exon").then("version")  # on an exon's line, the exon's version
     without_prefix = pl.col("key").str.replace(_ID_PREFIX, "")
-    gene_type = pl.coalesce("gene_type", "gene_biotype", "of_type")
-    parent = pl.coalesce("parent", "key")  # a gene with exons of its own is its own transcript
+    gene_type = pl.coalesce("gene_type", "gene_biotype", "parent_type")
+    parent = pl.coalesce("parent", "key")  # a gene that exons name as Parent is its own transcript
     described = (
         transcripts.with_columns(parent)
         .join(gene, on="parent", how="left", maintain_order="left")
         .with_columns(
             pl.coalesce("transcript_id", without_prefix),
             pl.coalesce("transcript_version", own_version),
-            pl.coalesce("gene_id", "of_id", "gene", pl.col("parent").str.replace(_ID_PREFIX, ""), without_prefix),
-            pl.coalesce("gene_version", "of_version"),
-            pl.coalesce("gene_name", "gene", "of_name"),
+            pl.coalesce("gene_id", "parent_id", "gene", pl.col("parent").str.replace(_ID_PREFIX, ""), without_prefix),
+            pl.coalesce("gene_version", "parent_version"),
+            pl.coalesce("gene_name", "gene", "parent_name"),
             pl.coalesce(gene_type, pl.lit(UNKNOWN_BIOTYPE)).alias("gene_type"),
             pl.coalesce(
                 *("transcript_type", "transcript_biotype", "biotype", gene_type), pl.lit(UNKNOWN_BIOTYPE)
             ).alias("transcript_type"),
         )
     )
-    # RefSeq's GFF3 gives both copies of a pseudoautosomal transcript one transcript_id, but each an ID.
+    # In RefSeq's GFF3 the copies of a pseudoautosomal transcript share their transcript_id; their IDs differ.
     repeated = pl.col("transcript_id").is_duplicated()
     return described.with_columns(
         pl.coalesce("gene_name", "gene_id"),
@@ -193,6 +235,7 @@ def _described(transcripts: pl.DataFrame, features: Features) -> pl.DataFrame:
 
 
 def _with_exons(transcripts: pl.DataFrame, exons: pl.DataFrame) -> pl.DataFrame:
+    """Add the lists of exon starts and ends."""
     lists = (
         exons.sort("index", "start", "end")
         .group_by("index", maintain_order=True)

@@ -1,62 +1,90 @@
 """STAR's splice junctions by tissue -> measured usage of their splice sites.
 
-In: `SJ.out.tab` as STAR writes it, plain or gzip (told by content), by path or URI: nine tab-separated columns without
-a header (STAR manual, "Splice junctions"): contig, first and last base of the intron (1-based), strand (0 undefined,
-1 plus, 2 minus), motif (0 to 6), annotated (0 or 1), reads that cross it and map uniquely, reads that cross it and map
-elsewhere too, largest overhang. Unique reads count. Files of one tissue are summed. Junctions of undefined strand name
-no site: they are left out, and counted.
+In: `SJ.out.tab` files as STAR writes them, plain or gzip (told by content), by path or URI. They have nine columns,
+separated by tabs, and no header (STAR manual, "Splice junctions"): contig, first and last base of the intron (1-based),
+strand (0 undefined, 1 plus, 2 minus), motif (0 to 6), annotated (0 or 1), uniquely mapping reads that cross the
+junction, multi-mapping reads that cross it, largest overhang. Only uniquely mapping reads count. The files of one
+tissue are summed. Junctions of undefined strand do not tell donor from acceptor; they are left out and counted.
 
-Out: what `pipeline.inputs.usage.read_usage` gives: contig, strand, kind, pos (int32, 1-based) and the tissues as float64. The
-donor is the base before the intron, the acceptor the base after it, in transcription order (`pipeline.inputs.splice_sites`).
+Out: a usage table as `pipeline.inputs.usage.read_usage` returns it: contig, strand, kind, pos (int32, 1-based), and one
+float64 column a tissue. In transcription order the donor is the base before the intron and the acceptor the base after
+it (`pipeline.inputs.splice_sites`).
 
-Usage of a site X in a tissue is a / (a + b). Partners of X are the sites that a junction joins to X in any tissue; the
-nearest is the one with the shortest intron to X. For an acceptor X
+The usage of a site X in a tissue is a / (a + b). The partners of X are the sites that a junction of any tissue joins to
+X; the nearest partner is the one with the shortest intron to X. For an acceptor X, in transcription order,
 
-    a = reads of the junctions to X
-    b = reads of the junctions from its partners to other acceptors beyond its nearest partner, in transcription order
+    a = reads of the junctions that end at X
+    b = reads of the junctions from partners of X to other acceptors beyond the nearest partner
 
-and for a donor the same, mirrored: b = reads of the junctions to its partners from donors before its nearest partner.
-A molecule that leaves a partner of X but lands before another may still reach X from that one, so it says nothing yet;
-one that lands beyond all of them has passed X over, whether in an intron (X skipped) or in an exon (another acceptor of
-the same exon used). No molecule is counted twice, and a + b are those that left the partners of X behind. Unknown (NaN)
-where a + b is below `min_reads`; a site that is unknown in every tissue has no row. What this is exact for, what
-junctions cannot tell, and other definitions: docs/usage.md.
+and for a donor X, mirrored,
+
+    a = reads of the junctions that start at X
+    b = reads of the junctions to partners of X from other donors before the nearest partner
+
+Why: a molecule that leaves a partner of X and lands before the nearest partner may still use X, so it is not counted
+yet. A molecule that lands beyond the nearest partner has not used X and no longer can: X lies in its intron (X was
+skipped) or in the exon where it landed (another acceptor of that exon was used). No molecule is counted twice.
+
+Usage is NaN where a + b is below `min_reads`; a site whose usage is NaN in every tissue has no row. docs/usage.md says
+for which genes the formula is exact, what junctions cannot tell, and how other definitions differ.
 
 Errors: `InputError` with file, line and column for anything that is not of this form.
 """
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import polars as pl
 
+from pipeline.inputs.text import decompressed, raise_for_first
 from pipeline.inputs.uris import open_input
 from pipeline.inputs.usage import RESERVED
 from pipeline.settings import absolute
 from sptx_core.errors import InputError
 
-MIN_READS = 10  # as SpliSER's --minReads: fewer give steps of usage above a tenth
+MIN_READS = 10  # the default of SpliSER's --minReads; with fewer, one read changes usage by more than a tenth
 _COLUMNS = ("contig", "start", "end", "strand", "motif", "annotated", "reads", "multi", "overhang")
-_LARGEST = {"strand": 2, "motif": 6, "annotated": 1}  # of the columns that hold codes; they begin at 0
-_LAST_BASE = 2**31 - 2  # of an intron: the base after it is an int32
-_GZIP_MAGIC = b"\x1f\x8b"
+_MAX_CODE = {"strand": 2, "motif": 6, "annotated": 1}  # of the columns that hold codes from 0
+_MAX_INTRON_END = 2**31 - 2  # the base after it must be an int32
 _JUNCTION = ("contig", "strand", "donor", "acceptor")
 
 
 class Junctions(NamedTuple):
-    """What files say: contig, strand, donor and acceptor (int64, 1-based: bases of exons), reads int64; a row each."""
+    """Junctions of one or more files.
+
+    Attributes
+    ----------
+    frame : polars.DataFrame
+        One row a junction: contig, strand (str); donor, acceptor (int64, 1-based positions of the exon bases beside
+        the intron); reads (int64, uniquely mapping).
+    unstranded : int
+        Lines that were left out because their strand is undefined.
+    """
 
     frame: pl.DataFrame
     unstranded: int
-    """Lines left out because their strand is undefined."""
 
 
 def files_by_tissue(given: Sequence[str]) -> dict[str, list[str]]:
-    """Read `TISSUE=FILE[,FILE...]`, a text for each tissue; `InputError` for another form and for repeats."""
+    """Read the values of the option `--junctions`.
+
+    Parameters
+    ----------
+    given : sequence of str
+        `TISSUE=FILE[,FILE...]`, one value a tissue; a FILE is a path or URI.
+
+    Returns
+    -------
+    dict
+        Tissue -> its files, paths made absolute.
+
+    Raises
+    ------
+    InputError
+        For another form, a name that a usage table cannot have as a column, and a tissue or file given twice.
+    """
     files: dict[str, list[str]] = {}
     seen: set[str] = set()
     for text in given:
@@ -79,16 +107,37 @@ def files_by_tissue(given: Sequence[str]) -> dict[str, list[str]]:
 def measure_usage(
     files: Mapping[str, Sequence[str]], min_reads: int = MIN_READS, say: Callable[[str], None] = lambda _: None
 ) -> pl.DataFrame:
-    """Usage of the splice sites in `SJ.out.tab` files of tissues; `say` is told in a line what each tissue held."""
+    """Measure the usage of the splice sites in `SJ.out.tab` files.
+
+    Parameters
+    ----------
+    files : mapping of str to sequence of str
+        Tissue -> paths or URIs of its files.
+    min_reads : int
+        Informative reads (a + b) below which the usage of a site is unknown in a tissue.
+    say : callable
+        Called with one line for each tissue that says what its files hold.
+
+    Returns
+    -------
+    polars.DataFrame
+        See the module's docstring; at least one row.
+
+    Raises
+    ------
+    InputError
+        For a faulty file, a `min_reads` below 1, and if no site has enough reads in any tissue.
+    """
     if min_reads < 1:
         raise InputError(f"--min-reads {min_reads}: give 1 or more, for no reads say nothing about a site")
     tissues: dict[str, pl.DataFrame] = {}
     for tissue, uris in files.items():
-        read = sum_junctions(uris)
-        tissues[tissue] = read.frame
+        junctions = sum_junctions(uris)
+        tissues[tissue] = junctions.frame
         say(
-            f"{tissue}: {len(uris):,} files, {len(read.frame):,} junctions, {read.frame['reads'].sum():,} unique "
-            f"reads; {read.unstranded:,} lines of undefined strand left out"
+            f"{tissue}: {len(uris):,} files, {len(junctions.frame):,} junctions, "
+            f"{junctions.frame['reads'].sum():,} unique reads; "
+            f"{junctions.unstranded:,} lines of undefined strand left out"
         )
     usage = usage_of_sites(tissues, min_reads)
     if usage.is_empty():
@@ -97,7 +146,17 @@ def measure_usage(
 
 
 def sum_junctions(uris: Sequence[str]) -> Junctions:
-    """The junctions of several files with their reads added up."""
+    """Read several `SJ.out.tab` files and add up the reads of each junction.
+
+    Parameters
+    ----------
+    uris : sequence of str
+        Paths or URIs, at least one.
+
+    Returns
+    -------
+    Junctions
+    """
     total, unstranded = read_junctions(uris[0])
     for uri in uris[1:]:
         frame, left_out = read_junctions(uri)
@@ -107,33 +166,26 @@ def sum_junctions(uris: Sequence[str]) -> Junctions:
 
 
 def read_junctions(uri: str) -> Junctions:
-    """Read and check one `SJ.out.tab`; junctions without unique reads are dropped. See the module's contract."""
-    lines = (
-        pl.DataFrame({"text": _text(uri).split("\n")})
-        .with_row_index("line", offset=1)
-        .filter(pl.col("text").str.contains(r"\S"))
-    )
-    if lines.is_empty():
-        raise InputError(f"{uri} holds no junction: it is empty")
-    columns = lines["text"].str.count_matches("\t", literal=True) + 1
-    counted = lines.with_columns(columns.alias("columns"))
-    expected = "{columns} tab-separated columns where SJ.out.tab of STAR has 9"
-    _refuse(counted, columns != len(_COLUMNS), uri, expected)
-    split = pl.col("text").str.splitn("\t", len(_COLUMNS)).struct.rename_fields(_COLUMNS).struct.unnest()
-    fields = lines.select("line", split)
-    numbers = fields.with_columns(pl.col(_COLUMNS[1:]).cast(pl.Int64, strict=False))
-    _refuse(fields, fields["contig"].str.strip_chars() == "", uri, "contig is empty")
-    for name in _COLUMNS[1:]:
-        _refuse(fields, numbers[name].is_null(), uri, f"{name} is {{{name}!r}}, not a whole number")
-        _refuse(fields, numbers[name] < 0, uri, f"{name} is {{{name}}}, below 0")
-    for name, largest in _LARGEST.items():
-        _refuse(fields, numbers[name] > largest, uri, f"{name} is {{{name}}}, not a code from 0 to {largest}")
-    _refuse(fields, numbers["start"] < 2, uri, "start is {start}, but an exon lies before an intron")
-    _refuse(fields, numbers["end"] < numbers["start"], uri, "end {end} lies before start {start}")
-    _refuse(fields, numbers["end"] > _LAST_BASE, uri, "end is {end}, farther than any contig reaches")
+    """Read and check one `SJ.out.tab`; junctions without uniquely mapping reads are left out.
+
+    Parameters
+    ----------
+    uri : str
+        Path or URI.
+
+    Returns
+    -------
+    Junctions
+
+    Raises
+    ------
+    InputError
+        With the first faulty line.
+    """
+    lines = _read_lines(uri)
     before, after = pl.col("start") - 1, pl.col("end") + 1
     plus = pl.col("strand") == 1
-    stranded = numbers.filter(pl.col("strand") > 0)
+    stranded = lines.filter(pl.col("strand") > 0)
     junctions = stranded.filter(pl.col("reads") > 0).select(
         "contig",
         pl.when(plus).then(pl.lit("+")).otherwise(pl.lit("-")).alias("strand"),
@@ -141,25 +193,38 @@ def read_junctions(uri: str) -> Junctions:
         pl.when(plus).then(after).otherwise(before).alias("acceptor"),
         "reads",
     )
-    return Junctions(junctions.group_by(_JUNCTION).agg(pl.col("reads").sum()), len(numbers) - len(stranded))
+    return Junctions(junctions.group_by(_JUNCTION).agg(pl.col("reads").sum()), len(lines) - len(stranded))
 
 
 def usage_of_sites(tissues: Mapping[str, pl.DataFrame], min_reads: int = MIN_READS) -> pl.DataFrame:
-    """Usage by the formula of the module's contract, from the junctions of each tissue (the frames of `Junctions`)."""
-    # Tissues are numbered meanwhile, so that none can be called like another column.
+    """Compute usage from junctions, by the formula in the module's docstring.
+
+    Parameters
+    ----------
+    tissues : mapping of str to polars.DataFrame
+        Tissue -> its junctions, as `Junctions.frame`.
+    min_reads : int
+        Informative reads (a + b) below which the usage of a site is unknown in a tissue.
+
+    Returns
+    -------
+    polars.DataFrame
+        See the module's docstring; sorted by contig, pos, strand, kind.
+    """
+    # Within this function tissues are numbered, so that no tissue's name can clash with another column's.
     names = {f"tissue {order}": tissue for order, tissue in enumerate(tissues)}
     counts = pl.concat(
         [tissues[tissue].select(*_JUNCTION, pl.col("reads").alias(name)) for name, tissue in names.items()],
         how="diagonal",
     )
     junctions = counts.group_by(_JUNCTION).agg(pl.col(list(names)).sum())
-    # Positions that grow in transcription order; with their signs turned they grow from the 3' end, where donors are
-    # to their partners what acceptors are from the 5' end.
-    along = pl.when(pl.col("strand") == "+").then(1).otherwise(-1)
-    ends = {"acceptor": (along * pl.col("donor"), along * pl.col("acceptor"))}
-    ends["donor"] = (-along * pl.col("acceptor"), -along * pl.col("donor"))
+    # Signed positions ascend in transcription order. With the opposite sign they ascend from 3' to 5', and then the
+    # formula of acceptors serves donors too.
+    sign = pl.when(pl.col("strand") == "+").then(1).otherwise(-1)
+    ends = {"acceptor": (sign * pl.col("donor"), sign * pl.col("acceptor"))}
+    ends["donor"] = (-sign * pl.col("acceptor"), -sign * pl.col("donor"))
     sites = [
-        _usage(
+        _usage_of_kind(
             junctions.select("contig", "strand", partner.alias("partner"), site.alias("site"), *names),
             list(names),
             min_reads,
@@ -175,12 +240,16 @@ def usage_of_sites(tissues: Mapping[str, pl.DataFrame], min_reads: int = MIN_REA
     )
 
 
-def _usage(junctions: pl.DataFrame, tissues: Sequence[str], min_reads: int) -> pl.DataFrame:
-    """contig, strand, site and its usage by tissue (null where unknown), of junctions from `partner` up to `site`."""
+def _usage_of_kind(junctions: pl.DataFrame, tissues: Sequence[str], min_reads: int) -> pl.DataFrame:
+    """Usage of the sites of one kind: contig, strand, site, and usage by tissue (null where unknown).
+
+    Each junction runs from `partner` to `site`, and the two positions ascend in the direction of reading.
+    """
     place, reads = ["contig", "strand"], pl.col(tissues)
-    # Looked up in running sums: a join of all pairs of a partner's junctions grows with their square.
+    # Running sums are looked up: pairing the junctions of each partner would grow with the square of their number.
     beyond = junctions.sort("site").with_columns(reads.cum_sum(reverse=True).over(*place, "partner"))
-    passing = (
+    # Of the reads from the partners of a site, those that land beyond its nearest partner: a + b.
+    landed_beyond = (
         junctions.select(*place, "site", "partner", pl.col("partner").max().over(*place, "site").alias("nearest"))
         .sort("nearest")
         .join_asof(
@@ -193,32 +262,47 @@ def _usage(junctions: pl.DataFrame, tissues: Sequence[str], min_reads: int) -> p
             check_sortedness=False,
         )
     )
-    used, passed = (frame.group_by(*place, "site").agg(reads.sum()) for frame in (junctions, passing))
-    return used.join(passed, on=[*place, "site"], suffix=" passed").select(
+    used, informative = (frame.group_by(*place, "site").agg(reads.sum()) for frame in (junctions, landed_beyond))
+    return used.join(informative, on=[*place, "site"], suffix=" informative").select(
         *place,
         "site",
         *(
-            pl.when(pl.col(f"{tissue} passed") >= min_reads).then(pl.col(tissue) / pl.col(f"{tissue} passed"))
+            pl.when(pl.col(f"{tissue} informative") >= min_reads).then(pl.col(tissue) / pl.col(f"{tissue} informative"))
             for tissue in tissues
         ),
     )
 
 
-def _text(uri: str) -> str:
+def _read_lines(uri: str) -> pl.DataFrame:
+    """The lines of one `SJ.out.tab`, checked: `_COLUMNS`, all int64 but the contig."""
+    lines = (
+        pl.DataFrame({"text": _read_text(uri).split("\n")})
+        .with_row_index("line", offset=1)
+        .filter(pl.col("text").str.contains(r"\S"))
+    )
+    if lines.is_empty():
+        raise InputError(f"{uri} holds no junction: it is empty")
+    columns = lines["text"].str.count_matches("\t", literal=True) + 1
+    problem = "{columns} tab-separated columns where SJ.out.tab of STAR has 9"
+    raise_for_first(lines.with_columns(columns.alias("columns")), columns != len(_COLUMNS), uri, problem)
+    split = pl.col("text").str.splitn("\t", len(_COLUMNS)).struct.rename_fields(_COLUMNS).struct.unnest()
+    fields = lines.select("line", split)
+    numbers = fields.with_columns(pl.col(_COLUMNS[1:]).cast(pl.Int64, strict=False))
+    raise_for_first(fields, fields["contig"].str.strip_chars() == "", uri, "contig is empty")
+    for name in _COLUMNS[1:]:
+        raise_for_first(fields, numbers[name].is_null(), uri, f"{name} is {{{name}!r}}, not a whole number")
+        raise_for_first(fields, numbers[name] < 0, uri, f"{name} is {{{name}}}, below 0")
+    for name, largest in _MAX_CODE.items():
+        raise_for_first(fields, numbers[name] > largest, uri, f"{name} is {{{name}}}, not a code from 0 to {largest}")
+    raise_for_first(fields, numbers["start"] < 2, uri, "start is {start}, but an exon lies before an intron")
+    raise_for_first(fields, numbers["end"] < numbers["start"], uri, "end {end} lies before start {start}")
+    raise_for_first(fields, numbers["end"] > _MAX_INTRON_END, uri, "end is {end}, farther than any contig reaches")
+    return numbers
+
+
+def _read_text(uri: str) -> str:
     with open_input(uri) as stream:
-        content = stream.read()
-    if content.startswith(_GZIP_MAGIC):
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise InputError(f"{uri} is a damaged or cut gzip file ({error}); copy it again") from error
+        content = b"".join(decompressed(stream, uri))
     if b"\0" in content:
         raise InputError(f"{uri} is not text: give SJ.out.tab of STAR, plain or gzip")
     return content.replace(b"\r\n", b"\n").decode(errors="replace")
-
-
-def _refuse(fields: pl.DataFrame, faulty: pl.Series, uri: str, problem: str) -> None:
-    """Raise for the first faulty line; `problem` may name its fields in braces."""
-    if faulty.any():
-        first = fields.filter(faulty).row(0, named=True)
-        raise InputError(f"{uri} line {first['line']}: {problem.format(**first)}")

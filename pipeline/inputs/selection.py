@@ -1,21 +1,24 @@
-"""Which transcripts of an annotation a run is about.
+"""Select transcripts of an annotation.
 
-In: an `Annotation` and a `Selection` of filters. A transcript is selected when it passes every filter that is given;
-it passes a filter by meeting any of its values. Values are compared as written, case included.
+In: an `Annotation` and a `Selection` of filters. A transcript is selected if it passes every filter that has values; it
+passes a filter if it matches any of the filter's values. Values are case-sensitive.
 
     genes        gene id or gene name
     transcripts  transcript id
     biotypes     the transcript's own biotype (`transcript_type`, `transcript_biotype`): `protein_coding` leaves out
                  the retained introns of a protein-coding gene
-    tags         any of the transcript's tags
-    contigs      contig names, in the annotation's naming or an alias (`9` for `chr9`)
-    regions      intervals that share a base with the transcript; contig names likewise
+    tags         one of the transcript's tags
+    contigs      contig name, as in the annotation or an alias (`9` for `chr9`)
+    regions      intervals that share a base with the transcript; contig names as in `contigs`
 
-Ids match with or without their version (`ENST00000382841.7`, `ENST00000382841`), wherever the file keeps it; a wrong
-version does not match. Only ids as Ensembl and RefSeq number them have versions: `MSTRG.1` is not a version of `MSTRG`.
+An id matches with or without its version (`ENST00000382841.7`, `ENST00000382841`), even where the file keeps the
+version in an attribute of its own; a wrong version does not match. Only ids as Ensembl and RefSeq number them have
+versions: `MSTRG.1` is not a version of `MSTRG`.
 
-Out: rows of `Annotation.transcripts`, sorted by contig (in order of appearance in the file), start, end,
-transcript_id. Errors: `InputError` for a value that the annotation does not hold, with the nearest that it does, and
+Out: rows of `Annotation.transcripts`, sorted by contig (in order of appearance in the file), start, end and
+transcript_id.
+
+Errors: `InputError` for a value that the annotation does not hold, with the most similar value that it does hold; and
 for an empty selection, with the filter that left nothing.
 """
 
@@ -34,12 +37,12 @@ from pipeline.inputs.annotation import Annotation
 from sptx_core.errors import InputError
 
 VERSIONED = r"^([A-Za-z_]*\d+)\.\d+(_PAR_Y)?$"  # ENSG00000137090.12, NM_203447.4, ENST00000381192.8_PAR_Y
-_CANDIDATES = 100  # names looked at closely for the one nearest to an unknown name
+_MAX_CANDIDATES = 100  # names that difflib compares with an unknown name
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Filters of transcripts; an empty one lets everything pass."""
+    """Filters of transcripts; the module's docstring says what each compares. An empty filter passes everything."""
 
     genes: tuple[str, ...] = ()
     transcripts: tuple[str, ...] = ()
@@ -50,7 +53,25 @@ class Selection:
 
 
 def select(annotation: Annotation, selection: Selection) -> pl.DataFrame:
-    """Transcripts that pass every filter, sorted by contig, start, end, transcript_id."""
+    """Select the transcripts that pass every filter.
+
+    Parameters
+    ----------
+    annotation : Annotation
+        The transcripts to choose from.
+    selection : Selection
+        The filters.
+
+    Returns
+    -------
+    polars.DataFrame
+        Rows of `annotation.transcripts`, at least one; sorted by contig, start, end, transcript_id.
+
+    Raises
+    ------
+    InputError
+        For an unknown value, and if no transcript passes.
+    """
     selected = annotation.transcripts
     passed: list[str] = []
     for given, passes in _filters(annotation, selection):
@@ -65,15 +86,15 @@ def select(annotation: Annotation, selection: Selection) -> pl.DataFrame:
 
 
 def _filters(annotation: Annotation, selection: Selection) -> Iterator[tuple[str, pl.Expr]]:
-    """Filters that are given, each with the words for it."""
+    """Each filter that has values: its description for messages, and whether a transcript passes."""
     if selection.genes:
         names = [*_id_forms("gene_id", "gene_version"), pl.col("gene_name")]
-        yield f"genes {shortened(selection.genes)}", _named(annotation, "gene", selection.genes, names)
+        yield f"genes {shortened(selection.genes)}", _has_name(annotation, "gene", selection.genes, names)
     if selection.transcripts:
         names = _id_forms("transcript_id", "transcript_version")
         yield (
             f"transcripts {shortened(selection.transcripts)}",
-            _named(annotation, "transcript", selection.transcripts, names),
+            _has_name(annotation, "transcript", selection.transcripts, names),
         )
     if selection.contigs:
         wanted = tuple(Interval(contig, 0, None) for contig in selection.contigs)
@@ -81,24 +102,24 @@ def _filters(annotation: Annotation, selection: Selection) -> Iterator[tuple[str
     if selection.regions:
         yield f"regions {shortened(list(map(str, selection.regions)))}", _overlapping(annotation, selection.regions)
     if selection.biotypes:
-        biotype = _named(annotation, "transcript biotype", selection.biotypes, [pl.col("transcript_type")])
+        biotype = _has_name(annotation, "transcript biotype", selection.biotypes, [pl.col("transcript_type")])
         yield f"biotypes {shortened(selection.biotypes)}", biotype
     if selection.tags:
-        _require_held(annotation, "tag", selection.tags, annotation.transcripts["tags"].explode().drop_nulls())
+        _require_known(annotation, "tag", selection.tags, annotation.transcripts["tags"].explode().drop_nulls())
         tagged = pl.col("tags").list.set_intersection(list(selection.tags)).list.len() > 0
         yield f"tags {shortened(selection.tags)}", tagged
 
 
 def _id_forms(name: str, version: str) -> list[pl.Expr]:
-    """An id as the file writes it, without its version, and with the version that an attribute of its own gives."""
+    """An id as the file writes it, without its version, and with the version from the attribute of its own."""
     column = pl.col(name)
     return [column, column.str.replace(VERSIONED, "$1$2"), column + "." + pl.col(version)]
 
 
-def _named(annotation: Annotation, kind: str, values: Sequence[str], names: Sequence[pl.Expr]) -> pl.Expr:
-    """Whether a transcript goes by one of the values under any of its names."""
+def _has_name(annotation: Annotation, kind: str, values: Sequence[str], names: Sequence[pl.Expr]) -> pl.Expr:
+    """Whether one of the transcript's `names` is among `values`."""
     held = pl.concat([annotation.transcripts.select(name.alias("name")).to_series() for name in names])
-    _require_held(annotation, kind, values, held.drop_nulls())
+    _require_known(annotation, kind, values, held.drop_nulls())
     return reduce(or_, (name.is_in(list(values)).fill_null(value=False) for name in names))
 
 
@@ -123,11 +144,12 @@ def _overlapping(annotation: Annotation, intervals: Sequence[Interval]) -> pl.Ex
 
 
 def _contigs(annotation: Annotation) -> list[str]:
+    """Contig names in order of appearance."""
     return annotation.transcripts["contig"].unique(maintain_order=True).to_list()
 
 
-def _require_held(annotation: Annotation, kind: str, values: Sequence[str], held: pl.Series) -> None:
-    """Raise `InputError` for the first value that the annotation does not hold."""
+def _require_known(annotation: Annotation, kind: str, values: Sequence[str], held: pl.Series) -> None:
+    """Raise `InputError` for the first of `values` that is not in `held`."""
     held = held.unique(maintain_order=True)
     found = set(held.filter(held.is_in(list(values))))
     unknown = next((value for value in values if value not in found), None)
@@ -141,19 +163,33 @@ def _require_held(annotation: Annotation, kind: str, values: Sequence[str], held
 
 
 def nearest(unknown: str, held: pl.Series) -> str | None:
-    """The name that differs in case or version alone, else the most alike."""
+    """Find the name that a person may have meant.
+
+    Parameters
+    ----------
+    unknown : str
+        A name that is not in `held`.
+    held : polars.Series
+        Names to choose from, str.
+
+    Returns
+    -------
+    str or None
+        The first name that differs from `unknown` only in case or version, else the most similar one, None if none
+        is similar.
+    """
     name, unversioned = pl.col("name"), pl.lit(unknown).str.replace(VERSIONED, "$1$2")
     same_base = name.str.replace(VERSIONED, "$1$2").str.to_lowercase() == unversioned.str.to_lowercase()
-    # A slip of one letter leaves all others to the common prefix and suffix. Choosing candidates by that spares
-    # difflib the ids of a genome, which all look alike and would take it half a minute.
+    # Names that differ in one letter share a long prefix and suffix. Candidates are chosen by these, because difflib
+    # needs half a minute for all ids of a genome, which resemble each other.
     cuts = range(1, len(unknown) + 1)
-    shared = [name.str.starts_with(unknown[:cut]) for cut in cuts] + [
+    common = [name.str.starts_with(unknown[:cut]) for cut in cuts] + [
         name.str.ends_with(unknown[-cut:]) for cut in cuts
     ]
-    likely = (
-        held.alias("name").to_frame().sort(same_base, pl.sum_horizontal(shared), descending=True, maintain_order=True)
+    candidates = (
+        held.alias("name").to_frame().sort(same_base, pl.sum_horizontal(common), descending=True, maintain_order=True)
     )
-    if not likely.filter(same_base).is_empty():
-        return str(likely.item(0, "name"))
-    candidates = likely["name"].head(_CANDIDATES).to_list()
-    return next(iter(difflib.get_close_matches(unknown, candidates, n=1)), None)
+    if not candidates.filter(same_base).is_empty():
+        return str(candidates.item(0, "name"))
+    most_similar = candidates["name"].head(_MAX_CANDIDATES).to_list()
+    return next(iter(difflib.get_close_matches(unknown, most_similar, n=1)), None)

@@ -1,13 +1,11 @@
-"""Transcripts -> their splice sites: one meaning of donor and acceptor for evaluation and training.
+"""Transcripts -> their splice sites: the definition of donor and acceptor that evaluation and fine-tuning share.
 
-A donor is the last base of an exon that an intron follows, an acceptor the first base of an exon that follows an
-intron, both in transcription order: the labels of SpliceAI and SpTransformer, and the meaning of the table's columns.
-With exons `[s1, e1)` and `[s2, e2)` (0-based, half-open, s2 > e1) the two bases beside the intron are, 1-based, e1 and
-s2 + 1: on the plus strand donor and acceptor, on the minus strand acceptor and donor. Exons of a transcript that touch
-or overlap have no intron between them. So an intron of a minus-strand gene shows its donor at the larger position.
+A donor is the last base of an exon that an intron follows, and an acceptor is the first base of an exon that an intron
+precedes, both in transcription order. So label SpliceAI and SpTransformer, and so mean the columns of the table.
 
-In: a frame with transcript_id, biotype, chrom, strand, exon_starts and exon_ends as in `pipeline.inputs.annotation`. Out:
-transcript_id, biotype, chrom, strand, pos (int32, 1-based) and kind (`KINDS`), a row for each transcript and site.
+With exons `[s1, e1)` and `[s2, e2)` (0-based, half-open, s2 > e1) the two exon bases beside the intron are, 1-based, e1
+and s2 + 1. On the plus strand they are donor and acceptor, on the minus strand acceptor and donor: there the donor has
+the larger position. Exons of a transcript that touch or overlap have no intron between them.
 """
 
 from __future__ import annotations
@@ -18,16 +16,30 @@ KINDS = ("acceptor", "donor")
 
 
 def splice_sites(transcripts: pl.DataFrame) -> pl.DataFrame:
-    """The sites of transcripts; see the module's contract."""
+    """List the splice sites of transcripts.
+
+    Parameters
+    ----------
+    transcripts : polars.DataFrame
+        transcript_id, biotype, chrom, strand (str); exon_starts and exon_ends (list of int, 0-based half-open,
+        ascending starts), as in `pipeline.inputs.annotation`.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row for each transcript and site: transcript_id, biotype, chrom, strand, pos (int32, 1-based), and kind
+        (one of `KINDS`).
+    """
     keys = ["transcript_id", "biotype", "chrom", "strand"]
     exons = (
         transcripts.filter(pl.col("exon_starts").list.len() > 1)
         .select(*keys, "exon_starts", "exon_ends")
         .explode("exon_starts", "exon_ends")
-        .with_columns(pl.col("exon_ends").cum_max().shift().over("transcript_id").alias("reached"))
+        .with_columns(pl.col("exon_ends").cum_max().shift().over("transcript_id").alias("end_so_far"))
     )
-    introns = exons.filter(pl.col("exon_starts") > pl.col("reached"))
-    left, right = pl.col("reached"), pl.col("exon_starts") + 1
+    # A running maximum, because a later exon may end before an earlier one.
+    introns = exons.filter(pl.col("exon_starts") > pl.col("end_so_far"))
+    left, right = pl.col("end_so_far"), pl.col("exon_starts") + 1
     return pl.concat(
         introns.select(
             *keys,

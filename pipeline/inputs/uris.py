@@ -1,12 +1,15 @@
-"""Input files that a person names: a local path or any fsspec URI (`s3://`, `gs://`, `az://`, `https://`).
+"""Input files that a person names by a local path or an fsspec URI (`s3://`, `gs://`, `az://`, `https://`).
 
-Whatever keeps a file from being read (missing, no permission, no driver for the protocol, no credentials) is an
-`InputError` that names the URI. Credentials and endpoints come from fsspec's own configuration and environment.
+Streams are opened in place. A file that is read at random positions is first copied whole to this machine: into
+`$SPTX_CACHE`, or else `$XDG_CACHE_HOME/sptx`, or else `~/.cache/sptx`. Each copy has a folder of its own, named by a
+digest of URI, size and version (ETag or time of change), so a changed file is copied again and an unchanged one is not.
+The folder appears when the copy is complete; processes of one machine that want the same file wait for each other.
+Nothing is ever deleted from the cache; the user may delete it.
 
-A file that is read at random places is copied whole to this machine first: into `$SPTX_CACHE`, or else
-`$XDG_CACHE_HOME/sptx`, or else `~/.cache/sptx`, in a folder of its own named by URI, size and version (ETag or time
-of change). The folder appears whole or not at all, processes of one machine wait for each other, and a copy is
-made again only when the original changes. Nothing is ever deleted there: the person may.
+Credentials and endpoints come from fsspec's own configuration and environment.
+
+Errors: `InputError` with the URI for whatever prevents reading: a missing file, no permission, no driver for the
+protocol, no credentials.
 """
 
 from __future__ import annotations
@@ -28,38 +31,100 @@ from fsspec.core import split_protocol, url_to_fs
 from sptx_core.errors import InputError
 
 _TENSORS, _CONFIG = "model.safetensors", "config.json"
-_VERSIONS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "updated", "mtime", "created")
+_VERSION_KEYS = (  # of fsspec's `info`, which differ between file systems; the first that is there counts
+    *("ETag", "etag", "md5Hash", "LastModified", "last_modified", "updated", "mtime", "created"),
+)
+_DIGEST_DIGITS = 24  # of SHA-256 in a folder's name: 96 bits
 
 
 def local_path(uri: str) -> Path | None:
-    """Absolute path of a local URI (`x.gtf`, `~/x.gtf`, `file:///x.gtf`), None for anything on a server."""
+    """Return the absolute path of a local file.
+
+    Parameters
+    ----------
+    uri : str
+        A path (`x.gtf`, `~/x.gtf`) or URI (`file:///x.gtf`, `s3://bucket/x.gtf`).
+
+    Returns
+    -------
+    Path or None
+        None for a URI that is not on this machine.
+    """
     protocol, path = split_protocol(uri)
     return Path(path).expanduser().absolute() if protocol in (None, "file", "local") else None
 
 
 @contextmanager
 def open_input(uri: str) -> Iterator[io.BufferedReader]:
-    """Open a file for reading bytes."""
-    with _reading(uri), fsspec.open(uri, "rb") as raw, io.BufferedReader(raw) as stream:
+    """Open a file for reading bytes, in a `with` statement.
+
+    Parameters
+    ----------
+    uri : str
+        Path or URI.
+
+    Yields
+    ------
+    io.BufferedReader
+        The bytes as they are stored; gzip is not decompressed.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be opened, or reading fails within the `with` statement.
+    """
+    with _errors_named(uri), fsspec.open(uri, "rb") as raw, io.BufferedReader(raw) as stream:
         yield stream
 
 
 def local_checkpoint(location: str) -> str:
-    """What `sptx_core.checkpoint` can load: `location` itself, or the local copy of a URI's file or folder."""
+    """Make a checkpoint available on this machine.
+
+    Parameters
+    ----------
+    location : str
+        A path, a hub id (`owner/name`), or the URI of a file or of a folder with `model.safetensors`.
+
+    Returns
+    -------
+    str
+        What `sptx_core.checkpoint` can load: `location` itself, or the path of a local copy (`config.json` beside the
+        weights included).
+
+    Raises
+    ------
+    InputError
+        If a URI cannot be read.
+    """
     if "://" not in location or local_path(location) is not None:
         return location
     name = location.rstrip("/").rpartition("/")[2]
-    if "." in name:  # a file; a folder on an object store cannot be told apart but by its name
+    if "." in name:  # a file: on an object store only the name tells it from a folder
         return str(local_copy(location, siblings=(_CONFIG,)))
     return str(local_copy(f"{location.rstrip('/')}/{_TENSORS}", siblings=(_CONFIG,)).parent)
 
 
 def local_copy(uri: str, siblings: Sequence[str] = ()) -> Path:
-    """Path of the file on this machine: itself if it is local, else its copy in the cache.
+    """Make a file available on this machine.
 
-    `siblings` are names of files beside it that are copied along if they exist.
+    Parameters
+    ----------
+    uri : str
+        Path or URI.
+    siblings : sequence of str
+        Names of files in the same folder that are copied along if they exist.
+
+    Returns
+    -------
+    Path
+        The file itself if it is local, else its copy in the cache.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or the cache cannot be written.
     """
-    with _reading(uri):
+    with _errors_named(uri):
         path = local_path(uri)
         if path is not None:
             with path.open("rb"):
@@ -67,16 +132,16 @@ def local_copy(uri: str, siblings: Sequence[str] = ()) -> Path:
         files, remote = url_to_fs(uri)
         info = files.info(remote)
         name = str(remote).rpartition("/")[2]
-        folder = _cache() / hashlib.sha256(_identity(uri, info).encode()).hexdigest()[:24]
-        with _alone(folder):
+        folder = _cache() / hashlib.sha256(_identity(uri, info).encode()).hexdigest()[:_DIGEST_DIGITS]
+        with _locked(folder):
             if not folder.exists():
                 _copy(files, remote, folder, name, siblings)
         return folder / name
 
 
 @contextmanager
-def _reading(uri: str) -> Iterator[None]:
-    """Turn whatever keeps a file from being read into an `InputError` that names it."""
+def _errors_named(uri: str) -> Iterator[None]:
+    """Turn any failure to read the file into an `InputError` that names it."""
     path = local_path(uri)
     if path is not None and path.is_dir():
         raise InputError(f"{uri} is a folder, not a file")
@@ -87,18 +152,20 @@ def _reading(uri: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise InputError(f"{uri} does not exist") from error
     except Exception as error:
-        # Drivers of object stores raise families of their own; on a disk anything but an OSError is a bug.
+        # Drivers of object stores raise their own exception classes. On a disk anything but an OSError is a bug.
         if path is not None and not isinstance(error, OSError):
             raise
         raise InputError(f"{uri} cannot be read: {error or type(error).__name__}") from error
 
 
 def _identity(uri: str, info: Mapping[str, Any]) -> str:
-    version = next((info[name] for name in _VERSIONS if info.get(name)), "")
+    """URI, size and version of a file as one text; `info` is fsspec's."""
+    version = next((info[name] for name in _VERSION_KEYS if info.get(name)), "")
     return f"{uri}\n{info.get('size')}\n{version}"
 
 
 def _cache() -> Path:
+    """The cache folder, created if necessary."""
     chosen = os.environ.get("SPTX_CACHE")
     folder = Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "sptx"
     folder = folder.expanduser().absolute()
@@ -110,14 +177,15 @@ def _cache() -> Path:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time for this folder; a process that dies lets go."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time work on this folder; the lock of a process that dies is released."""
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def _copy(files: fsspec.AbstractFileSystem, remote: str, folder: Path, name: str, siblings: Sequence[str]) -> None:
+    """Copy a file and its siblings into a hidden folder, then rename that to `folder`."""
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
         files.get_file(remote, str(partial / name))

@@ -1,70 +1,79 @@
-"""A usage table -> measured usage of splice sites by tissue, checked; and back.
+"""A table of the measured usage of splice sites by tissue: read and checked, or written.
 
-The table is Parquet or tab-separated text with a header (read from plain or gzip, told by content, not by name; by
-path or URI):
+The file is Parquet, or tab-separated text with a header, plain or gzip (told by content, not by name), by path or URI:
 
     contig     name as in the annotation or the FASTA
     position   1-based, on the plus strand
     strand     + or -
     kind       acceptor or donor
-    and a column for each tissue: usage from 0 to 1, empty (in Parquet null or NaN) where unknown
+    and one column a tissue: usage from 0 to 1, empty (in Parquet null or NaN) where unknown
 
-Out: a frame with contig, strand, kind, pos (int32, 1-based) and the tissues as float64, NaN where unknown.
-Errors: `InputError` for a missing column, a value that is none of these (with its row, counted from 1 after the
-header), a site given twice, and a target that cannot be written.
+In memory it is a frame with contig, strand, kind (str), pos (int32, 1-based), and the tissues as float64, NaN where
+unknown.
+
+Errors: `InputError` for a missing column, for a value that is none of these (with its row, counted from 1 after the
+header), for a site given twice, and for a file that cannot be written.
 """
 
 from __future__ import annotations
 
-import gzip
 import io
-import zlib
 from pathlib import Path
 
 import polars as pl
 
 from pipeline.inputs.splice_sites import KINDS
+from pipeline.inputs.text import decompressed
 from pipeline.inputs.uris import open_input
 from sptx_core.errors import InputError
 from sptx_core.files import write_atomic
 
 KEYS = ("contig", "position", "strand", "kind")
-_PARQUET_MAGIC, _GZIP_MAGIC = b"PAR1", b"\x1f\x8b"
-_LAST_POSITION = 2**31 - 1
+_INTERNAL = ("row", "pos", "chrom")  # columns that this program adds to the frame
+RESERVED = (*KEYS, *_INTERNAL)
+"""Names that a tissue cannot have."""
+_PARQUET_MAGIC = b"PAR1"
+_MAX_POSITION = 2**31 - 1  # of an int32
 _SUFFIXES = (".parquet", ".tsv")
-_TAKEN = ("row", "pos", "chrom")
-RESERVED = (*KEYS, *_TAKEN)  # no names of tissues
 
 
 def read_usage(uri: str) -> pl.DataFrame:
-    """Read and check a usage table; see the module's contract."""
+    """Read and check a usage table.
+
+    Parameters
+    ----------
+    uri : str
+        Path or URI.
+
+    Returns
+    -------
+    polars.DataFrame
+        As in the module's docstring, in the order of the file.
+
+    Raises
+    ------
+    InputError
+        See the module's docstring.
+    """
     frame = _read(uri)
-    tissues = [name for name in frame.columns if name not in KEYS]
-    missing = [name for name in KEYS if name not in frame.columns]
-    if missing or not tissues:
-        lacks = f"has no column {missing[0]}" if missing else "has no column of a tissue"
-        raise InputError(f"{uri} {lacks}; a usage table has {', '.join(KEYS)} and one column a tissue")
-    other = next((name for name in frame.columns if name in _TAKEN or frame.schema[name].is_nested()), None)
-    if other is not None:
-        raise InputError(f"{uri}: column {other} is no tissue; beside {', '.join(KEYS)} leave only columns of usage")
-    frame = frame.with_row_index("row", offset=1)
-    if frame.is_empty():
-        raise InputError(f"{uri} holds no site: it has a header alone")
-    words = frame.with_columns(pl.col("contig", "strand", "kind").cast(pl.String).fill_null(""))
-    numbers = words.with_columns(
-        pl.col("position").cast(pl.Float64, strict=False).alias("pos"),  # integers would cut 7.5 to 7
+    tissues = _tissues(frame, uri)
+    rows = frame.with_row_index("row", offset=1).with_columns(
+        pl.col("contig", "strand", "kind").cast(pl.String).fill_null("")
+    )
+    numbers = rows.with_columns(
+        pl.col("position").cast(pl.Float64, strict=False).alias("pos"),  # a cast to integers would cut 7.5 to 7
         *(pl.col(name).cast(pl.Float64, strict=False) for name in tissues),
     )
-    _refuse(words, words["contig"] == "", uri, "contig", "a name")
-    _refuse(words, ~words["strand"].is_in(["+", "-"]), uri, "strand", "+ or -")
-    _refuse(words, ~words["kind"].is_in(KINDS), uri, "kind", "acceptor or donor")
+    _require(rows, rows["contig"] != "", uri, "contig", "a name")
+    _require(rows, rows["strand"].is_in(["+", "-"]), uri, "strand", "+ or -")
+    _require(rows, rows["kind"].is_in(KINDS), uri, "kind", "acceptor or donor")
     pos = numbers["pos"]
-    whole = (pos == pos.floor()) & pos.is_between(1, _LAST_POSITION)
-    _refuse(words, ~whole.fill_null(value=False), uri, "position", "a whole number from 1")
+    is_position = (pos == pos.floor()) & pos.is_between(1, _MAX_POSITION)
+    _require(rows, is_position.fill_null(value=False), uri, "position", "a whole number from 1")
     for name in tissues:
-        unknown = words[name].is_null() | numbers[name].is_nan().fill_null(value=False)
-        sound = unknown | numbers[name].is_between(0, 1).fill_null(value=False)
-        _refuse(words, ~sound, uri, name, "a usage from 0 to 1, or empty")
+        unknown = rows[name].is_null() | numbers[name].is_nan().fill_null(value=False)
+        is_usage = unknown | numbers[name].is_between(0, 1).fill_null(value=False)
+        _require(rows, is_usage, uri, name, "a usage from 0 to 1, or empty")
     table = numbers.select("row", "contig", "strand", "kind", pl.col("pos").cast(pl.Int32), *tissues)
     repeats = table.filter(~pl.struct("contig", "strand", "kind", "pos").is_first_distinct())
     if not repeats.is_empty():
@@ -74,15 +83,39 @@ def read_usage(uri: str) -> pl.DataFrame:
 
 
 def check_target(path: Path) -> None:
-    """Raise `InputError` unless `write_usage` can write to `path`, as far as can be known before."""
+    """Check, before any work is done, that `write_usage` can write a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+
+    Raises
+    ------
+    InputError
+        If the name ends neither in .parquet nor in .tsv, or its folder does not exist.
+    """
     if path.suffix not in _SUFFIXES:
-        raise InputError(f"{path} is neither named .parquet nor .tsv; the name's end says which form to write")
+        raise InputError(f"{path} is neither named .parquet nor .tsv; the name's ending chooses the format")
     if not path.parent.is_dir():
         raise InputError(f"{path} cannot be written: there is no folder {path.parent}")
 
 
 def write_usage(usage: pl.DataFrame, path: Path) -> None:
-    """Write what `read_usage` gives: text to a `.tsv`, else Parquet; whole or not at all, over what may be there."""
+    """Write a usage table, whole or not at all; an existing file is replaced.
+
+    Parameters
+    ----------
+    usage : polars.DataFrame
+        As `read_usage` returns it.
+    path : Path
+        Text is written if the name ends in `.tsv`, else Parquet.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
     tissues = [name for name in usage.columns if name not in RESERVED]
     table = usage.select("contig", pl.col("pos").alias("position"), "strand", "kind", pl.col(tissues).fill_nan(None))
     content = io.BytesIO()
@@ -97,22 +130,36 @@ def write_usage(usage: pl.DataFrame, path: Path) -> None:
 
 
 def _read(uri: str) -> pl.DataFrame:
+    """The table as it is in the file; text is read without guessing types, and empty text is null."""
     with open_input(uri) as stream:
-        content = stream.read()
+        content = b"".join(decompressed(stream, uri))
     try:
         if content.startswith(_PARQUET_MAGIC):
             return pl.read_parquet(io.BytesIO(content))
-        if content.startswith(_GZIP_MAGIC):
-            content = gzip.decompress(content)
-        # As text first: a column whose first thousand lines are empty has no type to be guessed.
+        # No types are guessed, because a tissue may be empty in as many rows as Polars looks at.
         frame = pl.read_csv(io.BytesIO(content), separator="\t", infer_schema=False)
-    except (pl.exceptions.PolarsError, EOFError, OSError, zlib.error) as error:
+    except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{uri} cannot be read as Parquet or tab-separated text ({error})") from None
     return frame.with_columns(pl.all().str.strip_chars()).with_columns(pl.all().replace("", None))
 
 
-def _refuse(frame: pl.DataFrame, faulty: pl.Series, uri: str, column: str, expected: str) -> None:
-    """Raise for the first faulty row."""
-    if faulty.any():
-        row, value = frame.filter(faulty).select("row", column).row(0)
+def _tissues(frame: pl.DataFrame, uri: str) -> list[str]:
+    """The columns of tissues; raises `InputError` if columns are missing or not allowed, or there is no row."""
+    tissues = [name for name in frame.columns if name not in KEYS]
+    missing = [name for name in KEYS if name not in frame.columns]
+    if missing or not tissues:
+        lacks = f"has no column {missing[0]}" if missing else "has no column of a tissue"
+        raise InputError(f"{uri} {lacks}; a usage table has {', '.join(KEYS)} and one column a tissue")
+    other = next((name for name in frame.columns if name in _INTERNAL or frame.schema[name].is_nested()), None)
+    if other is not None:
+        raise InputError(f"{uri}: column {other} is no tissue; beside {', '.join(KEYS)} leave only columns of usage")
+    if frame.is_empty():
+        raise InputError(f"{uri} holds no site: it has a header alone")
+    return tissues
+
+
+def _require(rows: pl.DataFrame, sound: pl.Series, uri: str, column: str, expected: str) -> None:
+    """Raise `InputError` for the first row whose value in `column` is not as `expected`."""
+    if not sound.all():
+        row, value = rows.filter(~sound).select("row", column).row(0)
         raise InputError(f"{uri} row {row}: {column} is {value!r}, not {expected}")

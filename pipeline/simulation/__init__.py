@@ -1,1 +1,1 @@
-"""A generated genome with a known answer: `sptx simulate` (docs/simulate.md). SYNTHETIC."""
+"""Generated genomes with a known answer, for `sptx simulate` and `sptx example` (docs/simulate.md). SYNTHETIC."""

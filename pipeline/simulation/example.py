@@ -1,9 +1,10 @@
-"""A small generated genome with a known answer, and a network for such genomes: the whole job in a minute. SYNTHETIC.
+"""A small generated genome with a known answer, and a trained network for it: a whole run takes a minute. SYNTHETIC.
 
-`write_example` writes to a folder, always the same: what `pipeline.simulation.simulate` makes (genome, annotation,
-usage of the splice sites, README.txt) and `checkpoint/`, a copy of `sptx_core.demo`'s. Files of these names are
-replaced, others are left alone. The network was not trained on a genome of this seed. Errors: `InputError` for a folder
-that cannot be written.
+`write_example` writes what `pipeline.simulation.simulate` makes from one fixed seed (genome, annotation, usage of the
+splice sites, README.txt) and `checkpoint/`, a copy of the network in `sptx_core.demo`, which was not trained on this
+genome. The files are always the same. Existing files of these names are replaced, others are left alone.
+
+Errors: `InputError` for a folder that cannot be written.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from pipeline.simulation.simulate import simulate
 from sptx_core.demo import demo_checkpoint
 from sptx_core.errors import InputError
 
-SEED = 9_010  # never trained with
-CONTIGS, BASES = 1, 200_000
-GENE = "SYN1-16"  # on the minus strand; of its exons brain and nerve skip one and prefer two
+_SEED = 9_010  # the network was trained on genomes of other seeds
+_CONTIGS, _BASES = 1, 200_000
+GENE = "SYN1-16"
+"""A gene worth a look, on the minus strand: brain and nerve skip one of its exons and prefer two others."""
 
 
 class Example(NamedTuple):
-    """Paths of the example."""
+    """Paths of the example's files; `checkpoint` is a folder."""
 
     genome: Path
     annotation: Path
@@ -32,13 +34,28 @@ class Example(NamedTuple):
 
 
 def write_example(folder: Path) -> Example:
-    """Write the example; see the module's contract."""
+    """Write the example.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to write; it is created if necessary.
+
+    Returns
+    -------
+    Example
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written, or this installation holds no network.
+    """
     trained = demo_checkpoint()
     checkpoint = folder / "checkpoint"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as aside:
-            made = simulate(Path(aside) / "genome", seed=SEED, contigs=CONTIGS, bases=BASES)
+            made = simulate(Path(aside) / "genome", seed=_SEED, contigs=_CONTIGS, bases=_BASES)
             for file in made.genome.parent.iterdir():
                 file.replace(folder / file.name)
         shutil.copytree(trained, checkpoint, dirs_exist_ok=True)

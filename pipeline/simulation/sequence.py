@@ -1,14 +1,15 @@
-"""The sequence of a generated contig: random bases, planted signals, decoys, N, soft-masking. SYNTHETIC.
+"""The sequence of a generated contig: random bases, planted signals, decoys, runs of N, soft-masking. SYNTHETIC.
 
-In: seed, number and length of a contig. Out: `Contig`: its layout (`pipeline.simulation.layout`), codes on the plus
-strand, which bases are soft-masked, decoys, and the usage of each exon. A contig follows from its own seed, number and
-length alone, so it is the same in any genome that holds it.
+In: the seed of the genome, and the number and length of a contig. Out: a `Contig`: its layout
+(`pipeline.simulation.layout`), codes of the plus strand, which bases are soft-masked, the decoys, and the usage of each
+exon. Coordinates are 0-based half-open. A contig depends on these three numbers alone, so it is the same in every
+genome that holds it.
 
-Every exon between others gets an acceptor and a donor, the first a donor, the last an acceptor. Constitutive exons
-hold two enhancers, cassette exons two to four tissue-specific regulators in or beside them. Decoys lie in the gaps: a
-site's core without its partner, or its partner with a GT or AG but no core. After planting, `_clear` breaks by single
-substitutions whatever chance has made: sites above the ceiling, and regulators near exons that were not planted there.
-N and soft-masked bases never change a site: N runs lie in gaps, case means nothing.
+The first exon of a gene gets a donor, the last an acceptor, every other exon both. Constitutive exons hold two
+enhancers; cassette exons hold two to four tissue-specific regulators in or beside them. Decoys lie in the gaps between
+exons: a site's core without its partner, or a partner with GT or AG but without the core. After planting, `_clear`
+removes by single substitutions what chance has made: sites above the ceiling, and regulators near exons that were not
+planted there. Runs of N lie in gaps, so they change no site, and neither does lower case.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.simulation.layout import END_N, INNER, Layout, lay_out
+from pipeline.simulation.layout import END_N, INNER_ROLES, Layout, lay_out
 from pipeline.simulation.signals import (
     BACKGROUND,
     ENHANCER,
@@ -37,28 +38,52 @@ from pipeline.simulation.signals import (
 from sptx_core.alphabet import N_CODE, Codes, encode, reverse_complement
 from sptx_core.channels import TISSUES
 
-ENHANCERS = 2  # of a constitutive exon
-REGULATORS_OF_CASSETTE = (2, 4)  # least and most, all different
-DECOY_STRETCH, DECOY_SHARE = 250, 0.7  # bases of a gap for each decoy, and the share of such stretches that hold one
-DECOY_ROOM = 100  # bases of a decoy, its junction in the middle
-N_SHARE, N_RUN = 0.05, (50, 200)  # share of gaps of at least `N_GAP` bases with a run of N, and its least and most
-N_GAP = 400
-CLEAR_MEAN, MASKED_MEAN = 600.0, 300.0  # bases of stretches in upper and in lower case
-SILENT = 0.1  # share of tissues that do not express a gene: the usage of its sites there is unknown
-_ROUNDS = 50  # of clearing; a few are enough, for a substitution rarely makes a new chance match
+_ENHANCERS = 2  # of a constitutive exon
+_REGULATORS = (2, 4)  # of a cassette exon, all different: minimum and maximum
+_DECOY_STRETCH, _DECOY_SHARE = 250, 0.7  # gaps are divided into stretches of so many bases; this share holds a decoy
+_DECOY_BASES = 100  # of a decoy, its junction in the middle; no motif reaches beyond them
+_MIN_N_GAP, _N_SHARE, _N_RUN = 400, 0.05, (50, 200)  # this share of gaps as long as that has a run of N: min and max
+_UPPER_MEAN, _LOWER_MEAN = 600.0, 300.0  # bases of a stretch in upper and in lower case
+_SILENT_SHARE = 0.1  # of the tissues do not express a gene: the usage of its sites there is unknown
+_MAX_ROUNDS = 50  # of clearing; a few are enough, since a substitution rarely makes a new chance match
 
 
 class Decoy(NamedTuple):
-    """Looks like a junction but is none; it would lie between the bases `boundary - 1` and `boundary`."""
+    """A place that resembles a splice site but is none.
+
+    Attributes
+    ----------
+    boundary : int
+        Its junction would lie between the bases `boundary - 1` and `boundary` of the plus strand.
+    strand : {"+", "-"}
+    kind : {"donor", "acceptor"}
+        The kind of site that it resembles.
+    lacks : {"core", "partner"}
+        What a real site would have in addition.
+    """
 
     boundary: int
     strand: str
-    kind: str  # of the site that it resembles
-    lacks: str  # core or partner
+    kind: str
+    lacks: str
 
 
 class Contig(NamedTuple):
-    """A contig with its sequence; `usage` [tissues] by gene and exon, in the order of the layout, NaN where silent."""
+    """A contig with its sequence.
+
+    Attributes
+    ----------
+    layout : Layout
+        Its genes and gaps.
+    codes : numpy.ndarray
+        The plus strand, uint8 [bases].
+    masked : numpy.ndarray
+        Which bases are written in lower case, bool [bases].
+    decoys : tuple of Decoy
+        Places that resemble sites.
+    usage : tuple of numpy.ndarray
+        For each gene of the layout the usage of its exons, float64 [exons, tissues]; NaN where the gene is silent.
+    """
 
     layout: Layout
     codes: Codes
@@ -68,7 +93,26 @@ class Contig(NamedTuple):
 
 
 def make_contig(seed: int, number: int, bases: int) -> Contig:
-    """Contig `chr<number>` of the genome of this seed."""
+    """Make contig `chr<number>` of a genome.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the genome, 0 or more.
+    number : int
+        The contig's number, from 1.
+    bases : int
+        Its length.
+
+    Returns
+    -------
+    Contig
+
+    Raises
+    ------
+    InputError
+        If the contig is too short to be sure to hold a gene.
+    """
     random = np.random.default_rng([seed, number])
     layout = lay_out(number, bases, random)
     codes = random.choice(len(BACKGROUND), bases, p=BACKGROUND).astype(np.uint8)
@@ -83,50 +127,52 @@ def make_contig(seed: int, number: int, bases: int) -> Contig:
             block = stranded(_block(exon.end - exon.start, exon.role, random), gene.strand)
             planted[around] = block != N_CODE
             codes[around] = np.where(planted[around], block, codes[around])
-            near[gene.strand][around] = exon.role in INNER
+            near[gene.strand][around] = exon.role in INNER_ROLES
     _clear(codes, planted, near)
-    standing = tuple(decoy for decoy in decoys if _stands(codes, decoy))
-    return Contig(layout, codes, _masked(bases, random), standing, _usage(layout, codes, random))
+    intact = tuple(decoy for decoy in decoys if _is_intact(codes, decoy))
+    return Contig(layout, codes, _masked(bases, random), intact, _usage(layout, codes, random))
 
 
 def stranded(codes: Codes, strand: str) -> Codes:
-    """The sequence as the strand reads it, 5' to 3'."""
+    """Return a sequence of the plus strand as strand `strand` ("+" or "-") reads it, 5' to 3'."""
     return codes if strand == "+" else reverse_complement(codes)
 
 
 def _block(length: int, role: str, random: np.random.Generator) -> Codes:
-    """An exon's signals with flanks, 5' to 3'; N stands for bases that belong to none."""
-    real = {"acceptor": FLANK, "donor": FLANK + length}
-    real.pop({"first": "acceptor", "last": "donor"}.get(role, ""), None)
+    """An exon's signals with its flanks, 5' to 3'; N where no signal decides the base."""
+    junctions = {"acceptor": FLANK, "donor": FLANK + length}
+    junctions.pop({"first": "acceptor", "last": "donor"}.get(role, ""), None)
     while True:
         codes = np.full(length + 2 * FLANK, N_CODE, np.uint8)
         for site in SITES:
-            if site.kind in real:
-                _put_site(codes, site, real[site.kind], random)
+            if site.kind in junctions:
+                _put_site(codes, site, junctions[site.kind], random)
         _put_words(codes, role, random)
-        stray = [set(candidates(codes, site, site.ceiling).junction.tolist()) - {real.get(site.kind)} for site in SITES]
-        if not any(stray):  # of planted bases alone, which could not be cleared away
+        stray = [
+            set(candidates(codes, site, site.ceiling).junction.tolist()) - {junctions.get(site.kind)} for site in SITES
+        ]
+        if not any(stray):  # chance sites made of planted bases alone could not be cleared
             return codes
 
 
 def _put_site(codes: Codes, site: Site, junction: int, random: np.random.Generator, lacks: str = "") -> None:
-    """A site, or a decoy that lacks its core (but for GT or AG) or its partner."""
+    """Write a site, or a decoy: without its core (but with GT or AG), or without its partner."""
     if lacks == "core":
         _put(codes, junction + site.invariant, site.letters)
     else:
         _put(codes, junction - site.before, site.core.draw(random))
     if lacks != "partner":
-        offset = int(random.integers(site.nearest, site.farthest + 1))
+        offset = int(random.integers(site.min_offset, site.max_offset + 1))
         _put(codes, junction + offset, site.partner.draw(random))
 
 
 def _put_words(codes: Codes, role: str, random: np.random.Generator) -> None:
-    """The regulators of an exon of this role, where there are only N."""
+    """Write the regulators of an exon of this role where no other signal lies."""
     if role == "constitutive":
-        words, first, end = [ENHANCER.word] * ENHANCERS, FLANK, len(codes) - FLANK
+        words, first, end = [ENHANCER.word] * _ENHANCERS, FLANK, len(codes) - FLANK
     elif role == "cassette":
-        least, most = REGULATORS_OF_CASSETTE
-        chosen = random.choice(len(SPECIFIC), int(random.integers(least, most + 1)), replace=False)
+        minimum, maximum = _REGULATORS
+        chosen = random.choice(len(SPECIFIC), int(random.integers(minimum, maximum + 1)), replace=False)
         words, first, end = [SPECIFIC[index].word for index in chosen], 0, len(codes)
     else:
         return
@@ -136,64 +182,68 @@ def _put_words(codes: Codes, role: str, random: np.random.Generator) -> None:
 
 
 def _put(codes: Codes, at: int, motif: Codes) -> None:
+    """Overwrite the bases from `at`."""
     codes[at : at + len(motif)] = motif
 
 
 def _fill_gap(codes: Codes, gap: tuple[int, int], random: np.random.Generator) -> Iterator[Decoy]:
-    """Write decoys into a gap; room beside a junction is beyond the reach of its matrices."""
+    """Write decoys into a gap."""
     start, end = gap
-    for first in range(start, end - DECOY_STRETCH + 1, DECOY_STRETCH):
-        if random.random() >= DECOY_SHARE:
+    for first in range(start, end - _DECOY_STRETCH + 1, _DECOY_STRETCH):
+        if random.random() >= _DECOY_SHARE:
             continue
-        chosen, lacking, read = random.integers(2, size=3)
-        site, lacks, strand = SITES[chosen], ("core", "partner")[lacking], "+-"[read]
-        piece = np.full(DECOY_ROOM, N_CODE, np.uint8)
-        _put_site(piece, site, DECOY_ROOM // 2, random, lacks)
-        at = first + int(random.integers(DECOY_STRETCH - DECOY_ROOM + 1))
-        over, piece = slice(at, at + DECOY_ROOM), stranded(piece, strand)
+        kind, lacking, side = random.integers(2, size=3)
+        site, lacks, strand = SITES[kind], ("core", "partner")[lacking], "+-"[side]
+        piece = np.full(_DECOY_BASES, N_CODE, np.uint8)
+        _put_site(piece, site, _DECOY_BASES // 2, random, lacks)
+        at = first + int(random.integers(_DECOY_STRETCH - _DECOY_BASES + 1))
+        over, piece = slice(at, at + _DECOY_BASES), stranded(piece, strand)
         codes[over] = np.where(piece != N_CODE, piece, codes[over])
-        yield Decoy(at + DECOY_ROOM // 2, strand, site.kind, lacks)
+        yield Decoy(at + _DECOY_BASES // 2, strand, site.kind, lacks)
 
 
-def _stands(codes: Codes, decoy: Decoy) -> bool:
-    """Whether the decoy's GT or AG was neither cleared away nor overwritten by N."""
+def _is_intact(codes: Codes, decoy: Decoy) -> bool:
+    """Whether the decoy still has its GT or AG, which may have been cleared or overwritten by N."""
     site = next(site for site in SITES if site.kind == decoy.kind)
     first = decoy.boundary + (site.invariant if decoy.strand == "+" else -site.invariant - 2)
     return bool((stranded(codes[first : first + 2], decoy.strand) == site.letters).all())
 
 
 def _n_runs(gaps: Iterable[tuple[int, int]], bases: int, random: np.random.Generator) -> Iterator[slice]:
-    """Both ends of a contig, and stretches within some of its wider gaps."""
+    """Where N goes: both ends of a contig, and stretches within some of its wider gaps."""
     yield slice(END_N)
     yield slice(bases - END_N, bases)
     for start, end in gaps:
-        if end - start >= N_GAP and random.random() < N_SHARE:
-            length = int(random.integers(N_RUN[0], N_RUN[1] + 1))
+        if end - start >= _MIN_N_GAP and random.random() < _N_SHARE:
+            length = int(random.integers(_N_RUN[0], _N_RUN[1] + 1))
             first = start + int(random.integers(end - start - length + 1))
             yield slice(first, first + length)
 
 
 def _clear(codes: Codes, planted: Flags, near: dict[str, Flags]) -> None:
-    """Break, in place, chance sites on both strands and chance regulators `near` exons; planted bases stay."""
-    for _ in range(_ROUNDS):
+    """Remove chance sites, and chance regulators near exons, from both strands; planted bases stay.
+
+    `codes` [bases] is changed in place; `near` says for each strand which bases lie within reach of an exon.
+    """
+    for _ in range(_MAX_ROUNDS):
         changed = 0
         for strand in "+-":
             step = 1 if strand == "+" else -1
-            own, fixed, close = stranded(codes, strand).copy(), planted[::step], near[strand][::step]
-            changed += sum(_break_sites(own, fixed, site) for site in SITES) + _break_words(own, fixed, close)
+            own, fixed, within = stranded(codes, strand).copy(), planted[::step], near[strand][::step]
+            changed += sum(_break_sites(own, fixed, site) for site in SITES) + _break_words(own, fixed, within)
             codes[:] = stranded(own, strand)
         if not changed:
             return
 
 
 def _break_sites(codes: Codes, fixed: Flags, site: Site) -> int:
-    """Substitute, in the core of each site above the ceiling, the free base that costs it most; how many were."""
+    """Substitute, in the core of each site above the ceiling, the free base that scores most; return how many."""
     bits = site.core.bits
     changed = 0
     for junction in candidates(codes, site, site.ceiling).junction:
         core = slice(junction - site.before, junction - site.before + len(bits))
         loss = bits[np.arange(len(bits)), codes[core]] - bits[:, N_CODE]
-        loss[fixed[core]] = 0.0  # all of a real site's core is planted
+        loss[fixed[core]] = 0.0  # the core of a real site is fixed as a whole
         worst = int(loss.argmax())
         if loss[worst] > 0:
             codes[core.start + worst] = bits[worst, :N_CODE].argmin()
@@ -201,35 +251,36 @@ def _break_sites(codes: Codes, fixed: Flags, site: Site) -> int:
     return changed
 
 
-def _break_words(codes: Codes, fixed: Flags, close: Flags) -> int:
-    """Substitute a free base of each regulator within `close` that was not planted; how many were."""
+def _break_words(codes: Codes, fixed: Flags, within: Flags) -> int:
+    """Substitute one free base of each regulator that lies `within` reach of an exon; return how many."""
     changed = 0
     for regulator in REGULATORS:
         for start in occurrences(codes, regulator.word):
             free = np.flatnonzero(~fixed[start : start + WORD])
-            if len(free) and close[start] and close[start + WORD - 1]:
+            if len(free) and within[start] and within[start + WORD - 1]:
                 codes[start + free[0]] = (codes[start + free[0]] + 1) % N_CODE
                 changed += 1
     return changed
 
 
 def _masked(bases: int, random: np.random.Generator) -> Flags:
-    """Alternate stretches, the first one in upper case."""
-    pairs = int(bases / (CLEAR_MEAN + MASKED_MEAN) * 1.5) + 50  # enough to reach the end but for odds of nothing
-    lengths = random.exponential((CLEAR_MEAN, MASKED_MEAN), (pairs, 2)).astype(np.int64) + 1
+    """Which bases are in lower case: stretches alternate, and the first is in upper case."""
+    # So many pairs reach the end of the contig with near certainty; bases that they do not reach stay in upper case.
+    pairs = int(bases / (_UPPER_MEAN + _LOWER_MEAN) * 1.5) + 50
+    lengths = random.exponential((_UPPER_MEAN, _LOWER_MEAN), (pairs, 2)).astype(np.int64) + 1
     masked = np.repeat(np.tile([False, True], pairs), lengths.ravel())[:bases]
     return np.pad(masked, (0, bases - len(masked)))
 
 
 def _usage(layout: Layout, codes: Codes, random: np.random.Generator) -> tuple[Floats, ...]:
-    """Usage [exons, tissues] of each gene by the stated formula; NaN where the gene is silent."""
+    """Usage of the exons of each gene, [exons, tissues]; a gene is silent (NaN) in some tissues, never in all."""
     tables = []
     for gene in layout.genes:
         table = np.ones((len(gene.exons), len(TISSUES)))
         for row, exon in zip(table, gene.exons, strict=True):
-            if exon.role in INNER:
+            if exon.role in INNER_ROLES:
                 row[:] = usage_of_exon(stranded(codes[exon.start - FLANK : exon.end + FLANK], gene.strand))
-        silent = random.random(len(TISSUES)) < SILENT
+        silent = random.random(len(TISSUES)) < _SILENT_SHARE
         table[:, silent & ~silent.all()] = np.nan
         tables.append(table)
     return tuple(tables)

@@ -1,26 +1,30 @@
-"""What decides splicing in a generated genome: matrices of the sites, motifs of usage, and the formulas. SYNTHETIC.
+"""The rules of splicing in a generated genome: motifs of splice sites, motifs of usage, and the formulas. SYNTHETIC.
 
-All sequence here is codes (`sptx_core.alphabet`) read 5' to 3' on the strand of the thing in question. A junction is
-the 0-based index of the first base after it: of the intron's first base at a donor, of the exon's first base at an
-acceptor. Everything that decides a site lies within 200 bases of it.
+Sequences here are codes (`sptx_core.alphabet`), read 5' to 3' on the strand of the gene. A junction is the 0-based
+index of the first base after it: of the intron's first base at a donor, of the exon's first base at an acceptor.
+Everything that decides about a site lies within 200 bases of its junction. Scores are in bits.
 
-**Sites.** A donor is a core matrix over the junction and, as partner, a run of G in the intron; an acceptor is a core
-of polypyrimidine tract and CAG|G and, as partner, a branch point upstream. The consensus strings are textbook facts
-(MAG|GTRAGT, yUnAy 18 to 40 bases upstream, (Y)nNCAG|G; G runs as intronic enhancers of donors); the frequencies are
-made up here, sharper than any organism's, so that sites can be told from sequence alone. A score is the sum of log2
-of frequency over `BACKGROUND` along the core, plus the same of the best placed partner. Real sites reach `floor`
-bits, nothing else in a generated genome exceeds `ceiling` bits, which is less (but for chance in bases that a feature
-of the other strand needs as they are).
+**Sites.** A splice site is a core motif over the junction and a partner motif nearby. At a donor the partner is a run
+of G in the intron; at an acceptor the core is the polypyrimidine tract with CAG|G, and the partner is a branch point
+upstream. The score of a motif is the sum over its positions of log2(frequency / background frequency), and the score
+of a site is that of its core plus that of the best placed partner. Every real site scores at least `Site.floor`, and
+everything else at most `Site.ceiling`, which is lower; the few exceptions are chance matches that cannot be removed
+because a feature of the other strand needs the same bases.
 
-**Usage** of a site in a tissue is the fraction of its gene's transcripts (molecules) in that tissue that use the
-site. Transcripts of a gene all run from its first to its last exon, so the first donor and the last acceptor have
-usage 1. Any exon between is included, whatever the others do, with a probability that is the usage of both its sites:
+The consensus strings are textbook facts (MAG|GTRAGT; yUnAy 18 to 40 bases upstream; (Y)nNCAG|G; G runs as intronic
+enhancers of donors). The frequencies are made up, and more extreme than any organism's, so that sites can be told from
+sequence alone.
 
-    logit(usage[tissue]) = SLOPE * (core bits of donor + acceptor - MEAN_STRENGTH) + TISSUE_OFFSETS[tissue]
-                           + sum over occurrences of each regulator in the exon and FLANK bases beside it
-                             of the regulator's effect[tissue]
+**Usage** of a site in a tissue is the fraction of its gene's transcripts (molecules) in that tissue that use the site.
+All transcripts of a gene run from its first to its last exon, so the first donor and the last acceptor have usage 1.
+Every other exon is included independently of the others, with a probability that is the usage of both its sites:
 
-Words and effects of the regulators are made up here (TGCATG alone is a real one, of RBFOX in brain).
+    logit(usage[tissue]) = SLOPE * (score of the donor's core + score of the acceptor's core - MEAN_STRENGTH)
+                           + TISSUE_OFFSETS[tissue]
+                           + sum of effect[tissue] over all occurrences of regulators in the exon and the FLANK bases
+                             on each side of it
+
+The words and effects of the regulators are made up; TGCATG alone is a real motif, that of RBFOX in brain.
 """
 
 from __future__ import annotations
@@ -40,33 +44,43 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-BACKGROUND = np.array([0.29, 0.21, 0.21, 0.29])  # A C G T outside of motifs: human genomes are about 41 % GC
-IMPOSSIBLE = -50.0  # bits of a base that a motif never has
-FLANK = 80  # bases on each side of an exon that decide, with the exon, about its sites and their usage
-_PAD = 64  # beyond the reach of any site matrix
+BACKGROUND = np.array([0.29, 0.21, 0.21, 0.29])
+"""Frequencies of A C G T outside of motifs; GC is 42 % (human: about 41 %)."""
+FLANK = 80
+"""Bases on each side of an exon that, with the exon, decide about its sites and their usage."""
+_IMPOSSIBLE = -50.0  # bits of a base that never occurs at a position of a motif
+_PAD = 64  # bases of N around a sequence; no motif of a site reaches farther from its junction
 
 
 @dataclass(frozen=True, eq=False)
 class Motif:
-    """A position weight matrix: `rates` [length, 4] of A C G T, and `floor`, the bits that a drawn one reaches."""
+    """A position weight matrix.
+
+    Attributes
+    ----------
+    rates : numpy.ndarray
+        Frequencies of A C G T at each position, float64 [length, 4]; each row sums to 1.
+    floor : float
+        The score that every drawn instance reaches, in bits.
+    """
 
     rates: Floats
     floor: float
 
     @cached_property
     def bits(self) -> Floats:
-        """Log-odds against the background, [length, 5] (A C G T N); N counts as the least likely base."""
+        """Score of each base at each position, [length, 5] (A C G T N); N scores as the least likely base."""
         odds = self.rates / BACKGROUND
-        bits = np.log2(odds, out=np.full_like(odds, IMPOSSIBLE), where=odds > 0)
+        bits = np.log2(odds, out=np.full_like(odds, _IMPOSSIBLE), where=odds > 0)
         return np.column_stack([bits, bits.min(1)])
 
     @property
-    def best(self) -> float:
-        """Bits of the consensus."""
+    def max_bits(self) -> float:
+        """The highest possible score: that of the consensus."""
         return float(self.bits.max(1).sum())
 
     def draw(self, random: np.random.Generator) -> Codes:
-        """An instance of at least `floor` bits: uint8 [length]."""
+        """Draw an instance that scores at least `floor`: codes [length]."""
         edges = self.rates.cumsum(1)
         while True:
             codes: Codes = (random.random((len(edges), 1)) >= edges[:, :-1]).sum(1).astype(np.uint8)
@@ -74,7 +88,7 @@ class Motif:
                 return codes
 
     def score(self, codes: Codes, starts: Ints) -> Floats:
-        """Bits of the instances that begin at `starts`."""
+        """Score the instances that begin at `starts` of a sequence: float64 [len(starts)]."""
         total = np.zeros(len(starts))
         for position, bits in enumerate(self.bits):
             total += bits[codes[starts + position]]
@@ -83,30 +97,55 @@ class Motif:
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """One kind of splice site: a core over the junction and a partner that begins `nearest` to `farthest` from it."""
+    """One kind of splice site. Offsets are in bases from the junction, along the strand.
+
+    Attributes
+    ----------
+    kind : {"donor", "acceptor"}
+    core : Motif
+        The motif over the junction.
+    before : int
+        Positions of the core that precede the junction.
+    invariant : int
+        Offset of the core's GT or AG, which every site has.
+    letters : numpy.ndarray
+        Codes of that GT or AG.
+    partner : Motif
+        The motif nearby.
+    min_offset, max_offset : int
+        Where the partner may begin, both included.
+    """
 
     kind: str
     core: Motif
-    before: int  # bases of the core that precede the junction
-    invariant: int  # where the core's GT or AG begins, from the junction
+    before: int
+    invariant: int
     letters: Codes
     partner: Motif
-    nearest: int  # least and largest offset of the partner's first base from the junction, both included
-    farthest: int
+    min_offset: int
+    max_offset: int
 
     @property
     def floor(self) -> float:
-        """Bits that every real site reaches."""
+        """The score that every real site reaches, in bits."""
         return self.core.floor + self.partner.floor
 
     @property
     def ceiling(self) -> float:
-        """Bits that nothing but real sites exceeds: `GAP` below the floor."""
-        return self.floor - GAP
+        """The score that nothing but a real site exceeds, in bits."""
+        return self.floor - _GAP
 
 
 class Candidates(NamedTuple):
-    """Every GT (of donors) or AG (of acceptors): its junction, and bits of core and of the best placed partner."""
+    """Places of a sequence that have the GT (for donors) or AG (for acceptors) of a site.
+
+    Attributes
+    ----------
+    junction : numpy.ndarray
+        int64 [n], ascending.
+    core, partner : numpy.ndarray
+        Scores of the core and of the best placed partner, in bits, float64 [n].
+    """
 
     junction: Ints
     core: Floats
@@ -114,30 +153,38 @@ class Candidates(NamedTuple):
 
     @property
     def bits(self) -> Floats:
-        """The score of a site."""
+        """Scores of core and partner together, float64 [n]."""
         return self.core + self.partner
 
 
 class Regulator(NamedTuple):
-    """A word that moves the usage of an exon beside or around it."""
+    """A word that changes the usage of the exon that it lies in or beside.
+
+    Attributes
+    ----------
+    word : str
+        Its bases, 5' to 3'.
+    effect : numpy.ndarray
+        What each occurrence adds in each tissue, in logits, float64 [tissues].
+    """
 
     word: str
-    effect: Floats  # [tissues], in logits
+    effect: Floats
 
 
 def _rates(rows: Sequence[tuple[int, int, int, int]]) -> Floats:
-    """Rows of A C G T in percent."""
+    """A frequency matrix from rows of A C G T in percent."""
     return np.array(rows, dtype=np.float64) / 100
 
 
 def _consensus(letters: str, percent: int) -> Floats:
-    """A matrix in which each consensus letter has this share, the other letters the rest in equal parts."""
+    """A frequency matrix in which each consensus letter has `percent`, and the other three share the rest equally."""
     return np.where(np.eye(4, dtype=bool)[encode(letters)], percent / 100, (1 - percent / 100) / 3)
 
 
-GAP = 4.0  # bits between the weakest real site and the strongest decoy
+_GAP = 4.0  # bits between the lowest score of a real site and the highest of anything else
 _GT, _AG = ((0, 0, 100, 0), (0, 0, 0, 100)), ((100, 0, 0, 0), (0, 0, 100, 0))
-_T, _Y = (12, 8, 10, 70), (6, 33, 6, 55)
+_T, _Y = (12, 8, 10, 70), (6, 33, 6, 55)  # mostly T; pyrimidines
 _DONOR_CORE = Motif(
     _rates([(40, 40, 10, 10), (78, 6, 8, 8), (6, 3, 86, 5), *_GT, (64, 2, 32, 2), (80, 6, 8, 6), (5, 4, 86, 5), _T]),
     floor=8.0,
@@ -152,12 +199,16 @@ ACCEPTOR = Site(  # TACTAAC is the branch point that pairs best with U2 RNA; its
 )
 SITES = (DONOR, ACCEPTOR)
 
-SLOPE = 0.2  # logits a bit
-MEAN_STRENGTH = 25.0  # bits of both cores of an exon, about the mean of real ones
-TISSUE_OFFSETS = np.linspace(-0.3, 0.3, len(TISSUES))  # tissues differ in how well they splice at all
+SLOPE = 0.2
+"""Logits a bit."""
+MEAN_STRENGTH = 25.0
+"""About the mean score of both cores of a real exon, in bits."""
+TISSUE_OFFSETS = np.linspace(-0.3, 0.3, len(TISSUES))
+"""Logits that differ between tissues for every exon alike."""
 
 
 def _in(*tissues: str) -> Floats:
+    """1 for the named tissues, 0 for the others."""
     return np.isin(TISSUES, tissues).astype(np.float64)
 
 
@@ -175,23 +226,50 @@ REGULATORS = (ENHANCER, *SPECIFIC)
 WORD = len(ENHANCER.word)  # bases of every regulator
 
 
-def candidates(codes: Codes, site: Site, least: float = -np.inf) -> Candidates:
-    """All GT or AG of a sequence whose score can reach `least` bits; beyond the ends lies N."""
+def candidates(codes: Codes, site: Site, min_bits: float = -np.inf) -> Candidates:
+    """Find every place of a sequence that scores enough for a site.
+
+    Parameters
+    ----------
+    codes : numpy.ndarray
+        The strand to search, 5' to 3'; N is assumed beyond its ends.
+    site : Site
+        The kind of site.
+    min_bits : float
+        The least score; by default every GT (donors) or AG (acceptors) is returned.
+
+    Returns
+    -------
+    Candidates
+    """
     padded = np.pad(codes, _PAD, constant_values=N_CODE)
     first = np.flatnonzero((padded[:-1] == site.letters[0]) & (padded[1:] == site.letters[1]))
     junction = first - site.invariant
     core = site.core.score(padded, junction - site.before)
-    hopeful = core >= least - site.partner.best
-    junction, core = junction[hopeful], core[hopeful]
+    reachable = core >= min_bits - site.partner.max_bits  # the others need no search for a partner
+    junction, core = junction[reachable], core[reachable]
     partner = np.full(len(junction), -np.inf)
-    for offset in range(site.nearest, site.farthest + 1):
+    for offset in range(site.min_offset, site.max_offset + 1):
         np.maximum(partner, site.partner.score(padded, junction + offset), out=partner)
-    kept = core + partner >= least
+    kept = core + partner >= min_bits
     return Candidates(junction[kept] - _PAD, core[kept], partner[kept])
 
 
 def occurrences(codes: Codes, word: str) -> Ints:
-    """Starts of a word, overlapping ones too."""
+    """Find a word in a sequence.
+
+    Parameters
+    ----------
+    codes : numpy.ndarray
+        The sequence.
+    word : str
+        Bases to find.
+
+    Returns
+    -------
+    numpy.ndarray
+        0-based starts of all occurrences, overlapping ones included, int64, ascending.
+    """
     letters = encode(word)
     found = np.ones(max(0, len(codes) - len(letters) + 1), dtype=bool)
     for offset, letter in enumerate(letters):
@@ -200,7 +278,18 @@ def occurrences(codes: Codes, word: str) -> Ints:
 
 
 def usage_of_exon(codes: Codes) -> Floats:
-    """Usage [tissues] of both sites of an exon between others; `codes`: the exon with `FLANK` bases on each side."""
+    """Compute the usage of an exon that is neither first nor last, by the formula in the module's docstring.
+
+    Parameters
+    ----------
+    codes : numpy.ndarray
+        The exon with `FLANK` bases on each side, 5' to 3'.
+
+    Returns
+    -------
+    numpy.ndarray
+        Usage of both its sites, float64 [tissues], in the order of `sptx_core.channels.TISSUES`.
+    """
     acceptor = ACCEPTOR.core.score(codes, np.array([FLANK - ACCEPTOR.before]))
     donor = DONOR.core.score(codes, np.array([len(codes) - FLANK - DONOR.before]))
     logit = SLOPE * (acceptor + donor - MEAN_STRENGTH) + TISSUE_OFFSETS

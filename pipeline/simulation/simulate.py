@@ -1,21 +1,23 @@
-"""`sptx simulate`: a generated genome, its annotation and the usage of its splice sites, from a seed. SYNTHETIC.
+"""`sptx simulate`: a generated genome, its annotation, and the true usage of its splice sites. SYNTHETIC.
 
 In: a folder that does not exist or is empty, a seed, the number of contigs and their length. Out, in that folder:
 
-    genome.fa.gz (.fai, .gzi)  bgzip FASTA, 60 bases a line; N runs, soft-masked stretches in lower case
-    annotation.gtf.gz          GENCODE-style GTF: gene, transcript and exon lines
-    usage.parquet              the known answer, a row a splice site: contig, position (1-based: the exon's outermost
-                               base beside the junction), strand, kind (acceptor or donor), and float32 usage in [0, 1]
-                               by tissue in the order of `sptx_core.channels`, null where the gene is silent
+    genome.fa.gz (.fai, .gzi)  bgzip FASTA, 60 bases a line, with runs of N; soft-masked stretches in lower case
+    annotation.gtf.gz          GTF in GENCODE's style: lines of genes, transcripts and exons
+    usage.parquet              the known answer, one row a splice site: contig, position (1-based, of the exon's base
+                               beside the junction), strand, kind (acceptor or donor), and the usage in each tissue as
+                               float32 from 0 to 1 in the order of `sptx_core.channels`, null where the gene is silent
     README.txt                 what this is and how it was made
 
-The truth holds the sites of every annotated intron and no others, sorted by contig, position and strand. What decides
-a site and its usage: `pipeline.simulation.signals`; where genes lie: `pipeline.simulation.layout`. The same arguments
-give the same bytes with the same versions of NumPy, pyarrow and zlib; a contig is the same in any number of them.
-With `annotation_only`, the annotation alone, as large as a real one (`pipeline.simulation.annotation`).
+`usage.parquet` holds the sites of every annotated intron and no others, sorted by contig, position and strand. The
+rules of sites and usage are in `pipeline.simulation.signals`, the places of genes in `pipeline.simulation.layout`. The
+same arguments give the same bytes with the same versions of NumPy, pyarrow and zlib. A contig does not depend on how
+many others there are. `simulate_annotation` writes an annotation alone, as large as a real one
+(`pipeline.simulation.annotation_only`).
 
-The files are written to a hidden folder beside and appear together, whole. Errors: `InputError` for settings out of
-range and for a folder that is in use.
+Files are written to a hidden folder beside the target, which is renamed when all are complete.
+
+Errors: `InputError` for arguments out of range and for a folder that is in use or cannot be made.
 """
 
 from __future__ import annotations
@@ -35,16 +37,16 @@ import pyarrow.parquet as pq
 from Bio.bgzf import BgzfWriter
 
 from pipeline.inputs.genome import Genome
-from pipeline.simulation.annotation import EXONS, GENES, TRANSCRIPTS, write_annotation
-from pipeline.simulation.layout import LEAST_BASES, Gene
+from pipeline.simulation.annotation_only import EXONS, GENES, TRANSCRIPTS, write_annotation
+from pipeline.simulation.layout import MIN_CONTIG_BASES, Gene
 from pipeline.simulation.sequence import Contig, make_contig
 from sptx_core.alphabet import BASES
 from sptx_core.channels import TISSUES
 from sptx_core.errors import InputError
 
 GENOME, ANNOTATION, USAGE, README = "genome.fa.gz", "annotation.gtf.gz", "usage.parquet", "README.txt"
-LINE = 60  # bases
-DIGITS = 4  # of usage, so that the last bits of exp() on another machine do not show
+_LINE_BASES = 60
+_USAGE_DIGITS = 4  # so that exp(), which differs in its last bits between machines, gives the same files
 _LETTERS = np.frombuffer((BASES + BASES.lower()).encode(), dtype=np.uint8)
 _GTF_HEADER = (
     "##description: synthetic genes on a generated genome, not of any organism\n##provider: sptx\n##format: gtf\n"
@@ -79,7 +81,7 @@ network on these files say that it can learn such rules, and nothing about real 
 
 
 class Simulated(NamedTuple):
-    """Paths of a generated genome, and what it holds."""
+    """Paths of the files of a generated genome, and how many genes, transcripts and splice sites it has."""
 
     genome: Path
     annotation: Path
@@ -90,14 +92,35 @@ class Simulated(NamedTuple):
 
 
 def simulate(folder: Path, *, seed: int = 1, contigs: int = 4, bases: int = 250_000) -> Simulated:
-    """Write a generated genome with `contigs` contigs of `bases` bases each; see the module's contract."""
+    """Write a generated genome.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder that does not exist or is empty.
+    seed : int
+        0 or more.
+    contigs : int
+        Number of contigs, 1 or more.
+    bases : int
+        Length of each contig, `MIN_CONTIG_BASES` or more.
+
+    Returns
+    -------
+    Simulated
+
+    Raises
+    ------
+    InputError
+        For arguments out of range and for a folder that is in use or cannot be made.
+    """
     if contigs < 1:
         raise InputError(f"--contigs {contigs}: a genome needs at least one")
-    if bases < LEAST_BASES:
-        raise InputError(f"--bases {bases}: a contig needs at least {LEAST_BASES:,} to be sure to hold a gene")
+    if bases < MIN_CONTIG_BASES:
+        raise InputError(f"--bases {bases}: a contig needs at least {MIN_CONTIG_BASES:,} to be sure to hold a gene")
     _check_seed(seed)
     genes = transcripts = sites = 0
-    with _appearing(folder) as aside:
+    with _atomic_folder(folder) as aside:
         with (
             BgzfWriter(str(aside / GENOME)) as fasta,  # type: ignore[no-untyped-call]
             _gzip_text(aside / ANNOTATION) as gtf,
@@ -123,9 +146,29 @@ def simulate(folder: Path, *, seed: int = 1, contigs: int = 4, bases: int = 250_
 def simulate_annotation(
     folder: Path, *, seed: int = 1, genes: int = GENES, transcripts: int = TRANSCRIPTS, exons: int = EXONS
 ) -> Path:
-    """Write an annotation of whole-genome size, without sequence or usage; its path."""
+    """Write an annotation of whole-genome size, without sequence or usage.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder that does not exist or is empty.
+    seed : int
+        0 or more.
+    genes, transcripts, exons : int
+        How many the annotation holds.
+
+    Returns
+    -------
+    Path
+        The GTF.
+
+    Raises
+    ------
+    InputError
+        As `simulate`, and for numbers that contradict each other.
+    """
     _check_seed(seed)
-    with _appearing(folder) as aside:
+    with _atomic_folder(folder) as aside:
         write_annotation(aside / ANNOTATION, seed=seed, genes=genes, transcripts=transcripts, exons=exons)
         (aside / README).write_text(
             "SYNTHETIC DATA: an annotation of no organism and no sequence, to measure how long planning takes.\n\n"
@@ -136,7 +179,18 @@ def simulate_annotation(
 
 
 def usage_table(contig: Contig) -> pa.Table:
-    """The sites of a contig and their usage, as `USAGE_SCHEMA` says."""
+    """List the splice sites of a contig and their usage.
+
+    Parameters
+    ----------
+    contig : Contig
+        A generated contig.
+
+    Returns
+    -------
+    pyarrow.Table
+        One row a site, with the schema `USAGE_SCHEMA`, sorted by position and strand.
+    """
     places: list[tuple[str, int, str, str]] = []
     rows: list[np.ndarray] = []
     for gene, usage in zip(contig.layout.genes, contig.usage, strict=True):
@@ -146,7 +200,7 @@ def usage_table(contig: Contig) -> pa.Table:
                 if exon.role != lacking:
                     places.append((gene.contig, position, gene.strand, kind))
                     rows.append(of_tissue)
-    values = np.round(np.stack(rows), DIGITS).astype(np.float32)
+    values = np.round(np.stack(rows), _USAGE_DIGITS).astype(np.float32)
     columns = {tissue: pa.array(column, from_pandas=True) for tissue, column in zip(TISSUES, values.T, strict=True)}
     names = ("contig", "position", "strand", "kind")
     described = {name: list(column) for name, column in zip(names, zip(*places, strict=True), strict=True)}
@@ -155,14 +209,15 @@ def usage_table(contig: Contig) -> pa.Table:
 
 
 def _fasta(contig: Contig) -> str:
+    """The contig as text of a FASTA."""
     letters = _LETTERS[contig.codes + len(BASES) * contig.masked.astype(np.uint8)]
     text = letters.tobytes().decode()
-    lines = (text[at : at + LINE] for at in range(0, len(text), LINE))
+    lines = (text[at : at + _LINE_BASES] for at in range(0, len(text), _LINE_BASES))
     return f">{contig.layout.contig} synthetic\n" + "\n".join(lines) + "\n"
 
 
 def _gtf_lines(gene: Gene) -> Iterator[str]:
-    """The gene, then each transcript with its exons numbered in the order of transcription."""
+    """The line of the gene, then for each transcript its line and its exons' lines, numbered in transcription order."""
     place = f"{gene.contig}\tsptx_synthetic"
     of_gene = f'gene_id "{gene.id}"; '
     named = f'gene_type "{gene.type}"; gene_name "{gene.name}"; '
@@ -187,14 +242,14 @@ def _gtf_lines(gene: Gene) -> Iterator[str]:
 
 @contextmanager
 def _gzip_text(path: Path) -> Iterator[gzip.GzipFile]:
-    """A gzip file whose bytes depend on its text alone: no time, no name."""
+    """Open a gzip file for writing; its header holds no time and no name, so equal texts give equal bytes."""
     with path.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as stream:
         yield stream
 
 
 @contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
-    """A hidden folder to write to, which becomes `folder` when all is written and is removed when not."""
+def _atomic_folder(folder: Path) -> Iterator[Path]:
+    """A hidden folder to write to; it is renamed to `folder` at the end, or removed after an error."""
     folder = folder.absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir()) or folder == Path.cwd()):
         raise InputError(f"{folder} exists and is no empty folder, or is the working folder; name a new one")
@@ -215,5 +270,6 @@ def _appearing(folder: Path) -> Iterator[Path]:
 
 
 def _check_seed(seed: int) -> None:
+    """NumPy takes no negative seeds."""
     if seed < 0:
         raise InputError(f"--seed {seed}: give 0 or more")

@@ -21,7 +21,7 @@ from pipeline.inputs.genome import Genome
 from pipeline.inputs.network import Network
 from pipeline.inputs.uris import local_path
 from pipeline.tracks.beside import tables_of
-from pipeline.tracks.layout import TABLES, ShardKey
+from pipeline.tracks.layout import TABLES, manifest_columns
 from pipeline.tracks.plan import Plan, loci_digest, transcripts_digest
 from pipeline.tracks.schema import FORMAT_VERSION, TrackSchema
 from pipeline.tracks.settings import RunConfig, TableSpec
@@ -116,8 +116,7 @@ class TracksJob(Job):
 
     def manifest_columns(self, part: Part) -> Mapping[str, Any]:
         """Contig and strand of a shard."""
-        key = ShardKey.of(part)
-        return {"chrom": key.chrom, "strand": key.strand}
+        return manifest_columns(part)
 
     def local_inputs(self) -> list[str]:
         """Genome and checkpoint, as far as they lie on a disk (a hub id does not)."""

@@ -62,3 +62,9 @@ class ShardKey:
     def part_name(self, table: str, fingerprint: str) -> str:
         """Name of its part in `TRACKS` or `SITES`, below the root."""
         return part_name(table, self.place, self.index, self.label, fingerprint)
+
+
+def manifest_columns(part: Part) -> dict[str, str]:
+    """What the manifest says of a shard besides its files, given one of its parts."""
+    key = ShardKey.of(part)
+    return {"chrom": key.chrom, "strand": key.strand}

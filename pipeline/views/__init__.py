@@ -1,1 +1,1 @@
-"""What people look at: pictures of a table."""
+"""What people look at: plots of a table."""

@@ -1,11 +1,12 @@
-"""The picture of a `GeneView`. Needs matplotlib (the extra `plots`); importing this without it is an `InputError`.
+"""Draw a `GeneView` as a matplotlib figure. Needs the extra `plots`; importing this without it is an `InputError`.
 
-From above: transcripts (exons as boxes, introns as lines with arrows in the direction of transcription), scores along
-the position (acceptors and donors in their colours, called sites with a dot), and usage by tissue, predicted and, if
-given, measured: one column a called site, joined to its position and labelled with it. The x axis is the position on
-the plus strand, 1-based, base p from p - 0.5 to p + 0.5, so a gene on the minus strand reads from right to left.
-With `short_introns` stretches without exon or called site are drawn at most `SHORT` bases wide, dashed; positions
-remain true. matplotlib's global state is left as it was.
+From top to bottom: the transcripts (exons as boxes, introns as lines with arrows in the direction of transcription);
+the scores along the position, acceptors and donors in their colours, called sites with a dot; and usage by tissue,
+predicted and, if given, measured, with one column for each called site, which a line joins to the site's position.
+
+The x axis is the position on the plus strand, 1-based; base p extends from p - 0.5 to p + 0.5. A gene on the minus
+strand therefore reads from right to left. With `short_introns`, stretches without exon or called site are drawn at most
+`SHORTENED_BASES` wide and dashed; tick labels remain true positions. matplotlib's global state is not changed.
 """
 
 from __future__ import annotations
@@ -35,76 +36,105 @@ try:
 except ModuleNotFoundError:
     raise InputError(NO_MATPLOTLIB) from None
 
-WIDTH = 12.0  # inches, as all sizes here
-ROW, SCORES, BETWEEN, CELL = 0.24, 1.8, 0.6, 0.165
-HEAD, FOOT, RIGHT = 0.85, 1.05, 0.8
-LETTER = 0.07  # width of a letter of the labels, on average
-LEAST = 0.005  # score of a line that is drawn: a lower one is not a pixel high
-SHORT = 150  # bases, of a shortened stretch
-PAD = 30  # bases around exons and called sites that are never shortened
-ARROWS = 40  # arrows along the whole width, if it were one intron
-UNKNOWN = "#d9d9d9"
-SMALL, USUAL = 8, 9  # points
-Floats = npt.NDArray[np.float64]
+SHORTENED_BASES = 150
+"""Width of a shortened stretch."""
+_PADDING = 30  # bases around exons and called sites that are never shortened
+_MIN_SCORE = 0.005  # of a line that is drawn: lower ones are less than a pixel high
+_ARROWS = 40  # arrows of an intron as wide as the figure
+_UNKNOWN = "#d9d9d9"
+_SMALL, _MEDIUM = 8, 9  # font sizes, points
+# Sizes in inches.
+_WIDTH = 12.0
+_ROW, _SCORES, _CELL = 0.24, 1.8, 0.165  # heights: a transcript, the scores, a tissue
+_BELOW_SCORES = 0.6  # room for the lines from positions to columns
+_TOP, _BOTTOM, _RIGHT = 0.85, 1.05, 0.8  # margins
+_LETTER = 0.07  # mean width of a letter of the labels
+_Floats = npt.NDArray[np.float64]
 
 
 class Scale:
-    """Position <-> place on the drawn axis: the same, but for stretches that are drawn shorter."""
+    """Maps positions to places on the drawn x axis and back; the two differ only by the shortened stretches.
+
+    Parameters
+    ----------
+    view : GeneView
+        What is drawn.
+    short_introns : bool
+        Whether stretches without exon or called site are shortened.
+
+    Attributes
+    ----------
+    shortened : list of (float, float)
+        First and last position of each shortened stretch.
+    """
 
     def __init__(self, view: GeneView, *, short_introns: bool) -> None:
-        gaps = pairwise(_kept(view)) if short_introns else ()
-        self.shortened = [(left, right) for (_, left), (right, _) in gaps if right - left > SHORT]
+        gaps = pairwise(_unshortened(view)) if short_introns else ()
+        self.shortened = [(left, right) for (_, left), (right, _) in gaps if right - left > SHORTENED_BASES]
         knots = [view.first - 0.5, *(end for gap in self.shortened for end in gap), view.last + 0.5]
         widths = np.diff(knots)
-        widths[1::2] = SHORT
-        far = float(1 << 32)  # beyond any contig, so that both ways are defined everywhere
+        widths[1::2] = SHORTENED_BASES
+        far = float(1 << 32)  # beyond any contig, so that both directions are defined everywhere
         self.positions = np.array([knots[0] - far, *knots, knots[-1] + far])
         self.places = np.array([-far, *np.concatenate([[0], widths.cumsum()]), widths.sum() + far])
 
-    def place(self, position: Any) -> Floats:
-        """Place of a position; the first base begins at 0."""
-        places: Floats = np.interp(position, self.positions, self.places)
+    def place(self, position: Any) -> _Floats:
+        """Return the place of a position or array of positions, in bases; the left edge of the view is 0."""
+        places: _Floats = np.interp(position, self.positions, self.places)
         return places
 
-    def position(self, place: Any) -> Floats:
-        """The inverse of `place`."""
-        positions: Floats = np.interp(place, self.places, self.positions)
+    def position(self, place: Any) -> _Floats:
+        """Return the position of a place or array of places: the inverse of `place`."""
+        positions: _Floats = np.interp(place, self.places, self.positions)
         return positions
 
 
 def draw_view(view: GeneView, *, short_introns: bool = False) -> Figure:
-    """The picture; see the module's contract."""
+    """Draw a view.
+
+    Parameters
+    ----------
+    view : GeneView
+        What to draw.
+    short_introns : bool
+        Whether to shorten stretches without exon or called site.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        From top to bottom the axes of transcripts, scores, and one or two heat maps (none without a called site).
+    """
     scale = Scale(view, short_introns=short_introns)
-    maps = _maps(view)
-    figure, (above, scores, *columns) = _panels(view, len(maps))
-    for axes in (above, scores):
+    usage = _usage_by_title(view)
+    figure, (transcripts, scores, *heat_maps) = _panels(view, len(usage))
+    for axes in (transcripts, scores):
         axes.set_xscale("function", functions=(scale.place, scale.position))
         axes.set_xlim(view.first - 0.5, view.last + 0.5)
-    transcripts(above, view, scale)
-    peaks(scores, view)
-    for axes, (title, values) in zip(columns, maps.items(), strict=True):
-        mesh = usage(axes, view, title, values)
-    if columns:
-        _join(figure, scores, columns[0], view)
-        _label_columns(columns[-1], view)
-        _colour_bar(figure, columns, mesh)
+    _draw_transcripts(transcripts, view, scale)
+    _draw_scores(scores, view)
+    for axes, (title, values) in zip(heat_maps, usage.items(), strict=True):
+        mesh = _draw_usage(axes, view, title, values)
+    if heat_maps:
+        _join_sites_to_columns(figure, scores, heat_maps[0], view)
+        _label_columns(heat_maps[-1], view)
+        _draw_colour_bar(figure, heat_maps, mesh)
     return figure
 
 
-def _panels(view: GeneView, maps: int) -> tuple[Figure, list[Axes]]:
-    """Axes below each other, of the same width: transcripts, scores, heat maps; with the title and the legend."""
+def _panels(view: GeneView, heat_maps: int) -> tuple[Figure, list[Axes]]:
+    """A figure with title and legend, and its axes from top to bottom: transcripts, scores, heat maps."""
     rows = len(view.transcripts) + bool(view.more_transcripts)
-    panels = [(ROW * max(2, rows), 0.15), (SCORES, BETWEEN), *[(CELL * len(view.tissues), 0.15)] * maps]
-    height = HEAD + sum(map(sum, panels)) + FOOT
+    panels = [(_ROW * max(2, rows), 0.15), (_SCORES, _BELOW_SCORES), *[(_CELL * len(view.tissues), 0.15)] * heat_maps]
+    height = _TOP + sum(map(sum, panels)) + _BOTTOM
     words = [*view.tissues, *_labels(view)]
-    left = 0.45 + max(map(len, words)) * LETTER
-    figure = Figure(figsize=(WIDTH, height))
-    top, axes = height - HEAD, list[Axes]()
+    left = 0.45 + max(map(len, words)) * _LETTER
+    figure = Figure(figsize=(_WIDTH, height))
+    top, axes = height - _TOP, list[Axes]()
     for tall, gap in panels:
-        place = left / WIDTH, (top - tall) / height, (WIDTH - left - RIGHT) / WIDTH, tall / height
+        place = left / _WIDTH, (top - tall) / height, (_WIDTH - left - _RIGHT) / _WIDTH, tall / height
         axes.append(figure.add_axes(place))
         top -= tall + gap
-    figure.text(0.15 / WIDTH, 1 - 0.1 / height, _title(view), va="top", fontsize=12, fontweight="bold")
+    figure.text(0.15 / _WIDTH, 1 - 0.1 / height, _title(view), va="top", fontsize=12, fontweight="bold")
     place_of_legend = (0.5, 0.05 / height)
     figure.legend(
         handles=_legend(view),
@@ -112,38 +142,38 @@ def _panels(view: GeneView, maps: int) -> tuple[Figure, list[Axes]]:
         bbox_to_anchor=place_of_legend,
         ncols=7,
         frameon=False,
-        fontsize=SMALL,
+        fontsize=_SMALL,
     )
     return figure, axes
 
 
-def _colour_bar(figure: Figure, columns: Sequence[Axes], mesh: QuadMesh) -> None:
-    """Beside the heat maps, as high as all of them."""
-    first, last = columns[0].get_position(), columns[-1].get_position()
-    place = last.x1 + 0.15 / WIDTH, last.y0, 0.14 / WIDTH, first.y1 - last.y0
+def _draw_colour_bar(figure: Figure, heat_maps: Sequence[Axes], mesh: QuadMesh) -> None:
+    """One colour bar beside all heat maps."""
+    first, last = heat_maps[0].get_position(), heat_maps[-1].get_position()
+    place = last.x1 + 0.15 / _WIDTH, last.y0, 0.14 / _WIDTH, first.y1 - last.y0
     bar = figure.colorbar(mesh, cax=figure.add_axes(place), label="usage")
-    bar.ax.tick_params(labelsize=SMALL)
+    bar.ax.tick_params(labelsize=_SMALL)
 
 
-def transcripts(axes: Axes, view: GeneView, scale: Scale) -> None:
-    """A row a transcript, the first at the top; positions along the upper edge."""
+def _draw_transcripts(axes: Axes, view: GeneView, scale: Scale) -> None:
+    """One row a transcript, the first at the top; the x axis is above."""
     labels = _labels(view)
     for row, (starts, ends) in enumerate(view.transcripts.select("exon_starts", "exon_ends").iter_rows()):
         for first, last in zip(starts, ends, strict=True):
             axes.add_patch(Rectangle((first - 0.5, row - 0.32), last - first + 1, 0.64, color="#404040", linewidth=0))
         for left, right in zip(ends, starts[1:], strict=False):
-            _intron(axes, left + 0.5, right - 0.5, row, view, scale)
-    axes.set_yticks(range(len(labels)), labels, fontsize=SMALL)
+            _draw_intron(axes, left + 0.5, right - 0.5, row, view, scale)
+    axes.set_yticks(range(len(labels)), labels, fontsize=_SMALL)
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines[["left", "right", "bottom"]].set_visible(False)
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
-    axes.tick_params(axis="x", labelsize=SMALL)
+    axes.tick_params(axis="x", labelsize=_SMALL)
     direction = "right to left" if view.strand == "-" else "left to right"
     short = ", introns shortened where dashed" if scale.shortened else ""
     sign = view.strand.replace("-", "\N{MINUS SIGN}")
-    axes.set_xlabel(f"position on {view.chrom} ({sign} strand, 5′ to 3′ {direction}{short})", fontsize=USUAL)
+    axes.set_xlabel(f"position on {view.chrom} ({sign} strand, 5′ to 3′ {direction}{short})", fontsize=_MEDIUM)
     if scale.shortened:
         axes.set_xticks([view.first, view.last])
     else:
@@ -151,12 +181,12 @@ def transcripts(axes: Axes, view: GeneView, scale: Scale) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-def peaks(axes: Axes, view: GeneView) -> None:
-    """A line from 0 to each score from `LEAST`; called sites have a dot, hollow without an annotated site there."""
+def _draw_scores(axes: Axes, view: GeneView) -> None:
+    """A vertical line for each score; dots mark called sites (hollow: not annotated), crosses mark missed sites."""
     for first, last in view.without_rows():
-        axes.axvspan(first - 0.5, last + 0.5, facecolor="none", edgecolor=UNKNOWN, hatch="///", linewidth=0)
+        axes.axvspan(first - 0.5, last + 0.5, facecolor="none", edgecolor=_UNKNOWN, hatch="///", linewidth=0)
     for kind in KINDS:
-        scored = view.scores.filter(pl.col(kind) >= LEAST).select("pos", kind).to_numpy().astype(float)
+        scored = view.scores.filter(pl.col(kind) >= _MIN_SCORE).select("pos", kind).to_numpy().astype(float)
         lines = np.stack([np.column_stack([scored[:, 0], np.zeros(len(scored))]), scored], axis=1)
         axes.add_collection(LineCollection(list(lines), colors=COLOURS[kind], linewidths=1.2, label=kind))
         for annotated, fill in ((True, COLOURS[kind]), (False, "white")):
@@ -173,52 +203,52 @@ def peaks(axes: Axes, view: GeneView) -> None:
         axes.plot(missed, np.zeros(len(missed)), "x", color=COLOURS[kind], markersize=6, zorder=4, clip_on=False)
     axes.axhline(view.threshold, color=MUTED, linestyle=":", linewidth=0.8)
     axes.set_ylim(0, 1.03)
-    axes.set_ylabel("score", fontsize=USUAL)
+    axes.set_ylabel("score", fontsize=_MEDIUM)
     axes.tick_params(axis="x", bottom=False, labelbottom=False)
-    axes.tick_params(axis="y", labelsize=SMALL)
+    axes.tick_params(axis="y", labelsize=_SMALL)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def usage(axes: Axes, view: GeneView, title: str, values: Floats) -> QuadMesh:
-    """A heat map [tissues, called sites] from 0 to 1; unknown values are grey."""
-    colours = colormaps["viridis"].with_extremes(bad=UNKNOWN)
+def _draw_usage(axes: Axes, view: GeneView, title: str, values: _Floats) -> QuadMesh:
+    """A heat map of `values` [tissues, called sites], from 0 to 1; NaN is grey."""
+    colours = colormaps["viridis"].with_extremes(bad=_UNKNOWN)
     mesh = axes.pcolormesh(
         np.ma.masked_invalid(values), cmap=colours, vmin=0, vmax=1, edgecolors="white", linewidth=0.4
     )
     names = [name.replace("_", " ") for name in view.tissues]
-    axes.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=SMALL)
+    axes.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=_SMALL)
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.invert_yaxis()
-    axes.set_ylabel(title, fontsize=USUAL)
+    axes.set_ylabel(title, fontsize=_MEDIUM)
     axes.spines[:].set_visible(False)
     return mesh
 
 
 def _labels(view: GeneView) -> list[str]:
-    """Of the rows of transcripts, with the genes' names when there are several."""
+    """Labels of the transcripts' rows; they name the genes if there are several."""
     several = view.transcripts["gene_name"].n_unique() > 1
     names = view.transcripts.select("transcript_id", "gene_name").iter_rows()
     labels = [f"{gene} {name}" if several and gene != name else name for name, gene in names]
     return [*labels, f"and {view.more_transcripts} more"] if view.more_transcripts else labels
 
 
-def _maps(view: GeneView) -> dict[str, Floats]:
-    """Heat maps by title; none without a called site."""
+def _usage_by_title(view: GeneView) -> dict[str, _Floats]:
+    """Title of each heat map and its values [tissues, called sites]; empty without a called site."""
     if view.called.is_empty():
         return {}
     frames = {"predicted usage": view.called} | ({} if view.measured is None else {"measured usage": view.measured})
     return {title: frame.select(view.tissues).to_numpy().T.astype(float) for title, frame in frames.items()}
 
 
-def _intron(axes: Axes, left: float, right: float, row: int, view: GeneView, scale: Scale) -> None:
-    """A line with arrows, dashed where it is shortened."""
+def _draw_intron(axes: Axes, left: float, right: float, row: int, view: GeneView, scale: Scale) -> None:
+    """A line with arrows that point from 5' to 3', dashed where the intron is shortened."""
     axes.plot([left, right], [row, row], color=MUTED, linewidth=0.9, zorder=0)
     for first, last in scale.shortened:
         if left <= first and last <= right:
             axes.plot([first, last], [row, row], color="white", linewidth=1.2, linestyle=(0, (2, 2)), zorder=0.5)
     begin, end = scale.place([max(left, view.first), min(right, view.last)])
-    arrows = int((end - begin) / scale.place(view.last + 0.5) * ARROWS)
+    arrows = int((end - begin) / scale.place(view.last + 0.5) * _ARROWS)
     if begin < end and arrows:
         places = begin + (end - begin) * (np.arange(arrows) + 0.5) / arrows
         tip = 1 if view.strand == "+" else -1
@@ -228,21 +258,21 @@ def _intron(axes: Axes, left: float, right: float, row: int, view: GeneView, sca
 
 
 def _label_columns(axes: Axes, view: GeneView) -> None:
-    """The position of each column's site, in its colour."""
+    """Label each column with the position of its site, in the colour of its kind."""
     sites = view.called.select("pos", "kind").rows()
-    axes.set_xticks(np.arange(len(sites)) + 0.5, [f"{pos:,}" for pos, _ in sites], rotation=90, fontsize=SMALL)
+    axes.set_xticks(np.arange(len(sites)) + 0.5, [f"{pos:,}" for pos, _ in sites], rotation=90, fontsize=_SMALL)
     for label, (_, kind) in zip(axes.get_xticklabels(), sites, strict=True):
         label.set_color(COLOURS[kind])
 
 
-def _join(figure: Figure, scores: Axes, columns: Axes, view: GeneView) -> None:
-    """A line from each called site's position to its column."""
+def _join_sites_to_columns(figure: Figure, scores: Axes, heat_map: Axes, view: GeneView) -> None:
+    """Draw a line from the position of each called site to its column."""
     for column, (pos, kind) in enumerate(view.called.select("pos", "kind").rows()):
         line = ConnectionPatch(
             (pos, 0),
             (column + 0.5, 1),
             scores.get_xaxis_transform(),
-            columns.get_xaxis_transform(),
+            heat_map.get_xaxis_transform(),
             color=COLOURS[kind],
             alpha=0.7,
             linewidth=0.9,
@@ -252,6 +282,7 @@ def _join(figure: Figure, scores: Axes, columns: Axes, view: GeneView) -> None:
 
 
 def _title(view: GeneView) -> str:
+    """What is shown, where it lies, and how many sites are called."""
     place = f"{view.chrom}:{view.first:,}–{view.last:,}"
     number = f"{len(view.called) or 'no'} sites"
     if view.more_called:
@@ -260,7 +291,7 @@ def _title(view: GeneView) -> str:
 
 
 def _legend(view: GeneView) -> list[Any]:
-    """One entry for each thing that is drawn."""
+    """A legend entry for each kind of mark in the figure."""
     dot: Any = {"linestyle": "none", "color": MUTED}
     entries: list[Any] = [Line2D([], [], color=COLOURS[kind], linewidth=2.5, label=kind) for kind in KINDS]
     if view.called["annotated"].any():
@@ -270,21 +301,21 @@ def _legend(view: GeneView) -> list[Any]:
     if not view.missed.is_empty():
         entries.append(Line2D([], [], marker="x", label="annotated, not called", **dot))
     if view.without_rows():
-        entries.append(Patch(facecolor="none", edgecolor=UNKNOWN, hatch="///", label="not in the table"))
+        entries.append(Patch(facecolor="none", edgecolor=_UNKNOWN, hatch="///", label="not in the table"))
     if view.measured is not None and np.isnan(view.measured.select(view.tissues).to_numpy()).any():
-        entries.append(Patch(facecolor=UNKNOWN, label="no measurement"))
+        entries.append(Patch(facecolor=_UNKNOWN, label="no measurement"))
     return entries
 
 
-def _kept(view: GeneView) -> list[tuple[float, float]]:
-    """Exons and called sites with `PAD` bases around them, merged, from edge to edge of the view."""
+def _unshortened(view: GeneView) -> list[tuple[float, float]]:
+    """Stretches that are never shortened, ascending: exons and called sites with their padding, and the edges."""
     starts, ends = (view.transcripts[name].explode().drop_nulls().to_list() for name in ("exon_starts", "exon_ends"))
     sites: Sequence[int] = view.called["pos"].to_list()
     spans = sorted([*zip(starts, ends, strict=True), *zip(sites, sites, strict=True)])
     low, high = view.first - 0.5, view.last + 0.5
     kept = [(low, low)]
     for first, last in [*spans, (view.last, view.last)]:
-        left, right = (float(np.clip(edge, low, high)) for edge in (first - 0.5 - PAD, last + 0.5 + PAD))
+        left, right = (float(np.clip(edge, low, high)) for edge in (first - 0.5 - _PADDING, last + 0.5 + _PADDING))
         if left <= kept[-1][1]:
             kept[-1] = kept[-1][0], max(right, kept[-1][1])
         else:

@@ -1,17 +1,17 @@
-"""What a picture of a gene, a transcript or a region shows: transcripts, scores, called sites and their usage.
+"""What the plot of a gene, a transcript or a region shows: transcripts, scores, called sites and their usage.
 
-In: a table, and what to look at in the words of `Tracks.find`; an annotation in place of the table's own transcripts,
-and measured usage (`pipeline.inputs.usage`), if wanted. Out: a `GeneView` of one strand of one contig, positions 1-based.
-A picture shows one strand: a gene's own; a region's must be named when both have rows.
+In: a table and what to look at, as `Tracks.find` takes it; optionally an annotation in place of the table's own
+transcripts, and measured usage (`pipeline.inputs.usage`). Out: a `GeneView` of one strand of one contig; its positions
+are 1-based and inclusive. A gene is shown on its own strand; for a region the strand must be named if both have rows.
 
-A site is called when its acceptor or donor score is at or above a threshold; the strongest `MOST_SITES` are kept, in
-the order of positions. Annotated sites are those of all transcripts that overlap the view on its strand. Where rows
-belong to transcripts (flanks: transcript), one is shown, with its own sites: the one named, or else the first in the
-order of the picture, which `say` is told.
+A site is called if its acceptor or donor score is at or above a threshold. The `MAX_SITES` with the highest scores are
+kept, in order of position. A site is annotated if any transcript that overlaps the view on its strand has it. In a
+table with `flanks: transcript`, where rows belong to transcripts, one transcript is shown with its own rows: the one
+that was asked for, or else the first in drawing order, which is reported.
 
-Errors: `InputError` for what the table does not know or holds no row of, a region with rows on both strands, a name
-of several genes, a view longer than `MOST_BASES`, a threshold out of range, and an annotation or a usage table that
-has nothing in common with the table.
+Errors: `InputError` for a name that the table does not know or that several genes share, a place without rows, a region
+with rows on both strands, a view longer than `MAX_BASES`, a threshold out of range, and an annotation or usage table
+that shares no contig (or no tissue) with the table.
 """
 
 from __future__ import annotations
@@ -31,24 +31,45 @@ from pipeline.tracks.reader import Tracks
 from sptx_core.channels import SPLICE
 from sptx_core.errors import InputError
 
-MOST_BASES = 3_000_000  # the longest human genes have 2.5 million
-MOST_SITES = 60  # columns whose positions can be read beside each other
-MOST_TRANSCRIPTS = 12
+MAX_BASES = 3_000_000  # the longest human genes have 2.5 million
+MAX_SITES = 60  # columns whose labels can still be read beside each other
+MAX_TRANSCRIPTS = 12
 THRESHOLD = 0.1
 _SITE = ["pos", "kind"]
 _ONE_TRANSCRIPT = "name one of its transcripts"
-_REPRESENTATIVE = ("MANE_Select", "Ensembl_canonical")  # tags of a gene's one transcript
+_REPRESENTATIVE = ("MANE_Select", "Ensembl_canonical")  # tags, each of at most one transcript of a gene
 
 
 @dataclass(frozen=True)
 class GeneView:
-    """See the module's contract; frames ascend by position. `name` is empty for a region.
+    """What a plot shows; all frames ascend by position, and positions are 1-based and inclusive.
 
-    `transcripts`: transcript_id, gene_name, exon_starts and exon_ends (1-based inclusive, ascending), in the order in
-    which they are drawn; `more_transcripts` are not. `scores`: pos, acceptor, donor of every row. `called`: pos, kind,
-    score, annotated (whether an annotated site of that kind lies there), tissues; `more_called` are weaker than these.
-    `missed`: pos, kind of annotated sites with a row, but not called. `measured`: pos, kind, tissues of the sites in
-    `called`, NaN where unknown.
+    Attributes
+    ----------
+    name : str
+        What was asked for; empty for a region.
+    chrom, strand : str
+        Contig and strand, "+" or "-".
+    first, last : int
+        The bases shown.
+    threshold : float
+        The score from which a site is called.
+    tissues : tuple of str
+        Columns of usage, in the table's order.
+    transcripts : polars.DataFrame
+        transcript_id, gene_name, exon_starts, exon_ends (ascending); in drawing order.
+    more_transcripts : int
+        Transcripts that are not drawn.
+    scores : polars.DataFrame
+        pos, acceptor, donor of every row.
+    called : polars.DataFrame
+        pos, kind, score, annotated (bool), and the tissues.
+    more_called : int
+        Called sites with lower scores, which are not shown.
+    missed : polars.DataFrame
+        pos, kind of the annotated sites that have a row but are not called.
+    measured : polars.DataFrame or None
+        pos, kind and the tissues for each site of `called`; NaN where the usage is unknown.
     """
 
     name: str
@@ -67,7 +88,7 @@ class GeneView:
     measured: pl.DataFrame | None
 
     def without_rows(self) -> list[tuple[int, int]]:
-        """Stretches (first, last) of which the table holds no row: not selected, or not computed yet."""
+        """Return the stretches (first, last) for which the table has no row: not selected, or not computed yet."""
         pos = np.concatenate([[self.first - 1], self.scores["pos"].to_numpy(), [self.last + 1]])
         before = np.flatnonzero(np.diff(pos) > 1)
         return [(int(pos[at]) + 1, int(pos[at + 1]) - 1) for at in before]
@@ -83,26 +104,53 @@ def gene_view(
     usage: pl.DataFrame | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> GeneView:
-    """Gather what a picture shows; see the module's contract."""
+    """Gather what a plot shows.
+
+    Parameters
+    ----------
+    tracks : Tracks
+        The table.
+    what : str
+        A gene, transcript or region, as `Tracks.find` takes it.
+    strand : {"+", "-"}, optional
+        The strand of a region; of a gene or transcript, a restriction.
+    threshold : float
+        The score from which a site is called, above 0, at most 1.
+    annotation : Annotation, optional
+        Transcripts to show in place of the table's own.
+    usage : polars.DataFrame, optional
+        Measured usage, as `pipeline.inputs.usage.read_usage` returns it.
+    say : callable
+        Called with a line for the user if one of several transcripts had to be chosen.
+
+    Returns
+    -------
+    GeneView
+
+    Raises
+    ------
+    InputError
+        See the module's docstring.
+    """
     if not 0 < threshold <= 1:
         raise InputError(f"--threshold {threshold:g}: give a score above 0, up to 1")
     chrom, start, end, strand, own = _place(tracks, what, strand)
-    if end - start > MOST_BASES:
-        raise InputError(f"{what} has {end - start:,} bases, a picture at most {MOST_BASES:,}: name a part of it")
+    if end - start > MAX_BASES:
+        raise InputError(f"{what} has {end - start:,} bases, a plot at most {MAX_BASES:,}: name a part of it")
     here = (pl.col("chrom") == chrom) & (pl.col("strand") == strand) & (pl.col("start") < end) & (pl.col("end") > start)
-    transcripts = _in_order(_transcripts(tracks, annotation).filter(here), own)
+    transcripts = _in_drawing_order(_transcripts(tracks, annotation).filter(here), own)
     if tracks.header.schema.by_transcript:
         transcripts, rows = _one_transcript(tracks, transcripts, pl.col("pos").is_between(start + 1, end), say)
     else:
         rows = tracks.region(Interval(chrom, start, end), strand=strand)
     if rows.is_empty():
         raise InputError(f"{tracks.store.root} holds no row of {what} on strand {strand}; see `sptx status`")
-    if tracks.header.schema.by_transcript:  # which may end within what was asked for
+    if tracks.header.schema.by_transcript:  # the transcript may be shorter than what was asked for
         start, end = int(rows["pos"][0]) - 1, int(rows["pos"][-1])
     tissues = tuple(name for name in tracks.channels if name not in SPLICE)
     annotated = splice_sites(transcripts).select(_SITE).unique()
     called = _called(rows, threshold, tissues, annotated)
-    strongest = called.sort("score", "pos", descending=[True, False]).head(MOST_SITES).sort(_SITE)
+    strongest = called.sort("score", "pos", descending=[True, False]).head(MAX_SITES).sort(_SITE)
     one_based = pl.col("exon_starts").list.eval(pl.element() + 1)
     return GeneView(
         name="" if own is None else what,
@@ -112,10 +160,10 @@ def gene_view(
         last=end,
         threshold=threshold,
         tissues=tissues,
-        transcripts=_by_gene(transcripts.head(MOST_TRANSCRIPTS), own).select(
+        transcripts=_by_gene(transcripts.head(MAX_TRANSCRIPTS), own).select(
             "transcript_id", "gene_name", one_based, "exon_ends"
         ),
-        more_transcripts=max(0, len(transcripts) - MOST_TRANSCRIPTS),
+        more_transcripts=max(0, len(transcripts) - MAX_TRANSCRIPTS),
         scores=rows.select("pos", *KINDS),
         called=strongest,
         more_called=len(called) - len(strongest),
@@ -125,7 +173,7 @@ def gene_view(
 
 
 class _Place(NamedTuple):
-    """Bases (0-based half-open) and strand of what is looked at, and its transcripts if it is no region."""
+    """Bases (0-based half-open) and strand of what was asked for; `own` are its transcripts, None for a region."""
 
     chrom: str
     start: int
@@ -135,6 +183,7 @@ class _Place(NamedTuple):
 
 
 def _place(tracks: Tracks, what: str, strand: str | None) -> _Place:
+    """Find what was asked for in the table, on one strand of one contig."""
     found = tracks.find(what)
     if isinstance(found, Interval):
         length = int(tracks.contigs.filter(pl.col("chrom") == found.contig)["length"].item())
@@ -155,7 +204,7 @@ def _place(tracks: Tracks, what: str, strand: str | None) -> _Place:
 
 
 def _transcripts(tracks: Tracks, annotation: Annotation | None) -> pl.DataFrame:
-    """Transcripts of the annotation, or else of the table: 0-based half-open, with contig names of the table."""
+    """Transcripts of the annotation, or of the table if there is none: 0-based half-open, with the table's contigs."""
     if annotation is None:
         frame = tracks.transcripts.with_columns(pl.col("start") - 1, pl.col("exon_starts").list.eval(pl.element() - 1))
     else:
@@ -168,8 +217,8 @@ def _transcripts(tracks: Tracks, annotation: Annotation | None) -> pl.DataFrame:
     return frame.rename({"transcript_type": "biotype"})
 
 
-def _in_order(transcripts: pl.DataFrame, own: pl.DataFrame | None) -> pl.DataFrame:
-    """Those asked for first, then others of their gene, then representative ones, then those with the most exons."""
+def _in_drawing_order(transcripts: pl.DataFrame, own: pl.DataFrame | None) -> pl.DataFrame:
+    """Sort: those asked for, others of the same gene, representative ones, then by number of exons, most first."""
     nothing = pl.Series([], dtype=pl.String)
     transcript, gene = (nothing, nothing) if own is None else (own["transcript_id"], own["gene_id"])
     keys = (
@@ -182,7 +231,7 @@ def _in_order(transcripts: pl.DataFrame, own: pl.DataFrame | None) -> pl.DataFra
 
 
 def _by_gene(transcripts: pl.DataFrame, own: pl.DataFrame | None) -> pl.DataFrame:
-    """Transcripts of a gene beside each other, the gene asked for first, then genes by position."""
+    """Put the transcripts of each gene together: first the gene asked for, then genes by position."""
     gene = pl.Series([], dtype=pl.String) if own is None else own["gene_id"]
     first = pl.col("start").min().over("gene_id")
     return transcripts.sort(~pl.col("gene_id").is_in(gene.implode()), first, "gene_id", maintain_order=True)
@@ -191,7 +240,7 @@ def _by_gene(transcripts: pl.DataFrame, own: pl.DataFrame | None) -> pl.DataFram
 def _one_transcript(
     tracks: Tracks, transcripts: pl.DataFrame, within: pl.Expr, say: Callable[[str], None]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The first of the transcripts that has rows, and these."""
+    """The first transcript that has rows, and its rows; both empty if none has."""
     held = transcripts.join(tracks.transcripts, on="transcript_id", how="semi", maintain_order="left")
     for name in held["transcript_id"]:
         rows = tracks.transcript(name).filter(within)
@@ -203,7 +252,7 @@ def _one_transcript(
 
 
 def _called(rows: pl.DataFrame, threshold: float, tissues: tuple[str, ...], annotated: pl.DataFrame) -> pl.DataFrame:
-    """Every (position, kind) whose score reaches the threshold, as in `GeneView.called`."""
+    """Every site whose score reaches the threshold, as in `GeneView.called`."""
     by_kind = [
         rows.filter(pl.col(kind) >= threshold).select(
             "pos", pl.lit(kind).alias("kind"), pl.col(kind).alias("score"), *tissues
@@ -220,7 +269,7 @@ def _called(rows: pl.DataFrame, threshold: float, tissues: tuple[str, ...], anno
 def _measured(
     tracks: Tracks, usage: pl.DataFrame, chrom: str, strand: str, sites: pl.DataFrame, tissues: tuple[str, ...]
 ) -> pl.DataFrame:
-    """Measured usage of `sites`, a row each."""
+    """Measured usage of `sites`, one row a site, NaN where unknown."""
     held = [name for name in tissues if name in usage.columns]
     contigs = table_contigs(tracks, usage["contig"].unique(maintain_order=True).to_list())
     if not held or not contigs:

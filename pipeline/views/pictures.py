@@ -1,8 +1,9 @@
-"""What all pictures share: the colours of the sites, and files that appear whole. matplotlib is the extra `plots`.
+"""Picture files (PNG, SVG) and what all plots share: colours, and the message for a missing matplotlib.
 
-`picture_path` checks where a picture goes before any work is done for it; `write_figure` writes PNG or SVG, by the
-path's ending. The same figure gives the same file. Errors: `InputError` for another ending and for a place that cannot
-be written.
+matplotlib is the extra `plots`; this module can be imported without it. The same matplotlib `Figure` gives the same
+file.
+
+Errors: `InputError` for a file name with another ending and for a file that cannot be written.
 """
 
 from __future__ import annotations
@@ -18,30 +19,67 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NO_MATPLOTLIB = "plots need matplotlib: install sptx[plots]"
-FORMS = ("png", "svg")
-DPI = 150
-COLOURS = {"acceptor": "#0072b2", "donor": "#d55e00"}  # told apart by the colour-blind (Okabe & Ito)
+COLOURS = {"acceptor": "#0072b2", "donor": "#d55e00"}
+"""Colour of each kind of splice site; colour-blind people can tell them apart (Okabe & Ito 2008)."""
 MUTED = "#7f7f7f"
+"""Grey for what is not data."""
+_FORMATS = ("png", "svg")
+_DPI = 150
 
 
 def picture_path(path: Path) -> Path:
-    """`path`, if a picture can be written there."""
-    if path.suffix.lower().removeprefix(".") not in FORMS:
-        raise InputError(f"{path} is no name of a picture: it must end in .png or .svg")
+    """Check, before any work is done, that a picture can be written to a path.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+
+    Returns
+    -------
+    Path
+        `path` itself.
+
+    Raises
+    ------
+    InputError
+        If the name ends neither in .png nor in .svg, the path is a folder, or its folder does not exist.
+    """
+    if _format(path) not in _FORMATS:
+        raise InputError(f"{path} is not the name of a picture: it must end in .png or .svg")
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise InputError(f"{path} {'is a folder' if path.is_dir() else 'lies in a folder that does not exist'}")
     return path
 
 
-def write_figure(figure: Figure, path: Path) -> None:
-    """Write the figure to a path that ends in .png or .svg, over what may be there."""
-    from matplotlib import rc_context  # late: `picture_path` and the colours need no matplotlib
+def write_picture(figure: Figure, path: Path) -> None:
+    """Write a matplotlib figure as PNG or SVG, whole or not at all; an existing file is replaced.
 
-    form = path.suffix.lower().removeprefix(".")
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        What to write.
+    path : Path
+        The file; its ending, .png or .svg, chooses the format.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    from matplotlib import rc_context  # late, because this module is imported without matplotlib too
+
+    chosen = _format(path)
     content = io.BytesIO()
-    with rc_context({"svg.hashsalt": path.stem}):  # with no date, the same figure gives the same file
-        figure.savefig(content, format=form, dpi=DPI, metadata={"Date": None} if form == "svg" else {})
+    # SVG would hold random ids and the date; both would make two files of one figure differ.
+    with rc_context({"svg.hashsalt": path.stem}):
+        figure.savefig(content, format=chosen, dpi=_DPI, metadata={"Date": None} if chosen == "svg" else {})
     try:
         write_atomic(path, content.getvalue())
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror})") from None
+
+
+def _format(path: Path) -> str:
+    """The ending of the name in lower case, without its dot."""
+    return path.suffix.lower().removeprefix(".")

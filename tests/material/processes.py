@@ -1,14 +1,48 @@
-"""The processes that a running `sptx` has started, for tests that kill them."""
+"""`sptx` as a child process, for tests that watch it, interrupt it and kill it or what it has started.
+
+`start` begins a command and sends what it prints to a log file; `wait_for` waits until it has got somewhere;
+`started_by` finds the processes below it. Tests must end what they start.
+"""
 
 from __future__ import annotations
 
 import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
+SPTX = [sys.executable, "-c", "from pipeline.cli import main; main()"]
+"""The program `sptx` of the code under test, as the beginning of a command line."""
+PATIENCE = 120.0
+"""Seconds within which a command must have got somewhere; a busy machine needs most of a minute."""
+
+T = TypeVar("T")
+
+
+def start(arguments: Sequence[object], env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """Start `sptx ARGUMENTS`; its output goes to `log`."""
+    with log.open("wb") as stream:
+        return subprocess.Popen([*SPTX, *map(str, arguments)], env=env, stdout=stream, stderr=stream)
+
+
+def wait_for(condition: Callable[[], T], run: subprocess.Popen[bytes], log: Path) -> T:
+    """Wait until `condition()` is true and return its value; fail if `run` ends before, or after `PATIENCE`."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        assert run.poll() is None, f"ended too early with {run.returncode}: {log.read_text()}"
+        time.sleep(0.01)
+    raise AssertionError(f"nothing after {PATIENCE} s: {log.read_text()}")
+
 
 def started_by(run: subprocess.Popen[bytes], name: str) -> list[psutil.Process]:
-    """Those below `run` whose command line holds `name`, such as Ray's name for an actor."""
+    """The processes below `run` whose command line contains `name`, such as Ray's name for an actor."""
     found = []
     for process in psutil.Process(run.pid).children(recursive=True):
         try:

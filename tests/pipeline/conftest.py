@@ -1,38 +1,26 @@
-"""A made-up genome as input, and `sptx` as a person runs it: a process of its own with its real exit code."""
+"""The example as input, and `sptx` as a process of its own with its real exit code, or in this process."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import subprocess
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-from material import made_up
+from material.example import Example
+from material.example import write as write_example
+from material.processes import SPTX
 
-SPTX = [sys.executable, "-c", "from pipeline.cli import main; main()"]
-
-
-@dataclass(frozen=True)
-class Example:
-    """Paths of `made_up`'s files, and the flags that name them."""
-
-    genome: Path
-    annotation: Path
-    checkpoint: Path
-
-    @property
-    def inputs(self) -> list[str]:
-        return ["--fasta", str(self.genome), "--gtf", str(self.annotation), "--checkpoint", str(self.checkpoint)]
+from pipeline.cli import main
 
 
 @pytest.fixture(scope="session")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Example:
-    return Example(*made_up.write(tmp_path_factory.mktemp("example")))
+    """Genome, annotation and checkpoint of the example."""
+    return write_example(tmp_path_factory.mktemp("example"))
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +47,29 @@ def sptx(clean_environment: dict[str, str]) -> Callable[..., subprocess.Complete
         )
         assert code is None or done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
+
+    return call
+
+
+class Finished(NamedTuple):
+    """Exit code and output of a command that ran in this process."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def sptx_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
+    """Run `sptx ARGUMENTS` in this process, where another one would only cost time."""
+
+    def call(*arguments: object) -> Finished:
+        monkeypatch.setattr("sys.argv", ["sptx", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return Finished(int(ended.value.code or 0), captured.out, captured.err)
 
     return call
 

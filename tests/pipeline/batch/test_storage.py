@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from material import handmade
+from material.servers import object_store
 from s3fs import S3FileSystem
 
 from pipeline.batch.storage import Store
@@ -35,7 +35,7 @@ MOST_KILLS = 25
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    with handmade.object_store("storage") as uri:
+    with object_store("storage") as uri:
         yield uri
 
 

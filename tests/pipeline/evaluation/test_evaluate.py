@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from material import scored
+from material import genomes, tables
 from scipy import stats
 from sklearn.metrics import average_precision_score
 
@@ -24,7 +24,7 @@ from pipeline.tracks.parts import ShardKey
 from sptx_core.channels import TISSUES
 from sptx_core.errors import InputError
 
-Part, Transcript = scored.Part, scored.Transcript
+Part, Transcript = tables.Part, genomes.Transcript
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 EXONS = [(101, 120), (151, 160), (201, 230)]
@@ -35,8 +35,8 @@ SPAN = range(101, 231)
 
 
 def held(folder: Path, parts: list[Any], *transcripts: Any, usage: str | None = None, **options: Any) -> Evaluation:
-    tracks = scored.table(folder / "table", parts, **options)
-    annotation = read_annotation(scored.gtf(folder / "x.gtf", transcripts))
+    tracks = tables.write(folder / "table", parts, **options)
+    annotation = read_annotation(genomes.write_gtf(folder / "x.gtf", transcripts))
     if usage is None:
         return evaluate(tracks, annotation)
     (folder / "usage.tsv").write_text(usage)
@@ -155,9 +155,9 @@ def test_rows_by_transcript_are_held_against_their_own_transcript(tmp_path: Path
 
 def test_incomplete_tables_are_evaluated_and_say_so(tmp_path: Path) -> None:
     parts = [Part("chr1", "+", SPAN, **PERFECT["+"])]
-    tracks = scored.table(tmp_path / "table", parts, shards=3, rows=1000)
+    tracks = tables.write(tmp_path / "table", parts, shards=3, rows=1000)
     said: list[str] = []
-    annotation = read_annotation(scored.gtf(tmp_path / "x.gtf", [Transcript("A", "chr1", "+", EXONS)]))
+    annotation = read_annotation(genomes.write_gtf(tmp_path / "x.gtf", [Transcript("A", "chr1", "+", EXONS)]))
     found = evaluate(tracks, annotation, say=said.append)
     assert found.coverage == (3, 2, 1000, 870, 0)
     assert "incomplete: 2 of 3 shards (870 of 1,000 rows) are missing; the rest is evaluated" in said
@@ -201,12 +201,12 @@ def test_where_the_table_lies_changes_nothing(tmp_path: Path) -> None:
         HEADER + line(120, "acceptor", 0.2, 1, 0.9) + line(151, "donor", 0.5, 1, "") + line(160, "acceptor", 0.4, 1, 0)
     )
     parts = [Part("chr1", "-", SPAN, **PERFECT["-"], usage=PREDICTED, transcripts=["A"] * 130)]
-    annotation = read_annotation(scored.gtf(tmp_path / "x.gtf", [Transcript("A", "chr1", "-", EXONS)]))
+    annotation = read_annotation(genomes.write_gtf(tmp_path / "x.gtf", [Transcript("A", "chr1", "-", EXONS)]))
     (tmp_path / "usage.tsv").write_text(given)
     usage = read_usage(str(tmp_path / "usage.tsv"))
     # Polars reads the first by itself; the others go through a pyarrow dataset.
     places = [tmp_path / "table", tmp_path / "x=y" / "table", "memory://evaluated"]
-    found = [evaluate(scored.table(place, parts), annotation, usage) for place in places]
+    found = [evaluate(tables.write(place, parts), annotation, usage) for place in places]
     for other in found[1:]:
         assert other.sites == found[0].sites
         assert other.usage == found[0].usage
@@ -294,9 +294,9 @@ def test_the_json_holds_all_figures_and_no_nan(tmp_path: Path) -> None:
 
 
 def test_a_table_without_a_part_and_a_damaged_one_are_refused(tmp_path: Path) -> None:
-    tracks = scored.table(tmp_path / "table", [Part("chr1", "+", SPAN)])
-    annotation = read_annotation(scored.gtf(tmp_path / "x.gtf", [Transcript("A", "chr1", "+", EXONS)]))
-    part = ShardKey(0, "chr1", "+", 101, 230).part_name(scored.FINGERPRINT)
+    tracks = tables.write(tmp_path / "table", [Part("chr1", "+", SPAN)])
+    annotation = read_annotation(genomes.write_gtf(tmp_path / "x.gtf", [Transcript("A", "chr1", "+", EXONS)]))
+    part = ShardKey(0, "chr1", "+", 101, 230).part_name(tables.FINGERPRINT)
     tracks.store.write_atomic(part, b"not Parquet")
     with pytest.raises(InputError, match=r"cannot be read .* see `sptx verify`"):
         evaluate(tracks, annotation)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from material import scored
+from material import tables
 
 from pipeline.evaluation.logo import LETTERS, WINDOWS, Logo, Window, count_bases
 
-Part = scored.Part
+Part = tables.Part
 WIDTHS = {kind: window.before + 1 + window.after for kind, window in WINDOWS.items()}
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 
@@ -37,7 +37,7 @@ def test_a_called_site_is_read_in_transcription_order(tmp_path: Path, kind: str,
     site = WINDOWS[kind].before if strand == "+" else WINDOWS[kind].after
     bases = "CC" + plus + "GGG"
     score = {"acceptor": {}, "donor": {}} | {kind: {1_000 + 2 + site: 0.8}}
-    tracks = scored.table(
+    tracks = tables.write(
         tmp_path, [Part("chr1", strand, range(1_000, 1_000 + len(bases)), bases=bases, **score)], exact=exact
     )
     logo = count_bases(tracks, {kind: 0.8})[kind]
@@ -51,7 +51,7 @@ def test_a_called_site_is_read_in_transcription_order(tmp_path: Path, kind: str,
 def test_windows_over_an_end_or_a_gap_are_left_out_and_the_threshold_is_kept(tmp_path: Path) -> None:
     pos = [*range(1, 61), *range(101, 161)]
     donor = {3: 0.9, 58: 0.9, 103: 0.9, 30: 0.9, 130: 0.5, 131: 0.4999}
-    tracks = scored.table(tmp_path, [Part("chr1", "+", pos, donor=donor)])
+    tracks = tables.write(tmp_path, [Part("chr1", "+", pos, donor=donor)])
     logo = count_bases(tracks, {"donor": 0.5})["donor"]
     assert (logo.called, logo.partial) == (5, 3)
     assert (logo.counts.sum(axis=1) == 2).all()
@@ -61,14 +61,14 @@ def test_windows_do_not_run_from_one_transcript_into_the_next(tmp_path: Path) ->
     part = Part(
         "chr1", "+", [*range(1, 31), *range(31, 61)], donor={29: 0.9, 45: 0.9}, transcripts=["A"] * 30 + ["B"] * 30
     )
-    logo = count_bases(scored.table(tmp_path, [part]), {"donor": 0.5})["donor"]
+    logo = count_bases(tables.write(tmp_path, [part]), {"donor": 0.5})["donor"]
     assert (logo.called, logo.partial) == (2, 1)
 
 
 def test_n_does_not_count(tmp_path: Path) -> None:
     for strand in "+-":
         part = Part("chr1", strand, range(1, 42), donor={21: 0.9}, bases="A" * 20 + "N" + "A" * 20)
-        logo = count_bases(scored.table(tmp_path / strand, [part]), {"donor": 0.5})["donor"]
+        logo = count_bases(tables.write(tmp_path / strand, [part]), {"donor": 0.5})["donor"]
         assert logo.counts.sum(axis=1).tolist() == [1] * 5 + [0] + [1] * 12
         assert logo.counts[0].argmax() == LETTERS.index("A" if strand == "+" else "T")
         assert np.isfinite(logo.heights()).all()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from material import scored
+from material import genomes, tables
 from matplotlib.image import imread
 
 from pipeline.evaluation import plots
@@ -31,10 +31,10 @@ def evaluated(tmp_path: Path) -> tuple[Tracks, Evaluation]:
         "donor": {last: 0.9 - last / 1000 for _, last in EXONS[:-1]} | {200: 0.3},
         "acceptor": {first: 0.9 - first / 1000 for first, _ in EXONS[1:]} | {190: 0.95},
     }
-    tracks = scored.table(
-        tmp_path / "table", [scored.Part("chr1", "+", range(101, 421), **scores, usage=usage, bases=bases)]
+    tracks = tables.write(
+        tmp_path / "table", [tables.Part("chr1", "+", range(101, 421), **scores, usage=usage, bases=bases)]
     )
-    annotation = read_annotation(scored.gtf(tmp_path / "x.gtf", [scored.Transcript("A", "chr1", "+", EXONS)]))
+    annotation = read_annotation(genomes.write_gtf(tmp_path / "x.gtf", [genomes.Transcript("A", "chr1", "+", EXONS)]))
     text = (
         "contig\tposition\tstrand\tkind\tbrain\tliver\nchr1\t120\t+\tdonor\t0.1\t0.2\nchr1\t141\t+\tacceptor\t0.5\t\n"
     )
@@ -90,7 +90,7 @@ def test_letters_fill_their_share_and_the_highest_is_on_top() -> None:
 
 
 def test_a_table_in_which_nothing_is_true_is_drawn(tmp_path: Path) -> None:
-    tracks = scored.table(tmp_path / "table", [scored.Part("chr1", "+", range(1, 50))])
-    annotation = read_annotation(scored.gtf(tmp_path / "x.gtf", [scored.Transcript("A", "chr1", "+", EXONS)]))
+    tracks = tables.write(tmp_path / "table", [tables.Part("chr1", "+", range(1, 50))])
+    annotation = read_annotation(genomes.write_gtf(tmp_path / "x.gtf", [genomes.Transcript("A", "chr1", "+", EXONS)]))
     paths = plots.draw_evaluation(tracks, evaluate(tracks, annotation), tmp_path)
     assert [path.stem for path in paths] == ["precision_recall", "calibration"]

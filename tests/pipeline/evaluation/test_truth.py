@@ -7,19 +7,19 @@ from typing import Any
 
 import polars as pl
 import pytest
-from material import scored
+from material import genomes, tables
 
 from pipeline.evaluation.truth import Truth, read_truth
 from pipeline.inputs.annotation import read_annotation
 from sptx_core.errors import InputError
 
-Part, Transcript = scored.Part, scored.Transcript
+Part, Transcript = tables.Part, genomes.Transcript
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 
 
 def truth(folder: Path, *transcripts: Any, chrom: str = "chr1") -> Truth:
-    tracks = scored.table(folder / "table", [Part(chrom, "+", [1, 2])])
-    return read_truth(read_annotation(scored.gtf(folder / "x.gtf", transcripts)), tracks)
+    tracks = tables.write(folder / "table", [Part(chrom, "+", [1, 2])])
+    return read_truth(read_annotation(genomes.write_gtf(folder / "x.gtf", transcripts)), tracks)
 
 
 def sites(found: Truth) -> set[tuple[str, int, str]]:
@@ -66,7 +66,7 @@ def test_annotations_that_cannot_be_held_against_the_table(tmp_path: Path) -> No
 
 
 def test_sites_lie_beside_gt_and_ag_of_the_example(example: Any, tmp_path: Path) -> None:
-    tracks = scored.table(tmp_path, [Part("chr1", "+", [1, 2]), Part("chr2", "+", [1, 2])])
+    tracks = tables.write(tmp_path, [Part("chr1", "+", [1, 2]), Part("chr2", "+", [1, 2])])
     contigs = {}
     for record in example.genome.read_text().split(">")[1:]:
         name, *lines = record.splitlines()

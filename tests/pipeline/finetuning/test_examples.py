@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from material.genomes import fasta
 
 from pipeline.finetuning.examples import Examples, Genes, Line, Sites, Windows, make_genes, make_sites
 from pipeline.finetuning.settings import Beyond
@@ -63,8 +64,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Text:
     random = np.random.default_rng(0)
     letters = {name: "".join(random.choice(list("ACGTN"), length)) for name, length in LENGTHS.items()}
     path = tmp_path_factory.mktemp("genome") / "genome.fa"
-    lines = {name: "\n".join(held[at : at + 60] for at in range(0, len(held), 60)) for name, held in letters.items()}
-    path.write_text("".join(f">{name}\n{held}\n" for name, held in lines.items()))
+    path.write_text(fasta(letters))
     return Text(Genome(str(path)), letters)
 
 

@@ -7,8 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,9 @@ import psutil
 import pytest
 import torch
 import yaml
-from material.handmade import object_store
-from material.processes import started_by
+from material import processes
+from material.processes import PATIENCE, started_by, wait_for
+from material.servers import object_store
 
 from pipeline.batch.storage import Store
 from pipeline.cli import main as cli
@@ -31,7 +30,6 @@ from sptx_core.channels import TISSUES
 from sptx_core.model import SpTransformerModel
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-PATIENCE = 120.0  # seconds that a training may take to get to a point
 LONG = {"epochs": 8, "checkpoint_every": 5}
 """Long enough to be killed on the way."""
 
@@ -67,17 +65,11 @@ def assert_same_training(one: Path, other: Path) -> None:
 
 
 def start(settings: Path, output: Path, env: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
-    program = ["-c", "from pipeline.cli import main; main()", "finetune", "--config", settings, "--output", output]
-    with log.open("wb") as stream:
-        return subprocess.Popen([sys.executable, *program], env=env, stdout=stream, stderr=stream)
+    return processes.start(["finetune", "--config", settings, "--output", output], env, log)
 
 
 def wait_for_a_state(run: subprocess.Popen[bytes], output: Path, log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not list(output.glob("states/step-*.pt")):
-        assert run.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.01)
+    wait_for(lambda: list(output.glob("states/step-*.pt")), run, log)
 
 
 def test_the_result_is_a_checkpoint_that_was_the_best_and_predicts(

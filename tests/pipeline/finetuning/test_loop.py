@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from material.together import CPU, learn_shares, learned, run_together
+from material.groups import CPU, learn_shares, learned, run_together
 from networks import tiny_network
 from torch import Tensor
 

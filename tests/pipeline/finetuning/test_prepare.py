@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from material.genomes import gtf_line
 
 from pipeline.batch import cluster as topology
 from pipeline.cli import main as cli
@@ -72,10 +73,9 @@ def test_sites_of_transcripts_that_are_not_selected_are_left_out_not_taught_as_n
 def test_transcripts_beyond_the_contig_are_refused_selected_or_not(
     order: Order, simulated: Simulated, tmp_path: Path
 ) -> None:
-    exons = [f'exon_number {n}; gene_id "G"; transcript_id "BEYOND"; transcript_type "x";' for n in (1, 2)]
-    spans = ["100\t200", "39990\t40010"]
-    lines = [f"chr1\tx\texon\t{span}\t.\t+\t.\t{exon}\n" for span, exon in zip(spans, exons, strict=True)]
-    gtf = gtf_with(simulated, tmp_path, lambda text: text + "".join(lines))
+    names = {"gene_id": "G", "transcript_id": "BEYOND", "transcript_type": "x"}
+    lines = [gtf_line("chr1", "exon", *span, **names) for span in ((100, 200), (39_990, 40_010))]
+    gtf = gtf_with(simulated, tmp_path, lambda text: "\n".join([text.rstrip("\n"), *lines, ""]))
     with pytest.raises(InputError, match=r"transcript BEYOND ends at chr1:40010, but contig chr1 .* has 40000 bases"):
         order(tmp_path, gtf=gtf, biotypes="protein_coding")
 

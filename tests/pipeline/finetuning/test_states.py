@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from material.handmade import object_store
+from material.servers import object_store
 from networks import tiny_network
 
 from pipeline.batch.storage import Store

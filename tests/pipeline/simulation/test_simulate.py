@@ -19,9 +19,8 @@ from pipeline.coordinates import reconcile_contigs
 from pipeline.inputs.annotation import Annotation, check_spans, read_annotation
 from pipeline.inputs.genome import Genome
 from pipeline.inputs.selection import Selection, select
-from pipeline.tracks.settings import Flanks
 from pipeline.simulation import simulate
-from pipeline.simulation.layout import END_N, LEAST_BASES, lay_out
+from pipeline.simulation.layout import END_N, MIN_CONTIG_BASES, lay_out
 from pipeline.simulation.sequence import Contig, make_contig, stranded
 from pipeline.simulation.signals import (
     ACCEPTOR,
@@ -41,6 +40,7 @@ from pipeline.simulation.signals import (
 )
 from pipeline.simulation.simulate import Simulated, simulate_annotation, usage_table
 from pipeline.tracks.plan import make_plan
+from pipeline.tracks.settings import Flanks
 from sptx_core.alphabet import decode, encode, reverse_complement
 from sptx_core.channels import TISSUES
 from sptx_core.errors import InputError
@@ -275,7 +275,7 @@ def test_enhancers_lie_in_constitutive_exons(contig: Contig) -> None:
                 assert len(occurrences(inside, ENHANCER.word)) == 2
 
 
-@given(seed=st.integers(0, 2**32), bases=st.integers(LEAST_BASES, 150_000))
+@given(seed=st.integers(0, 2**32), bases=st.integers(MIN_CONTIG_BASES, 150_000))
 @settings(max_examples=25, deadline=None)
 def test_blocks_never_touch_and_transcripts_use_their_genes_exons(seed: int, bases: int) -> None:
     layout = lay_out(1, bases, np.random.default_rng(seed))
@@ -354,7 +354,7 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     ("flags", "told"),
     [
         (("--contigs", 0), "at least one"),
-        (("--bases", 5_000), f"{LEAST_BASES:,}"),
+        (("--bases", 5_000), f"{MIN_CONTIG_BASES:,}"),
         (("--seed", -1), "--seed -1"),
         (("--genes", 10), "--genes is an option of --annotation-only"),
         (("--annotation-only", "--bases", 100_000), "--bases is an option without --annotation-only"),
@@ -377,7 +377,7 @@ def test_a_folder_in_use_is_refused(refused: Callable[..., str], tmp_path: Path)
 
 def test_a_contig_too_small_for_a_gene_is_refused() -> None:
     with pytest.raises(InputError, match="too small"):
-        lay_out(1, LEAST_BASES - 1, np.random.default_rng(0))
+        lay_out(1, MIN_CONTIG_BASES - 1, np.random.default_rng(0))
 
 
 def test_the_command_prints_flags_that_run_takes(
@@ -385,7 +385,9 @@ def test_the_command_prints_flags_that_run_takes(
 ) -> None:
     folder = tmp_path / "new"
     folder.mkdir()
-    monkeypatch.setattr("sys.argv", ["sptx", "simulate", str(folder), "--contigs", "1", "--bases", str(LEAST_BASES)])
+    monkeypatch.setattr(
+        "sys.argv", ["sptx", "simulate", str(folder), "--contigs", "1", "--bases", str(MIN_CONTIG_BASES)]
+    )
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 0

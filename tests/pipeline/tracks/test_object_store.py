@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,44 +12,34 @@ import duckdb
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+import s3fs
+from material.processes import start, wait_for
+from material.servers import s3_server
 
 from pipeline.tracks.reader import open_tracks
 
-s3fs = pytest.importorskip("s3fs", reason="needs the s3 extra")
-moto_server = pytest.importorskip("moto.server", reason="needs moto's server (dev extra)")
-
 Run = Callable[..., subprocess.CompletedProcess[str]]
-SPTX = [sys.executable, "-c", "from pipeline.cli import main; main()"]
 BUCKET = "tracks-bucket"
 ROOT = f"s3://{BUCKET}/table"
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    started = moto_server.ThreadedMotoServer(port=0, verbose=False)
-    started.start()
-    host, port = started.get_host_and_port()
-    yield f"http://{host}:{port}"
-    started.stop()
+def server() -> Iterator[dict[str, str]]:
+    with s3_server() as env:
+        yield env
 
 
 @pytest.fixture
-def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def s3(server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """An empty bucket, and the environment that leads to it."""
-    env = {
-        "AWS_ENDPOINT_URL": server,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    for name, value in env.items():
+    for name, value in server.items():
         monkeypatch.setenv(name, value)
     s3fs.S3FileSystem.clear_instance_cache()
     files = s3fs.S3FileSystem(use_listings_cache=False)
     if files.exists(BUCKET):
         files.rm(BUCKET, recursive=True)
     files.mkdir(BUCKET)
-    return env
+    return server
 
 
 @pytest.fixture
@@ -75,12 +63,8 @@ def test_the_job_killed_and_run_again_gives_the_table_of_the_disk(
 ) -> None:
     job = ["run", *example.inputs, "--output", ROOT, "--windows-per-shard", "1"]
     log = tmp_path / "log"
-    with log.open("wb") as stream:
-        run = subprocess.Popen([*SPTX, *job], env={**clean_environment, **s3}, stdout=stream, stderr=stream)
-    deadline = time.monotonic() + 120
-    while len(parts(files)) < 3:
-        assert run.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
+    run = start(job, {**clean_environment, **s3}, log)
+    wait_for(lambda: len(parts(files)) >= 3, run, log)
     run.kill()
     run.wait()
     for name in parts(files):  # whatever is visible is whole

@@ -1,31 +1,27 @@
-"""Bytes, order and encodings of committed parts, their listing, and the manifest."""
+"""Bytes, order and encodings of a shard's parts."""
 
 from __future__ import annotations
 
-import hashlib
 import io
+import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from material import handmade
+from material import tables
 
 from pipeline.batch.storage import Store
-from pipeline.tracks import parts as table
-from pipeline.tracks.parts import ShardKey, ShardRows, committed, encode_part, read_header, sweep, write_manifest
-from pipeline.tracks.schema import ROW_GROUP_ROWS, SPLICE_STEPS, USAGE_STEPS
+from pipeline.tracks import parts
+from pipeline.tracks.layout import ShardKey
+from pipeline.tracks.parts import ShardRows, encode_part, encode_shard
+from pipeline.tracks.schema import ROW_GROUP_ROWS, SPLICE_STEPS, USAGE_STEPS, TrackSchema
 from sptx_core.channels import CHANNELS
-from sptx_core.errors import InputError
 
-FINGERPRINT = handmade.FINGERPRINT
-SHARD = handmade.SHARDS[1]
 WIDEST_STEP = {SPLICE_STEPS: 0.5e-4, USAGE_STEPS: 0.5e-3}
 
 
@@ -35,85 +31,30 @@ def random_rows(n: int) -> ShardRows:
     return ShardRows(np.arange(1, n + 1, dtype=np.int32), dice.integers(0, 5, n).astype(np.uint8), scores)
 
 
-def commit(store: Store, rows: ShardRows, *, exact: bool = False, **options: Any) -> tuple[ShardKey, Any]:
-    key = ShardKey(0, "chr1", "-", int(rows.pos[0]), int(rows.pos[-1]))
-    settings = {"fingerprint": FINGERPRINT, "sites_threshold": 0.01, "provenance": {}, **options}
-    return key, table.commit_shard(store, key, rows, handmade.schema(exact=exact), **settings)
+def encode(rows: ShardRows, schema: TrackSchema | None = None, key: ShardKey | None = None) -> dict[str, bytes]:
+    key = key or ShardKey(0, "chr1", "-", int(rows.pos[0]), int(rows.pos[-1]))
+    return encode_shard(key, rows, schema or tables.schema(), fingerprint=tables.FINGERPRINT, provenance={})
 
 
-def read(store: Store, name: str) -> pl.DataFrame:
-    return pl.read_parquet(io.BytesIO(store.read_bytes(name)), hive_partitioning=False)
-
-
-@given(
-    st.integers(0, 10**7),
-    st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1),
-    st.sampled_from("+-"),
-    st.integers(1, 2**31 - 1),
-    st.integers(1, 2**31 - 1),
-)
-def test_names_hold_the_key_whatever_the_contig(index: int, chrom: str, strand: str, first: int, last: int) -> None:
-    key = ShardKey(index, chrom, strand, first, last)
-    store = Store("memory://names")
-    names = key.part_name(FINGERPRINT), key.sites_name(FINGERPRINT)
-    for name in names:
-        store.write_atomic(name, b"part")
-    try:
-        assert committed(store, FINGERPRINT) == {index: (key, names[0], 4)}
-        assert names[0].count("/") == names[1].count("/") == 3
-        assert "+" not in names[0]
-    finally:
-        for name in names:
-            store.delete(name)
-
-
-def test_part_name_of_a_plain_contig() -> None:
-    name = "chrom=chr9/strand=plus/000001-401-1000-0123456789ab.parquet"
-    assert SHARD.key.part_name(FINGERPRINT) == f"tracks/{name}"
-    assert SHARD.key.sites_name(FINGERPRINT) == f"sites/{name}"
+def read(content: bytes) -> pl.DataFrame:
+    return pl.read_parquet(io.BytesIO(content), hive_partitioning=False)
 
 
 def test_same_rows_give_the_same_bytes_in_any_process(tmp_path: Path) -> None:
-    handmade.build(tmp_path / "a", flanks="transcript")
-    program = f"import runpy; runpy.run_path({handmade.__file__!r})['build']('b', flanks='transcript')"
-    subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONHASHSEED": "7"}, cwd=tmp_path)
+    tables.write_example(tmp_path / "a", flanks="transcript")
+    program = "from material.tables import write_example; write_example('b', flanks='transcript')"
+    env = {"PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", program], check=True, env=env, cwd=tmp_path)
     first, second = Store(tmp_path / "a"), Store(tmp_path / "b")
     assert list(first.list()) == list(second.list())
     for name in first.list():
         assert first.read_bytes(name) == second.read_bytes(name), name
 
 
-def test_the_tracks_part_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    order: list[str] = []
-    monkeypatch.setattr(Store, "write_atomic", lambda _, name, __: order.append(name))
-    handmade.commit(Store("memory://order"), SHARD)
-    assert order == [SHARD.key.sites_name(FINGERPRINT), SHARD.key.part_name(FINGERPRINT)]
-
-
-def test_a_shard_that_is_there_is_not_written_again(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    receipt = handmade.commit(store, SHARD)
-    before = {path: path.stat() for path in tmp_path.rglob("*.parquet")}
-    assert handmade.commit(store, SHARD) == receipt
-    assert len(before) == 2
-    assert {path: path.stat().st_ino for path in before} == {path: stat.st_ino for path, stat in before.items()}
-
-
-def test_receipt_counts_what_was_written(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    receipt = handmade.commit(store, SHARD)
-    tracks, sites = SHARD.key.part_name(FINGERPRINT), SHARD.key.sites_name(FINGERPRINT)
-    sizes = store.list()
-    assert (receipt.index, receipt.rows, receipt.bytes) == (1, 400, sizes[tracks])
-    assert (receipt.sites_rows, receipt.sites_bytes) == (len(read(store, sites)), sizes[sites])
-
-
 @pytest.mark.parametrize("exact", [False, True])
-def test_stored_values(tmp_path: Path, exact: bool) -> None:
-    rows, store = random_rows(1000), Store(tmp_path)
-    key, _ = commit(store, rows, exact=exact)
-    frame = read(store, key.part_name(FINGERPRINT))
-    schema = handmade.schema(exact=exact)
+def test_stored_values(exact: bool) -> None:
+    rows, schema = random_rows(1000), tables.schema(exact=exact)
+    frame = read(encode(rows, schema)["tracks"])
     assert frame.columns == [column.name for column in schema.columns]
     assert frame["pos"].to_list() == rows.pos.tolist()
     assert "".join(frame["ref"]) == "".join("ACGTN"[code] for code in rows.ref)
@@ -122,40 +63,35 @@ def test_stored_values(tmp_path: Path, exact: bool) -> None:
         assert error.max() <= (0 if exact else WIDEST_STEP[column.steps] + 1e-7)
 
 
-def test_exact_values_and_sites_are_the_networks_own(tmp_path: Path) -> None:
-    rows, store = random_rows(1000), Store(tmp_path)
-    key, receipt = commit(store, rows, exact=True, sites_threshold=0)
-    assert receipt.sites_rows == 1000
-    for name in (key.part_name(FINGERPRINT), key.sites_name(FINGERPRINT)):
-        assert np.array_equal(read(store, name).select(CHANNELS).to_numpy(), rows.scores)
+def test_exact_values_and_sites_are_the_networks_own() -> None:
+    rows, spec = random_rows(1000), tables.schema(exact=True).spec
+    parts = encode(rows, TrackSchema(replace(spec, sites_threshold=0)))
+    for table in ("tracks", "sites"):
+        assert np.array_equal(read(parts[table]).select(CHANNELS).to_numpy(), rows.scores)
 
 
-def test_threshold_counts_unrounded(tmp_path: Path) -> None:
+def test_threshold_counts_unrounded() -> None:
     acceptor = np.array([0.00999, 0.01, 0.0, 0.0, 0.5], dtype=np.float32)
     donor = np.array([0.0, 0.0, 0.00996, 0.2, 0.5], dtype=np.float32)
     scores = np.zeros((5, len(CHANNELS)), dtype=np.float32)
     scores[:, CHANNELS.index("acceptor")], scores[:, CHANNELS.index("donor")] = acceptor, donor
-    store = Store(tmp_path)
-    key, _ = commit(store, ShardRows(np.arange(11, 16, dtype=np.int32), np.zeros(5, np.uint8), scores))
-    sites = read(store, key.sites_name(FINGERPRINT))
+    parts = encode(ShardRows(np.arange(11, 16, dtype=np.int32), np.zeros(5, np.uint8), scores))
+    sites = read(parts["sites"])
     assert sites["pos"].to_list() == [12, 14, 15]
     assert sites["acceptor"].to_list() == acceptor[[1, 3, 4]].tolist()
-    assert read(store, key.part_name(FINGERPRINT))["donor"][2] == np.float32(0.01)
+    assert read(parts["tracks"])["donor"][2] == np.float32(0.01)
 
 
-def test_sites_part_without_rows_has_the_columns(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    shard = handmade.SHARDS[3]
-    assert handmade.commit(store, shard).sites_rows == 0
-    frame = read(store, shard.key.sites_name(FINGERPRINT))
+def test_sites_part_without_rows_has_the_columns() -> None:
+    shard = tables.SHARDS[3]
+    parts = encode(tables.rows(shard), key=shard.key)
+    frame = read(parts["sites"])
     assert frame.is_empty()
-    assert frame.schema == read(store, shard.key.part_name(FINGERPRINT)).schema
+    assert frame.schema == read(parts["tracks"]).schema
 
 
-def test_encodings_statistics_and_row_groups(tmp_path: Path) -> None:
-    rows, store = random_rows(ROW_GROUP_ROWS + 1), Store(tmp_path)
-    key, _ = commit(store, rows)
-    footer = pq.read_metadata(io.BytesIO(store.read_bytes(key.part_name(FINGERPRINT))))
+def test_encodings_statistics_and_row_groups() -> None:
+    footer = pq.read_metadata(io.BytesIO(encode(random_rows(ROW_GROUP_ROWS + 1))["tracks"]))
     assert [footer.row_group(group).num_rows for group in range(footer.num_row_groups)] == [ROW_GROUP_ROWS, 1]
     chunks = {(chunk := footer.row_group(0).column(number)).path_in_schema: chunk for number in range(20)}
     assert {name for name, chunk in chunks.items() if chunk.is_stats_set} == {"pos", "acceptor", "donor"}
@@ -169,17 +105,15 @@ def test_encodings_statistics_and_row_groups(tmp_path: Path) -> None:
     assert chunks["brain"].total_uncompressed_size < ROW_GROUP_ROWS * 11 / 8 + USAGE_STEPS * 4
 
 
-def test_unrounded_scores_are_split_by_byte(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    key, _ = commit(store, random_rows(100))
-    group = pq.read_metadata(io.BytesIO(store.read_bytes(key.sites_name(FINGERPRINT)))).row_group(0)
+def test_unrounded_scores_are_split_by_byte() -> None:
+    group = pq.read_metadata(io.BytesIO(encode(random_rows(100))["sites"])).row_group(0)
     encodings = {group.column(number).path_in_schema: group.column(number).encodings for number in range(20)}
     assert "DELTA_BINARY_PACKED" in encodings["pos"]
     assert all("BYTE_STREAM_SPLIT" in encodings[name] for name in CHANNELS)
 
 
 def test_pages_carry_checksums(tmp_path: Path) -> None:
-    schema = handmade.schema()
+    schema = tables.schema()
     content = bytearray(encode_part(random_rows(5000), schema, {}, rounded=True))
     content[2000] ^= 1
     with pytest.raises(OSError, match="CRC"):
@@ -193,80 +127,20 @@ def damaged(value: float) -> ShardRows:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -0.001, 1.001])
-def test_what_is_no_probability_is_not_committed(tmp_path: Path, value: float) -> None:
-    store = Store(tmp_path)
+def test_what_is_no_probability_is_not_encoded(value: float) -> None:
     with pytest.raises(ValueError, match=r"shard 0 \(chr1:1-10 -\) holds a score that is not a probability"):
-        commit(store, damaged(value))
-    assert store.list() == {}
+        encode(damaged(value))
 
 
-def test_rows_that_do_not_fit_the_shard_are_not_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, rows, schema = Store(tmp_path), random_rows(10), handmade.schema()
-    settings: dict[str, Any] = {"fingerprint": FINGERPRINT, "sites_threshold": 0.01, "provenance": {}}
+def test_rows_that_do_not_fit_the_shard_are_not_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = random_rows(10)
     for first, last in ((2, 10), (1, 11)):
         with pytest.raises(ValueError, match="holds positions 1 to 10"):
-            table.commit_shard(store, ShardKey(0, "chr1", "+", first, last), rows, schema, **settings)
+            encode(rows, key=ShardKey(0, "chr1", "+", first, last))
     with pytest.raises(ValueError, match="has 0 rows"):
-        table.commit_shard(store, ShardKey(0, "chr1", "+", 1, 1), rows.take(slice(0)), schema, **settings)
+        encode(rows.take(slice(0)), key=ShardKey(0, "chr1", "+", 1, 1))
     with pytest.raises(ValueError, match="9 bases for 10 rows"):
-        commit(store, ShardRows(rows.pos, rows.ref[:9], rows.scores))
-    monkeypatch.setattr(table, "MAX_PART_ROWS", 9)
+        encode(ShardRows(rows.pos, rows.ref[:9], rows.scores))
+    monkeypatch.setattr(parts, "MAX_SHARD_ROWS", 9)
     with pytest.raises(ValueError, match="has 10 rows; a part holds 1 to 9"):
-        commit(store, rows)
-    assert store.list() == {}
-
-
-def test_only_whole_parts_of_this_run_are_committed(tmp_path: Path) -> None:
-    store = handmade.build(tmp_path)
-    parts = committed(store, FINGERPRINT)
-    assert list(parts) == [0, 1, 2, 3]
-    assert [part.key for part in parts.values()] == [shard.key for shard in handmade.SHARDS]
-    folder = tmp_path / "tracks" / "chrom=chr9" / "strand=plus"
-    (folder / ".000004-1-2-0123456789ab.parquet.77.tmp").write_bytes(b"")
-    (folder / "notes.parquet").write_bytes(b"")
-    (folder / f"000004-1-2-{'f' * 12}.parquet").write_bytes(b"")
-    store.delete(parts[2].path)
-    assert list(committed(store, FINGERPRINT)) == [0, 1, 3]
-    assert committed(store, "e" * 64) == {}
-    assert sweep(store) == ()
-
-
-def test_manifest_is_of_the_bytes_in_storage(tmp_path: Path) -> None:
-    store = handmade.build(tmp_path)
-    lines = read(store, "manifest.parquet")
-    assert lines["shard"].to_list() == [0, 1, 2, 3]
-    for line in lines.iter_rows(named=True):
-        for path, rows, size, digest in (
-            (line["path"], line["rows"], line["bytes"], line["sha256"]),
-            (line["sites_path"], line["sites_rows"], line["sites_bytes"], line["sites_sha256"]),
-        ):
-            content = (tmp_path / path).read_bytes()
-            assert (rows, size) == (len(read(store, path)), len(content))
-            assert digest == hashlib.sha256(content).hexdigest()
-    before = store.read_bytes("manifest.parquet")
-    write_manifest(store, FINGERPRINT)
-    assert store.read_bytes("manifest.parquet") == before
-
-
-def test_manifest_of_a_damaged_table_names_the_part(tmp_path: Path) -> None:
-    store = handmade.build(tmp_path)
-    store.write_atomic(SHARD.key.part_name(FINGERPRINT), b"PAR1")
-    with pytest.raises(InputError, match=r"000001-401-1000-0123456789ab.parquet cannot be read .*computes it again"):
-        write_manifest(store, FINGERPRINT)
-    store.delete(SHARD.key.part_name(FINGERPRINT))
-    handmade.commit(store, SHARD)
-    store.delete(SHARD.key.sites_name(FINGERPRINT))
-    with pytest.raises(InputError, match=r"sites/.*000001-401-1000-0123456789ab.parquet cannot be read"):
-        write_manifest(store, FINGERPRINT)
-
-
-def test_header_of_a_table_and_of_what_is_none(tmp_path: Path) -> None:
-    header = read_header(handmade.build(tmp_path / "table", exact=True))
-    assert (header.fingerprint, header.shards, header.rows) == (FINGERPRINT, 4, 1000)
-    assert header.schema == handmade.schema(exact=True)
-    with pytest.raises(InputError, match=r"nothing holds no table: there is no run.json"):
-        read_header(Store(tmp_path / "nothing"))
-    for text, message in (("{", "is not the record of a run"), ('{"format_version": 99}', "has format version 99")):
-        (tmp_path / "run.json").write_text(text)
-        with pytest.raises(InputError, match=message):
-            read_header(Store(tmp_path))
+        encode(rows)

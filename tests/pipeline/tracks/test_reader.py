@@ -13,17 +13,19 @@ import fsspec
 import numpy as np
 import polars as pl
 import pytest
-from material import handmade
+from material import tables
+from material.servers import object_store
 from s3fs import S3FileSystem
 
+from pipeline.batch.status import Failure, RunStatus
 from pipeline.coordinates import Interval
-from pipeline.tracks.reader import Failure, RunStatus, Tracks, open_tracks
+from pipeline.tracks.reader import Tracks, open_tracks
 from pipeline.tracks.schema import round_to_steps
 from pipeline.tracks.settings import RunConfig
 from sptx_core.channels import TISSUES
 from sptx_core.errors import InputError
 
-FINGERPRINT = handmade.FINGERPRINT
+FINGERPRINT = tables.FINGERPRINT
 KEYS = ["chrom", "strand", "pos", "ref"]
 SCORES = ["acceptor", "donor", "no_splice", *TISSUES]
 NO_TORCH = """
@@ -37,7 +39,7 @@ print(sorted({"ray", "torch", "pyranges", "duckdb"} & set(sys.modules)))
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    with handmade.object_store("tracks") as uri:
+    with object_store("tracks") as uri:
         yield uri
 
 
@@ -53,21 +55,21 @@ def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def tracks(root: str) -> Tracks:
-    handmade.build(root)
+    tables.write_example(root)
     return open_tracks(root)
 
 
 @pytest.fixture(scope="module")
 def own_tracks(tmp_path_factory: pytest.TempPathFactory) -> Tracks:
     """A table with flanks: transcript."""
-    return Tracks(handmade.build(tmp_path_factory.mktemp("own"), flanks="transcript"))
+    return Tracks(tables.write_example(tmp_path_factory.mktemp("own"), flanks="transcript"))
 
 
 def committed_rows(*, flanks: str = "genomic", sites: bool = False) -> pl.DataFrame:
     """All rows as they were given, in the order of shards."""
-    schema, frames = handmade.schema(flanks=flanks), []
-    for shard in handmade.shards(flanks):
-        rows = handmade.rows(shard, flanks)
+    schema, frames = tables.schema(flanks=flanks), []
+    for shard in tables.shards(flanks):
+        rows = tables.rows(shard, flanks)
         columns = {"pos": rows.pos, "ref": np.array(list("ACGTN"))[rows.ref]}
         if flanks == "transcript":
             columns = {"transcript_id": rows.transcript_id, **columns}
@@ -77,7 +79,7 @@ def committed_rows(*, flanks: str = "genomic", sites: bool = False) -> pl.DataFr
         place = [pl.lit(shard.key.chrom).alias("chrom"), pl.lit(shard.key.strand).alias("strand")]
         frames.append(pl.DataFrame(columns).select(*place, pl.all()))
     frame = pl.concat(frames)
-    return frame.filter(pl.max_horizontal("acceptor", "donor") >= handmade.THRESHOLD) if sites else frame
+    return frame.filter(pl.max_horizontal("acceptor", "donor") >= tables.THRESHOLD) if sites else frame
 
 
 def span(chrom: str, strand: str, first: int, last: int) -> pl.Expr:
@@ -188,10 +190,10 @@ def test_names_that_the_table_does_not_hold(tracks: Tracks) -> None:
 
 def test_parts_that_cannot_answer_are_never_opened(tmp_path: Path, bucket: str) -> None:
     for root in (str(tmp_path), f"{bucket}/opened"):
-        store = handmade.build(root)
+        store = tables.write_example(root)
         tracks, rows = open_tracks(root), committed_rows()
         for shard in (0, 2, 3):
-            store.write_atomic(handmade.SHARDS[shard].key.part_name(FINGERPRINT), b"not Parquet")
+            store.write_atomic(tables.SHARDS[shard].key.part_name("tracks", FINGERPRINT), b"not Parquet")
         assert tracks.region("chr9:401-900", strand="+").equals(rows.filter(span("chr9", "+", 401, 900)))
         assert tracks.gene("GENE3").equals(rows.filter(span("chr9", "+", 901, 1000)))
         assert tracks.transcript("ENST0002").equals(rows.filter(span("chr9", "+", 500, 700)))
@@ -200,20 +202,20 @@ def test_parts_that_cannot_answer_are_never_opened(tmp_path: Path, bucket: str) 
 
 
 def test_only_committed_parts_are_read(tmp_path: Path) -> None:
-    store = handmade.build(tmp_path)
+    store = tables.write_example(tmp_path)
     folder = tmp_path / "tracks" / "chrom=chr9" / "strand=plus"
     (folder / ".000009-1-2-0123456789ab.parquet.77.tmp").write_bytes(b"half")
     (folder / f"000009-1-2000-{'f' * 12}.parquet").write_bytes(b"of another run")
-    store.delete(handmade.SHARDS[2].key.part_name(FINGERPRINT))  # its sites part stays, as after a kill
+    store.delete(tables.SHARDS[2].key.part_name("tracks", FINGERPRINT))  # its sites part stays, as after a kill
     tracks = open_tracks(tmp_path)
     assert tracks.scan().collect().equals(committed_rows().filter(pl.col("strand") == "+"))
     assert tracks.sites().collect().equals(committed_rows(sites=True).filter(pl.col("strand") == "+"))
 
 
 def test_table_without_a_part_has_columns(tmp_path: Path) -> None:
-    store = handmade.build(tmp_path)
-    for shard in handmade.SHARDS:
-        store.delete(shard.key.part_name(FINGERPRINT))
+    store = tables.write_example(tmp_path)
+    for shard in tables.SHARDS:
+        store.delete(shard.key.part_name("tracks", FINGERPRINT))
     tracks = open_tracks(tmp_path)
     for frame in (tracks.scan().collect(), tracks.region("chr9"), tracks.gene("GENE1"), tracks.sites().collect()):
         assert frame.is_empty()
@@ -244,11 +246,11 @@ def test_what_lies_beside_the_rows(tracks: Tracks) -> None:
 
 
 def test_status_counts_afresh_and_tells_failures(tmp_path: Path) -> None:
-    store = handmade.build(tmp_path)
+    store = tables.write_example(tmp_path)
     tracks = open_tracks(tmp_path)
     assert tracks.status() == RunStatus(4, (), ())
     for shard in (1, 2):
-        store.delete(handmade.SHARDS[shard].key.part_name(FINGERPRINT))
+        store.delete(tables.SHARDS[shard].key.part_name("tracks", FINGERPRINT))
     for shard in (0, 2):  # the first was tried again and committed since
         failure = {"shard": shard, "error": "RuntimeError: x", "cause": "Traceback", "attempts": 3}
         store.write_atomic(f"failures/{shard:06d}.json", json.dumps(failure).encode())
@@ -263,7 +265,7 @@ def test_a_place_without_a_table_is_refused(tmp_path: Path, bucket: str) -> None
 
 def test_another_process_reads_the_table_without_ray_and_torch(tmp_path: Path, bucket: str) -> None:
     for root in (str(tmp_path), f"{bucket}/elsewhere"):
-        handmade.build(root)
+        tables.write_example(root)
         done = subprocess.run([sys.executable, "-c", NO_TORCH, root], capture_output=True, text=True, check=True)
         assert done.stdout == "[]\n"
 
@@ -292,8 +294,8 @@ def test_duckdb_reads_the_same_files_by_glob(tmp_path: Path, bucket: str) -> Non
         .with_columns(pl.col("strand").replace({"+": "plus", "-": "minus"}))
     )
     expected = sites.sort("chrom", "strand", "pos").select("chrom", "strand", "pos", "ref", "donor")
-    handmade.build(tmp_path)
-    handmade.build(f"{bucket}/duckdb")
+    tables.write_example(tmp_path)
+    tables.write_example(f"{bucket}/duckdb")
     remote = S3FileSystem(default_cache_type="none")
     for found in (in_duckdb(str(tmp_path)), in_duckdb(f"{bucket}/duckdb", remote)):
         assert found.select("chrom", "strand", "pos", "ref").equals(

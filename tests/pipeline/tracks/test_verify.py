@@ -13,24 +13,24 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from material import handmade
+from material import tables
 
 from pipeline.batch.storage import Store
-from pipeline.tracks.parts import ShardRows, encode_part, write_manifest
+from pipeline.tracks.parts import ShardRows, encode_part
 from pipeline.tracks.verify import VerifyReport, verify
 from sptx_core.channels import CHANNELS
 from sptx_core.errors import InputError
 
-FINGERPRINT = handmade.FINGERPRINT
-SHARD = handmade.SHARDS[1]
-TRACKS, SITES = SHARD.key.part_name(FINGERPRINT), SHARD.key.sites_name(FINGERPRINT)
+FINGERPRINT = tables.FINGERPRINT
+SHARD = tables.SHARDS[1]
+TRACKS, SITES = SHARD.key.part_name("tracks", FINGERPRINT), SHARD.key.part_name("sites", FINGERPRINT)
 ACCEPTOR, NO_SPLICE = CHANNELS.index("acceptor"), CHANNELS.index("no_splice")
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """A sound table without a manifest, so that only what the parts themselves tell can betray damage."""
-    store: Store = handmade.build(tmp_path, manifest=False)
+    store: Store = tables.write_example(tmp_path, manifest=False)
     return store
 
 
@@ -40,45 +40,45 @@ def problems(store: Store) -> list[str]:
 
 def rewrite(store: Store, name: str, rows: ShardRows, *, metadata: dict[str, str] | None = None) -> None:
     """Put other rows where `name` is, encoded as they should be."""
-    rounded, schema = name.startswith("tracks/"), handmade.schema()
+    rounded, schema = name.startswith("tracks/"), tables.schema()
     told = schema.metadata(FINGERPRINT, SHARD.key.index, {}, rounded=rounded)
     store.write_atomic(name, encode_part(rows, schema, {**told, **(metadata or {})}, rounded=rounded))
 
 
 def with_score(channel: int, value: float, row: int = 5) -> ShardRows:
-    rows: ShardRows = handmade.rows(SHARD)
+    rows: ShardRows = tables.rows(SHARD)
     rows.scores[row, channel] = value
     return rows
 
 
 def sites_rows() -> ShardRows:
-    rows: ShardRows = handmade.rows(SHARD)
-    likely = np.flatnonzero(rows.scores[:, [ACCEPTOR, CHANNELS.index("donor")]].max(axis=1) >= handmade.THRESHOLD)
+    rows: ShardRows = tables.rows(SHARD)
+    likely = np.flatnonzero(rows.scores[:, [ACCEPTOR, CHANNELS.index("donor")]].max(axis=1) >= tables.THRESHOLD)
     return rows.take(likely)
 
 
 @pytest.mark.parametrize("flanks", ["genomic", "transcript"])
 @pytest.mark.parametrize("exact", [False, True])
 def test_sound_table(tmp_path: Path, flanks: str, exact: bool) -> None:
-    store = handmade.build(tmp_path, flanks=flanks, exact=exact)
+    store = tables.write_example(tmp_path, flanks=flanks, exact=exact)
     size = sum(store.list("tracks/").values())
     assert verify(store) == VerifyReport((), 4, 1000 if flanks == "genomic" else 801, size)
 
 
 def test_every_row_a_site(tmp_path: Path) -> None:
-    store = handmade.build(tmp_path)
+    store = tables.write_example(tmp_path)
     run = json.loads(store.read_bytes("run.json"))
     store.write_atomic("run.json", json.dumps({**run, "sites_threshold": 0.0}).encode())
     assert any(problem.startswith(f"{SITES}: lacks 396 rows at or above 0.0") for problem in problems(store))
 
 
 def test_missing_parts(store: Store) -> None:
-    other = handmade.SHARDS[2].key
+    other = tables.SHARDS[2].key
     store.delete(TRACKS)
-    store.delete(other.sites_name(FINGERPRINT))
+    store.delete(other.part_name("sites", FINGERPRINT))
     assert problems(store) == [
         f"{TRACKS}: not committed",
-        f"{other.sites_name(FINGERPRINT)}: missing, though its tracks part is committed",
+        f"{other.part_name('sites', FINGERPRINT)}: missing, though its tracks part is committed",
     ]
     assert verify(store).parts == 3
 
@@ -89,7 +89,7 @@ def test_sites_part_of_a_shard_killed_before_its_tracks_part_is_no_problem_of_it
 
 
 def test_files_that_are_no_parts_of_the_run(store: Store) -> None:
-    stray = [TRACKS.replace("0123456789ab", "f" * 12), "sites/chrom=chr9/other.parquet"]
+    stray = [TRACKS.replace(FINGERPRINT[:12], "f" * 12), "sites/chrom=chr9/other.parquet"]
     for name in stray:
         store.write_atomic(name, b"")
     assert problems(store) == [f"{name}: not a part of this run" for name in stray]
@@ -115,7 +115,7 @@ def flips(store: Store, name: str, stride: int) -> Iterator[int]:
 
 @pytest.mark.parametrize("name", [TRACKS, SITES])
 def test_flipped_bit_anywhere_with_a_manifest(store: Store, name: str) -> None:
-    write_manifest(store, FINGERPRINT)
+    tables.write_manifest_of(store)
     for place in flips(store, name, 397):
         assert f"{name}: its bytes are not those that manifest.parquet recorded" in problems(store), f"byte {place}"
 
@@ -130,7 +130,7 @@ def test_flipped_bit_anywhere_without_a_manifest(store: Store, name: str) -> Non
         assert all(problem.startswith((TRACKS, SITES)) for problem in found)
 
 
-ROWS = handmade.rows(SHARD)
+ROWS = tables.rows(SHARD)
 EXTRA = ShardRows(*(np.concatenate([part, part[-1:]]) for part in (ROWS.pos, ROWS.ref, ROWS.scores)))
 SHIFTED = replace(ROWS, pos=np.concatenate([ROWS.pos[:10], ROWS.pos[10:] + 1]))
 # name of the part, its rows, what verify must say of it
@@ -143,7 +143,7 @@ DAMAGE = {
     "infinity": (TRACKS, with_score(7, np.inf), f"1 values of {CHANNELS[7]} are not numbers"),
     "below 0": (TRACKS, with_score(9, -0.25), f"1 values of {CHANNELS[9]} lie outside [0, 1]"),
     "above 1": (TRACKS, with_score(9, 1.5), f"1 values of {CHANNELS[9]} lie outside [0, 1]"),
-    "sum": (TRACKS, with_score(NO_SPLICE, 0.9), "1 rows whose acceptor, donor, no_splice do not sum to 1"),
+    "sum": (TRACKS, with_score(NO_SPLICE, 0.9), "1 rows whose no_splice, acceptor, donor do not sum to 1"),
     "NaN in sites": (SITES, replace(sites_rows(), scores=sites_rows().scores * np.nan), "of brain are not numbers"),
     "site lost": (SITES, sites_rows().take(slice(1, None)), "lacks 1 rows at or above 0.01, the first at 500"),
     "no sites": (SITES, sites_rows().take(slice(0)), "lacks 4 rows at or above 0.01"),
@@ -178,7 +178,7 @@ def test_part_of_another_run_or_shard(store: Store) -> None:
 
 
 def test_unrounded_values_and_other_columns(store: Store) -> None:
-    schema = handmade.schema()
+    schema = tables.schema()
     told = schema.metadata(FINGERPRINT, SHARD.key.index, {}, rounded=True)
     store.write_atomic(TRACKS, encode_part(ROWS, schema, told, rounded=False))
     assert f"{TRACKS}: values of brain are not in steps of 1/1000" in problems(store)
@@ -191,12 +191,13 @@ def test_unrounded_values_and_other_columns(store: Store) -> None:
 
 
 def test_rows_of_another_transcript(tmp_path: Path) -> None:
-    store = handmade.build(tmp_path, flanks="transcript", manifest=False)
-    shard, schema = handmade.OWN_SHARDS[0], handmade.schema(flanks="transcript")
-    rows = handmade.rows(shard, "transcript")
+    store = tables.write_example(tmp_path, flanks="transcript", manifest=False)
+    shard, schema = tables.OWN_SHARDS[0], tables.schema(flanks="transcript")
+    rows = tables.rows(shard, "transcript")
     rows.transcript_id[:7] = "ENST0002.1"
-    name = shard.key.part_name(FINGERPRINT)
-    store.write_atomic(name, encode_part(rows, schema, schema.metadata(FINGERPRINT, 0, {}, rounded=True), rounded=True))
+    digest = tables.fingerprint("transcript")
+    name = shard.key.part_name("tracks", digest)
+    store.write_atomic(name, encode_part(rows, schema, schema.metadata(digest, 0, {}, rounded=True), rounded=True))
     assert f"{name}: 7 rows carry another transcript than the plan" in problems(store)
 
 
@@ -207,13 +208,13 @@ def test_manifest_that_is_missing_damaged_or_of_other_parts(store: Store) -> Non
     store.write_atomic("manifest.parquet", b"PAR1")
     assert verify(store).problems[0].startswith("manifest.parquet: cannot be read")
     store.delete(TRACKS)
-    write_manifest(store, FINGERPRINT)
-    handmade.commit(store, SHARD)
+    tables.write_manifest_of(store)
+    tables.commit(store, SHARD)
     assert verify(store).problems == ("manifest.parquet: its 3 lines are not those of the 4 planned shards",)
 
 
 def test_bytes_that_the_manifest_did_not_record(store: Store) -> None:
-    write_manifest(store, FINGERPRINT)
+    tables.write_manifest_of(store)
     rewrite(store, TRACKS, ROWS)  # sound, but without the line that says how it was computed
     assert verify(store).problems == (f"{TRACKS}: its bytes are not those that manifest.parquet recorded",)
 

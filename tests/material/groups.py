@@ -1,6 +1,7 @@
-"""Work for two processes that form a group on loopback, as the workers of a training do; and what they work on.
+"""Two processes that form a torch.distributed group on loopback, as the workers of a training do, and work for them.
 
-Processes are spawned, so what they run must be importable: tests themselves are not.
+`run_together(work, folder)` starts both and returns what `work(rank)` returned in each. Processes are spawned, so that
+`work` must be importable, which functions of test files are not: hence the work of the tests of fine-tuning is here.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ ROWS, CORE, TISSUES = 6, 400, 3
 
 
 def judged(seed: int = 0, rows: int = ROWS) -> tuple[Tensor, Batch]:
-    """Logits that know a little about the classes, and a batch with unknown bases and unknown usage."""
+    """Logits that predict the classes a little better than chance, and a batch in which bases and usage are unknown."""
     random = np.random.default_rng(seed)
     classes = random.choice([0, 1, 2, UNLABELLED], (rows, CORE), p=[0.9, 0.03, 0.03, 0.04])
     logits = random.normal(0, 2, (rows, CORE, 3 + TISSUES))
@@ -41,13 +42,14 @@ def judged(seed: int = 0, rows: int = ROWS) -> tuple[Tensor, Batch]:
 
 
 def part(logits: Tensor, batch: Batch, first: int, end: int) -> tuple[Tensor, Batch]:
+    """Rows [first, end) of logits and batch."""
     own = (batch.sites >= first * CORE) & (batch.sites < end * CORE)
     some = Batch(batch.codes[first:end], batch.classes[first:end], batch.sites[own] - first * CORE, batch.usage[own])
     return logits[first:end], some
 
 
 def run_together(work: Callable[..., object], folder: Path, *arguments: object) -> list[Any]:
-    """`work(rank, *arguments)` in each of the processes; what they return."""
+    """Run `work(rank, *arguments)` in each process; return their results in the order of ranks."""
     mp.spawn(_joined, (work, str(folder), arguments), nprocs=WORKERS)
     return [torch.load(folder / f"{rank}.pt") for rank in range(WORKERS)]
 
@@ -60,7 +62,7 @@ def _joined(rank: int, work: Callable[..., object], folder: str, arguments: tupl
 
 
 def count_share(rank: int) -> object:
-    """Figures of the batch of `judged`, of which each process counts every second row."""
+    """Metrics of the batch of `judged`, of which each process counts every second row."""
     logits, batch = judged()
     tally = Tally()
     for row in range(rank, ROWS, WORKERS):
@@ -70,12 +72,12 @@ def count_share(rank: int) -> object:
 
 
 def learn_shares(rank: int, orders: list[TrainingOrder]) -> object:
-    """What each of the trainings comes to."""
+    """Results of the trainings, one after the other."""
     return [learned(Training(order, Place(rank, WORKERS, CPU), lambda _: None)) for order in orders]
 
 
 def learned(training: Training) -> tuple[dict[str, Tensor], Figures | None, list[Figures], dict[str, Tensor]]:
-    """The best network's tensors, figures of the test, the history, and gradients of the last step."""
+    """Tensors of the best network, metrics of the test, the history, and gradients of the last step."""
     best, test = training.run()
     parameters = training.network.named_parameters()
     gradients = {name: x.grad.clone() for name, x in parameters if x.grad is not None}
