@@ -22,7 +22,7 @@ from pipeline.finetuning.command import finetune
 from pipeline.printing import Format, print_table, write_rows
 from pipeline.settings import RunConfig, absolute
 from sptx_core.errors import InputError
-from sptx_core.files import write_whole
+from sptx_core.files import write_atomic
 
 BAD_INPUT, INCOMPLETE = 2, 3
 SHOWN = 20  # shards that a message lists
@@ -276,7 +276,7 @@ def evaluate(
     for table in tables(found):
         (console if console.is_terminal else Console(width=PRINTED_WIDTH)).print(table)
     if to:
-        write_whole(to / "evaluation.json", found.to_json().encode())
+        write_atomic(to / "evaluation.json", found.to_json().encode())
         drawn = draw_evaluation(tracks, found, to, form.value) if plots else []
         _say(f"written to {to}: {', '.join(['evaluation.json', *(path.name for path in drawn)])}")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sptx_core.errors import InputError
-from sptx_core.files import write_whole
+from sptx_core.files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,6 +42,6 @@ def write_figure(figure: Figure, path: Path) -> None:
     with rc_context({"svg.hashsalt": path.stem}):  # with no date, the same figure gives the same file
         figure.savefig(content, format=form, dpi=DPI, metadata={"Date": None} if form == "svg" else {})
     try:
-        write_whole(path, content.getvalue())
+        write_atomic(path, content.getvalue())
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror})") from None

@@ -28,7 +28,7 @@ from pyarrow import PythonFile
 from pyarrow.fs import FileSystem, FSSpecHandler, LocalFileSystem, PyFileSystem
 
 from sptx_core.errors import InputError
-from sptx_core.files import write_whole
+from sptx_core.files import write_atomic
 
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"})
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
@@ -99,7 +99,7 @@ class Store:
         if self.is_local:
             path = Path(self.path(name))
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, content)
+            write_atomic(path, content)
         else:
             self._require_atomic_put()
             self._fs.pipe_file(self.path(name), content)

@@ -26,7 +26,7 @@ import polars as pl
 from pipeline.inputs import open_input
 from pipeline.splice_sites import KINDS
 from sptx_core.errors import InputError
-from sptx_core.files import write_whole
+from sptx_core.files import write_atomic
 
 KEYS = ("contig", "position", "strand", "kind")
 _PARQUET_MAGIC, _GZIP_MAGIC = b"PAR1", b"\x1f\x8b"
@@ -91,7 +91,7 @@ def write_usage(usage: pl.DataFrame, path: Path) -> None:
     else:
         table.write_parquet(content)
     try:
-        write_whole(path, content.getvalue())
+        write_atomic(path, content.getvalue())
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from networks import tiny_network
+from material.networks import tiny_network
 from together import CPU, learn_shares, learned, run_together
 from torch import Tensor
 

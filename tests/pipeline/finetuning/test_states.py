@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from handmade import object_store
-from networks import tiny_network
+from material.networks import tiny_network
 
 from pipeline.finetuning import states
 from pipeline.finetuning.states import State

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from networks import tiny_network
+from material.networks import tiny_network
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score
 from together import ROWS, count_share, judged, part, run_together
