@@ -1,1 +1,1 @@
-"""SpTransformer in PyTorch: the network, its checkpoints, its windows and its engine. No Ray, no genome files."""
+"""SpTransformer in PyTorch: the network, its checkpoints, its windows and its engine. No Ray and no genome files."""

@@ -1,8 +1,8 @@
 """Bases as numbers: A C G T N are the codes 0 1 2 3 4.
 
-Text is accepted in either case (lower case is soft masking), U counts as T, and the IUPAC ambiguity letters count as
-N. Codes are one byte a base (uint8 arrays of one dimension). Any other character is an `InputError` that names it and
-its 0-based offset. `sptx_core.tokenizer` makes batches for the network.
+Codes are one byte a base, in uint8 arrays of one dimension. Text is accepted in either case (lower case is soft
+masking), U counts as T, and the IUPAC ambiguity letters count as N; any other character is an `InputError` that names
+it and its 0-based offset. `sptx_core.tokenizer` makes batches of ids from several sequences.
 """
 
 from __future__ import annotations
@@ -35,7 +35,23 @@ _COMPLEMENT = np.array([BASES.index(base) for base in "TGCAN"], dtype=np.uint8)
 
 
 def encode(sequence: str | bytes) -> Codes:
-    """Codes of a sequence: uint8 [len(sequence)]."""
+    """Turn a sequence into codes.
+
+    Parameters
+    ----------
+    sequence
+        Nucleotides as text, or the same in ASCII bytes.
+
+    Returns
+    -------
+    ndarray
+        uint8 [len(sequence)], 0 to 4.
+
+    Raises
+    ------
+    InputError
+        A character is no nucleotide and no IUPAC ambiguity letter.
+    """
     text = sequence.encode("ascii", errors="replace") if isinstance(sequence, str) else sequence
     codes: Codes = _CODE_OF_BYTE[np.frombuffer(text, dtype=np.uint8)]
     if (codes == _INVALID).any():
@@ -48,12 +64,39 @@ def encode(sequence: str | bytes) -> Codes:
 
 
 def decode(codes: Codes) -> str:
-    """The upper-case sequence of codes 0..4: the inverse of `encode` up to case, U and ambiguity letters."""
+    """Turn codes into an upper-case sequence: the inverse of `encode`, except for case, U and ambiguity letters.
+
+    Parameters
+    ----------
+    codes
+        uint8 [length], 0 to 4.
+
+    Returns
+    -------
+    str
+        Of A, C, G, T and N.
+
+    Raises
+    ------
+    InputError
+        A code is above 4.
+    """
     if codes.size and codes.max() > N_CODE:
         raise InputError(f"code {codes.max()} is no nucleotide; expected 0..{N_CODE} ({' '.join(BASES)})")
     return _BYTE_OF_CODE[codes].tobytes().decode("ascii")
 
 
 def reverse_complement(codes: Codes) -> Codes:
-    """The opposite strand of codes 0..4, read 5' to 3'; N stays N. A new contiguous array."""
+    """Read the opposite strand 5' to 3'.
+
+    Parameters
+    ----------
+    codes
+        uint8 [length], 0 to 4.
+
+    Returns
+    -------
+    ndarray
+        uint8 [length], a new contiguous array; N stays N.
+    """
     return _COMPLEMENT[codes[::-1]]

@@ -1,16 +1,16 @@
-"""The two kinds of attention in SpTransformer, and the records of what they looked at.
+"""The two kinds of attention in SpTransformer, and records of their weights.
 
-Both kinds take queries, keys and values of shape [B, H, L, D] (H heads of width D, L a multiple of
-`bucket_size`), see the sequence as L / bucket_size buckets, scale scores by D ** -0.5 and return [B, H, L, D].
+Both kinds take queries, keys and values of shape [B, H, L, D] (H heads of D channels, L a multiple of `bucket_size`),
+cut the sequence into L / bucket_size buckets, scale scores by D ** -0.5 and return [B, H, L, D].
 
 - `local_attention`: a bucket attends to itself and to the bucket on either side of it.
-- `sinkhorn_attention`: a bucket attends to itself and to one other bucket, which it chose from the whole sequence:
-  the sparse Sinkhorn attention of Tay et al. (2020), here with the best bucket kept instead of a soft permutation.
+- `sinkhorn_attention`: a bucket attends to itself and to one bucket that it chooses from the whole sequence. This is
+  the sparse Sinkhorn attention of Tay et al. (2020), with the best bucket in place of a soft permutation.
 
-`attention_map` says with which weights they attended. It computes these anew beside the fused kernels, which keep
-none, so recording changes no number of the network.
+`attention_map` computes the weights with which they attended. It computes them a second time, beside the fused kernels,
+which do not return them; so recording them changes no number of the network.
 
-No parameters live here; `sptx_core.model.Attention` owns the projections.
+There are no parameters here; `sptx_core.model.Attention` holds the projections.
 """
 
 from __future__ import annotations
@@ -22,49 +22,65 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LOOK = 1  # buckets on either side that a local head sees besides its own
+LOOK = 1  # buckets on either side of its own that a local head attends to, as published
 
 
 class SinkhornChoice(NamedTuple):
-    """The bucket that each bucket of each Sinkhorn head looked at besides itself, and how sure it was.
+    """The bucket that each bucket of each Sinkhorn head chose, and its probability.
 
-    Both tensors are [B, heads, buckets] for one layer and [B, layers, heads, buckets] for the network; `heads` counts
-    the Sinkhorn heads only. Two runs whose `bucket` differs met a near tie that tipped under another summation order.
+    Both tensors are [B, heads, buckets] for a layer and [B, layers, heads, buckets] for the network, where `heads`
+    counts only the Sinkhorn heads. Another order of summation may choose another bucket where two are nearly tied.
     """
 
     bucket: Tensor
     """int64: the chosen bucket, 0-based along the attended sequence."""
     probability: Tensor
-    """Its softmax probability among all buckets, the weight of its keys; the network's dtype."""
+    """Its softmax probability among all buckets, by which its keys are weighted; in the network's precision."""
 
 
 @dataclass(frozen=True, eq=False)
 class SpTransformerAttentionMap:
-    """The weights with which one layer attended; there is no [positions, positions] matrix behind them.
+    """The weights with which one layer attended, for the keys that it attended to.
 
-    B sequences, W = bucket_size, S = sequence_length attended positions in `buckets` = S / W buckets, which are the
-    windows of the local heads too. The first predicted base is at position (S - predicted bases) // 2. Weights of a
-    query sum to 1 over its keys; a kind without heads has None.
+    B sequences, W = bucket_size, S = sequence_length attended positions in S / W buckets. The first predicted base is
+    at position (S - predicted bases) // 2. The weights of a query sum to 1 over its keys. If there are no heads of a
+    kind, its tensors are None.
     """
 
     local_attentions: Tensor | None
-    """[B, local heads, windows, W, 3W]: keys are the window before, the window itself and the one after it."""
+    """[B, local heads, buckets, W, 3W]: keys are those of the bucket before, of the bucket itself, of the one after."""
     local_key_positions: Tensor | None
-    """int64 [windows, 3W]: position of each of these keys, -1 beyond the ends, where weights are exactly 0."""
+    """int64 [buckets, 3W]: position of each of these keys; -1 beyond the ends, where weights are exactly 0."""
     sinkhorn_attentions: Tensor | None
-    """[B, Sinkhorn heads, buckets, W, 2W]: keys are those of the chosen bucket, weighted, then the bucket's own."""
+    """[B, Sinkhorn heads, buckets, W, 2W]: keys are the weighted ones of the chosen bucket, then the bucket's own."""
     sinkhorn_reorder: Tensor | None
-    """[B, Sinkhorn heads, buckets, buckets]: the weight of the chosen bucket's keys, zero for every other bucket."""
+    """[B, Sinkhorn heads, buckets, buckets]: the weight of the chosen bucket's keys, 0 for every other bucket."""
     bucket_size: int
     look_backward: int
+    """Buckets before its own that a local head attends to."""
     look_forward: int
+    """Buckets after its own that a local head attends to."""
     num_local_heads: int
     num_sinkhorn_heads: int
     sequence_length: int
+    """Attended positions."""
 
 
 def local_attention(query: Tensor, key: Tensor, value: Tensor, bucket_size: int) -> Tensor:
-    """Attend from each bucket to itself and its two neighbours; beyond the ends there is nothing to see."""
+    """Attend from each bucket to itself and to its neighbours; the first and the last bucket have only one.
+
+    Parameters
+    ----------
+    query, key, value
+        [B, H, L, D].
+    bucket_size
+        Positions in a bucket.
+
+    Returns
+    -------
+    Tensor
+        [B, H, L, D].
+    """
     heads = query.shape[1]
     visible = _visible(query.shape[2] // bucket_size, bucket_size, query.device)
     key, value = (_with_neighbours(x, bucket_size) for x in (key, value))  # [B, H, buckets, 3 * size, D]
@@ -72,10 +88,24 @@ def local_attention(query: Tensor, key: Tensor, value: Tensor, bucket_size: int)
 
 
 def sinkhorn_attention(query: Tensor, key: Tensor, value: Tensor, bucket_size: int) -> tuple[Tensor, SinkhornChoice]:
-    """Attend from each bucket to itself and to the one bucket whose mean key fits its mean query best.
+    """Attend from each bucket to itself and to the bucket whose mean key fits its mean query best.
 
-    The chosen bucket's keys enter weighted by its probability, and these weighted *keys* also stand in for its values:
-    the published network was trained so.
+    The keys of the chosen bucket are weighted by its probability, and these weighted *keys* also take the place of its
+    values: the published network was trained that way.
+
+    Parameters
+    ----------
+    query, key, value
+        [B, H, L, D].
+    bucket_size
+        Positions in a bucket.
+
+    Returns
+    -------
+    Tensor
+        [B, H, L, D].
+    SinkhornChoice
+        The chosen buckets and their probabilities, [B, H, L / bucket_size].
     """
     query, key, value = (_in_buckets(x, bucket_size) for x in (query, key, value))  # [B, H, buckets, size, D]
     fit = query.mean(3) @ key.mean(3).transpose(2, 3) * query.shape[-1] ** -0.5  # [B, H, buckets, buckets]
@@ -89,7 +119,24 @@ def sinkhorn_attention(query: Tensor, key: Tensor, value: Tensor, bucket_size: i
 def attention_map(
     query: Tensor, key: Tensor, choice: SinkhornChoice, local_heads: int, bucket_size: int
 ) -> SpTransformerAttentionMap:
-    """The weights of all heads, [B, H, L, D] with the local ones first, whose Sinkhorn heads made this choice."""
+    """Compute the weights with which all heads of a layer attended.
+
+    Parameters
+    ----------
+    query, key
+        [B, H, L, D], the local heads first.
+    choice
+        What the Sinkhorn heads of this layer chose.
+    local_heads
+        How many of the H heads are local.
+    bucket_size
+        Positions in a bucket.
+
+    Returns
+    -------
+    SpTransformerAttentionMap
+        In the type of `query`.
+    """
     heads, length = query.shape[1:3]
     buckets = length // bucket_size
     query, near = _in_buckets(query, bucket_size), _with_neighbours(key[:, :local_heads], bucket_size)
@@ -120,13 +167,13 @@ def attention_map(
 
 
 def _visible(buckets: int, bucket_size: int, device: torch.device) -> Tensor:
-    """Which of the keys around each bucket exist: bool [buckets, 3 * size]."""
+    """Which of the keys in and around each bucket lie within the sequence: bool [buckets, 3 * size]."""
     exists = F.pad(torch.ones(buckets, dtype=torch.bool, device=device), (LOOK, LOOK))
     return exists.unfold(0, 1 + 2 * LOOK, 1).repeat_interleave(bucket_size, 1)
 
 
 def _chosen_keys(key: Tensor, choice: SinkhornChoice) -> Tensor:
-    """Keys of each bucket's chosen one, weighted by its probability: as key [B, H, buckets, size, D]."""
+    """For each bucket the keys of its chosen bucket, weighted by the probability: [B, H, buckets, size, D]."""
     sequence, head = (torch.arange(n, device=key.device) for n in key.shape[:2])
     return key[sequence[:, None, None], head[:, None], choice.bucket] * choice.probability[..., None, None]
 

@@ -1,7 +1,7 @@
-"""The network's output channels in their one order, and the step from logits to scores.
+"""The network's output channels in their order, and the step from logits to scores.
 
-Channels 0..2 are the splice classes, which exclude each other; the rest is the usage of the site in each of the 15
-GTEx tissues, in the order of the published checkpoint. `SPLICE`, `TISSUES` and `CHANNELS` need no PyTorch.
+Channels 0 to 2 are the splice classes, of which a base has exactly one; the others are the usage of the site in each of
+15 GTEx tissues, in the order of the published checkpoint. `SPLICE`, `TISSUES` and `CHANNELS` need no PyTorch.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SPLICE = ("no_splice", "acceptor", "donor")
+"""The splice classes in the order of the network; a table may order its columns otherwise."""
 
 TISSUES = (
     "adipose_tissue",
@@ -32,12 +33,22 @@ TISSUES = (
 )
 
 CHANNELS = SPLICE + TISSUES
+"""All channels of the published network."""
 
 
 def scores(logits: Tensor) -> Tensor:
-    """Probabilities of logits [..., 3 + tissues], same shape: softmax over the splice classes, a sigmoid per tissue.
+    """Turn logits into probabilities.
 
-    float32, also for logits of lower precision, which are widened first; float64 stays float64.
+    Parameters
+    ----------
+    logits
+        [..., 3 + tissues], of any floating-point type.
+
+    Returns
+    -------
+    Tensor
+        [..., 3 + tissues]: softmax over the splice classes, a sigmoid for each tissue. float32, computed from logits
+        that are widened first where they have a lower precision; float64 stays float64.
     """
     import torch  # late: readers of tables use the names above without loading PyTorch
 
@@ -46,7 +57,18 @@ def scores(logits: Tensor) -> Tensor:
 
 
 def postprocessed(logits: Tensor) -> Tensor:
-    """Logits [..., 3 + tissues] with a softmax over the splice classes; usage stays in the network's own scale."""
-    import torch
+    """Turn the logits of the splice classes into probabilities and leave those of usage as they are.
+
+    Parameters
+    ----------
+    logits
+        [..., 3 + tissues].
+
+    Returns
+    -------
+    Tensor
+        [..., 3 + tissues], in the type of `logits`.
+    """
+    import torch  # late: as above
 
     return torch.cat((logits[..., : len(SPLICE)].softmax(-1), logits[..., len(SPLICE) :]), -1)

@@ -1,8 +1,8 @@
 """The sizes of a SpTransformer network, validated.
 
-The defaults are the published network (You et al. 2024, SpliceTransformer), with an input channel for each of
-A C G T N: 17,074,386 parameters. Published checkpoints have four input channels; N is then an all-zero column.
-An impossible size is an `InputError` that names the setting. `to_dict` and `from_dict` are the JSON form, in which
+The defaults are those of the published network (SpliceTransformer, You et al. 2024) with an input channel for each of
+A C G T N: 17,074,386 parameters. Published checkpoints have four input channels; N is then an all-zero column. An
+impossible size is an `InputError` that names the setting. `to_dict` and `from_dict` give the JSON form, from which
 settings that are None are left out.
 """
 
@@ -18,11 +18,13 @@ from sptx_core.errors import InputError
 
 INPUT_CHANNELS = (4, 5)  # A C G T, or A C G T N
 PROBLEM_TYPES = ("regression", "binary", "multilabel", "multiclass")
+"""What a head predicts; `sptx_core.token_prediction` has the labels and the loss of each."""
 TRANSFORMS = (None, "linear", "nonlinear")
+"""The layer before the last layer of a head."""
 
 
 def _require_integers(config: Any, zero_allowed: tuple[str, ...] = ()) -> None:
-    """Every field declared as an int holds one, at least 1 (or 0 where that is allowed)."""
+    """Refuse a field that is declared as an int unless it holds one of at least 1, or 0 where that is allowed."""
     for field in dataclasses.fields(config):
         value, minimum = getattr(config, field.name), 0 if field.name in zero_allowed else 1
         if field.type == "int" and (type(value) is not int or value < minimum):
@@ -38,13 +40,13 @@ def _require_tuple(config: Any, name: str, of: type) -> None:
 
 @dataclass(frozen=True)
 class ResidualStage:
-    """Consecutive residual blocks of one shape; each block has two convolutions."""
+    """Consecutive residual blocks of the same sizes; each block has two convolutions."""
 
     blocks: int
     kernel_size: int
-    """Bases, odd."""
+    """Taps of a convolution, odd."""
     dilation: int
-    """Bases between the taps of the kernel."""
+    """Bases from one tap to the next."""
 
     def __post_init__(self) -> None:
         _require_integers(self)
@@ -54,7 +56,7 @@ class ResidualStage:
 
 @dataclass(frozen=True)
 class SpTransformerFeatureEncoderConfig:
-    """One stack of residual blocks; a 1x1 skip branches off before the first stage and after each stage."""
+    """A stack of residual blocks, with a 1x1 skip before the first stage and after each stage."""
 
     channels: int = 128
     stages: tuple[ResidualStage, ...] = (
@@ -75,12 +77,13 @@ class HeadConfig:
 
     num_labels: int = 15
     problem_type: str = "regression"
-    """"regression", "binary", "multilabel" (each label for itself) or "multiclass" (one label of all)."""
+    """"regression", "binary" or "multilabel" (any number of labels a base), or "multiclass" (exactly one)."""
     transform: str | None = None
-    """A layer before the last: "linear" (with a norm), "nonlinear" (with a GELU and a norm), or None."""
+    """A layer before the last: "linear" (with a LayerNorm), "nonlinear" (with a GELU and a LayerNorm), or None."""
     dropout: float = 0.0
-    """Share of the features left out in training."""
+    """Share of the features that are set to zero in training."""
     bias: bool = True
+    """Whether the last layer has a bias."""
 
     def __post_init__(self) -> None:
         _require_integers(self)
@@ -96,35 +99,35 @@ class HeadConfig:
 
 @dataclass(frozen=True)
 class SpTransformerConfig:
-    """The whole network; see `sptx_core.model` for what each part does."""
+    """The whole network; `sptx_core.model` shows what each part does."""
 
     input_channels: int = 5
     """4 (A C G T; N is all zeros) or 5 (A C G T N)."""
     context: int = 4000
-    """Flanking bases read on each side of the predicted ones."""
+    """Flanking bases that are read on each side of the predicted ones."""
     max_seq_len: int = 8192
-    """Bases that the attention layers see at once, and the most that one call predicts; a multiple of bucket_size."""
+    """Bases that the attention layers see, the largest number that a call predicts; a multiple of bucket_size."""
     encoders: tuple[SpTransformerFeatureEncoderConfig, ...] = (
         SpTransformerFeatureEncoderConfig(128),
         SpTransformerFeatureEncoderConfig(64),
     )
     input_path_channels: int = 128
-    """Channels of the path from the input around the encoders."""
+    """Channels of the path that leads from the input around the encoders."""
     hidden_size: int = 256
     """Channels of the attention layers; a multiple of heads."""
     layers: int = 8
     heads: int = 8
     local_heads: int = 2
-    """How many of the heads (the first ones) are local; the others are Sinkhorn heads."""
+    """How many of the heads, the first ones, are local; the others are Sinkhorn heads."""
     bucket_size: int = 64
-    """Bases in a window of local attention and in a bucket of Sinkhorn attention."""
+    """Bases in a bucket, the unit of both local and Sinkhorn attention."""
     feed_forward_size: int = 1024
     tissues: int = 15
     """Usage channels, after the three splice channels."""
     tissue_names: tuple[str, ...] | None = None
     """Names of the usage channels; None for tissue_0, tissue_1 and so on."""
     head: HeadConfig | None = None
-    """Of `SpTransformerForTokenPrediction`; the network itself has none."""
+    """The head of a `SpTransformerForTokenPrediction`; a `SpTransformerModel` does not use it."""
 
     def __post_init__(self) -> None:
         _require_integers(self, zero_allowed=("context", "local_heads"))
@@ -152,16 +155,27 @@ class SpTransformerConfig:
 
     @property
     def output_channels(self) -> tuple[str, ...]:
-        """Names of the 3 + tissues output channels, in their order."""
+        """Names of the 3 + tissues output channels, in the network's order."""
         return (*SPLICE, *(self.tissue_names or (f"tissue_{index}" for index in range(self.tissues))))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values in nested dictionaries and tuples, ready for JSON."""
+        """Give the settings as plain values in nested dictionaries and tuples, ready for JSON."""
         return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`, also after a trip through JSON; settings left out keep their defaults."""
+        """Read what `to_dict` gave, also after it was written to JSON and read again.
+
+        Parameters
+        ----------
+        values
+            Settings by name; those left out keep their defaults.
+
+        Raises
+        ------
+        InputError
+            A setting is unknown, or its value impossible.
+        """
         settings = _settings(cls, values)
         if "encoders" in settings:
             settings["encoders"] = tuple(_encoder(encoder) for encoder in _items(settings, "encoders"))
@@ -181,7 +195,7 @@ def _encoder(values: Any) -> SpTransformerFeatureEncoderConfig:
 
 
 def _settings(cls: type, values: Any) -> dict[str, Any]:
-    """A copy of `values` that holds nothing but settings of the dataclass `cls`."""
+    """A copy of `values`, after a check that they are settings of the dataclass `cls` and that none is missing."""
     if not isinstance(values, Mapping):
         raise InputError(f"expected the settings of a {cls.__name__} by name, found {values!r}")
     fields = dataclasses.fields(cls)

@@ -1,12 +1,11 @@
-"""The one exception that means "the input is wrong, not the program".
+"""The one exception that means that the input is wrong, not the program.
 
-Everything a person can cause raises `InputError` with one sentence that says what is wrong, where, and what to
-do. The command line prints that sentence and leaves with exit code 2; any other exception is a bug and shows
-its traceback.
+Every mistake that a user can make raises `InputError` with a sentence that says what is wrong, where, and what to do.
+The command line prints that sentence and exits with code 2; any other exception is a bug and shows its traceback.
 """
 
 from __future__ import annotations
 
 
 class InputError(ValueError):
-    """Bad input or settings; the message is one sentence meant for the person who gave them."""
+    """Bad input or settings; the message is one sentence for the user who gave them."""

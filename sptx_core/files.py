@@ -1,4 +1,4 @@
-"""Files that appear under their name whole or not at all, and outlive a power cut."""
+"""Files on a local disk that appear under their name whole or not at all, and outlive a power cut."""
 
 from __future__ import annotations
 
@@ -8,19 +8,30 @@ from pathlib import Path
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write `content` aside, flush it to the disk and rename it to `path`, over what may be there.
+    """Write a file atomically: under a temporary name, flushed to the disk, then renamed.
 
-    What a killed writer leaves behind is hidden and ends in `.tmp`. Raises `OSError` as the file system does.
+    Parameters
+    ----------
+    path
+        Where the file appears; a file that is there is replaced. Its folder must exist.
+    content
+        The whole content.
+
+    Raises
+    ------
+    OSError
+        As the file system raises it. Nothing is left behind then; what a killed process leaves is hidden and ends in
+        `.tmp`.
     """
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with aside.open("xb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
+        temporary.replace(path)
     except BaseException:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:

@@ -1,13 +1,14 @@
-"""What the network is given, made into its one-hot columns.
+"""From what the network is given to its one-hot columns, after a check.
 
-Either `input_ids`, integers 0..4 for A C G T N, [B, W], or `inputs_embeds`, columns of one's own in their place,
-[B, W, input_channels] (mixtures of bases, gradients of the input); read 5' to 3'. W = L + 2 * context with flanks and
-L without, to which `context` empty columns are added on both sides.
+The input is either `input_ids`, integers 0..4 for A C G T N, [B, W], or `inputs_embeds`, columns in their place,
+[B, W, input_channels], for mixtures of bases or for gradients of the input; both read 5' to 3'. With flanks
+W = L + 2 * context; without them W = L, and `context` empty columns are added on both sides. L bases are predicted.
 
-`attention_mask` [B, W] says which positions are read: where it is 0 the column is empty, as beyond the ends of the
-sequence. A ragged batch (a list of sequences [W], or [W, input_channels] of columns, or a nested tensor) is filled up
-with empty columns at the 3' ends to the longest. A prediction moves with the place of its base among the attended
-positions, so that of a shorter sequence depends on the length of the longest: give them one by one where that matters.
+`attention_mask` [B, W] is 0 where a position shall not be read: its column is then empty (all zeros), like those beyond
+the ends of the sequence. A ragged batch is a list of sequences, [W] of ids or [W, input_channels] of columns, or a
+nested tensor. It is filled up with empty columns at the 3' ends. The position embedding depends on where a base lies
+among all attended positions, so that the prediction of a shorter sequence depends on the length of the longest in its
+batch; where that matters, predict sequences one by one.
 
 Impossible input is an `InputError`.
 """
@@ -28,17 +29,17 @@ from sptx_core.config import SpTransformerConfig
 from sptx_core.errors import InputError
 
 Sequences = Tensor | Sequence[Any]
-"""A batch as a tensor, or a ragged one as a nested tensor or a list of what makes tensors."""
+"""A batch as a tensor, or a ragged batch: a nested tensor, or a list whose items `torch.as_tensor` takes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """One-hot columns with their flanks, and which of the predicted positions the mask leaves."""
+    """What the network computes with."""
 
     columns: Tensor
-    """[B, 4 or 5, L + 2 * context], in the network's precision."""
+    """One-hot columns with their flanks, [B, input_channels, L + 2 * context], in the network's precision."""
     present: Tensor | None
-    """bool [B, L]; None for all."""
+    """bool [B, L]: False at predicted positions that are masked or fill up a ragged batch; None if there are none."""
 
 
 def read_batch(
@@ -50,11 +51,33 @@ def read_batch(
     *,
     flanked: bool,
 ) -> Batch:
-    """Check the input and make columns of it."""
+    """Check the input and turn it into columns.
+
+    Parameters
+    ----------
+    config
+        Sizes of the network.
+    dtype
+        Precision of the network.
+    input_ids, attention_mask, inputs_embeds
+        As the module describes; either ids or embeds.
+    flanked
+        Whether the input holds its flanks.
+
+    Returns
+    -------
+    Batch
+        Columns and the positions that count.
+
+    Raises
+    ------
+    InputError
+        The input has a wrong type, shape, length or code.
+    """
     given = input_ids if inputs_embeds is None else inputs_embeds
     if given is None or not (input_ids is None or inputs_embeds is None):
         raise InputError(f"give either input_ids or inputs_embeds, not {'neither' if given is None else 'both'}")
-    tensor, mask = _filled_up(given, attention_mask, flanked)
+    tensor, mask = _padded(given, attention_mask, flanked)
     if inputs_embeds is None:
         _check_ids(tensor)
     else:
@@ -72,12 +95,27 @@ def read_batch(
 
 
 def one_hot(codes: Tensor, input_channels: int, dtype: torch.dtype) -> Tensor:
-    """[B, L] codes -> [B, input_channels, L] of zeros and ones; with four channels N is an all-zero column."""
+    """Turn codes into columns.
+
+    Parameters
+    ----------
+    codes
+        Integers 0..4, [B, W].
+    input_channels
+        4 or 5; with 4, N becomes an all-zero column.
+    dtype
+        Type of the columns.
+
+    Returns
+    -------
+    Tensor
+        Zeros and ones, [B, input_channels, W].
+    """
     return (codes[:, None] == torch.arange(input_channels, device=codes.device)[:, None]).to(dtype)
 
 
-def _filled_up(given: Sequences, mask: Tensor | None, flanked: bool) -> tuple[Tensor, Tensor | None]:
-    """A batch as one tensor, and its mask."""
+def _padded(given: Sequences, mask: Tensor | None, flanked: bool) -> tuple[Tensor, Tensor | None]:
+    """A batch as one tensor, and its mask; a ragged batch is padded."""
     if isinstance(given, Tensor) and not given.is_nested:
         return given, mask
     if mask is not None or flanked:
@@ -100,7 +138,7 @@ def _check_ids(ids: Tensor) -> None:
         found = f"{ids.dtype} of shape {list(ids.shape)}"
         raise InputError(f"input_ids must be integers of shape [batch, length], not {found}")
     if torch.compiler.is_compiling():
-        return  # a compiled network can't look at values
+        return  # reading values would break the graph
     if ids.numel() and not (ids.min() >= 0 and ids.max() <= N_CODE):
         raise InputError(f"input_ids must be 0..{N_CODE} ({' '.join(BASES)}), found other codes")
 

@@ -1,26 +1,24 @@
 """The SpTransformer network, top to bottom.
 
-In: `input_ids`, integer codes 0..4 for A C G T N (`sptx_core.inputs`), read 5' to 3'. Out, for every base that is
-not flank: three splice logits and a usage logit for each tissue (`sptx_core.channels`), all before softmax and
-sigmoid. The architecture is that of SpliceTransformer (You et al., Nature Communications 2024):
+In: `input_ids`, integer codes 0..4 for A C G T N (`sptx_core.inputs`), read 5' to 3'. Out, for every base that is not
+flank: three splice logits and a usage logit for each tissue (`sptx_core.channels`), all before softmax and sigmoid. The
+architecture is that of SpliceTransformer (You et al., Nature Communications 2024):
 
     input ids -> one-hot columns -+-> residual encoder, 128 channels --+
                                   +-> residual encoder, 64 channels ---+-> 1x1 fusion -> + position -> attention and
                                   +-> two 1x1 convolutions, 128 -------+   feed-forward layers -> norm -> 1x1 heads
 
 Shapes in the comments: B sequences, L predicted bases, W = L + 2 * context bases with their flanks,
-S = max_seq_len positions in the attention layers, C channels (of the part at hand). N and padding are all-zero
-columns; a checkpoint with a fifth input channel gives N (not padding) a column of its own.
+S = max_seq_len positions in the attention layers, H heads, C channels of the part in question. N and padding are
+all-zero columns; a checkpoint with a fifth input channel gives N (but not padding) a column of its own.
 
-This is the plain eager reference: every other path is measured against it. It runs in the precision of its
-parameters, float64 included. Impossible input is an `InputError`.
+This is the plain eager reference that every path of `sptx_core.engine` is measured against. It runs in the precision of
+its parameters, float64 included. Impossible input is an `InputError`.
 """
 
 from __future__ import annotations
 
-import os
 from itertools import islice
-from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -35,14 +33,22 @@ from sptx_core.attention import (
     local_attention,
     sinkhorn_attention,
 )
+from sptx_core.checkpoint.pretrained import PretrainedNetwork
 from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
-from sptx_core.hub import SavedNetwork
 from sptx_core.inputs import Sequences, read_batch
 from sptx_core.outputs import SpTransformerModelOutput
 
 
-class SpTransformerModel(SavedNetwork):
-    """The network with its splice and usage heads; `config` defaults to the sizes of the published one."""
+class SpTransformerModel(PretrainedNetwork):
+    """The network with its splice and usage heads.
+
+    A new network has random weights; `from_pretrained` loads those of a checkpoint.
+
+    Parameters
+    ----------
+    config
+        Its sizes; by default those of the published network.
+    """
 
     def __init__(self, config: SpTransformerConfig | None = None) -> None:
         super().__init__()
@@ -58,29 +64,26 @@ class SpTransformerModel(SavedNetwork):
         self.splice_head = nn.Conv1d(hidden, len(channels.SPLICE), 1)
         self.usage_head = nn.Conv1d(hidden, config.tissues, 1)
 
-    @classmethod
-    def from_pretrained(cls, source: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> Self:
-        """The network of a checkpoint, ready to predict: a file, a folder or a hub id (`sptx_core.checkpoint`)."""
-        from sptx_core.checkpoint import load_checkpoint  # late: that module imports this one
-
-        return cls.from_checkpoint(load_checkpoint(source), device=device)
-
-    @classmethod
-    def from_checkpoint(cls, loaded, *, device="cpu"):
-        with torch.device("meta"):  # no memory and no random numbers for tensors that come from the checkpoint
-            model = cls(loaded.config)
-        model.load_state_dict(loaded.tensors, assign=True)
-        return model.eval().to(device)
-
     @property
     def output_channels(self) -> tuple[str, ...]:
-        """Names of the channels of `logits`: the splice classes, then the tissues."""
+        """Names of the 3 + tissues channels of `logits`: the splice classes, then the tissues."""
         return self.config.output_channels
 
     def postprocess(self, outputs: SpTransformerModelOutput | Tensor) -> tuple[Tensor, tuple[str, ...]]:
-        """Of an output or its logits [..., 3 + tissues]: splice probabilities with raw usage, same shape, and names.
+        """Turn logits into splice probabilities and leave usage as it is.
 
-        Usage keeps the network's own scale, that is before the sigmoid which `SpTransformerModelOutput.scores` takes.
+        Parameters
+        ----------
+        outputs
+            What the network returned, or its logits [..., 3 + tissues].
+
+        Returns
+        -------
+        Tensor
+            [..., 3 + tissues]: softmax over the splice classes; usage before the sigmoid that
+            `SpTransformerModelOutput.scores` applies.
+        tuple
+            Names of the channels.
         """
         logits = outputs if isinstance(outputs, Tensor) else outputs.logits
         return channels.postprocessed(logits), self.output_channels
@@ -97,11 +100,31 @@ class SpTransformerModel(SavedNetwork):
         output_contexts: bool = False,
         output_choices: bool = False,
     ) -> SpTransformerModelOutput:
-        """Predict every base that is not flank; L of them, 1 to max_seq_len.
+        """Predict every base that is not flank.
 
-        Ids 0..4 [B, L], to which `context` empty columns are added on both sides, or with `flanked`
-        [B, L + 2 * context], which hold their flanks already; `sptx_core.inputs` has the other forms. `output_...`
-        adds entries to the output and changes none. Wrong types, shapes, lengths and codes are an `InputError`.
+        Parameters
+        ----------
+        input_ids
+            Codes 0..4, integers [B, L] with L from 1 to max_seq_len, or with `flanked` [B, L + 2 * context]. A list of
+            sequences or a nested tensor makes a ragged batch (`sptx_core.inputs`).
+        attention_mask
+            [B, L] or [B, L + 2 * context]: 0 where nothing shall be read.
+        inputs_embeds
+            Columns in place of ids, floats [B, L, input_channels] or [B, L + 2 * context, input_channels].
+        flanked
+            Whether the input holds its flanks; otherwise `context` empty columns are added on both sides.
+        output_attentions, output_hidden_states, output_contexts, output_choices
+            Add the entry of that name to the output; no other number changes.
+
+        Returns
+        -------
+        SpTransformerModelOutput
+            With `logits` [B, L, 3 + tissues] and `last_hidden_state` [B, L, hidden_size].
+
+        Raises
+        ------
+        InputError
+            The input has a wrong type, shape, length or code.
         """
         dtype = self.norm.weight.dtype
         batch = read_batch(self.config, dtype, input_ids, attention_mask, inputs_embeds, flanked=flanked)
@@ -122,7 +145,20 @@ class SpTransformerModel(SavedNetwork):
         output_contexts: bool = False,
         output_choices: bool = False,
     ) -> SpTransformerModelOutput:
-        """`forward` after its checks: one-hot columns [B, 4 or 5, W] with their flanks, in the network's precision."""
+        """Predict from columns that were checked before: what `forward` does after `sptx_core.inputs.read_batch`.
+
+        Parameters
+        ----------
+        columns
+            One-hot columns with their flanks, [B, input_channels, W], in the network's precision.
+        output_attentions, output_hidden_states, output_contexts, output_choices
+            As in `forward`.
+
+        Returns
+        -------
+        SpTransformerModelOutput
+            For the L = W - 2 * context bases between the flanks.
+        """
         length = columns.shape[2] - 2 * self.config.context
         before = (self.config.max_seq_len - length) // 2  # attended positions before the first predicted base
         core = slice(before, before + length)
@@ -132,10 +168,10 @@ class SpTransformerModel(SavedNetwork):
         first = self.config.context - before
         x = torch.cat([_stretch(part, first, self.config.max_seq_len) for part in features], 1)  # [B, C, S]
         x = self.position(self.fusion(x).transpose(1, 2).contiguous())  # [B, S, C], in memory too: the layers read rows
-        states, chosen, maps = [], [], []  # of the layers
+        states, chosen, maps = [], [], []  # one entry a layer
         for layer in self.layers:
             if output_hidden_states:
-                states.append(x[:, core])  # which keeps all of x in memory
+                states.append(x[:, core])  # a view, which keeps all of x in memory
             x, choice, layer_map = self._pass(layer, x, output_attentions)
             chosen.append(choice)
             maps.append(layer_map)
@@ -152,29 +188,38 @@ class SpTransformerModel(SavedNetwork):
         )
 
     def gradient_checkpointing_enable(self, enable: bool = True) -> None:
-        """Train with less memory: attention layers are computed once more for their gradients.
+        """Train with less memory: attention layers are computed a second time for their gradients.
 
-        The encoders are not, because their batch statistics would be counted twice.
+        The encoders are computed once, because a second time would count their batch statistics twice.
+
+        Parameters
+        ----------
+        enable
+            False turns it off again.
         """
         self.gradient_checkpointing = enable
 
     def _pass(
         self, layer: nn.Module, x: Tensor, record: bool
     ) -> tuple[Tensor, SinkhornChoice, SpTransformerAttentionMap | None]:
-        again = self.gradient_checkpointing and self.training
+        recompute = self.gradient_checkpointing and self.training
         found: tuple[Tensor, SinkhornChoice, SpTransformerAttentionMap | None] = (
-            checkpoint(layer, x, record, use_reentrant=False) if again else layer(x, record)
+            checkpoint(layer, x, record, use_reentrant=False) if recompute else layer(x, record)
         )
         return found
 
 
 def _stretch(x: Tensor, first: int, length: int) -> Tensor:
-    """Positions first .. first + length of x [B, C, W], with zeros where x has none: [B, C, length]."""
+    """Positions first to first + length (exclusive) of x [B, C, W], zero where x has none: [B, C, length]."""
     return F.pad(x, (-first, first + length - x.shape[2]))  # a negative pad crops
 
 
 class FeatureEncoder(nn.Module):
-    """Stages of residual blocks; their inputs and outputs, each through a 1x1 skip, add up to the features."""
+    """Stages of residual blocks.
+
+    What enters the first stage and what leaves each stage goes through a 1x1 convolution of its own (a skip); their sum
+    is the output.
+    """
 
     def __init__(self, input_channels: int, config: SpTransformerFeatureEncoderConfig) -> None:
         super().__init__()
@@ -198,7 +243,7 @@ class FeatureEncoder(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Twice norm, ReLU and convolution, added to the input; each convolution pads its own input with zeros."""
+    """Batch norm, ReLU and convolution, twice, added to the input; each convolution pads its input with zeros."""
 
     def __init__(self, size: int, stage: ResidualStage) -> None:
         super().__init__()
@@ -229,7 +274,7 @@ class AxialPosition(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention and feed-forward, each behind a LayerNorm and added to its input."""
+    """Attention, then a feed-forward network; each has a LayerNorm before it and is added to its input."""
 
     def __init__(self, config: SpTransformerConfig) -> None:
         super().__init__()
@@ -243,7 +288,24 @@ class Layer(nn.Module):
     def forward(
         self, x: Tensor, record: bool = False
     ) -> tuple[Tensor, SinkhornChoice, SpTransformerAttentionMap | None]:
-        """[B, S, C] -> [B, S, C], the choice of the Sinkhorn heads and, to `record`, all heads' weights."""
+        """Apply the layer.
+
+        Parameters
+        ----------
+        x
+            [B, S, C].
+        record
+            Whether to return the weights of attention.
+
+        Returns
+        -------
+        Tensor
+            [B, S, C].
+        SinkhornChoice
+            The buckets that the Sinkhorn heads chose.
+        SpTransformerAttentionMap or None
+            The weights of all heads; None unless `record`.
+        """
         attended, chosen, weights = self.attention(self.attention_norm(x), record)
         x = x + attended
         x = x + self.contract(F.gelu(self.expand(self.feed_forward_norm(x))))
@@ -251,7 +313,7 @@ class Layer(nn.Module):
 
 
 class Attention(nn.Module):
-    """Heads of two kinds over the same projections: the first `local_heads` look around, the others far."""
+    """Heads of two kinds over the same projections: the first `local_heads` are local, the others Sinkhorn heads."""
 
     def __init__(self, config: SpTransformerConfig) -> None:
         super().__init__()
@@ -264,7 +326,7 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, record: bool = False
     ) -> tuple[Tensor, SinkhornChoice, SpTransformerAttentionMap | None]:
-        """As of a layer."""
+        """Attend; parameters and returns are those of `Layer.forward`."""
         projected = (self.query(x), *self.key_value(x).chunk(2, -1))
         q, k, v = (y.unflatten(2, (self.heads, -1)).transpose(1, 2) for y in projected)  # each [B, H, S, C / H]
         n = self.local_heads

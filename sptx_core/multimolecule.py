@@ -1,9 +1,9 @@
-"""The network under the names that MultiMolecule gives to its settings: its scripts run with this import instead.
+"""The network by MultiMolecule's names: its scripts for SpTransformer run with this import in place of its own.
 
-Both packages have a SpTransformer; settings are called differently, and one name means two things: MultiMolecule's
-`hidden_size` is the path around the encoders, ours the attention layers (its `attention_hidden_size`). The two
-functions here take MultiMolecule's names and give our configurations; everything else is what it is elsewhere. Output
-entries have the same names and shapes in both.
+The two packages call settings differently, and one name means two things: MultiMolecule's `hidden_size` is the width of
+the path around the encoders, ours that of the attention layers (its `attention_hidden_size`). The two functions here
+take MultiMolecule's names and return our configurations; all other names are those of `sptx_core`. Outputs have
+the same entries and shapes in both packages.
 
     >>> import torch
     >>> from sptx_core.multimolecule import SpTransformerConfig, SpTransformerFeatureEncoderConfig
@@ -24,7 +24,7 @@ entries have the same names and shapes in both.
     >>> channels
     ('no_splice', 'acceptor', 'donor', 'tissue_0', 'tissue_1')
 
-Attention has one record a layer: buckets of 8 positions, 40 / 8 = 5 of them, local heads first.
+There is one `SpTransformerAttentionMap` a layer. Here it has 40 / 8 = 5 buckets of 8 positions; local heads come first.
 
     >>> first = output["attentions"][0]
     >>> first.local_attentions.shape, first.local_key_positions.shape
@@ -34,7 +34,7 @@ Attention has one record a layer: buckets of 8 positions, 40 / 8 = 5 of them, lo
     >>> first.num_local_heads, first.num_sinkhorn_heads, first.sequence_length
     (1, 3, 40)
 
-A head for labels of one's own:
+A head for other labels:
 
     >>> predictor = SpTransformerForTokenPrediction(config)
     >>> output = predictor(input_ids, labels=torch.rand(2, 30, 4))
@@ -43,7 +43,7 @@ A head for labels of one's own:
     >>> output["loss"]  # doctest: +ELLIPSIS
     tensor(..., grad_fn=<MseLossBackward0>)
 
-A saved network and its tokenizer, which reads A C G T (or U) N as 0 to 4:
+A saved network, loaded again, and its tokenizer, which numbers A C G T (or U) N from 0 to 4:
 
     >>> from sptx_core.multimolecule import DnaTokenizer
     >>> model.save_pretrained("lab/sptransformer")
@@ -53,7 +53,7 @@ A saved network and its tokenizer, which reads A C G T (or U) N as 0 to 4:
     >>> output.keys()
     odict_keys(['last_hidden_state', 'logits'])
 
-A setting that this network does not have, or that it has no choice about, is an `InputError`.
+A setting that this network does not have, or a value that it cannot have, is an `InputError`.
 """
 
 from __future__ import annotations
@@ -64,12 +64,7 @@ from typing import Any
 
 from sptx_core import config as own
 from sptx_core.attention import SpTransformerAttentionMap
-from sptx_core.checkpoint import (
-    MULTIMOLECULE_FIXED,
-    MULTIMOLECULE_SETTINGS,
-    multimolecule_config,
-    multimolecule_head,
-)
+from sptx_core.checkpoint.multimolecule_settings import FIXED, SETTINGS, config_of, head_settings_of
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.token_prediction import SpTransformerForTokenPrediction
@@ -84,25 +79,45 @@ __all__ = [
     "SpTransformerModel",
 ]
 
-HEAD_SETTINGS = {"num_labels", "problem_type"}  # of the head, which stand in the configuration itself
+HEAD_SETTINGS = {"num_labels", "problem_type"}  # settings of the head that are given beside those of the network
 
 
 def SpTransformerFeatureEncoderConfig(hidden_size: int = 128) -> own.SpTransformerFeatureEncoderConfig:  # noqa: N802  # stands for a class
-    """An encoder of so many channels, with the stages of the published ones."""
+    """Make the configuration of an encoder.
+
+    Parameters
+    ----------
+    hidden_size
+        Its channels; its stages are the published ones.
+    """
     return own.SpTransformerFeatureEncoderConfig(hidden_size)
 
 
 def SpTransformerConfig(  # noqa: N802  # stands for a class
     *, encoders: Sequence[own.SpTransformerFeatureEncoderConfig] | None = None, **settings: Any
 ) -> own.SpTransformerConfig:
-    """Our configuration of MultiMolecule's settings by their names; those left out are as published."""
+    """Make our configuration from MultiMolecule's settings.
+
+    Parameters
+    ----------
+    encoders
+        What `SpTransformerFeatureEncoderConfig` of this module returned; by default the published two.
+    **settings
+        MultiMolecule's settings; those left out are as published. `num_labels`, `problem_type` and `head` are of the
+        head.
+
+    Raises
+    ------
+    InputError
+        There is no such setting, or the network cannot have its value.
+    """
     head = dict(settings.pop("head", None) or {})
     for name in HEAD_SETTINGS & settings.keys():
         head.setdefault(name, settings.pop(name))
-    known = {*MULTIMOLECULE_SETTINGS, *MULTIMOLECULE_FIXED, "tissue_names"}
+    known = {*SETTINGS, *FIXED, "tissue_names"}
     if unknown := sorted({*settings} - known):
         raise InputError(f"this network has no setting {', '.join(unknown)}")
     if encoders is not None:
         settings["encoders"] = [{"hidden_size": encoder.channels} for encoder in encoders]
-    config = multimolecule_config(settings)
-    return dataclasses.replace(config, head=own.HeadConfig(**multimolecule_head(head))) if head else config
+    config = config_of(settings)
+    return dataclasses.replace(config, head=own.HeadConfig(**head_settings_of(head))) if head else config

@@ -1,6 +1,6 @@
-"""What the networks return: attributes that are also the entries of an ordered mapping, empty ones left out.
+"""What the networks return: objects whose attributes are also the entries of an ordered mapping.
 
-B sequences, L predicted bases. Entries that a call has to ask for are None otherwise.
+Attributes that were not asked for are None, and no entries of the mapping. B sequences, L predicted bases.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from sptx_core.attention import SinkhornChoice, SpTransformerAttentionMap
 
 
 class Output(Mapping[str, Any]):
-    """The mapping over the fields of a dataclass."""
+    """A dataclass that is also a mapping of those of its fields that are not None."""
 
     def keys(self) -> KeysView[str]:
-        """Names of the entries; they print as those of an `OrderedDict`."""
+        """Names of the entries; they print like those of an `OrderedDict`, as MultiMolecule's do."""
         return OrderedDict.fromkeys(self).keys()
 
     def __getitem__(self, name: str) -> Any:
@@ -37,34 +37,40 @@ class Output(Mapping[str, Any]):
 
 @dataclass(frozen=True, eq=False)
 class SpTransformerModelOutput(Output):
-    """Of `SpTransformerModel`."""
+    """What `SpTransformerModel` returns."""
 
     last_hidden_state: Tensor
-    """[B, L, hidden_size], after the last norm: what the heads read."""
+    """[B, L, hidden_size], after the last LayerNorm: what the splice and usage heads read."""
     logits: Tensor
     """[B, L, 3 + tissues]: no-splice, acceptor, donor, then the tissues; before softmax and sigmoid."""
     contexts: tuple[Tensor, ...] | None = None
-    """`output_contexts`: what a head on top of the network reads, which is the last hidden state alone."""
+    """With `output_contexts`: what a head on top of the network reads, which is `last_hidden_state` alone."""
     hidden_states: tuple[Tensor, ...] | None = None
-    """`output_hidden_states`: [B, L, hidden_size] before the first layer and after each; the last one is normalised."""
+    """With `output_hidden_states`: [B, L, hidden_size] before the first layer and after each; the last is normed."""
     attentions: tuple[SpTransformerAttentionMap, ...] | None = None
-    """`output_attentions`: the weights of each layer."""
+    """With `output_attentions`: the weights of each layer."""
     choices: SinkhornChoice | None = None
-    """`output_choices`: what the Sinkhorn heads chose, [B, layers, heads, buckets]."""
+    """With `output_choices`: the buckets that the Sinkhorn heads chose, [B, layers, heads, buckets]."""
 
     def scores(self) -> Tensor:
-        """Probabilities [B, L, 3 + tissues]: softmax over the first three channels, a sigmoid for each tissue."""
+        """Turn the logits into probabilities.
+
+        Returns
+        -------
+        Tensor
+            [B, L, 3 + tissues], at least float32: softmax over the splice classes, a sigmoid for each tissue.
+        """
         return channels.scores(self.logits)
 
 
 @dataclass(frozen=True, eq=False)
 class SpTransformerTokenPredictorOutput(Output):
-    """Of `SpTransformerForTokenPrediction`."""
+    """What `SpTransformerForTokenPrediction` returns; entries without a description are those of the network below."""
 
     loss: Tensor | None
-    """A number; only of a call with labels."""
+    """A scalar; None without labels."""
     logits: Tensor
-    """[B, L, num_labels]."""
+    """[B, L, num_labels], before softmax and sigmoid."""
     contexts: tuple[Tensor, ...] | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[SpTransformerAttentionMap, ...] | None = None

@@ -1,9 +1,9 @@
-"""Labels for every base, by a head of one's own on the network.
+"""Labels for every base, predicted by a new head on top of the network.
 
-The head reads the network's last hidden state [B, L, hidden_size] and gives logits [B, L, num_labels]. Its
-`HeadConfig` is the `head` of the network's configuration; the network's own splice and usage heads stay beside it.
+The head reads the network's last hidden state [B, L, hidden_size] and gives logits [B, L, num_labels]. Its sizes are
+the `head` of the network's configuration (`HeadConfig`); the network's own splice and usage heads stay beside it.
 
-With labels there is a loss, the mean over what is known:
+With labels there is a loss, the mean over all known labels:
 
 | problem_type | labels | loss |
 | --- | --- | --- |
@@ -11,8 +11,8 @@ With labels there is a loss, the mean over what is known:
 | binary, multilabel | 0 or 1, [B, L, num_labels] | cross-entropy of each label with a sigmoid |
 | multiclass | integers [B, L] below num_labels | cross-entropy with a softmax |
 
-A single label may leave its last axis out. Positions that `attention_mask` hides or that fill up a ragged batch are
-left out, and so are labels that are unknown: NaN, or -100 (of a class). If nothing is left the loss is 0.
+Where num_labels is 1, labels may be [B, L]. A label is unknown if it is NaN, or -100 for a class; positions that
+`attention_mask` hides and those that fill up a ragged batch are left out as well. If no label is known the loss is 0.
 
     >>> import torch
     >>> from sptx_core.config import HeadConfig, SpTransformerConfig
@@ -23,33 +23,42 @@ left out, and so are labels that are unknown: NaN, or -100 (of a class). If noth
     >>> output.logits.shape, output.loss.shape
     (torch.Size([1, 20, 3]), torch.Size([]))
 
-A saved folder has the tensors of both, the network's under `model.`, so it loads as a `SpTransformerModel` too.
+A saved folder holds the tensors of both, so that it loads as a `SpTransformerModel` too. Input that cannot be read,
+labels of another shape, and a head that does not fit its configuration are an `InputError`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import os
 from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sptx_core.checkpoint import load_checkpoint, load_head
+from sptx_core.checkpoint.checkpoint import Checkpoint, load_checkpoint
+from sptx_core.checkpoint.pretrained import PretrainedNetwork, in_float32
+from sptx_core.checkpoint.shapes import head_shapes, misfits
+from sptx_core.checkpoint.sources import Source
 from sptx_core.config import HeadConfig, SpTransformerConfig
 from sptx_core.errors import InputError
-from sptx_core.hub import SavedNetwork
 from sptx_core.inputs import Sequences, read_batch
 from sptx_core.model import SpTransformerModel
 from sptx_core.outputs import SpTransformerTokenPredictorOutput
 
-UNKNOWN_CLASS = -100  # PyTorch's and MultiMolecule's mark
-NORM_EPS = 1e-12
+UNKNOWN_CLASS = -100  # as in PyTorch's cross_entropy and in MultiMolecule
+NORM_EPS = 1e-12  # of MultiMolecule's heads, whose weights are loaded here
 
 
-class SpTransformerForTokenPrediction(SavedNetwork):
-    """The network with a head on top; without a `head` in its configuration that is `HeadConfig()`."""
+class SpTransformerForTokenPrediction(PretrainedNetwork):
+    """The network with a head on top.
+
+    Parameters
+    ----------
+    config
+        Sizes of the network, by default those of the published one. Its `head` has the sizes of the head, by default
+        those of `HeadConfig()`.
+    """
 
     def __init__(self, config: SpTransformerConfig | None = None) -> None:
         super().__init__()
@@ -61,27 +70,55 @@ class SpTransformerForTokenPrediction(SavedNetwork):
 
     @classmethod
     def from_pretrained(
-        cls,
-        source: str | os.PathLike[str],
-        *,
-        head: HeadConfig | None = None,
-        device: str | torch.device = "cpu",
+        cls, source: Source, *, head: HeadConfig | None = None, device: str | torch.device = "cpu"
     ) -> Self:
-        """The network of a checkpoint with its head, ready to predict.
+        """Load the network of a checkpoint with its head, ready to predict.
 
-        A head that the checkpoint lacks starts with random weights, in the sizes of `head`. Giving `head` for a
-        checkpoint that has one replaces it in the same way.
+        Parameters
+        ----------
+        source
+            A file, a folder or a hub id.
+        head
+            Sizes of a new head with random weights, which replaces that of the checkpoint.
+        device
+            Where the network goes.
+
+        Returns
+        -------
+        SpTransformerForTokenPrediction
+            In evaluation mode, float32. A checkpoint without a head gets a new one with random weights.
+
+        Raises
+        ------
+        InputError
+            The checkpoint cannot be read, or its head does not fit its configuration.
         """
-        checkpoint = load_checkpoint(source)
-        model = cls(checkpoint.config if head is None else dataclasses.replace(checkpoint.config, head=head))
-        model.model.load_state_dict(checkpoint.tensors)
-        tensors = load_head(source) if head is None else {}
-        if tensors:
-            try:
-                model.token_head.load_state_dict(tensors)
-            except RuntimeError as error:
-                raise InputError(f"the head of {source} does not fit its configuration: {error}") from error
-        return model.eval().to(device)
+        return cls.from_checkpoint(load_checkpoint(source), head=head, device=device)
+
+    @classmethod
+    def from_checkpoint(
+        cls, checkpoint: Checkpoint, *, head: HeadConfig | None = None, device: str | torch.device = "cpu"
+    ) -> Self:
+        """Build the network of a checkpoint that is already loaded; see `from_pretrained`.
+
+        What it shares with the checkpoint is said in `PretrainedNetwork.from_checkpoint`.
+        """
+        return super().from_checkpoint(checkpoint if head is None else checkpoint.with_new_head(head), device=device)
+
+    def load_tensors(self, checkpoint: Checkpoint) -> None:
+        """Put the tensors of a checkpoint in place of the network's own; a head that it lacks gets random weights."""
+        self.model.load_tensors(checkpoint)
+        hidden_size = self.config.hidden_size
+        if not checkpoint.head:
+            self.token_head = TokenPredictionHead(self.head_config, hidden_size)
+        elif faults := misfits(checkpoint.head, head_shapes(self.head_config, hidden_size)):
+            raise InputError(f"the head of {checkpoint.source} does not fit its configuration ({faults})")
+        else:
+            self.token_head.load_state_dict(checkpoint.head, assign=True)
+
+    def to_checkpoint(self) -> Checkpoint:
+        """Network and head as a checkpoint; on the CPU in float32 they share their memory with it."""
+        return Checkpoint(self.config, in_float32(self.model), in_float32(self.token_head))
 
     def forward(
         self,
@@ -93,7 +130,28 @@ class SpTransformerForTokenPrediction(SavedNetwork):
         flanked: bool = False,
         **outputs: bool,
     ) -> SpTransformerTokenPredictorOutput:
-        """Logits, and the loss of `labels`; input and `output_...` as of `SpTransformerModel`."""
+        """Predict the labels of every base that is not flank.
+
+        Parameters
+        ----------
+        input_ids, attention_mask, inputs_embeds, flanked
+            As in `SpTransformerModel.forward`.
+        labels
+            What to compute the loss against; the module's table has shapes and types.
+        **outputs
+            `output_attentions`, `output_hidden_states`, `output_contexts` and `output_choices` of
+            `SpTransformerModel.forward`.
+
+        Returns
+        -------
+        SpTransformerTokenPredictorOutput
+            With `logits` [B, L, num_labels], and `loss` if there are labels.
+
+        Raises
+        ------
+        InputError
+            Input or labels have a wrong type, shape, length or code.
+        """
         dtype = self.model.norm.weight.dtype
         batch = read_batch(self.config, dtype, input_ids, attention_mask, inputs_embeds, flanked=flanked)
         found = self.model.predict_columns(batch.columns, **outputs)
@@ -109,7 +167,7 @@ class SpTransformerForTokenPrediction(SavedNetwork):
 
 
 class TokenPredictionHead(nn.Module):
-    """Dropout, perhaps a layer with a norm, and the layer that gives the logits."""
+    """Dropout, an optional layer with a LayerNorm, and the layer that gives the logits."""
 
     def __init__(self, config: HeadConfig, size: int) -> None:
         super().__init__()
@@ -125,7 +183,7 @@ class TokenPredictionHead(nn.Module):
 
 
 class HeadTransform(nn.Module):
-    """A layer as wide as its input, perhaps a GELU, and a norm."""
+    """A layer as wide as its input, an optional GELU, and a LayerNorm."""
 
     def __init__(self, size: int, nonlinear: bool) -> None:
         super().__init__()
@@ -141,7 +199,29 @@ class HeadTransform(nn.Module):
 
 
 def loss(logits: Tensor, labels: Tensor, present: Tensor | None, problem_type: str) -> Tensor:
-    """The loss of logits [B, L, num_labels] where `present` [B, L], or everywhere; see the module."""
+    """Compute the mean loss of all known labels.
+
+    Parameters
+    ----------
+    logits
+        [B, L, num_labels].
+    labels
+        [B, L, num_labels], or [B, L] of classes or of a single label.
+    present
+        bool [B, L], True where labels count; None if they count everywhere.
+    problem_type
+        One of `sptx_core.config.PROBLEM_TYPES`; the module's table has the loss of each.
+
+    Returns
+    -------
+    Tensor
+        A scalar; 0, with gradients, if no label is known.
+
+    Raises
+    ------
+    InputError
+        `labels` have another shape.
+    """
     classes = problem_type == "multiclass"
     if not classes and logits.shape[2] == 1 and labels.shape == logits.shape[:2]:
         labels = labels[..., None]

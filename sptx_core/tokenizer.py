@@ -1,9 +1,9 @@
-"""Sequences to token ids with the numbering of MultiMolecule's DNA tokenizer, or with the network's own.
+"""From sequences to token ids, numbered as MultiMolecule's DNA tokenizer numbers them, or as the network does.
 
 By default the six special tokens come first (`<pad>` 0, `<cls>` 1, `<eos>` 2, `<unk>` 3, `<mask>` 4, `<null>` 5), then
-the letters of the alphabet or their n-mers, last additional special tokens; a sequence is put between `<cls>` and
-`<eos>`. `DnaTokenizer.of_network()` numbers A C G T N from 0 to 4 without special tokens, as `SpTransformerModel` reads
-them; N fills up a batch and stands for every unknown letter.
+the letters of the alphabet or their n-mers, then additional special tokens; `<cls>` is put before each sequence and
+`<eos>` after it. `DnaTokenizer.of_network()` numbers A C G T N from 0 to 4, as `SpTransformerModel` reads them: it has
+no special tokens, pads a batch with N, and reads every unknown letter as N.
 
     >>> from sptx_core.tokenizer import DnaTokenizer
     >>> DnaTokenizer()("GATuaca")["input_ids"]
@@ -39,28 +39,41 @@ ALPHABETS = {
     "nucleobase": "ACGT",
 }
 PAD, CLS, EOS, UNKNOWN, MASK, NULL = SPECIAL_TOKENS = ("<pad>", "<cls>", "<eos>", "<unk>", "<mask>", "<null>")
-CODON = 3  # letters
+CODON = 3  # letters of a codon
 
 
 class Encoding(TypedDict):
-    """Ids and a mask that is 0 where ids fill up: lists for one sequence, lists of lists or int64 [B, L] for more."""
+    """What the tokenizer returns: a list for one sequence; lists of lists, or int64 tensors [B, L], for several."""
 
     input_ids: Any
+    """Number of each token."""
     attention_mask: Any
+    """1 for each token of the sequence, 0 for padding."""
 
 
 class DnaTokenizer:
-    """Sequences to ids and back.
+    """Turns sequences into ids and back.
 
-    Args:
-        alphabet: "standard", "iupac", "streamline", "nucleobase", or letters of one's own as a list; by default
-            "standard" for single letters and "streamline" for n-mers and codons.
-        nmers: letters of a token; tokens overlap, each starts one letter after the one before it.
-        codon: tokens of three letters that do not overlap.
-        replace_U_with_T: read U as T.
-        do_upper_case: read lower case as upper case; without it lower-case letters are unknown.
-        additional_special_tokens: more of them, recognised in sequences and numbered last.
+    Parameters
+    ----------
+    alphabet
+        "standard", "iupac", "streamline", "nucleobase", or a list of letters; by default "standard" for single letters
+        and "streamline" for n-mers and codons.
+    nmers
+        Letters in a token. Tokens overlap: each starts one letter after the one before it.
+    codon
+        Whether tokens are codons, three letters each, which do not overlap.
+    replace_U_with_T
+        Whether U is read as T.
+    do_upper_case
+        Whether lower case is read as upper case; otherwise lower-case letters are unknown.
+    additional_special_tokens
+        Further special tokens, which are recognised in sequences and numbered last.
 
+    Raises
+    ------
+    InputError
+        The settings contradict each other, or two tokens are the same.
     """
 
     def __init__(
@@ -87,7 +100,7 @@ class DnaTokenizer:
 
     @classmethod
     def of_network(cls) -> Self:
-        """The ids that `SpTransformerModel` reads: A C G T N are 0 to 4, and there is nothing else."""
+        """Make the tokenizer whose ids `SpTransformerModel` reads: A C G T N are 0 to 4, there are no other tokens."""
         tokenizer = cls(list(BASES))
         tokenizer._number(list(BASES), set())
         tokenizer.pad = tokenizer.unknown = BASES.index("N")
@@ -96,8 +109,19 @@ class DnaTokenizer:
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike[str]) -> Self:
-        """The tokenizer of a checkpoint (a file, a folder or a hub id); all networks read the ids of `of_network`."""
-        from sptx_core.checkpoint import locate  # late: that module loads PyTorch
+        """Make the tokenizer of a checkpoint, which is that of `of_network` for every checkpoint.
+
+        Parameters
+        ----------
+        source
+            A file, a folder or a hub id.
+
+        Raises
+        ------
+        InputError
+            There is no such checkpoint.
+        """
+        from sptx_core.checkpoint import locate  # late: that package loads PyTorch
 
         locate(source)
         return cls.of_network()
@@ -126,9 +150,28 @@ class DnaTokenizer:
         padding: bool = False,
         return_tensors: str | None = None,
     ) -> Encoding:
-        """Ids of one sequence or of several; `padding` fills up to the longest, `return_tensors="pt"` gives tensors.
+        """Turn one sequence or several into ids.
 
-        A tensor is always of several sequences; they must be of one length or filled up.
+        Parameters
+        ----------
+        sequences
+            A string, or a list of strings.
+        add_special_tokens
+            Whether to put `<cls>` before each sequence and `<eos>` after it.
+        padding
+            Whether to fill up shorter sequences to the length of the longest.
+        return_tensors
+            "pt" for int64 tensors [B, L], which one sequence gives too (B = 1); None for lists.
+
+        Returns
+        -------
+        Encoding
+            Ids and mask.
+
+        Raises
+        ------
+        InputError
+            A sequence is no whole number of codons, or sequences of several lengths shall make a tensor.
         """
         if return_tensors not in (None, "pt"):
             raise InputError(f"return_tensors must be 'pt' or None, not {return_tensors!r}")
@@ -150,12 +193,36 @@ class DnaTokenizer:
         return Encoding(input_ids=next(tensors), attention_mask=next(tensors))
 
     def tokenize(self, sequence: str) -> list[str]:
-        """The tokens of a sequence, known or not, without those around it."""
+        """Cut a sequence into tokens, known or not, without `<cls>` and `<eos>`.
+
+        Raises
+        ------
+        InputError
+            The sequence is no whole number of codons.
+        """
         pieces = [sequence] if self._split is None else self._split.split(sequence)
         return [token for piece in pieces for token in ([piece] if piece in self._special else self._cut(piece))]
 
     def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = False) -> str:
-        """The tokens of ids [L], a list or a tensor, with a space between two."""
+        """Turn ids into tokens.
+
+        Parameters
+        ----------
+        ids
+            Integers [L], in a list or a tensor.
+        skip_special_tokens
+            Whether to leave special tokens out.
+
+        Returns
+        -------
+        str
+            The tokens with a space between two.
+
+        Raises
+        ------
+        InputError
+            An id is the number of no token.
+        """
         numbers = [int(number) for number in ids]
         if any(not 0 <= number < len(self) for number in numbers):
             raise InputError(f"ids must be 0..{len(self) - 1}, found {min(numbers)}..{max(numbers)}")
@@ -167,7 +234,7 @@ class DnaTokenizer:
         return [*self.before, *ids, *self.after] if add_special_tokens else ids
 
     def _cut(self, piece: str) -> list[str]:
-        """Letters, n-mers or codons of a piece without special tokens."""
+        """Cut a piece that holds no special tokens into letters, n-mers or codons."""
         if self.do_upper_case:
             piece = piece.upper()
         if self.replace_u:

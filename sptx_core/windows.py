@@ -1,19 +1,19 @@
 """Windows on a fixed grid: which window owns a base, which bases a window reads, cutting and stitching.
 
-Axis. Everything here lives on one axis `x` of 0-based positions >= 0: a contig's positions (genomic flanks) or the
-distance from a transcript's 5' end (transcript flanks). Intervals are half-open. Window k = 0, 1, 2, ... predicts its
-core [k * stride, k * stride + core) and reads `context` more positions on each side, so it may read below 0 and past
-the end of the axis, where the caller puts N. Neighbouring cores share `overlap` positions: stride = core - overlap.
+Axis. All positions here lie on one axis `x`, 0-based, x >= 0: the positions of a contig (genomic flanks), or distances
+from the 5' end of a transcript (transcript flanks). Intervals are half-open. Window k = 0, 1, 2, ... predicts its core
+[k * stride, k * stride + core) and reads `context` more positions on each side; it may read below 0 and past the end of
+the axis, where the caller puts N. Neighbouring cores share `overlap` positions: stride = core - overlap.
 
-Ownership. A position that lies in several cores belongs to the window whose centre is nearest; equidistant, to the
-window on the 5' side. Centres are those of whole cores, before anything is trimmed at the end of the axis. Cores k - 1
-and k are equidistant from k * stride + overlap / 2 (in the continuous coordinate where position x spans x to x + 1), so
-window k owns from k * stride + `lead`, with overlap / 2 rounded up where the 5' end is the low end of the axis and down
-where it is the high end. The first window also owns what lies before its lead.
+Ownership. A position that lies in several cores belongs to the window whose centre is nearest; if two are equally near,
+to the one on the 5' side. Centres are those of whole cores, before anything is trimmed at the end of the axis. The
+centres of cores k - 1 and k are equally far from k * stride + overlap / 2 (in the continuous coordinate where position
+x spans x to x + 1). So window k owns positions from k * stride + `lead`, where lead is overlap / 2, rounded up if the
+5' end is the low end of the axis and down if it is the high end. Window 0 also owns the positions below its lead.
 
 Transcription order. `cut` and the network work from 5' to 3'. For the minus strand the caller reverse-complements the
-stretch before cutting, so the first row of its values is the highest window and each row runs against the axis;
-`stitch(..., reverse=True)` turns that back.
+stretch before it is cut: the first row of values is then that of the highest window, and each row runs against the
+axis. `stitch(..., reverse=True)` reverses both.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ import numpy.typing as npt
 
 from sptx_core.errors import InputError
 
-TRAINED_CORE = 1000  # predicted bases of a window in the authors' training
-TRAINED_CONTEXT = 4000  # flanking bases on each side of it
+TRAINED_CORE = 1000
+"""Predicted bases of a window in the authors' training (You et al. 2024)."""
+TRAINED_CONTEXT = 4000
+"""Flanking bases on each side of the core in the authors' training."""
 
 Base = TypeVar("Base", bound=np.generic)
 
@@ -36,14 +38,19 @@ Base = TypeVar("Base", bound=np.generic)
 class WindowSpec:
     """How windows lie on the axis.
 
-    Args:
-        core: bases predicted by a window, at least 1.
-        context: flanking bases read on each side, at least 0.
-        overlap: core bases shared by neighbours, 0 <= overlap < core.
+    Parameters
+    ----------
+    core
+        Bases that a window predicts, at least 1.
+    context
+        Flanking bases that it reads on each side, at least 0.
+    overlap
+        Core bases that neighbours share, 0 <= overlap < core.
 
-    Raises:
-        InputError: a size is out of range.
-
+    Raises
+    ------
+    InputError
+        A size is out of range.
     """
 
     core: int = TRAINED_CORE
@@ -71,7 +78,13 @@ class WindowSpec:
         return self.core + 2 * self.context
 
     def lead(self, *, five_prime_low: bool = True) -> int:
-        """Positions of a core's low end that belong to the window before it."""
+        """Positions at the low end of a core that belong to the window before it.
+
+        Parameters
+        ----------
+        five_prime_low
+            Whether the 5' end is the low end of the axis.
+        """
         return (self.overlap + 1) // 2 if five_prime_low else self.overlap // 2
 
     @overload
@@ -79,7 +92,20 @@ class WindowSpec:
     @overload
     def owner(self, x: npt.NDArray[np.int64], *, five_prime_low: bool = True) -> npt.NDArray[np.int64]: ...
     def owner(self, x: Any, *, five_prime_low: bool = True) -> Any:
-        """Window that owns position `x` (an int, or an array of them)."""
+        """Find the window that owns a position.
+
+        Parameters
+        ----------
+        x
+            Position >= 0, an int or an int64 array.
+        five_prime_low
+            Whether the 5' end is the low end of the axis.
+
+        Returns
+        -------
+        int or ndarray
+            Windows, in the shape of `x`.
+        """
         k = (x - self.lead(five_prime_low=five_prime_low)) // self.stride
         return max(k, 0) if isinstance(k, int) else np.maximum(k, 0)
 
@@ -90,20 +116,50 @@ class WindowSpec:
         self, k: npt.NDArray[np.int64], *, five_prime_low: bool = True
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]: ...
     def owned(self, k: Any, *, five_prime_low: bool = True) -> tuple[Any, Any]:
-        """Half-open interval of positions that window `k` owns (an int, or an array of them)."""
+        """Find the positions that a window owns.
+
+        Parameters
+        ----------
+        k
+            Window, an int or an int64 array.
+        five_prime_low
+            Whether the 5' end is the low end of the axis.
+
+        Returns
+        -------
+        tuple
+            First position and end (exclusive), each in the shape of `k`.
+        """
         lead = self.lead(five_prime_low=five_prime_low)
         return (k * self.stride + lead) * (k > 0), (k + 1) * self.stride + lead
 
     def input_span(self, k_first: int, k_last: int) -> tuple[int, int]:
-        """Half-open interval that windows `k_first` to `k_last` (both included) read: their stretch."""
+        """Find the stretch that windows read.
+
+        Parameters
+        ----------
+        k_first, k_last
+            The first and the last window, both included.
+
+        Returns
+        -------
+        tuple
+            First position, which may be below 0, and end (exclusive).
+        """
         return k_first * self.stride - self.context, k_last * self.stride + self.core + self.context
 
     def count(self, stretch_length: int) -> int:
-        """Number of windows in a stretch of that many bases.
+        """Count the windows in a stretch.
 
-        Raises:
-            ValueError: the length is not that of a whole number of windows, at least one.
+        Parameters
+        ----------
+        stretch_length
+            Bases, flanks included.
 
+        Raises
+        ------
+        ValueError
+            The length is not that of a whole number of windows, at least one.
         """
         n, rest = divmod(stretch_length - self.width, self.stride)
         if n < 0 or rest:
@@ -112,15 +168,24 @@ class WindowSpec:
 
 
 def cut(stretch: npt.NDArray[Base], spec: WindowSpec) -> npt.NDArray[Base]:
-    """Windows of a stretch in transcription order.
+    """Cut a stretch into its windows, in transcription order.
 
-    Args:
-        stretch: codes [(n - 1) * stride + core + 2 * context], 5' to 3'.
-        spec: how the windows lie.
+    Parameters
+    ----------
+    stretch
+        Codes [(n - 1) * stride + core + 2 * context], 5' to 3'.
+    spec
+        How the windows lie.
 
-    Returns:
+    Returns
+    -------
+    ndarray
         Codes [n, core + 2 * context]; a read-only view of `stretch`, nothing is copied.
 
+    Raises
+    ------
+    ValueError
+        The stretch is no whole number of windows.
     """
     spec.count(len(stretch))
     return np.lib.stride_tricks.sliding_window_view(stretch, spec.width)[:: spec.stride]
@@ -136,23 +201,34 @@ def stitch(
     reverse: bool,
     five_prime_low: bool,
 ) -> npt.NDArray[Any]:
-    """Rows of positions [first, end), each taken from the window that owns it.
+    """Take the row of each position from the window that owns it.
 
-    Args:
-        values: [n, core, ...] of windows k_first .. k_first + n - 1, in transcription order.
-        spec: how the windows lie.
-        k_first: lowest window of `values`.
-        first: first position wanted.
-        end: end of the positions wanted, exclusive.
-        reverse: the stretch was reverse-complemented before it was cut.
-        five_prime_low: the 5' end is the low end of the axis (decides ties).
+    Parameters
+    ----------
+    values
+        [n, core, ...] of windows k_first to k_first + n - 1, in transcription order.
+    spec
+        How the windows lie.
+    k_first
+        The lowest window of `values`.
+    first
+        The first position wanted.
+    end
+        End of the positions wanted, exclusive.
+    reverse
+        Whether the stretch was reverse-complemented before it was cut.
+    five_prime_low
+        Whether the 5' end is the low end of the axis (which decides ties).
 
-    Returns:
-        [end - first, ...] in the axis' order.
+    Returns
+    -------
+    ndarray
+        [end - first, ...] in the order of the axis.
 
-    Raises:
-        ValueError: a wanted position belongs to a window that is not in `values`.
-
+    Raises
+    ------
+    ValueError
+        A wanted position belongs to a window that is not in `values`.
     """
     if first == end:
         return values[:0, 0]

@@ -1,45 +1,43 @@
-"""Shared test material: the real megabase and the golden weights (skipped with a reason where they are missing)."""
+"""What all tests share: the golden network, and the real megabase (skipped where it is missing)."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from material import golden_weights
+from material.golden_weights import GoldenCase
 
 if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # read as Triton itself is imported, by PyTorch's counter for one
+    os.environ["TRITON_INTERPRET"] = "1"  # Triton reads it when it is imported, which PyTorch's FLOP counter does
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Folder with the GRCh38 megabase and the golden outputs, kept beside the repository."""
-    if not (SHARED / "golden" / "weights.py").exists():
-        pytest.skip(f"test material {SHARED.name}/ is not beside the repository")
+    """Folder with the GRCh38 megabase in `data/`, kept beside the repository."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"the real megabase, {SHARED.name}/data, is not beside the repository")
     return SHARED
 
 
 @pytest.fixture(scope="session")
-def golden_state(shared: Path) -> dict[str, Any]:
-    """An official state dict made by the golden recipe, seed 0."""
-    spec = importlib.util.spec_from_file_location("golden_weights", shared / "golden" / "weights.py")
-    assert spec is not None
-    assert spec.loader is not None
-    recipe = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(recipe)
-    shapes = json.loads((shared / "golden" / "official_state_dict.json").read_text())
-    state: dict[str, Any] = recipe.state_dict(shapes, 0)
-    return state
+def golden_cases() -> tuple[GoldenCase, ...]:
+    """Inputs of the original network and its outputs on the golden weights."""
+    return golden_weights.golden_cases()
 
 
 @pytest.fixture(scope="session")
-def golden_checkpoint(golden_state: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def golden_state() -> dict[str, torch.Tensor]:
+    """The golden weights as an official state dict."""
+    return golden_weights.golden_state()
+
+
+@pytest.fixture(scope="session")
+def golden_checkpoint(golden_state: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The golden weights as an official `.ckpt` file."""
     path = tmp_path_factory.mktemp("golden") / "SpTransformer_seed0.ckpt"
     torch.save({"state_dict": golden_state}, path)

@@ -15,7 +15,7 @@ from sptx_core.checkpoint import CONFIG_FILE, TENSOR_FILE
 
 SEED, CONTIGS, BASES = 11, 36, 1_000_000
 ROOT = Path(__file__).resolve().parents[1]
-SHIPPED = ROOT / "sptx_core" / "checkpoints" / "demo"
+SHIPPED = ROOT / "sptx_core" / "demo" / "network"
 
 
 def main() -> None:

@@ -202,11 +202,12 @@ def test_windows_narrower_than_their_ends_take_the_plain_path() -> None:
 
 
 @torch.inference_mode()
-def test_fast_path_gives_the_golden_logits(shared: Path, golden_checkpoint: Path) -> None:
+def test_fast_path_gives_the_golden_logits(
+    golden_checkpoint: Path, golden_cases: tuple[tuple[np.ndarray, np.ndarray], ...]
+) -> None:
     model = SpTransformerModel.from_pretrained(golden_checkpoint)
-    golden = np.load(shared / "golden" / "official_seed0.npz")
     for case in (1, 3, 5):
-        codes, expected = golden[f"codes_{case}"], golden[f"logits_{case}"]
+        codes, expected = golden_cases[case]
         spec = WindowSpec(core=len(expected))
         logits = next(SharedPath(model, spec, torch.float32).logits([[codes]]))[0].numpy()
         assert np.abs(logits - expected).max() < 2e-5

@@ -372,13 +372,14 @@ def test_a_gpu_gives_the_scores_of_a_cpu(precision: str, tolerance: float, batch
 @pytest.mark.skipif(DEVICE == "cpu", reason="no GPU here")
 @pytest.mark.parametrize("path", ["shared", "triton"])
 @torch.inference_mode()
-def test_a_gpu_gives_the_golden_logits(path: str, shared: Path, golden_checkpoint: Path) -> None:
+def test_a_gpu_gives_the_golden_logits(
+    path: str, golden_checkpoint: Path, golden_cases: tuple[tuple[np.ndarray, np.ndarray], ...]
+) -> None:
     model = SpTransformerModel.from_pretrained(golden_checkpoint).cuda()
     if path == "triton" and (why := gpu.missing(model.config, "cuda")):
         pytest.skip(f"path triton {why}")
-    golden = np.load(shared / "golden" / "official_seed0.npz")
     for case in range(6):
-        codes, expected = golden[f"codes_{case}"], torch.from_numpy(golden[f"logits_{case}"])
+        codes, expected = golden_cases[case][0], torch.from_numpy(golden_cases[case][1])
         spec = WindowSpec(core=len(expected))
         with exact_arithmetic("cuda"):
             exact, rounded = (

@@ -309,11 +309,12 @@ def test_a_stream_begins_jobs_ahead_with_the_bytes_of_each_alone(
 
 
 @torch.inference_mode()
-def test_path_gives_the_golden_logits(shared: Path, golden_checkpoint: Path, dtype: torch.dtype) -> None:
+def test_path_gives_the_golden_logits(
+    golden_checkpoint: Path, golden_cases: tuple[tuple[np.ndarray, np.ndarray], ...], dtype: torch.dtype
+) -> None:
     model = SpTransformerModel.from_pretrained(golden_checkpoint)
-    golden = np.load(shared / "golden" / "official_seed0.npz")
     for case in (1, 3, 5):
-        codes, expected = golden[f"codes_{case}"], torch.from_numpy(golden[f"logits_{case}"])
+        codes, expected = golden_cases[case][0], torch.from_numpy(golden_cases[case][1])
         path = SharedPath(model, WindowSpec(core=len(expected)), dtype, path="native")
         logits = next(path.logits([[codes]]))[0]
         difference = (channels.scores(logits) - channels.scores(expected)).abs()

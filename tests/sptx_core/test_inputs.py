@@ -1,4 +1,4 @@
-"""Other forms of input than ids: columns, masks and ragged batches."""
+"""Every form of input: ids, columns, masks and ragged batches; and what is refused."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import tiny_config
+from material.networks import tiny_network
 from torch import Tensor
 
 from sptx_core.errors import InputError
+from sptx_core.inputs import one_hot
 from sptx_core.model import SpTransformerModel
 
-CONFIG = tiny_config()
 IDS = torch.randint(5, (2, 10), generator=torch.Generator().manual_seed(0))
 EMBEDS = F.one_hot(IDS, 5).float()
 
 
 @pytest.fixture(scope="module")
 def model() -> SpTransformerModel:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return SpTransformerModel(CONFIG).eval().requires_grad_(False)
+    return tiny_network().requires_grad_(False)
 
 
 def cut_off(length: int) -> Tensor:
@@ -31,6 +29,17 @@ def cut_off(length: int) -> Tensor:
     mask = torch.ones(2, 10, dtype=torch.long)
     mask[1, length:] = 0
     return mask
+
+
+def test_one_hot_columns() -> None:
+    codes = torch.tensor([[0, 3, 4]])
+    assert one_hot(codes, 4, torch.float32).tolist() == [[[1, 0, 0], [0, 0, 0], [0, 0, 0], [0, 1, 0]]]
+    assert one_hot(codes, 5, torch.float64)[0, 4].tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32, torch.int64])
+def test_codes_of_any_integer_type_are_taken(dtype: torch.dtype, model: SpTransformerModel) -> None:
+    assert torch.equal(model(IDS.to(dtype)).logits, model(IDS).logits)
 
 
 def test_one_hot_columns_are_what_ids_stand_for(model: SpTransformerModel) -> None:
@@ -95,3 +104,24 @@ def test_impossible_input_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         model(**given)
+
+
+@pytest.mark.parametrize(
+    ("ids", "flanked", "message"),
+    [
+        (torch.zeros(1, 17, dtype=torch.long), False, r"17 bases to predict are more than the 16 .*max_seq_len"),
+        (torch.zeros(1, 29, dtype=torch.long), True, r"17 bases to predict are more than the 16 .*max_seq_len"),
+        (torch.zeros(1, 0, dtype=torch.long), False, "nothing to predict"),
+        (torch.zeros(1, 12, dtype=torch.long), True, "nothing to predict: 12 of them are flank"),
+        (torch.zeros(8, dtype=torch.long), False, r"of shape \[batch, length\], not torch.int64 of shape \[8\]"),
+        (torch.zeros(1, 8), False, "must be integers .* not torch.float32"),
+        (torch.zeros(1, 8, dtype=torch.bool), False, "must be integers .* not torch.bool"),
+        (torch.full((1, 8), 5), False, "must be 0..4"),
+        (torch.full((1, 8), -1), False, "must be 0..4"),
+    ],
+)
+def test_impossible_ids_are_refused_with_the_reason(
+    ids: Tensor, flanked: bool, message: str, model: SpTransformerModel
+) -> None:
+    with pytest.raises(InputError, match=message):
+        model(ids, flanked=flanked)

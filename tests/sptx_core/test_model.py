@@ -1,4 +1,4 @@
-"""The network: the golden outputs of the original, alignment at every length, input and output."""
+"""The network: the original's golden outputs, alignment at every length, what it returns, and how it is run."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from material.golden_weights import GoldenCase
+from material.networks import network_of, tiny_config
 from torch import Tensor
 
 from sptx_core.alphabet import N_CODE
-from sptx_core.channels import scores
 from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
-from sptx_core.errors import InputError
-from sptx_core.inputs import one_hot
 from sptx_core.model import SpTransformerModel
 
 GOLDEN_TOLERANCE = 2e-5  # float32 against the original network; float64 moves its logits by up to 3.5e-6
 
-SMALL = SpTransformerConfig(
+SMALL = tiny_config(
     input_channels=4,
     context=10,
     max_seq_len=32,
@@ -29,25 +28,16 @@ SMALL = SpTransformerConfig(
         SpTransformerFeatureEncoderConfig(6, (ResidualStage(1, 3, 1), ResidualStage(2, 5, 2))),
         SpTransformerFeatureEncoderConfig(4, (ResidualStage(1, 3, 1),)),
     ),
-    input_path_channels=5,
-    hidden_size=16,
-    layers=2,
-    heads=4,
     local_heads=1,
     bucket_size=8,
-    feed_forward_size=12,
-    tissues=2,
 )
+ON_REQUEST: dict[str, Any] = {
+    f"output_{entry}": True for entry in ("attentions", "hidden_states", "contexts", "choices")
+}
 
 
-def network(config: SpTransformerConfig = SMALL, seed: int = 0) -> SpTransformerModel:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = SpTransformerModel(config)
-        for name, buffer in model.named_buffers():
-            if buffer.is_floating_point():  # running statistics that do something
-                buffer.copy_(torch.rand_like(buffer) + ("var" in name))
-    return model.eval().requires_grad_(False)
+def network(config: SpTransformerConfig = SMALL) -> SpTransformerModel:
+    return network_of(config).requires_grad_(False)
 
 
 def random_ids(length: int, batch: int = 2, codes: int = 5) -> Tensor:
@@ -63,19 +53,25 @@ def published(golden_checkpoint: Path) -> SpTransformerModel:
 
 
 @pytest.mark.parametrize("case", range(6))
-def test_logits_equal_those_of_the_original_network(case: int, published: SpTransformerModel, shared: Path) -> None:
-    with np.load(shared / "golden" / "official_seed0.npz") as golden, torch.inference_mode():
-        logits = published(torch.from_numpy(golden[f"codes_{case}"])[None], flanked=True).logits[0].numpy()
-        assert logits.shape == golden[f"logits_{case}"].shape
-        assert np.abs(logits - golden[f"logits_{case}"]).max() < GOLDEN_TOLERANCE
+@torch.inference_mode()
+def test_logits_equal_those_of_the_original_network(
+    case: int, published: SpTransformerModel, golden_cases: tuple[GoldenCase, ...]
+) -> None:
+    codes, expected = golden_cases[case]
+    logits = published(torch.from_numpy(codes)[None], flanked=True).logits[0].numpy()
+    assert logits.shape == expected.shape
+    assert np.abs(logits - expected).max() < GOLDEN_TOLERANCE
 
 
-def test_float64_agrees_with_the_original_network(golden_checkpoint: Path, shared: Path) -> None:
+@torch.inference_mode()
+def test_float64_agrees_with_the_original_network(
+    golden_checkpoint: Path, golden_cases: tuple[GoldenCase, ...]
+) -> None:
     model = SpTransformerModel.from_pretrained(golden_checkpoint).double()
-    with np.load(shared / "golden" / "official_seed0.npz") as golden, torch.inference_mode():
-        output = model(torch.from_numpy(golden["codes_3"])[None], flanked=True)
-        assert output.logits.dtype == output.last_hidden_state.dtype == output.scores().dtype == torch.float64
-        assert np.abs(output.logits[0].numpy() - golden["logits_3"]).max() < GOLDEN_TOLERANCE
+    codes, expected = golden_cases[3]
+    output = model(torch.from_numpy(codes)[None], flanked=True)
+    assert output.logits.dtype == output.last_hidden_state.dtype == output.scores().dtype == torch.float64
+    assert np.abs(output.logits[0].numpy() - expected).max() < GOLDEN_TOLERANCE
 
 
 def test_number_of_parameters() -> None:
@@ -148,18 +144,6 @@ def test_a_fifth_channel_tells_n_from_padding() -> None:
     assert torch.equal(model(ids).logits, model(flanked, flanked=True).logits)
 
 
-def test_one_hot_columns() -> None:
-    codes = torch.tensor([[0, 3, 4]])
-    assert one_hot(codes, 4, torch.float32).tolist() == [[[1, 0, 0], [0, 0, 0], [0, 0, 0], [0, 1, 0]]]
-    assert one_hot(codes, 5, torch.float64)[0, 4].tolist() == [0, 0, 1]
-
-
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32, torch.int64])
-def test_codes_of_any_integer_type_are_taken(dtype: torch.dtype) -> None:
-    model, ids = network(), random_ids(9)
-    assert torch.equal(model(ids.to(dtype)).logits, model(ids).logits)
-
-
 def test_sequences_of_a_batch_do_not_touch() -> None:
     model, ids = network(), random_ids(20, batch=3)
     alone = torch.cat([model(row[None]).logits for row in ids])
@@ -179,50 +163,11 @@ def test_no_context_is_a_context_too() -> None:
     assert torch.equal(model(ids).logits, model(ids, flanked=True).logits)
 
 
-# --- input and output ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("ids", "flanked", "message"),
-    [
-        (torch.zeros(1, 33, dtype=torch.long), False, r"33 bases to predict are more than the 32 .*max_seq_len"),
-        (torch.zeros(1, 53, dtype=torch.long), True, r"33 bases to predict are more than the 32 .*max_seq_len"),
-        (torch.zeros(1, 0, dtype=torch.long), False, "nothing to predict"),
-        (torch.zeros(1, 20, dtype=torch.long), True, "nothing to predict: 20 of them are flank"),
-        (torch.zeros(8, dtype=torch.long), False, r"of shape \[batch, length\], not torch.int64 of shape \[8\]"),
-        (torch.zeros(1, 8), False, "must be integers .* not torch.float32"),
-        (torch.zeros(1, 8, dtype=torch.bool), False, "must be integers .* not torch.bool"),
-        (torch.full((1, 8), 5), False, "must be 0..4"),
-        (torch.full((1, 8), -1), False, "must be 0..4"),
-    ],
-)
-def test_impossible_input_is_refused_with_the_reason(ids: Tensor, flanked: bool, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        network()(ids, flanked=flanked)
+# --- what it returns -------------------------------------------------------------------------------------------------
 
 
 def test_an_empty_batch_gives_an_empty_output() -> None:
     assert network()(torch.zeros(0, 8, dtype=torch.long)).logits.shape == (0, 8, 5)
-
-
-def test_output_is_a_mapping_with_attributes_and_without_empty_entries() -> None:
-    output = network()(random_ids(8))
-    assert list(output) == list(output.keys()) == ["last_hidden_state", "logits"]
-    assert len(output) == 2
-    assert output["logits"] is output.logits
-    assert dict(output)["last_hidden_state"] is output.last_hidden_state
-    assert str(output.keys()) == "odict_keys(['last_hidden_state', 'logits'])"
-    assert output.attentions is None
-    for name in ("attentions", "scores", "nothing"):
-        assert name not in output
-        with pytest.raises(KeyError):
-            output[name]
-
-
-def test_scores_of_an_output_are_those_of_its_logits() -> None:
-    output = network()(random_ids(8))
-    assert torch.equal(output.scores(), scores(output.logits))
-    assert torch.allclose(output.scores()[..., :3].sum(-1), torch.ones(2, 8))
 
 
 def test_postprocess_leaves_usage_as_it_is_and_names_the_channels() -> None:
@@ -253,7 +198,71 @@ def test_choices_tell_what_each_sinkhorn_head_chose() -> None:
     assert 1 / 4 <= probability.min() <= probability.max() <= 1
 
 
+@pytest.mark.parametrize("length", [1, 13, 20])
+def test_asking_for_more_changes_no_number(length: int) -> None:
+    model, ids = network(), random_ids(length)
+    plain, recorded = model(ids), model(ids, **ON_REQUEST)
+    assert torch.equal(plain.logits, recorded.logits)
+    assert torch.equal(plain.last_hidden_state, recorded.last_hidden_state)
+    assert list(recorded) == ["last_hidden_state", "logits", "contexts", "hidden_states", "attentions", "choices"]
+
+
+def test_hidden_states_lie_around_each_layer() -> None:
+    model, ids = network(), random_ids(13)
+    seen: list[Tensor] = []
+    hooks = [layer.register_forward_pre_hook(lambda _, given: seen.append(given[0])) for layer in model.layers]
+    output = model(ids, output_hidden_states=True, output_contexts=True)
+    for hook in hooks:
+        hook.remove()
+    states = output.hidden_states
+    assert len(states) == len(seen) + 1 == SMALL.layers + 1
+    assert all(state.shape == (2, 13, 16) for state in states)
+    first = (SMALL.max_seq_len - 13) // 2
+    assert all(torch.equal(state, x[:, first : first + 13]) for state, x in zip(states, seen, strict=False))
+    assert states[-1] is output.last_hidden_state
+    assert output.contexts == (output.last_hidden_state,)
+
+
+# --- how it is run ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{}, {"output_attentions": True, "output_hidden_states": True}])
+def test_forward_compiles_as_one_graph(settings: dict[str, Any]) -> None:
+    model, ids = network(), random_ids(10)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)  # the graph is the point, not its code
+    found, expected = compiled(ids, **settings), model(ids, **settings)
+    assert torch.allclose(found.logits, expected.logits, atol=1e-6)
+    assert list(found) == list(expected)
+
+
+@pytest.mark.parametrize(("dtype", "largest"), [(torch.bfloat16, 0.05), (torch.float16, 0.01)])
+def test_low_precision_is_near_and_stays_low(dtype: torch.dtype, largest: float) -> None:
+    model, ids = network(), random_ids(10)
+    expected = model(ids).logits
+    output = model.to(dtype)(ids, output_attentions=True, output_hidden_states=True)
+    assert {output.logits.dtype, *(state.dtype for state in output.hidden_states)} == {dtype}
+    assert output.attentions[0].sinkhorn_attentions.dtype == dtype
+    assert output.scores().dtype == torch.float32
+    assert 0 < (output.logits.float() - expected).abs().max() < largest
+
+
 def test_training_mode_reaches_every_parameter() -> None:
     model = SpTransformerModel(SMALL)
     model(random_ids(32)).logits.square().mean().backward()
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+def test_checkpointed_layers_have_the_same_gradients_and_are_computed_twice() -> None:
+    gradients, passes = [], []
+    for enable in (False, True):
+        model = network_of(SMALL).train()
+        model.gradient_checkpointing_enable(enable)
+        times: list[int] = []
+        model.layers[0].register_forward_pre_hook(lambda _module, _given, times=times: times.append(1))
+        model(random_ids(10)).logits.square().sum().backward()
+        gradients.append({name: x.grad for name, x in model.named_parameters()} | dict(model.named_buffers()))
+        passes.append(len(times))
+    assert passes == [1, 2]
+    for name, plain in gradients[0].items():
+        assert plain is not None
+        assert torch.allclose(plain, gradients[1][name], atol=1e-6), name

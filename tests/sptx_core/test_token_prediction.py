@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import doctest
 import json
 import re
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import tiny_config
+from material.networks import network_of, tiny_config
 from torch import Tensor
 
+from sptx_core import token_prediction
 from sptx_core.checkpoint import load_checkpoint
 from sptx_core.config import HeadConfig, SpTransformerConfig
 from sptx_core.errors import InputError
@@ -33,6 +35,12 @@ def predictor(**head: Any) -> SpTransformerForTokenPrediction:
         torch.manual_seed(0)
         config = dataclasses.replace(CONFIG, head=HeadConfig(**{"num_labels": 3} | head))
         return SpTransformerForTokenPrediction(config).eval()
+
+
+def test_examples_in_the_docstring_run() -> None:
+    result = doctest.testmod(token_prediction)
+    assert result.failed == 0
+    assert result.attempted >= 5
 
 
 def by_hand(problem_type: str, logits: Tensor, labels: Tensor) -> Tensor:
@@ -142,8 +150,9 @@ def test_impossible_heads_are_refused(settings: dict[str, Any], message: str) ->
         SpTransformerConfig(head=settings)  # type: ignore[arg-type]  # the point
 
 
-def test_saved_and_loaded_it_predicts_the_same(tmp_path: Path) -> None:
-    model = predictor(transform="nonlinear", problem_type="multilabel")
+@pytest.mark.parametrize("settings", [{}, {"transform": "nonlinear", "problem_type": "multilabel", "bias": False}])
+def test_saved_and_loaded_it_predicts_the_same(settings: dict[str, Any], tmp_path: Path) -> None:
+    model = predictor(**settings)
     model.save_pretrained(tmp_path)
     loaded = SpTransformerForTokenPrediction.from_pretrained(tmp_path)
     assert loaded.config == model.config
@@ -151,32 +160,36 @@ def test_saved_and_loaded_it_predicts_the_same(tmp_path: Path) -> None:
     assert torch.equal(loaded(IDS).logits, model(IDS).logits)
 
 
-def test_the_network_below_loads_alone_and_keeps_its_digest(tmp_path: Path) -> None:
-    model = predictor()
-    model.save_pretrained(tmp_path / "with")
-    model.model.save_pretrained(tmp_path / "without")
-    alone = SpTransformerModel.from_pretrained(tmp_path / "with")
-    assert torch.equal(alone(IDS).logits, model.model(IDS).logits)
-    assert load_checkpoint(tmp_path / "with").digest() == load_checkpoint(tmp_path / "without").digest()
-
-
 def test_a_network_alone_gets_a_new_head_of_the_sizes_asked_for(tmp_path: Path) -> None:
-    network = predictor().model
-    network.config = CONFIG
+    network = network_of(CONFIG)
     network.save_pretrained(tmp_path)
     assert "head" not in json.loads((tmp_path / "config.json").read_text())["config"]
     model = SpTransformerForTokenPrediction.from_pretrained(tmp_path, head=HeadConfig(2, "binary"))
+    assert model.config.head == HeadConfig(2, "binary")
     assert model(IDS).logits.shape == (2, 10, 2)
     assert torch.equal(model.model(IDS).logits, network(IDS).logits)
     assert SpTransformerForTokenPrediction.from_pretrained(tmp_path)(IDS).logits.shape == (2, 10, 15)
 
 
-def test_a_head_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("head", [HeadConfig(3), HeadConfig(2, "binary", "linear")])
+def test_a_head_that_is_asked_for_replaces_that_of_the_checkpoint(head: HeadConfig, tmp_path: Path) -> None:
+    model = predictor()
+    model.save_pretrained(tmp_path)
+    replaced = SpTransformerForTokenPrediction.from_pretrained(tmp_path, head=head)
+    assert replaced.config.head == head
+    assert not torch.equal(replaced.token_head.decoder.weight[:2], model.token_head.decoder.weight[:2])
+    assert torch.equal(replaced.model(IDS).logits, model.model(IDS).logits)
+
+
+def test_a_head_that_does_not_fit_is_refused_by_its_file_and_tensors(tmp_path: Path) -> None:
     predictor().save_pretrained(tmp_path)
     config = (tmp_path / "config.json").read_text()
     (tmp_path / "config.json").write_text(config.replace('"num_labels": 3', '"num_labels": 4'))
-    with pytest.raises(InputError, match="does not fit its configuration"):
+    message = f"the head of {tmp_path} does not fit its configuration (misshapen: decoder.weight [3, 16] instead of [4,"
+    with pytest.raises(InputError, match=re.escape(message)):
         SpTransformerForTokenPrediction.from_pretrained(tmp_path)
+    assert load_checkpoint(tmp_path).config.head == HeadConfig(4)
+    SpTransformerModel.from_pretrained(tmp_path)  # which does not use it
 
 
 def test_training_reaches_network_and_head() -> None:

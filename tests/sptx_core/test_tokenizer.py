@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 import subprocess
 import sys
@@ -13,9 +14,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sptx_core import tokenizer
 from sptx_core.alphabet import encode
 from sptx_core.errors import InputError
 from sptx_core.tokenizer import ALPHABETS, DnaTokenizer
+
+
+def test_examples_in_the_docstring_run() -> None:
+    result = doctest.testmod(tokenizer)
+    assert result.failed == 0
+    assert result.attempted >= 6
 
 
 @pytest.mark.parametrize(("name", "size"), [("standard", 27), ("iupac", 22), ("streamline", 11), ("nucleobase", 10)])

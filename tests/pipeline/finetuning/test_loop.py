@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from material.groups import CPU, learn_shares, learned, run_together
-from networks import tiny_network
+from material.networks import tiny_network
 from torch import Tensor
 
 from pipeline.batch.storage import Store

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from networks import tiny_config, tiny_network
+from material.networks import tiny_config, tiny_network
 
 from pipeline.finetuning.examples import Sites
 from pipeline.finetuning.network import freeze, set_new_biases, starting_network

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from material.networks import tiny_network
 from material.servers import object_store
-from networks import tiny_network
 
 from pipeline.batch.storage import Store
 from pipeline.finetuning import states

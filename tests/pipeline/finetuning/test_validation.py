@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from material.groups import ROWS, count_share, judged, part, run_together
-from networks import tiny_network
+from material.networks import tiny_network
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score
 

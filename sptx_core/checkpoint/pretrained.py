@@ -1,0 +1,126 @@
+"""What every network with a configuration can do: be built from a checkpoint, saved to a folder, pushed to the hub.
+
+`SpTransformerModel` and `SpTransformerForTokenPrediction` inherit these four calls. A subclass takes its configuration
+as the one argument of its constructor, keeps it as `config`, and says how its tensors lie in a `Checkpoint`
+(`load_tensors`, `to_checkpoint`) where they are more than the network's own.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from sptx_core.checkpoint import hub
+from sptx_core.checkpoint.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from sptx_core.checkpoint.sources import Source
+from sptx_core.config import SpTransformerConfig
+
+
+class PretrainedNetwork(nn.Module):
+    """A network that checkpoints can hold."""
+
+    config: SpTransformerConfig
+
+    @classmethod
+    def from_pretrained(cls, source: Source, *, device: str | torch.device = "cpu") -> Self:
+        """Load the network of a checkpoint, ready to predict.
+
+        Parameters
+        ----------
+        source
+            A file, a folder or a hub id; `sptx_core.checkpoint.checkpoint` says which are read.
+        device
+            Where the network goes.
+
+        Returns
+        -------
+        PretrainedNetwork
+            In evaluation mode, float32. Loading draws no random numbers.
+
+        Raises
+        ------
+        InputError
+            The checkpoint cannot be read or does not fit.
+        """
+        return cls.from_checkpoint(load_checkpoint(source), device=device)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, *, device: str | torch.device = "cpu") -> Self:
+        """Build the network of a checkpoint that is already loaded, ready to predict.
+
+        On the CPU nothing is copied: the network's parameters and running statistics share their memory with the
+        tensors of the checkpoint, which stays usable. Training the network, or writing to its parameters, therefore
+        changes the checkpoint, its digest and every other network that was built from it. On another device, or after
+        a change of precision, the network has memory of its own.
+
+        Parameters
+        ----------
+        checkpoint
+            From `load_checkpoint`, or from the `to_checkpoint` of a network.
+        device
+            Where the network goes.
+
+        Returns
+        -------
+        PretrainedNetwork
+            In evaluation mode, float32.
+        """
+        with torch.device("meta"):  # no memory and no random numbers for tensors that the checkpoint has
+            network = cls(checkpoint.config)
+        network.load_tensors(checkpoint)
+        return network.eval().to(device)
+
+    def load_tensors(self, checkpoint: Checkpoint) -> None:
+        """Put the tensors of a checkpoint in place of the network's own, without a copy."""
+        self.load_state_dict(checkpoint.tensors, assign=True)
+
+    def to_checkpoint(self) -> Checkpoint:
+        """The network as a checkpoint; on the CPU in float32 the two share their memory."""
+        return Checkpoint(self.config, in_float32(self))
+
+    def save_pretrained(self, directory: Source) -> None:
+        """Write `model.safetensors` (float32) and `config.json`.
+
+        Parameters
+        ----------
+        directory
+            The folder, which `from_pretrained` then reads; it is made if need be.
+
+        Raises
+        ------
+        InputError
+            The folder cannot be written.
+        """
+        save_checkpoint(self.to_checkpoint(), directory)
+
+    def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
+        """Save the network to a repository of the Hugging Face hub, which is made if there is none.
+
+        Parameters
+        ----------
+        repository
+            Id "owner/name".
+        private
+            Whether a new repository is private.
+        token
+            Token of the hub; by default that of huggingface_hub's login.
+
+        Returns
+        -------
+        str
+            The address of the commit.
+
+        Raises
+        ------
+        InputError
+            The hub refuses it or cannot be reached.
+        """
+        return hub.upload(self.save_pretrained, repository, private=private, token=token)
+
+
+def in_float32(module: nn.Module) -> dict[str, Tensor]:
+    """State of a module on the CPU with its numbers in float32; what is so already is not copied."""
+    state = module.state_dict()
+    return {name: (x.float() if x.is_floating_point() else x).cpu() for name, x in state.items()}
