@@ -246,7 +246,7 @@ def other_heads(_: pytest.MonkeyPatch) -> SpTransformerModel:
 
 
 def not_compiled(patch: pytest.MonkeyPatch) -> SpTransformerModel:
-    patch.setattr(library, "_loaded", lambda: (None, "is not compiled"))
+    patch.setattr(library, "loaded", lambda: library.Loaded(None, "is not compiled"))
     return fitting_model()
 
 
