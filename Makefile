@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?= dev
+NATIVE := $(shell find sptx_core/engine/native tests/sptx_core/engine/native -name '*.cpp' -o -name '*.h')
 
 .PHONY: demo demo-checkpoint test lint types clean
 
 # torch comes first and alone, so that a CPU build that is already there (see README.md) is kept.
-$(VENV)/ready: pyproject.toml setup.py constraints.txt sptx_core/engine/native/native.cpp
+$(VENV)/ready: pyproject.toml setup.py constraints.txt sptx_core/engine/native/sources.py $(NATIVE)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(EXTRAS)]"
@@ -26,6 +27,7 @@ test: $(VENV)/ready
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $(NATIVE)
 
 types: $(VENV)/ready
 	$(BIN)/mypy

@@ -7,31 +7,54 @@ the same work by PyTorch's operators.
 from __future__ import annotations
 
 import platform
-import zlib
+import runpy
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.modified import newer_group
 
-# The library asks before it runs them.
-INSTRUCTIONS = ("avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512bf16", "fma", "amx-tile", "amx-bf16")
-FLAGS = ["-std=c++17", "-O3", "-g0", "-ffp-contract=off", "-fno-exceptions", "-fno-rtti"]
-# Of GCC's own headers.
-FLAGS += ["-Wno-maybe-uninitialized", "-Wno-uninitialized"]
+FOLDER = Path("sptx_core/engine/native/cpp")
+sources = runpy.run_path("sptx_core/engine/native/sources.py")  # the package cannot be imported before it is installed
 
-SOURCE = Path("sptx_core/engine/native/native.cpp")
+AVX512 = ("avx512f", "avx512dq", "avx512bw", "avx512vl", "fma")
+# The instructions that each source is compiled for, beyond those of every x86-64 processor. native.cpp asks the
+# processor for them before it calls what the others define.
+INSTRUCTIONS = {
+    "native.cpp": (),
+    "float32.cpp": AVX512,
+    "bfloat16.cpp": (*AVX512, "avx512bf16"),
+    "matrix_units.cpp": (*AVX512, "avx512bf16", "amx-tile", "amx-bf16"),
+}
+FLAGS = ["-std=c++17", "-O3", "-g0", "-ffp-contract=off", "-fno-exceptions", "-fno-rtti", "-fvisibility=hidden"]
+FLAGS += ["-Wno-maybe-uninitialized", "-Wno-uninitialized"]  # GCC's own headers of intrinsics cause these
+
+
+class BuildNative(build_ext):
+    """Compiles each source for its own instructions; an `Extension` has one set of flags for all of its sources."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Compile the sources that have instructions of their own, then the others, and link them all."""
+        if self.force or newer_group([*ext.sources, *ext.depends], self.get_ext_fullpath(ext.name), "newer"):
+            for name, instructions in INSTRUCTIONS.items():
+                flags = [*FLAGS, *(f"-m{instruction}" for instruction in instructions)]
+                arguments = {"output_dir": self.build_temp, "macros": ext.define_macros, "extra_postargs": flags}
+                ext.extra_objects += self.compiler.compile([str(FOLDER / name)], **arguments)
+        super().build_extension(ext)
 
 
 def native() -> Extension:
-    """The library; it knows the source that it was compiled from, so that a stale one is not used."""
+    """Describe the library, which knows the checksum of its sources, so that a stale one is not used."""
     return Extension(
         "sptx_core.engine.native._native",
-        [str(SOURCE)],
-        define_macros=[("SPTX_SOURCE", f"{zlib.crc32(SOURCE.read_bytes())}u")],
-        extra_compile_args=[*FLAGS, *(f"-m{name}" for name in INSTRUCTIONS)],
+        [],
+        define_macros=[("SPTX_SOURCE", f"{sources['checksum'](FOLDER)}u")],
         extra_link_args=["-pthread"],
-        depends=["setup.py"],
+        depends=["setup.py", *map(str, sources["sources"](FOLDER))],
+        language="c++",
         optional=True,
     )
 
 
-setup(ext_modules=[native()] if (platform.system(), platform.machine()) == ("Linux", "x86_64") else [])
+here = (platform.system(), platform.machine())
+setup(ext_modules=[native()] if here == ("Linux", "x86_64") else [], cmdclass={"build_ext": BuildNative})

@@ -1,46 +1,53 @@
-"""The compiled library `native.cpp`: whether it can be used here, and its functions for PyTorch's tensors.
+"""The compiled library: whether it can be used here, and its functions for PyTorch's tensors.
 
-It is compiled when the package is installed, where there is a C++ compiler for x86-64 (`setup.py`). `usable` says
-whether it is there and this processor has the instructions; without it the path `shared` does the same work by
-PyTorch's own operators. All tensors are contiguous and on the CPU; sizes are checked once, in `fits`, and when weights
-are laid out. Calls release the interpreter's lock.
+It is compiled from `cpp/` when the package is installed, where there is a C++ compiler for x86-64 Linux (`setup.py`).
+`usable` says whether it is there and this processor has the instructions; without it the path `shared` does the same
+work by PyTorch's own operators. Weights for it come from `weights.py`.
+
+Tensors are contiguous and on the CPU, else a call raises ValueError; their shapes, dtypes and addresses are not
+checked: `fits` checks the network's sizes once. A bucket is 64 positions; local heads attend to their own bucket and
+the two beside it, Sinkhorn heads to their own and one that they choose. Calls release the interpreter's lock and may be
+made from any thread; they report the operations that they perform to `flops.performed`.
 """
 
 from __future__ import annotations
 
 import ctypes
-import math
-import zlib
 from collections.abc import Sequence
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sptx_core.config import SpTransformerConfig
 from sptx_core.engine.flops import performed
+from sptx_core.engine.native.sources import checksum, sources
+from sptx_core.engine.native.weights import PANEL as PANEL
+from sptx_core.engine.native.weights import POINTER, POINTS
+from sptx_core.engine.native.weights import TAPS as TAPS
+from sptx_core.engine.native.weights import ConvolutionArguments as ConvolutionArguments
+from sptx_core.engine.native.weights import LayerArguments as LayerArguments
+from sptx_core.engine.native.weights import panels as panels
 
-PANEL, BUCKET = 32, 64  # as in native.cpp; a panel is also the size of a head
-MEANS, EVERYTHING, FAR_KEYS = 1, 2, 4
-FLOAT32, BFLOAT16, MATRIX_UNITS = 1, 2, 4  # bits of sptx_features
-POINTS = (0, 1, -1, 1 / 2, -1 / 2, 3)  # of Toom-Cook, and infinity
-TAPS = 4  # of a group
-MOST_THREADS, MOST_HEADS = 64, 32  # of a call, and bits of a word that says which are wanted
-# Columns of a table of sequences, one a row: the fields of `Sequence` in native.cpp.
+FOLDER = Path(__file__).parent
+BUCKET = 64  # positions, as in cpp/modes.h
+MAX_HEADS, MAX_THREADS = 32, 64  # of a call, as in cpp/arguments.h
+MEANS, EVERYTHING, SINKHORN_KEYS = 1, 2, 4  # what `project` computes: Products in cpp/arguments.h
+FLOAT32, BFLOAT16, MATRIX_UNITS = 1, 2, 4  # what a processor can do: Feature in cpp/native.cpp
+# Columns of a table of sequences, one a row: the fields of Sequence in cpp/arguments.h.
 GIVEN, POSITIONS, ADDED, ADDED_POSITIONS, RESULT, LENGTH, COLUMNS = 0, 3, 6, 8, 10, 11, 12
 Numbers = npt.NDArray[np.int64]
-POINTER = ctypes.c_void_p
 
 
 class Mode(IntEnum):
-    """How products are computed, as in native.cpp: precision, by vectors or by the matrix units.
+    """A precision and the units that multiply, vectors or the matrix units (AMX), as in cpp/modes.h.
 
-    Only those that `features` names can be used, and only after it was called.
+    Only modes that `features` names can be used, and only after it was called.
     """
 
     FLOAT32 = 0
@@ -50,140 +57,85 @@ class Mode(IntEnum):
 
     @classmethod
     def of(cls, dtype: torch.dtype) -> Mode:
-        """The fastest here for a precision."""
+        """Return the fastest mode here for torch.float32 or torch.bfloat16."""
         if features() & MATRIX_UNITS:
             return cls.MATRIX_FLOAT32 if dtype == torch.float32 else cls.MATRIX_BFLOAT16
         return cls.FLOAT32 if dtype == torch.float32 else cls.BFLOAT16
 
     @property
     def parts(self) -> int:
-        """Of how many bfloat16 an operand is the sum; 0 where it is a float32."""
+        """The number of bfloat16 whose sum is an operand of a product; 0 where the operand is a float32."""
         return (0, 1, 3, 1)[self]
 
     def words(self, elements: int) -> int:
-        """32-bit words that operands take, of a multiple of 32 of them."""
+        """Return how many 32-bit words so many operands take, a multiple of 32 of them."""
         return elements // 2 * self.parts if self.parts else elements
 
 
-class _Norm(ctypes.Structure):
-    _fields_ = (("weight", POINTER), ("bias", POINTER), ("epsilon", ctypes.c_float))
+class Loaded(NamedTuple):
+    """A library that was loaded, or the reason why there is none."""
+
+    library: ctypes.CDLL | None
+    reason: str
+    """The end of a sentence about the library; empty where it was loaded."""
 
 
-class LayerArguments(ctypes.Structure):
-    """`Layer` of native.cpp."""
+def load(folder: Path) -> Loaded:
+    """Load the library that was compiled from the sources beside it.
 
-    _fields_ = (
-        ("attention_norm", _Norm),
-        ("feed_forward_norm", _Norm),
-        *((name, POINTER) for name in ("project", "output", "expand", "contract", "mean_query", "mean_key")),
-        *((name, POINTER) for name in ("output_bias", "expand_bias", "contract_bias")),
-        *((name, ctypes.c_int) for name in ("hidden", "heads", "near", "inner")),
-    )
+    Parameters
+    ----------
+    folder : Path
+        The folder with `_native*.so` and the sources in `cpp/`. Where there are no sources, they are not compared.
 
-    kept: Sequence[Tensor | None]
-    """The memory that it points to."""
-
-    @classmethod
-    def of(
-        cls,
-        norms: Sequence[tuple[Tensor, Tensor, float]],
-        weights: Sequence[Tensor],
-        biases: Sequence[Tensor],
-        sizes: Sequence[int],
-    ) -> LayerArguments:
-        """Two norms (weight, bias, epsilon), six weights from `panels`, three biases and four sizes."""
-        kept = [_float(values) for weight, bias, _ in norms for values in (weight, bias)]
-        added = [_float(bias) for bias in biases]
-        arguments = cls(
-            *(_Norm(_at(kept[2 * i]), _at(kept[2 * i + 1]), norm[2]) for i, norm in enumerate(norms)),
-            *map(_at, (*weights, *added)),
-            *sizes,
-        )
-        arguments.kept = (*kept, *weights, *added)
-        return arguments
-
-
-class ConvolutionArguments(ctypes.Structure):
-    """`Convolution` of native.cpp."""
-
-    _fields_ = (
-        *((name, POINTER) for name in ("weight", "last", "bias", "scale", "shift")),
-        *((name, ctypes.c_int) for name in ("inputs", "outputs", "groups", "dilation", "relu")),
-    )
-
-    kept: Sequence[Tensor | None]
-    """The memory that it points to."""
-
-    @classmethod
-    def of_positions(cls, weight: Tensor, mode: Mode) -> ConvolutionArguments:
-        """A linear map of each position: weight [C out, C in]."""
-        return cls._of([panels(weight, mode), None, None, None, None], (*weight.shape[::-1], 0, 1, False))
-
-    @classmethod
-    def of(
-        cls,
-        weight: Tensor,
-        bias: Tensor,
-        norm: tuple[Tensor, Tensor] | None,
-        *,
-        dilation: int,
-        relu: bool,
-        mode: Mode,
-    ) -> ConvolutionArguments:
-        """A convolution: weight [C out, C in, kernel], bias, scale and shift of a norm and ReLU before it.
-
-        Taps go in groups; one that is left over goes alone.
-        """
-        outputs, inputs, kernel = weight.shape
-        alone = kernel % TAPS == 1 and kernel > 1
-        grouped = at_points(weight[..., : kernel - alone])  # [points, groups, C out, C in]
-        tensors = [
-            panels(grouped, mode).transpose(1, 2).contiguous(),
-            panels(weight[..., -1], mode) if alone else None,
-            *map(_float, (bias, *(norm or ()))),
-        ]
-        return cls._of([*tensors, None, None][:5], (inputs, outputs, grouped.shape[1], dilation, relu))
-
-    @classmethod
-    def _of(cls, tensors: Sequence[Tensor | None], sizes: Sequence[int]) -> ConvolutionArguments:
-        arguments = cls(*(None if tensor is None else _at(tensor) for tensor in tensors), *sizes)
-        arguments.kept = tensors
-        return arguments
-
-
-@cache
-def _loaded() -> tuple[ctypes.CDLL | None, str]:
-    """The library, or why there is none."""
-    folder = Path(__file__).parent
+    """
     reason = "is not compiled: install sptx on x86-64 Linux where there is a C++ compiler"
     for path in folder.glob("_native*.so"):
         try:
             found = ctypes.CDLL(str(path))
-            source = folder / "native.cpp"
-            if not source.exists() or found.sptx_source() & 0xFFFFFFFF == zlib.crc32(source.read_bytes()):
-                return found, ""
-            reason = "was compiled from another native.cpp: install sptx again"
+            found.sptx_source.restype = ctypes.c_uint
+            if not sources(folder / "cpp") or found.sptx_source() == checksum(folder / "cpp"):
+                return Loaded(found, "")
+            reason = "was compiled from other sources: install sptx again"
         except (OSError, AttributeError) as error:
             reason = f"cannot be loaded ({error}): install sptx again"
-    return None, reason
+    return Loaded(None, reason)
+
+
+@cache
+def loaded() -> Loaded:
+    """Load the library of this package, once."""
+    return load(FOLDER)
 
 
 def library() -> ctypes.CDLL | None:
-    """The library, or None where it is not compiled from the source beside it."""
-    return _loaded()[0]
+    """Return the library, or None where it is not compiled from the sources beside it."""
+    return loaded().library
 
 
 @cache
 def features() -> int:
-    """What this processor can do of it: a sum of FLOAT32, BFLOAT16 and MATRIX_UNITS."""
+    """Return what this processor can do of the library, as a sum of FLOAT32, BFLOAT16 and MATRIX_UNITS."""
     found = library()
     return 0 if found is None else int(found.sptx_features())
 
 
 def missing(dtype: torch.dtype) -> str:
-    """Why products in this precision cannot be had from the library, as the end of a sentence; empty where they can."""
+    """Say why the library cannot compute in a precision here.
+
+    Parameters
+    ----------
+    dtype : torch.dtype
+        torch.float32 or torch.bfloat16.
+
+    Returns
+    -------
+    str
+        The end of a sentence about the library; empty where it can.
+
+    """
     if library() is None:
-        return _loaded()[1]
+        return loaded().reason
     wanted = {torch.float32: FLOAT32, torch.bfloat16: BFLOAT16}[dtype]
     if features() & wanted:
         return ""
@@ -191,103 +143,114 @@ def missing(dtype: torch.dtype) -> str:
 
 
 def usable(dtype: torch.dtype) -> bool:
-    """Whether products in this precision can be had from the library."""
+    """Return whether the library can compute in a precision here."""
     return dtype in (torch.float32, torch.bfloat16) and not missing(dtype)
 
 
 def fits(config: SpTransformerConfig) -> bool:
-    """Whether the network has the sizes that the library is made for."""
+    """Return whether a network has the sizes that the library is made for."""
     multiples = (config.hidden_size, config.feed_forward_size, *(encoder.channels for encoder in config.encoders))
-    heads = config.heads < MOST_HEADS and config.hidden_size == PANEL * config.heads
+    heads = config.heads < MAX_HEADS and config.hidden_size == PANEL * config.heads
     return heads and config.bucket_size == BUCKET and all(size % PANEL == 0 for size in multiples)
 
 
-def panels(weight: Tensor, mode: Mode) -> Tensor:
-    """A linear map's weight [..., C out, C in] as right side of products: [..., panels, words, PANEL, in a word]."""
-    *outer, outputs, inputs = weight.shape
-    values = weight.float()
-    if not mode.parts:
-        return values.reshape(*outer, outputs // PANEL, PANEL, inputs).transpose(-2, -1).contiguous()
-    parts = []
-    for _ in range(mode.parts):
-        parts.append(values.bfloat16())
-        values = values - parts[-1]
-    steps = torch.stack(parts).reshape(mode.parts, *outer, outputs // PANEL, PANEL, inputs // 32, 16, 2)
-    steps = steps.movedim(0, -3).movedim(-5, -2)  # [..., panels, steps, parts, 16, PANEL, 2]
-    return steps.reshape(*outer, outputs // PANEL, -1, PANEL, 2).contiguous()
+def new_head_blocks(heads: int, local_heads: int, buckets: int, mode: Mode) -> Tensor:
+    """Allocate memory for queries, keys and values of buckets, laid out as in cpp/layers/head_blocks.h.
 
+    Returns
+    -------
+    Tensor [buckets, 4 * heads - local_heads, mode.words(BUCKET * PANEL)]
+        32-bit words, uninitialised.
 
-def at_points(weight: Tensor) -> Tensor:
-    """Of a convolution's weight [C out, C in, kernel]: each group of taps at each point, [7, groups, C out, C in].
-
-    Divided by the differences of the point from the others, by which the other side's values are not.
     """
-    groups = -(-weight.shape[2] // TAPS)
-    taps = torch.unflatten(F.pad(weight, (0, TAPS * groups - weight.shape[2])), 2, (groups, TAPS))
-    powers = [
-        [point**i / math.prod(point - other for other in POINTS if other != point) for i in range(TAPS)]
-        for point in POINTS
-    ]
-    return torch.einsum("oigt,pt->pgoi", taps, weight.new_tensor([*powers, [0, 0, 0, 1]]))
+    return torch.empty(buckets, 4 * heads - local_heads, mode.words(BUCKET * PANEL))
 
 
-def new_tiles(heads: int, near: int, buckets: int, mode: Mode) -> Tensor:
-    """Memory for what buckets become before attention."""
-    return torch.empty(buckets, 4 * heads - near, mode.words(BUCKET * PANEL))
+def project(mode: Mode, layer: LayerArguments, x: Tensor, blocks: Tensor, means: Tensor, products: int) -> None:
+    """Compute a layer's norm and what follows it, of all buckets.
 
+    Parameters
+    ----------
+    mode : Mode
+        The mode that the layer's weights are laid out for.
+    layer : LayerArguments
+        Weights and sizes.
+    x : Tensor, float32 [buckets * BUCKET, hidden]
+        The residual stream, in any shape of this memory.
+    blocks : Tensor [buckets, head blocks, words]
+        From `new_head_blocks`; queries, keys and values are written where `products` has EVERYTHING.
+    means : Tensor, float32 [buckets, hidden]
+        The means of normed positions are written where `products` has MEANS.
+    products : int
+        A sum of MEANS and EVERYTHING.
 
-def project(mode: Mode, layer: LayerArguments, x: Tensor, tiles: Tensor, means: Tensor, what: int) -> None:
-    """Norm and means, and with EVERYTHING projections, of rows x [buckets * BUCKET, hidden]."""
-    _project(mode, layer, x, tiles, means, None, None, what)
+    """
+    _project(mode, layer, x, blocks, means, None, None, products)
 
 
 def project_some(
-    mode: Mode, layer: LayerArguments, x: Tensor, tiles: Tensor, buckets: Tensor, wanted: Tensor | None = None
+    mode: Mode, layer: LayerArguments, x: Tensor, blocks: Tensor, buckets: Tensor, wanted: Tensor | None = None
 ) -> None:
-    """Norm and projections of the buckets listed (int32); with `wanted` (int32) of the keys of far heads with a bit."""
-    _project(mode, layer, x, tiles, None, buckets, wanted, EVERYTHING if wanted is None else FAR_KEYS)
+    """Compute a layer's norm and projections of some buckets.
+
+    Parameters
+    ----------
+    mode, layer, x, blocks
+        As for `project`.
+    buckets : Tensor, int32 [n]
+        The buckets, counted through all windows.
+    wanted : Tensor, int32 [n], or None
+        With it only keys of Sinkhorn heads are computed: for each bucket those heads whose bit is set.
+
+    """
+    _project(mode, layer, x, blocks, None, buckets, wanted, EVERYTHING if wanted is None else SINKHORN_KEYS)
 
 
 def _project(
     mode: Mode,
     layer: LayerArguments,
     x: Tensor,
-    tiles: Tensor,
+    blocks: Tensor,
     means: Tensor | None,
     buckets: Tensor | None,
     wanted: Tensor | None,
-    what: int,
+    products: int,
 ) -> None:
-    count = len(tiles) if buckets is None else len(buckets)
-    _call(
-        "sptx_project",
-        mode,
-        ctypes.byref(layer),
-        x,
-        buckets,
-        wanted,
-        count,
-        what,
-        tiles,
-        means,
-    )
-    heads = 3 * layer.heads * count if what & EVERYTHING else 0
+    count = len(blocks) if buckets is None else len(buckets)
+    values = (x, buckets, wanted, count, products, blocks, means)
+    _call("sptx_project", mode, ctypes.byref(layer), *values)
+    heads = 3 * layer.heads * count if products & EVERYTHING else 0
     if wanted is not None:
         heads = sum(bits.bit_count() for bits in wanted.tolist())
     performed(2 * BUCKET * layer.hidden * PANEL * heads)
 
 
 def choose(layer: LayerArguments, means: Tensor, first: int, count: int) -> tuple[Tensor, Tensor]:
-    """Which bucket, among all of means [B, buckets, hidden], `count` of each window look at, and its probability.
+    """Choose the bucket that each Sinkhorn head of a bucket attends to, among those of its window.
 
-    Returns int32 and float32 [B * count, far heads].
+    Parameters
+    ----------
+    layer : LayerArguments
+        Weights and sizes.
+    means : Tensor, float32 [B, buckets, hidden]
+        From `project`, of B windows.
+    first, count : int
+        Choices are made for buckets [first, first + count) of each window.
+
+    Returns
+    -------
+    chosen : Tensor, int32 [B * count, Sinkhorn heads]
+        The buckets chosen, counted through all windows.
+    probability : Tensor, float32 [B * count, Sinkhorn heads]
+        Their probabilities.
+
     """
     windows, buckets, _ = means.shape
-    far = layer.heads - layer.near
-    chosen, probability = torch.empty(windows * count, far, dtype=torch.int32), torch.empty(windows * count, far)
+    heads = layer.heads - layer.local_heads
+    chosen, probability = torch.empty(windows * count, heads, dtype=torch.int32), torch.empty(windows * count, heads)
     _call("sptx_choose", ctypes.byref(layer), means, windows, buckets, first, count, chosen, probability)
     per_head = layer.hidden * PANEL * (buckets + count) + PANEL * buckets * count
-    performed(2 * windows * far * per_head)
+    performed(2 * windows * heads * per_head)
     return chosen, probability
 
 
@@ -295,30 +258,52 @@ def attend(
     mode: Mode,
     layer: LayerArguments,
     x: Tensor,
-    tiles: Tensor,
+    blocks: Tensor,
     first: int,
     in_window: int,
-    bucket: Tensor,
+    chosen: Tensor,
     probability: Tensor,
 ) -> None:
-    """Add attention and feed-forward to the rows of buckets from `first` on, in place.
+    """Add attention and feed-forward to buckets [first, first + n) of the residual stream, in place.
 
-    bucket (int32, among all of x), probability (float32): [buckets, far heads].
+    Parameters
+    ----------
+    mode, layer, x, blocks
+        As for `project`.
+    first : int
+        The first bucket, counted through all windows.
+    in_window : int
+        Buckets of a window.
+    chosen, probability : Tensor, int32 and float32 [n, Sinkhorn heads]
+        From `choose`.
+
     """
-    values = (first, len(bucket), in_window, bucket, probability)
-    _call("sptx_attend", mode, ctypes.byref(layer), x, tiles, *values)
-    seen = BUCKET * (3 * layer.near + 2 * (layer.heads - layer.near))  # keys, over all heads; at a window's end fewer
+    values = (first, len(chosen), in_window, chosen, probability)
+    _call("sptx_attend", mode, ctypes.byref(layer), x, blocks, *values)
+    # Keys that a query meets, summed over heads; fewer at the ends of a window, which is neglected.
+    keys = BUCKET * (3 * layer.local_heads + 2 * (layer.heads - layer.local_heads))
     linear = layer.hidden * (layer.hidden + 2 * layer.inner)
-    performed(2 * len(bucket) * BUCKET * (linear + 2 * seen * PANEL))
+    performed(2 * len(chosen) * BUCKET * (linear + 2 * keys * PANEL))
 
 
 def convolve(
     mode: Mode, convolutions: Sequence[ConvolutionArguments], sequences: Sequence[Numbers], threads: int
 ) -> None:
-    """Convolve sequences, one a row, with the columns above; row i by thread i % threads.
+    """Convolve sequences, by several convolutions one after the other.
 
-    Of several convolutions, each with as many sequences, a row's are done one after the other, so that a later one can
-    read what an earlier one wrote, and rows of one thread can share memory for that.
+    Parameters
+    ----------
+    mode : Mode
+        The mode that the weights are laid out for.
+    convolutions : sequence of n ConvolutionArguments
+        The convolutions.
+    sequences : sequence of n int64 arrays [rows, COLUMNS]
+        For each convolution the sequences that it convolves: addresses and numbers of positions, in the columns above.
+        Row i of one array is done after row i of the array before it, by the same thread, so that it can read what that
+        one wrote, and rows of one thread can share memory for it.
+    threads : int
+        Row i is done by thread i % threads, of at most MAX_THREADS.
+
     """
     pointers = (POINTER * len(convolutions))(*map(ctypes.addressof, convolutions))
     table = np.concatenate(sequences)
@@ -334,14 +319,6 @@ def convolve(
         performed(2 * products * convolution.inputs * convolution.outputs)
 
 
-def _float(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.float32).contiguous()
-
-
-def _at(tensor: Tensor) -> int:
-    return tensor.data_ptr()
-
-
 def _call(name: str, *values: object) -> None:
     found = library()
     assert found is not None
@@ -349,8 +326,14 @@ def _call(name: str, *values: object) -> None:
 
 
 def _argument(value: object) -> object:
+    """Return a value as ctypes takes it: of a tensor its address, of None a null pointer."""
     if isinstance(value, Tensor):
         if not value.is_contiguous() or value.device.type != "cpu":
             raise ValueError("the library takes contiguous tensors on the CPU")
         return POINTER(value.data_ptr())
     return POINTER() if value is None else value
+
+
+# Names that encoding.py and layers.py still use.
+MOST_THREADS = MAX_THREADS
+new_tiles = new_head_blocks
