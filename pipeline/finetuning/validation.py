@@ -58,7 +58,7 @@ class Tally:
         labelled = classes != UNLABELLED
         splice = scores[:, : len(SPLICE)].cpu().numpy()
         for kind, ranking in self.rankings.items():
-            keys = ranking.bins.keys(splice[:, SPLICE.index(kind)])
+            keys = ranking.bins.indices(splice[:, SPLICE.index(kind)])
             true = classes == SPLICE.index(kind)
             ranking.count(keys[true], np.bincount(keys[labelled & ~true], minlength=ranking.bins.count))
         self.predicted.append(scores[batch.sites, len(SPLICE) :].cpu().numpy())
