@@ -9,7 +9,7 @@ import typer
 from pipeline.cli import flags
 from pipeline.cli.console import INTERRUPTED, say
 from pipeline.cli.flags import flag
-from pipeline.finetuning.settings import Beyond, FinetuneConfig, Freeze
+from pipeline.finetuning.settings import FinetuneConfig, Freeze, TrainingFlanks
 from pipeline.settings import Precision
 
 DATA, LEARNING = "What is learned from", "How it is learned"
@@ -30,7 +30,9 @@ Folder = Annotated[str | None, flag("Folder or s3://, gs://, az:// URI of the tr
 Validation = Annotated[list[str] | None, flag("Contigs held back to choose the best state.", DATA)]
 Test = Annotated[list[str] | None, flag("Contigs held back for the figures at the end.", DATA)]
 Contigs = Annotated[list[str] | None, flag("Contigs to train on [all others].", DATA)]
-Flanks = Annotated[Beyond | None, flag("Beyond a gene's ends: N [transcript], the genome, or both by turns.", DATA)]
+Flanks = Annotated[
+    TrainingFlanks | None, flag("Beyond a gene's ends: N [transcript], the genome, or both by turns.", DATA)
+]
 Core = Annotated[int | None, flag("Predicted bases of a training window [1000].", DATA)]
 Empty = Annotated[float | None, flag("Windows without a site that an epoch sees for each with one [1].", DATA)]
 FreezeFlag = Annotated[
@@ -96,7 +98,9 @@ def finetune(
     says how usage is computed from RNA-seq, how the loss is made, and what to mind.
     """
     given = dict(locals())
-    from pipeline.finetuning.finetune import prepare, report_text, run
+    from pipeline.finetuning.finetune import run
+    from pipeline.finetuning.training_job import prepare
+    from pipeline.finetuning.training_report import report_text
 
     settings = FinetuneConfig.load(given.pop("config"), given)
     try:

@@ -16,8 +16,8 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from pipeline.finetuning.examples import Batch
-from pipeline.finetuning.loop import Place, Training, TrainingOrder
-from pipeline.finetuning.validation import Figures, Tally
+from pipeline.finetuning.loop import Training, TrainingOrder, Worker
+from pipeline.finetuning.validation import MetricCounter, Metrics
 from sptx_core.losses import UNLABELLED
 
 WORKERS = 2
@@ -60,22 +60,22 @@ def _joined(rank: int, work: Callable[..., object], folder: str, arguments: tupl
 
 
 def count_share(rank: int) -> object:
-    """Figures of the batch of `judged`, of which each process counts every second row."""
+    """Metrics of the batch of `judged`, of which each process counts every second row."""
     logits, batch = judged()
-    tally = Tally()
+    counter = MetricCounter()
     for row in range(rank, ROWS, WORKERS):
-        tally.add(*part(logits, batch, row, row + 1), 10.0)
-    tally.together(CPU)
-    return tally.figures(1.0)
+        counter.add(*part(logits, batch, row, row + 1), 10.0)
+    counter.reduce(CPU)
+    return counter.metrics(1.0)
 
 
 def learn_shares(rank: int, orders: list[TrainingOrder]) -> object:
     """What each of the trainings comes to."""
-    return [learned(Training(order, Place(rank, WORKERS, CPU), lambda _: None)) for order in orders]
+    return [learned(Training(order, Worker(rank, WORKERS, CPU), lambda _: None)) for order in orders]
 
 
-def learned(training: Training) -> tuple[dict[str, Tensor], Figures | None, list[Figures], dict[str, Tensor]]:
-    """The best network's tensors, figures of the test, the history, and gradients of the last step."""
+def learned(training: Training) -> tuple[dict[str, Tensor], Metrics | None, list[Metrics], dict[str, Tensor]]:
+    """The best network's tensors, metrics of the test, the history, and gradients of the last step."""
     best, test = training.run()
     parameters = training.network.named_parameters()
     gradients = {name: x.grad.clone() for name, x in parameters if x.grad is not None}
