@@ -79,8 +79,11 @@ def checkpoint_location(value: object) -> object:
 INPUTS, EXECUTION = "Inputs", "Execution"  # panels of the help
 
 
-def setting(default: Any, panel: str, description: str, **limits: Any) -> Any:
-    """A field of `Settings`: its default (`...` where it is required), the panel of the help, and its text there."""
+def setting(default: Any, panel: str | None, description: str, **limits: Any) -> Any:
+    """A field of `Settings`: its default (`...` where it is required), the panel of the help, and its text there.
+
+    A setting without a panel is no flag: it can only be given in a YAML file.
+    """
     return Field(default, description=description, json_schema_extra={"panel": panel}, **limits)
 
 

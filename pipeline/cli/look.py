@@ -148,7 +148,7 @@ def evaluate(
     from pipeline.tracks.reader import open_tracks
 
     if to and plots:
-        from pipeline.evaluation.plots import draw_evaluation  # before any work: matplotlib may be missing
+        from pipeline.views.evaluation_plots import draw_evaluation  # before any work: matplotlib may be missing
     tracks = open_tracks(absolute(output))
     if to:
         try:

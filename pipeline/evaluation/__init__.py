@@ -1,1 +1,1 @@
-"""A table held against an annotation and measured usage: `sptx evaluate` (docs/evaluate.md)."""
+"""Compare a table with an annotation and with measured usage: `sptx evaluate` (docs/evaluate.md)."""

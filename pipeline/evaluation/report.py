@@ -1,57 +1,73 @@
-"""An `Evaluation` as tables for a terminal. A figure without a value is a dash."""
+"""An `Evaluation` as tables for a terminal. A metric that is not defined is shown as a dash."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
-from pipeline.evaluation.evaluate import Evaluation, SiteFigures
+from pipeline.evaluation.evaluate import Evaluation
 from pipeline.evaluation.ranking import TOP_FACTORS
+from pipeline.evaluation.site_metrics import SiteMetrics
+from pipeline.evaluation.usage_metrics import UsageMetrics
+from pipeline.inputs.splice_sites import KINDS
 
-SHOWN = 30  # contigs and biotypes; the JSON has all
+MAX_NAMES = 30  # contigs or biotypes in one table; evaluation.json has all
 
 
 def tables(evaluation: Evaluation) -> Iterator[Table]:
-    """Sites in all, by contig and by biotype, then usage by tissue."""
-    names = {"all": "Splice sites", "contig": "By contig", "biotype": "By transcript biotype"}
-    for by, title in names.items():
-        lines = [figures for figures in evaluation.sites if figures.by == by and figures.sites]
-        if lines and not (by == "contig" and len(lines) <= 2):  # one contig is all
-            yield _sites(title, lines)
+    """Lay out an evaluation for a terminal.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        The metrics.
+
+    Yields
+    ------
+    rich.table.Table
+        Sites of the whole table, by contig (unless there is only one) and by biotype, without those that have no true
+        site; then usage by tissue, if it was compared.
+
+    """
+    titles = {"all": "Splice sites", "contig": "By contig", "biotype": "By transcript biotype"}
+    for by, title in titles.items():
+        shown = [metrics for metrics in evaluation.sites if metrics.by == by and metrics.sites]
+        only_contig = by == "contig" and len(shown) <= len(KINDS)
+        if shown and not only_contig:
+            yield _site_table(title, shown)
     if evaluation.usage is not None:
-        yield _usage(evaluation)
+        yield _usage_table(evaluation.usage)
 
 
-def _sites(title: str, lines: list[SiteFigures]) -> Table:
-    more = len(lines) - 2 * SHOWN
-    table = Table(title=title, caption=f"and {more // 2} more in the JSON" if more > 0 else None)
+def _site_table(title: str, shown: Sequence[SiteMetrics]) -> Table:
+    limit = len(KINDS) * MAX_NAMES
+    hidden = (len(shown) - limit) // len(KINDS)
+    table = Table(title=title, caption=f"and {hidden} more in the JSON" if len(shown) > limit else None)
     table.add_column("", overflow="fold")
     table.add_column("kind", no_wrap=True)
-    tops = ["top-k" if factor == 1 else f"top-{factor:g}k" for factor in TOP_FACTORS]
-    for heading in ("positions", "sites", "outside", *tops, "AUPRC", "threshold"):
+    top_k = ["top-k" if factor == 1 else f"top-{factor:g}k" for factor in TOP_FACTORS]
+    for heading in ("positions", "sites", "outside", *top_k, "AUPRC", "threshold"):
         table.add_column(heading, justify="right")
-    for line in lines[: 2 * SHOWN]:
-        counts = (f"{count:,}" for count in (line.positions, line.sites, line.outside))
-        shares = (_figure(value, 3) for value in (*line.top_k.values(), line.auprc))
-        table.add_row(line.name, line.kind, *counts, *shares, _figure(line.threshold, 4))
+    for metrics in shown[:limit]:
+        counts = (f"{count:,}" for count in (metrics.positions, metrics.sites, metrics.outside))
+        shares = (_number(value, 3) for value in (*metrics.top_k.values(), metrics.auprc))
+        table.add_row(metrics.name, metrics.kind, *counts, *shares, _number(metrics.threshold, 4))
     return table
 
 
-def _usage(evaluation: Evaluation) -> Table:
-    usage = evaluation.usage
-    assert usage is not None
+def _usage_table(usage: UsageMetrics) -> Table:
     counts = f"{usage.given:,} sites given, {usage.annotated:,} annotated, {usage.compared:,} in the table"
-    table = Table(title="Usage: predicted against given", caption=counts)
+    table = Table(title="Usage: predicted against measured", caption=counts)
     table.add_column("tissue")
     for heading in ("pairs", "Spearman", "Pearson", "specific pairs", "Spearman", "Pearson"):
         table.add_column(heading, justify="right")
     for line in usage.by_tissue:
-        whole = f"{line.pairs:,}", _figure(line.spearman, 3), _figure(line.pearson, 3)
-        part = f"{line.specific_pairs:,}", _figure(line.specific_spearman, 3), _figure(line.specific_pearson, 3)
+        whole = f"{line.pairs:,}", _number(line.spearman, 3), _number(line.pearson, 3)
+        part = f"{line.specific_pairs:,}", _number(line.specific_spearman, 3), _number(line.specific_pearson, 3)
         table.add_row(line.tissue, *whole, *part)
     return table
 
 
-def _figure(value: float | None, digits: int) -> str:
+def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"

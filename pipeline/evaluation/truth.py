@@ -1,8 +1,11 @@
-"""An annotation -> the splice sites that a table is held against.
+"""An annotation -> the true splice sites that a table is compared with, under the contig names of the table.
 
-What a site is: `pipeline.inputs.splice_sites`. Out: `Truth`, with contig names of the table. A contig of the annotation that
-the table does not know keeps its name: its sites lie outside the table. Errors: `InputError` when annotation and table
-share no contig, or it has no intron.
+In: an `Annotation` and an opened table. Which base is a donor or an acceptor: `pipeline.inputs.splice_sites`.
+
+Out: a `Truth`; positions are 1-based. A contig of the annotation that the table does not have keeps its name, and its
+sites lie outside the table.
+
+Errors: `InputError` when annotation and table have no contig in common, and when no transcript has an intron.
 """
 
 from __future__ import annotations
@@ -20,11 +23,18 @@ from sptx_core.errors import InputError
 
 
 class Truth(NamedTuple):
-    """Sites and transcripts of an annotation, with contig names of the table.
+    """Splice sites and transcripts of an annotation.
 
-    `sites`: transcript_id, biotype (the transcript's), chrom, strand, pos (int32, 1-based), kind; a row for each
-    transcript that has the site. `transcripts`: transcript_id, biotype, chrom, strand, first, last (1-based inclusive).
-    `contigs`: annotation name -> table name.
+    Attributes
+    ----------
+    sites : DataFrame
+        transcript_id, biotype (the transcript's), chrom, strand, pos (int32, 1-based) and kind; a row for each
+        transcript that has the site.
+    transcripts : DataFrame
+        transcript_id, biotype, chrom, strand, first and last (int32, 1-based inclusive).
+    contigs : dict of str to str
+        Name in the annotation -> name in the table, of the contigs that both have.
+
     """
 
     sites: pl.DataFrame
@@ -33,7 +43,26 @@ class Truth(NamedTuple):
 
 
 def read_truth(annotation: Annotation, tracks: Tracks) -> Truth:
-    """The truth for a table; see the module's contract."""
+    """Derive the true sites from an annotation.
+
+    Parameters
+    ----------
+    annotation : Annotation
+        Transcripts with their exons; all of them count, whichever of them the table was made for.
+    tracks : Tracks
+        The table, for the names of its contigs.
+
+    Returns
+    -------
+    Truth
+        Sites and transcripts of the whole annotation.
+
+    Raises
+    ------
+    InputError
+        Annotation and table have no contig in common, or the annotation has no intron.
+
+    """
     names = annotation.transcripts["contig"].unique(maintain_order=True).to_list()
     contigs = table_contigs(tracks, names)
     if not contigs:
@@ -56,7 +85,22 @@ def read_truth(annotation: Annotation, tracks: Tracks) -> Truth:
 
 
 def table_contigs(tracks: Tracks, names: Sequence[str]) -> dict[str, str]:
-    """Name -> the table's name of it, for every name that the table knows, itself, by alias or from its annotation."""
+    """Find contig names of another file in a table.
+
+    Parameters
+    ----------
+    tracks : Tracks
+        The table.
+    names : sequence of str
+        Contig names of an annotation or a usage table.
+
+    Returns
+    -------
+    dict of str to str
+        Name -> name in the table, for each name that the table has itself, has under an alias, or recorded from the
+        annotation that it was made with. Two names never stand for one contig.
+
+    """
     mapping = reconcile_contigs(names, tracks.contigs["chrom"]).mapping
     taken = set(mapping.values())
     recorded = dict(tracks.contigs.select("annotation_name", "chrom").iter_rows())

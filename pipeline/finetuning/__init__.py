@@ -1,1 +1,1 @@
-"""Training a network on an annotation and measured usage: `sptx finetune` (docs/finetune.md)."""
+"""Train a network on an annotation and on measured usage: `sptx finetune` (docs/finetune.md)."""

@@ -1,12 +1,17 @@
-"""The network that a training starts with, and which of its parameters learn.
+"""The network that a training starts from, and which of its parameters are trained.
 
-The tissues of the result are those of the checkpoint when the usage table has no others (its absent ones are unknown
-everywhere and learn nothing), else exactly the columns of the usage table, in their order. Rows of the usage head are
-carried over by name; a tissue that the checkpoint does not know starts from random weights.
+In: a checkpoint, or the sizes of a new network; the tissues of the usage table. Out: a network in float32 on the CPU.
 
-What is new starts from what is known without reading a base: the heads' biases are those of the share of sites among
-the bases, and of each tissue's mean usage. Position embeddings of a new network start small, so that they don't drown
-the features that have to be learned.
+Tissues. If the usage table has no tissue that the checkpoint lacks, the network keeps the tissues of the checkpoint;
+those without usage are unknown everywhere and are not trained. Otherwise its tissues are the columns of the usage
+table, in their order. Rows of the usage head are copied from the checkpoint by name; a tissue that the checkpoint
+lacks starts from random weights.
+
+New parts start from what is known without reading a base: the bias of the splice head is the logarithm of the share of
+sites among all bases, a bias of the usage head is the logit of the tissue's mean usage. The position embeddings of a
+new network start small, so that they do not outweigh the features of the sequence, which have yet to be learned.
+
+Errors: `InputError` for a checkpoint that cannot be used, unsuitable sizes, and a new network without tissues.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from pipeline.finetuning.examples import Sites
+from pipeline.finetuning.labelled_sites import Sites
 from pipeline.finetuning.settings import Freeze
 from pipeline.inputs.network import channel_names, load_network
 from sptx_core.channels import SPLICE
@@ -25,54 +30,80 @@ from sptx_core.config import SpTransformerConfig
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 
-POSITION_SCALE = 0.1  # of the embeddings' usual first values
-USAGE_RANGE = (0.05, 0.95)  # of a mean usage that a bias is made from
+POSITION_SCALE = 0.1  # of a new network's position embeddings, against their usual initial values
+USAGE_RANGE = (0.05, 0.95)  # a mean usage is clamped to this range before its logit is taken
 
 
 class Start(NamedTuple):
-    """The network with its tissues named, and the tissues that its checkpoint knows, None without one."""
+    """The network that a training starts from.
+
+    Attributes
+    ----------
+    model : SpTransformerModel
+        The network; its configuration names its tissues.
+    checkpoint_tissues : tuple of str or None
+        Tissues of the checkpoint; None for a new network.
+
+    """
 
     model: SpTransformerModel
-    known: tuple[str, ...] | None
+    checkpoint_tissues: tuple[str, ...] | None
 
 
 def starting_network(
-    checkpoint: str | None, network: dict[str, Any] | None, given: tuple[str, ...], seed: int
+    checkpoint: str | None, network: dict[str, Any] | None, usage_tissues: tuple[str, ...], seed: int
 ) -> Start:
-    """The network to begin with; `given` are the columns of the usage table, if any.
+    """Make the network that a training starts from.
 
-    Raises:
-        InputError: the checkpoint or the sizes are not sound, or a new network would have no tissues.
+    Parameters
+    ----------
+    checkpoint : str or None
+        Path, URI or hub id of the network to start from.
+    network : dict or None
+        Without a checkpoint, fields of `SpTransformerConfig`.
+    usage_tissues : tuple of str
+        Tissues of the usage table; empty without one.
+    seed : int
+        Seed of random weights; PyTorch's global generator is seeded with it.
+
+    Returns
+    -------
+    Start
+        The network.
+
+    Raises
+    ------
+    InputError
+        The checkpoint or the sizes cannot be used, or a new network would have no tissues.
 
     """
     torch.manual_seed(seed)
     if checkpoint is None:
-        return Start(_new(network or {}, given), None)
-    model = load_network(checkpoint).model
-    names = channel_names(model.config)[len(SPLICE) :]
-    tissues = names if set(given) <= set(names) else given
-    config = dataclasses.replace(model.config, tissues=len(tissues), tissue_names=tissues)
-    ready = SpTransformerModel(config)
-    kept = model.state_dict()
-    fresh = ready.usage_head.state_dict()
-    for name, values in fresh.items():
+        return Start(_new_network(network or {}, usage_tissues), None)
+    loaded = load_network(checkpoint).model
+    known = channel_names(loaded.config)[len(SPLICE) :]
+    tissues = known if set(usage_tissues) <= set(known) else usage_tissues
+    model = SpTransformerModel(dataclasses.replace(loaded.config, tissues=len(tissues), tissue_names=tissues))
+    state = loaded.state_dict()
+    for name, values in model.usage_head.state_dict().items():
         for row, tissue in enumerate(tissues):
-            if tissue in names:
-                values[row] = kept[f"usage_head.{name}"][names.index(tissue)]
-        kept[f"usage_head.{name}"] = values
-    ready.load_state_dict(kept)
-    return Start(ready, names)
+            if tissue in known:
+                values[row] = state[f"usage_head.{name}"][known.index(tissue)]
+        state[f"usage_head.{name}"] = values
+    model.load_state_dict(state)
+    return Start(model, known)
 
 
-def _new(network: dict[str, Any], given: tuple[str, ...]) -> SpTransformerModel:
-    if not given:
+def _new_network(network: dict[str, Any], usage_tissues: tuple[str, ...]) -> SpTransformerModel:
+    if not usage_tissues:
         raise InputError("a new network learns tissues from a usage table: give --usage, or start from --checkpoint")
-    settings = {"tissues": len(given), "tissue_names": list(given), **network}
+    settings = {"tissues": len(usage_tissues), "tissue_names": list(usage_tissues), **network}
     config = SpTransformerConfig.from_dict(settings)
-    if config.output_channels[len(SPLICE) :] != given:
+    tissues = config.output_channels[len(SPLICE) :]
+    if tissues != usage_tissues:
         raise InputError(
-            f"the tissues of `network` ({', '.join(config.output_channels[len(SPLICE) :])}) are not "
-            f"those of the usage table ({', '.join(given)}): leave them out of `network`"
+            f"the tissues of `network` ({', '.join(tissues)}) are not those of the usage table "
+            f"({', '.join(usage_tissues)}): leave them out of `network`"
         )
     model = SpTransformerModel(config)
     with torch.no_grad():
@@ -81,19 +112,22 @@ def _new(network: dict[str, Any], given: tuple[str, ...]) -> SpTransformerModel:
     return model
 
 
-def set_new_biases(
-    model: SpTransformerModel, sites: Sites, bases: int, *, site_weight: float, known: tuple[str, ...] | None
-) -> None:
-    """Set the biases of what is new: of both heads (`known` None), or of the tissues that are not among `known`.
+def set_new_biases(start: Start, sites: Sites, bases: int, *, site_weight: float) -> None:
+    """Set the biases of the heads' new rows: all rows of a new network, else those of new tissues.
 
-    Args:
-        model: the network, its tissues named.
-        sites: those learned from.
-        bases: how many bases they lie among.
-        site_weight: their weight in the loss, which the share is multiplied by.
-        known: tissues of the checkpoint.
+    Parameters
+    ----------
+    start : Start
+        The network, which is changed in place.
+    sites : Sites
+        The sites to train on.
+    bases : int
+        Number of bases that they lie among.
+    site_weight : float
+        Weight of a site in the loss, by which the share of sites is multiplied.
 
     """
+    model, known = start
     with torch.no_grad():
         if known is None:
             assert model.splice_head.bias is not None
@@ -108,7 +142,21 @@ def set_new_biases(
 
 
 def freeze(model: SpTransformerModel, what: Freeze) -> tuple[nn.Module, ...]:
-    """Take parts of a network out of the training, and return these; their norms keep their statistics too."""
+    """Exclude parts of a network from the training.
+
+    Parameters
+    ----------
+    model : SpTransformerModel
+        The network, whose parameters no longer require gradients where they are excluded.
+    what : Freeze
+        The parts.
+
+    Returns
+    -------
+    tuple of Module
+        The excluded parts. To keep the statistics of their norms too, put these in evaluation mode while training.
+
+    """
     heads = (model.splice_head, model.usage_head)
     parts: tuple[nn.Module, ...] = {
         Freeze.NOTHING: (),

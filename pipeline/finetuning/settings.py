@@ -1,8 +1,13 @@
-"""The settings of `sptx finetune`; see `pipeline.settings` for how flags and YAML files become them.
+"""The settings of `sptx finetune`: one validated model behind its flags and YAML files (`pipeline.settings`).
 
-A training starts from a `checkpoint`, or from random weights in the sizes of `network` (settings of an
-`SpTransformerConfig`, in a YAML file). When a training is resumed, settings of `EXECUTION` may change, and those of
-`PLACES` as long as what lies there is the same, of which digests are kept.
+A training starts either from a `checkpoint`, or from random weights of a new network with the sizes in `network`
+(fields of `SpTransformerConfig`; only in a YAML file). Lengths are in bases.
+
+The settings fall into three classes. Those in `EXECUTION_SETTINGS` say how the training is executed and may change when
+it is resumed. Those in `INPUT_SETTINGS` say where inputs lie; they may change too, but the content may not, of which
+`training.json` holds digests. All others define what is learned (`FinetuneConfig.defining`) and are recorded.
+
+Errors: `InputError` that names the setting, from `FinetuneConfig.load`.
 """
 
 from __future__ import annotations
@@ -10,104 +15,124 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, model_validator
 
-from pipeline.settings import Location, Names, Precision, Settings, checkpoint_location
+from pipeline.settings import EXECUTION, INPUTS, Location, Names, Precision, Settings, checkpoint_location, setting
 
-EXECUTION = frozenset(
+DATA, OPTIMIZATION = "Training data", "Optimization"  # panels of the help
+
+EXECUTION_SETTINGS = frozenset(
     {
         *("output", "workers", "threads", "gpus_per_worker", "address", "object_store_mb", "max_failures"),
         *("gradient_checkpointing", "checkpoint_every"),
     }
 )
-PLACES = frozenset({"fasta", "gtf", "usage", "junctions", "checkpoint"})
+INPUT_SETTINGS = frozenset({"fasta", "gtf", "usage", "junctions", "checkpoint"})
 
 
-class Beyond(StrEnum):
-    """What windows show beyond a gene's ends."""
+class TrainingFlanks(StrEnum):
+    """What windows show beyond the ends of a gene."""
 
-    NOTHING = "transcript"
-    GENOME = "genomic"
+    TRANSCRIPT = "transcript"
+    """N, as the published network was trained."""
+    GENOMIC = "genomic"
+    """The genome."""
     BOTH = "both"
+    """N or the genome, by chance for each window of an epoch."""
 
 
 class Freeze(StrEnum):
-    """What stays as it is in the checkpoint."""
+    """Parts of the network that are not trained."""
 
     NOTHING = "nothing"
     ENCODERS = "encoders"
+    """The convolutional encoders and the input path."""
     BODY = "body"
+    """Everything but the two heads."""
 
 
 class FinetuneConfig(Settings):
-    """Everything that `sptx finetune` can be told. Lengths are in bases."""
+    """Settings of `sptx finetune`: each field is a flag or a key of the YAML file, and has a description."""
 
-    # Inputs and output
-    fasta: Location = Field(description="genome FASTA, plain or bgzip, path or URI")
-    gtf: Location = Field(description="annotation: GTF or GFF3, plain or gzip, path or URI")
-    usage: Location | None = Field(None, description="usage of sites by tissue: Parquet or TSV")
-    junctions: tuple[str, ...] = Field((), description="instead: TISSUE=FILE[,FILE...], SJ.out.tab files of STAR")
-    checkpoint: Annotated[str | None, BeforeValidator(checkpoint_location)] = Field(
-        None, description="where to start: official .ckpt, safetensors file or folder, or a hub id"
+    fasta: Location = setting(..., INPUTS, "genome FASTA, plain or bgzip, path or URI")
+    gtf: Location = setting(..., INPUTS, "annotation: GTF or GFF3, plain or gzip, path or URI")
+    usage: Location | None = setting(None, INPUTS, "measured usage of splice sites by tissue: Parquet or TSV")
+    junctions: tuple[str, ...] = setting(
+        (), INPUTS, "instead of usage: TISSUE=FILE[,FILE...], SJ.out.tab files of STAR"
     )
-    network: dict[str, Any] | None = Field(None, description="sizes of a new network, instead of a checkpoint")
-    output: Location | None = Field(None, description="folder or URI of the training")
+    checkpoint: Annotated[str | None, BeforeValidator(checkpoint_location)] = setting(
+        None, INPUTS, "network to start from: official .ckpt, safetensors file or folder, or a hub id"
+    )
+    network: dict[str, Any] | None = setting(None, None, "sizes of a new network, instead of a checkpoint")
+    output: Location | None = setting(None, INPUTS, "folder or URI of the training")
 
-    # What is learned from
-    validation: Names = Field((), description="contigs held back to choose the best state")
-    test: Names = Field((), description="contigs held back for the figures at the end")
-    contigs: Names = Field((), description="contigs to train on (default: all others)")
-    genes: Names = Field((), description="gene names or ids")
-    biotypes: Names = Field((), description="transcript types")
-    tags: Names = Field((), description="annotation tags, any of which suffices")
-    flanks: Beyond = Field(Beyond.NOTHING, description="beyond a gene's ends: N, the genome, or now this, now that")
-    core: int = Field(1000, ge=1, description="predicted bases of a training window")
-    empty_windows: float = Field(1.0, ge=0, description="windows without a site that an epoch sees for each with one")
+    validation: Names = setting((), DATA, "contigs held back to choose the best network")
+    test: Names = setting((), DATA, "contigs held back for the metrics at the end")
+    contigs: Names = setting((), DATA, "contigs to train on (default: all others)")
+    genes: Names = setting((), DATA, "gene names or ids")
+    biotypes: Names = setting((), DATA, "transcript types")
+    tags: Names = setting((), DATA, "annotation tags, any of which suffices")
+    flanks: TrainingFlanks = setting(
+        TrainingFlanks.TRANSCRIPT, DATA, "beyond a gene's ends: N, the genome, or either by chance"
+    )
+    core: int = setting(1000, DATA, "predicted bases of a training window", ge=1)
+    empty_windows: float = setting(1.0, DATA, "windows without a site in an epoch for each window with one", ge=0)
 
-    # How it is learned
-    freeze: Freeze = Field(Freeze.NOTHING, description="what stays as it is: nothing, encoders, or all but the heads")
-    epochs: float = Field(10, gt=0, description="passes over the windows with sites")
-    batch: int = Field(16, ge=1, description="windows of a step, of all workers together")
-    learning_rate: float = Field(1e-4, gt=0, description="largest rate, after the warm-up")
-    warmup: float = Field(0.05, ge=0, lt=1, description="share of the training in which the rate rises")
-    weight_decay: float = Field(0.01, ge=0, description="AdamW's, but not of biases, norms and the usage head")
-    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
-    site_weight: float = Field(10.0, gt=0, description="weight of a base that is a site, against 1")
-    usage_weight: float = Field(1.0, ge=0, description="weight of the usage loss against the site loss")
-    precision: Precision = Field(Precision.FLOAT32, description="bfloat16: mixed, weights stay float32")
-    gradient_checkpointing: bool = Field(False, description="compute attention layers twice, to save memory")
-    seed: int = Field(1, ge=0, description="of random weights and the order of windows")
-    validate_every: int | None = Field(None, ge=1, description="steps between validations (default: an epoch)")
-    validation_windows: int = Field(5000, ge=1, description="windows that a validation looks at, at most")
-    checkpoint_every: int = Field(500, ge=1, description="steps between saved states, besides each validation")
-    patience: int | None = Field(None, ge=1, description="validations without a better one before it stops early")
+    freeze: Freeze = setting(
+        Freeze.NOTHING, OPTIMIZATION, "parts that are not trained: nothing, encoders, or body (all but the heads)"
+    )
+    epochs: float = setting(10, OPTIMIZATION, "passes over the windows that have a site", gt=0)
+    batch: int = setting(16, OPTIMIZATION, "windows in a step, over all workers", ge=1)
+    learning_rate: float = setting(1e-4, OPTIMIZATION, "highest learning rate, reached after the warm-up", gt=0)
+    warmup: float = setting(0.05, None, "share of the training during which the learning rate rises", ge=0, lt=1)
+    weight_decay: float = setting(0.01, None, "weight decay of AdamW; biases, norms and the usage head have none", ge=0)
+    clip: float = setting(1.0, None, "norm to which a longer gradient is clipped", gt=0)
+    site_weight: float = setting(
+        10.0, OPTIMIZATION, "weight of a base that is a splice site, where another base has 1", gt=0
+    )
+    usage_weight: float = setting(1.0, OPTIMIZATION, "weight of the usage loss, where the site loss has 1", ge=0)
+    precision: Precision = setting(
+        Precision.FLOAT32, OPTIMIZATION, "float32, or bfloat16: mixed precision with float32 weights"
+    )
+    gradient_checkpointing: bool = setting(
+        False, OPTIMIZATION, "recompute attention layers in the backward pass to save memory"
+    )
+    seed: int = setting(1, OPTIMIZATION, "seed of random weights and of the order of windows", ge=0)
+    validate_every: int | None = setting(None, OPTIMIZATION, "steps between validations (default: an epoch)", ge=1)
+    validation_windows: int = setting(5000, None, "most windows in a validation", ge=1)
+    checkpoint_every: int = setting(500, None, "steps between saved states; one is also saved at each validation", ge=1)
+    patience: int | None = setting(
+        None, OPTIMIZATION, "validations without a lower loss after which the training stops early", ge=1
+    )
 
-    # How it is executed
-    workers: int = Field(1, ge=1, description="processes that share each batch")
-    threads: int | None = Field(None, ge=1, description="CPU threads a worker (default: cores / workers)")
-    gpus_per_worker: float | None = Field(None, ge=0, le=1, description="GPU of a worker; 0: use CPUs")
-    address: str | None = Field(None, description="Ray cluster to join; without it an embedded Ray is started")
-    object_store_mb: int = Field(200, ge=80, description="memory of the embedded Ray's object store")
-    max_failures: int = Field(3, ge=0, description="times that dead workers are started again")
+    workers: int = setting(1, EXECUTION, "processes that share each batch", ge=1)
+    threads: int | None = setting(None, EXECUTION, "CPU threads a worker (default: cores / workers)", ge=1)
+    gpus_per_worker: float | None = setting(None, EXECUTION, "GPUs (or share of one) a worker; 0: use CPUs", ge=0, le=1)
+    address: str | None = setting(None, EXECUTION, "Ray cluster to join; without it an embedded Ray is started")
+    object_store_mb: int = setting(200, None, "memory of the embedded Ray's object store", ge=80)
+    max_failures: int = setting(3, None, "times that failed workers are started again", ge=0)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.checkpoint is None) == (self.network is None):
-            raise ValueError("give a checkpoint to start from (--checkpoint), or `network` in a settings file: one")
+            raise ValueError("give either a checkpoint to start from (--checkpoint) or `network` in a settings file")
         if self.usage is not None and self.junctions:
             raise ValueError("usage is given twice: give either --usage or --junctions")
         if not self.validation:
             raise ValueError("name the contigs that are held back for validation (--validation chr10)")
         for one, other in (("validation", "test"), ("contigs", "validation"), ("contigs", "test")):
-            both = sorted(set(getattr(self, one)) & set(getattr(self, other)))
-            if both:
-                raise ValueError(f"contig {both[0]} is both in --{one} and in --{other}: a contig has one part")
+            shared = sorted(set(getattr(self, one)) & set(getattr(self, other)))
+            if shared:
+                raise ValueError(
+                    f"contig {shared[0]} is both in --{one} and in --{other}: a contig belongs to one part"
+                )
         if self.batch % self.workers:
-            raise ValueError(f"batch ({self.batch}) must be a multiple of workers ({self.workers}) who share it")
+            raise ValueError(f"batch ({self.batch}) must be a multiple of workers ({self.workers}), which share it")
         if self.freeze is not Freeze.NOTHING and self.checkpoint is None:
-            raise ValueError("nothing of a new network can be frozen: it has learned nothing yet")
+            raise ValueError("a new network has nothing to freeze: its weights are random")
         return self
 
-    def lasting(self) -> dict[str, Any]:
-        """The settings that define what is learned, ready for JSON; the others may change when it is resumed."""
-        return {name: value for name, value in self.model_dump(mode="json").items() if name not in EXECUTION | PLACES}
+    def defining(self) -> dict[str, Any]:
+        """Settings that define what is learned, by name, as JSON values; they must not change when it is resumed."""
+        others = EXECUTION_SETTINGS | INPUT_SETTINGS
+        return {name: value for name, value in self.model_dump(mode="json").items() if name not in others}

@@ -1,7 +1,6 @@
-"""Two processes that form a torch.distributed group on loopback, as the workers of a training do, and work for them.
+"""Work for two processes that form a group on loopback, as the workers of a training do; and what they work on.
 
-`run_together(work, folder)` starts both and returns what `work(rank)` returned in each. Processes are spawned, so that
-`work` must be importable, which functions of test files are not: hence the work of the tests of fine-tuning is here.
+Processes are spawned, so what they run must be importable: tests themselves are not.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from pipeline.finetuning.examples import Batch
-from pipeline.finetuning.loop import Place, Training, TrainingOrder
-from pipeline.finetuning.validation import Figures, Tally
+from pipeline.finetuning.loop import Training, TrainingOrder, Worker
+from pipeline.finetuning.validation import MetricCounter, Metrics
 from sptx_core.losses import UNLABELLED
 
 WORKERS = 2
@@ -27,7 +26,7 @@ ROWS, CORE, TISSUES = 6, 400, 3
 
 
 def judged(seed: int = 0, rows: int = ROWS) -> tuple[Tensor, Batch]:
-    """Logits that predict the classes a little better than chance, and a batch in which bases and usage are unknown."""
+    """Logits that know a little about the classes, and a batch with unknown bases and unknown usage."""
     random = np.random.default_rng(seed)
     classes = random.choice([0, 1, 2, UNLABELLED], (rows, CORE), p=[0.9, 0.03, 0.03, 0.04])
     logits = random.normal(0, 2, (rows, CORE, 3 + TISSUES))
@@ -42,14 +41,13 @@ def judged(seed: int = 0, rows: int = ROWS) -> tuple[Tensor, Batch]:
 
 
 def part(logits: Tensor, batch: Batch, first: int, end: int) -> tuple[Tensor, Batch]:
-    """Rows [first, end) of logits and batch."""
     own = (batch.sites >= first * CORE) & (batch.sites < end * CORE)
     some = Batch(batch.codes[first:end], batch.classes[first:end], batch.sites[own] - first * CORE, batch.usage[own])
     return logits[first:end], some
 
 
 def run_together(work: Callable[..., object], folder: Path, *arguments: object) -> list[Any]:
-    """Run `work(rank, *arguments)` in each process; return their results in the order of ranks."""
+    """`work(rank, *arguments)` in each of the processes; what they return."""
     mp.spawn(_joined, (work, str(folder), arguments), nprocs=WORKERS)
     return [torch.load(folder / f"{rank}.pt") for rank in range(WORKERS)]
 
@@ -64,20 +62,20 @@ def _joined(rank: int, work: Callable[..., object], folder: str, arguments: tupl
 def count_share(rank: int) -> object:
     """Metrics of the batch of `judged`, of which each process counts every second row."""
     logits, batch = judged()
-    tally = Tally()
+    counter = MetricCounter()
     for row in range(rank, ROWS, WORKERS):
-        tally.add(*part(logits, batch, row, row + 1), 10.0)
-    tally.together(CPU)
-    return tally.figures(1.0)
+        counter.add(*part(logits, batch, row, row + 1), 10.0)
+    counter.reduce(CPU)
+    return counter.metrics(1.0)
 
 
 def learn_shares(rank: int, orders: list[TrainingOrder]) -> object:
-    """Results of the trainings, one after the other."""
-    return [learned(Training(order, Place(rank, WORKERS, CPU), lambda _: None)) for order in orders]
+    """What each of the trainings comes to."""
+    return [learned(Training(order, Worker(rank, WORKERS, CPU), lambda _: None)) for order in orders]
 
 
-def learned(training: Training) -> tuple[dict[str, Tensor], Figures | None, list[Figures], dict[str, Tensor]]:
-    """Tensors of the best network, metrics of the test, the history, and gradients of the last step."""
+def learned(training: Training) -> tuple[dict[str, Tensor], Metrics | None, list[Metrics], dict[str, Tensor]]:
+    """The best network's tensors, metrics of the test, the history, and gradients of the last step."""
     best, test = training.run()
     parameters = training.network.named_parameters()
     gradients = {name: x.grad.clone() for name, x in parameters if x.grad is not None}

@@ -1,4 +1,4 @@
-"""Figures from histograms against scikit-learn's on the scores themselves, and against top-k by its definition."""
+"""Metrics from histograms against scikit-learn's on the scores themselves, and against top-k by its definition."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def ranking(bins: ScoreBins, scores: np.ndarray, true: np.ndarray, *, pieces: in
     """A ranking filled in pieces, as from the parts of a table."""
     whole = Ranking.empty(bins)
     for some, labels in zip(np.array_split(scores, pieces), np.array_split(true, pieces), strict=True):
-        part, keys = Ranking.empty(bins), bins.keys(some)
-        part.count(keys[labels], np.bincount(keys[~labels], minlength=bins.count))
+        part, indices = Ranking.empty(bins), bins.indices(some)
+        part.count(indices[labels], np.bincount(indices[~labels], minlength=bins.count))
         whole.add(part)
     return whole
 
@@ -49,7 +49,7 @@ def assert_as_sklearn(found: Ranking, scores: np.ndarray, true: np.ndarray) -> N
 def test_rounded_scores_give_what_scikit_learn_gives(labelled: list[tuple[int, bool]], pieces: int) -> None:
     scores, true = arrays(labelled)
     found = ranking(ROUNDED, scores, true, pieces=pieces)
-    assert (found.true, found.positions) == (true.sum(), len(true))
+    assert (found.n_sites, found.n_positions) == (true.sum(), len(true))
     if true.any():
         assert_as_sklearn(found, scores, true)
 
@@ -58,7 +58,7 @@ def test_rounded_scores_give_what_scikit_learn_gives(labelled: list[tuple[int, b
 @given(st.lists(st.tuples(FLOATS, st.booleans()), min_size=1, max_size=60))
 def test_unrounded_scores_give_what_scikit_learn_gives_on_their_bins(labelled: list[tuple[float, bool]]) -> None:
     scores, true = np.array([score for score, _ in labelled], np.float32), np.array([label for _, label in labelled])
-    cut = EXACT.edges()[EXACT.keys(scores)]
+    cut = EXACT.edges()[EXACT.indices(scores)]
     if true.any():
         assert_as_sklearn(ranking(EXACT, scores, true), cut, true)
 
@@ -76,15 +76,15 @@ def test_many_unrounded_scores_lose_nothing_that_is_printed() -> None:
 @given(FLOATS, FLOATS)
 def test_bins_of_unrounded_scores_keep_the_order(first: float, second: float) -> None:
     low, high = sorted([first, second])
-    keys = EXACT.keys(np.array([low, high, 0, -0.0, 1], np.float32))
-    assert 0 == keys[2] == keys[3] <= keys[0] <= keys[1] <= keys[4] == EXACT.count - 1
-    edge = EXACT.edges()[keys[1]]
+    bins = EXACT.indices(np.array([low, high, 0, -0.0, 1], np.float32))
+    assert 0 == bins[2] == bins[3] <= bins[0] <= bins[1] <= bins[4] == EXACT.count - 1
+    edge = EXACT.edges()[bins[1]]
     assert edge <= high <= edge + max(edge * 2**-13, 2**-24)
 
 
 @pytest.mark.parametrize("bins", [ROUNDED, EXACT])
 def test_an_edge_lies_in_its_own_bin(bins: ScoreBins) -> None:
-    np.testing.assert_array_equal(bins.keys(bins.edges().astype(np.float32)), np.arange(bins.count))
+    np.testing.assert_array_equal(bins.indices(bins.edges().astype(np.float32)), np.arange(bins.count))
 
 
 @settings(max_examples=60, deadline=None)
@@ -108,7 +108,7 @@ def test_ties_at_the_end_of_the_list_count_as_in_the_mean_over_their_orders() ->
     assert found.threshold() == 0.5
 
 
-def test_a_ranking_without_sites_has_no_figures() -> None:
+def test_a_ranking_without_sites_has_no_metrics() -> None:
     found = ranking(ROUNDED, np.array([0.5, 0.2], np.float32), np.array([False, False]))
     assert (found.average_precision(), found.top_k(), found.threshold()) == (None, None, None)
     assert len(found.curve().scores) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,11 @@ import pytest
 import torch
 import yaml
 
-from pipeline.finetuning.finetune import prepare
+from pipeline.batch import cluster
+from pipeline.cli import main
 from pipeline.finetuning.loop import TrainingOrder
 from pipeline.finetuning.settings import FinetuneConfig
+from pipeline.finetuning.training_job import prepare
 from pipeline.simulation.simulate import Simulated, simulate
 
 NETWORK = {
@@ -27,6 +31,11 @@ NETWORK = {
     "bucket_size": 16,
     "feed_forward_size": 12,
 }
+HYPERPARAMETERS = {
+    *("output", "workers", "learning_rate", "warmup", "weight_decay", "clip", "precision", "freeze"),
+    *("epochs", "validate_every", "checkpoint_every", "patience"),
+}
+"""Settings that the examples do not depend on."""
 
 
 @pytest.fixture(autouse=True)
@@ -70,9 +79,8 @@ def lesson_file(lesson: dict[str, Any], tmp_path: Path) -> Callable[..., Path]:
 
     def write(**changed: Any) -> Path:
         path = tmp_path / "lesson.yaml"
-        path.write_text(
-            yaml.safe_dump({name: held for name, held in {**lesson, **changed}.items() if held is not None})
-        )
+        kept = {name: value for name, value in {**lesson, **changed}.items() if value is not None}
+        path.write_text(yaml.safe_dump(kept))
         return path
 
     return write
@@ -80,10 +88,45 @@ def lesson_file(lesson: dict[str, Any], tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def order(lesson: dict[str, Any]) -> Callable[..., TrainingOrder]:
-    """What a worker is given for this output, with some of the settings changed."""
+    """What a worker is given for this output, with some of the settings changed.
+
+    Inputs are read and checked once for all settings that lead to the same examples.
+    """
+    prepared: dict[str, TrainingOrder] = {}
 
     def make(output: Path, **changed: Any) -> TrainingOrder:
-        settings = {**lesson, "output": str(output), **changed}
-        return prepare(FinetuneConfig.load(None, settings), lambda _: None).order
+        settings = {**lesson, **changed, "output": str(output)}
+        config = FinetuneConfig.load(None, settings)
+        data = json.dumps({name: value for name, value in settings.items() if name not in HYPERPARAMETERS})
+        if data not in prepared:
+            prepared[data] = prepare(config, lambda _: None).order
+        return dataclasses.replace(prepared[data], config=config, root=str(output))
 
     return make
+
+
+@pytest.fixture
+def refused(
+    lesson_file: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., str]:
+    """Call `sptx finetune` with some settings changed; the sentence that it is refused with before Ray is started."""
+
+    def no_ray(*_: Any, **__: Any) -> None:
+        raise AssertionError("Ray is started")
+
+    monkeypatch.setattr(cluster, "session", no_ray)
+
+    def call(*flags: object, **changed: Any) -> str:
+        settings = lesson_file(**{"output": str(tmp_path / "training"), **changed})
+        monkeypatch.setattr("sys.argv", ["sptx", "finetune", "--config", str(settings), *map(str, flags)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 2
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        return said.partition("sptx: ")[2]
+
+    return call

@@ -13,8 +13,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from material.genomes import fasta
 
-from pipeline.finetuning.examples import Examples, Genes, Line, Sites, Windows, make_genes, make_sites
-from pipeline.finetuning.settings import Beyond
+from pipeline.finetuning.examples import Examples, Windows
+from pipeline.finetuning.labelled_sites import Genes, StrandLayout, make_genes, make_sites
+from pipeline.finetuning.settings import TrainingFlanks
 from pipeline.inputs.annotation import read_annotation
 from pipeline.inputs.genome import Genome
 from pipeline.inputs.splice_sites import splice_sites
@@ -96,13 +97,13 @@ def examples(
     usage: pl.DataFrame | None = None,
     core: int = 20,
     context: int = 7,
-    beyond: Beyond = Beyond.NOTHING,
+    flanks: TrainingFlanks = TrainingFlanks.TRANSCRIPT,
 ) -> Examples:
-    whole, line = frame(some), Line(LENGTHS)
+    whole, layout = frame(some), StrandLayout(LENGTHS)
     selected = whole.filter("selected")
-    genes = make_genes(selected, line)
-    sites = make_sites(whole, selected, usage, TISSUES, line).within(genes)
-    return Examples(text.genome, genes, sites, core, context, beyond)
+    genes = make_genes(selected, layout)
+    sites = make_sites(whole, selected, usage, TISSUES, layout).within(genes)
+    return Examples(text.genome, genes, sites, core, context, flanks)
 
 
 def kinds_of(some: list[Transcript]) -> dict[Site, set[str]]:
@@ -236,33 +237,6 @@ def test_an_epoch_has_each_window_with_a_site_once_and_as_many_without_as_asked(
     assert len(whole) - len(held) == min(others, round(empty * len(held)))
 
 
-spans = st.tuples(st.sampled_from(list(LENGTHS)), st.sampled_from("+-"), st.integers(0, 200), st.integers(1, 100))
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    st.lists(spans.filter(lambda span: span[2] + span[3] <= LENGTHS[span[0]]), min_size=1, max_size=6),
-    st.sets(st.tuples(st.sampled_from(list(LENGTHS)), st.sampled_from("+-"), st.integers(0, 209)), max_size=30),
-)
-def test_sites_within_genes_are_those_that_some_gene_of_their_strand_holds(
-    genes: list[tuple[str, str, int, int]], sites: set[Site]
-) -> None:
-    line = Line(LENGTHS)
-    rows = [(contig, strand, f"g{at}", start, start + size) for at, (contig, strand, start, size) in enumerate(genes)]
-    made = make_genes(pl.DataFrame(rows, schema=["chrom", "strand", "gene_id", "start", "end"], orient="row"), line)
-    ordered = sorted(sites, key=lambda site: line.begin[site[:2]] + site[2])
-    place = np.array([line.begin[contig, strand] + at for contig, strand, at in ordered], dtype=np.int64)
-    number = np.arange(len(place))
-    within = Sites(place, number, number[:, None].astype(np.float32)).within(made)
-    expected = [
-        at
-        for at, (contig, strand, here) in enumerate(ordered)
-        if any(gene[:2] == (contig, strand) and gene[2] <= here < gene[2] + gene[3] for gene in genes)
-    ]
-    assert within.label.tolist() == within.usage[:, 0].tolist() == expected
-    assert within.place.tolist() == place[expected].tolist()
-
-
 TWO_EXONS = [(10, 30), (60, 100)]
 
 
@@ -311,28 +285,9 @@ def test_a_base_that_is_acceptor_and_donor_is_left_out(text: Text) -> None:
     assert classes(examples(text, [one_base])) == {(0, 29): 2, (0, 60): UNLABELLED, (0, 90): 1}
 
 
-def test_usage_of_the_other_kind_at_the_same_base_is_not_taken(text: Text) -> None:
-    rows = [("chr1", "+", "acceptor", 30, 0.9, 0.9), ("chr1", "+", "acceptor", 61, 0.25, math.nan)]
-    usage = pl.DataFrame(rows, schema=["chrom", "strand", "kind", "pos", *TISSUES], orient="row")
-    made = examples(
-        text,
-        [Transcript("chr1", "+", "g1", TWO_EXONS)],
-        usage=usage.with_columns(pl.col("pos").cast(pl.Int32)),
-    )
-    np.testing.assert_array_equal(made.sites.usage, [[np.nan, np.nan], [0.25, np.nan]])
-
-
-@pytest.mark.parametrize("name", ["place", "kinds", "gene_id"])
-def test_a_tissue_may_have_any_name(text: Text, name: str) -> None:
-    usage = pl.DataFrame({"chrom": ["chr1"], "strand": ["+"], "kind": ["donor"], "pos": [30], name: [0.75]})
-    whole, line = frame([Transcript("chr1", "+", "g1", TWO_EXONS)]), Line(LENGTHS)
-    sites = make_sites(whole, whole, usage.with_columns(pl.col("pos").cast(pl.Int32)), (name,), line)
-    np.testing.assert_array_equal(sites.usage, [[0.75], [np.nan]])
-
-
 def test_windows_at_the_ends_of_a_contig_read_n_beyond_it(text: Text) -> None:
     whole = Transcript("chr2", "-", "g1", [(0, LENGTHS["chr2"])])
-    made = examples(text, [whole], core=1000, context=50, beyond=Beyond.GENOME)
+    made = examples(text, [whole], core=1000, context=50, flanks=TrainingFlanks.GENOMIC)
     (codes,) = made.batch(made.centred()).codes.numpy()
     letters = "".join(BASES[code] for code in codes)
     reverse = "".join(COMPLEMENT[letter] for letter in reversed(text.letters["chr2"]))
@@ -340,20 +295,21 @@ def test_windows_at_the_ends_of_a_contig_read_n_beyond_it(text: Text) -> None:
 
 
 @pytest.mark.parametrize(
-    ("beyond", "least", "most"), [(Beyond.NOTHING, 0, 0), (Beyond.GENOME, 1, 1), (Beyond.BOTH, 0.35, 0.65)]
+    ("flanks", "least", "most"),
+    [(TrainingFlanks.TRANSCRIPT, 0, 0), (TrainingFlanks.GENOMIC, 1, 1), (TrainingFlanks.BOTH, 0.35, 0.65)],
 )
 def test_how_many_windows_of_an_epoch_see_the_genome_beyond(
-    text: Text, beyond: Beyond, least: float, most: float
+    text: Text, flanks: TrainingFlanks, least: float, most: float
 ) -> None:
     some = [Transcript("chr1", strand, "g1", [(0, 100), (101, 300)]) for strand in "+-"]
-    windows = examples(text, some, core=1, beyond=beyond).epoch(1, 0, 1e9)
+    windows = examples(text, some, core=1, flanks=flanks).epoch(1, 0, 1e9)
     assert windows.size > 500
     assert least <= windows.genomic.mean() <= most
 
 
 def test_the_order_follows_from_seed_and_epoch(text: Text) -> None:
     some = [Transcript("chr1", strand, "g1", [(0, 100), (120, 140), (150, 300)]) for strand in "+-"]
-    made = examples(text, some, core=10, beyond=Beyond.BOTH)
+    made = examples(text, some, core=10, flanks=TrainingFlanks.BOTH)
 
     def order(seed: int, number: int) -> list[Any]:
         return [part.tolist() for part in made.epoch(seed, number, 1.0)]
@@ -373,9 +329,10 @@ def test_a_look_at_some_centred_windows_spreads_over_all(text: Text) -> None:
 
 def test_introns_of_a_simulated_genome_begin_with_gt_and_end_with_ag_where_the_labels_say(simulated: Simulated) -> None:
     genome, annotation = Genome(str(simulated.genome)), read_annotation(str(simulated.annotation))
-    whole, line = annotation.transcripts.with_columns(chrom="contig"), Line(genome.lengths)
-    genes = make_genes(whole, line)
-    made = Examples(genome, genes, make_sites(whole, whole, None, TISSUES, line).within(genes), 100, 5, Beyond.NOTHING)
+    whole, layout = annotation.transcripts.with_columns(chrom="contig"), StrandLayout(genome.lengths)
+    genes = make_genes(whole, layout)
+    sites = make_sites(whole, whole, None, TISSUES, layout).within(genes)
+    made = Examples(genome, genes, sites, 100, 5, TrainingFlanks.TRANSCRIPT)
     batch = made.batch(everything(made))
     text = np.array(list(BASES))[batch.codes.numpy()]
     found: dict[int, set[str]] = defaultdict(set)
@@ -387,6 +344,6 @@ def test_introns_of_a_simulated_genome_begin_with_gt_and_end_with_ag_where_the_l
         found[label].add("".join(beside))
         counts[label] += 1
     assert found == {LABELS["donor"]: {"GT"}, LABELS["acceptor"]: {"AG"}}
-    sites = splice_sites(whole.with_columns(pl.lit("").alias("biotype"))).unique(["chrom", "strand", "pos"])
+    bases = splice_sites(whole.with_columns(pl.lit("").alias("biotype"))).unique(["chrom", "strand", "pos"])
     assert {"+", "-"} == set(whole["strand"])
-    assert sum(counts.values()) >= len(sites)
+    assert sum(counts.values()) >= len(bases)

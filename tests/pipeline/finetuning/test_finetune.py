@@ -1,4 +1,8 @@
-"""`sptx finetune` as a person runs it: real Ray, real kills, a real object store; resumed to the last bit."""
+"""`sptx finetune` as a person runs it: real Ray, real kills, a real object store; resumed to the last bit.
+
+Every training by Ray starts half a dozen processes. So each of them shows several things, and what needs no Ray starts
+none.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +11,37 @@ import os
 import re
 import signal
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 import psutil
 import pytest
 import torch
 import yaml
-from material import processes
-from material.processes import PATIENCE, started_by, wait_for
-from material.servers import object_store
+from material.handmade import object_store
+from material.processes import started_by
 
+from pipeline.batch import cluster
 from pipeline.batch.storage import Store
-from pipeline.cli import main as cli
+from pipeline.cli import main
 from pipeline.finetuning import states
+from pipeline.finetuning.finetune import create_or_resume, train_worker
+from pipeline.finetuning.settings import FinetuneConfig
+from pipeline.finetuning.training_job import prepare
 from pipeline.inputs.annotation import read_annotation
 from pipeline.simulation.simulate import Simulated
 from pipeline.tracks.reader import open_tracks
 from sptx_core.channels import TISSUES
+from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+Sptx = Callable[..., str]
+PATIENCE = 120.0  # seconds that a training may take to get to a point
 LONG = {"epochs": 8, "checkpoint_every": 5}
 """Long enough to be killed on the way."""
 
@@ -42,13 +54,37 @@ def settings(lesson: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="module")
-def undisturbed(settings: Path, sptx: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(settings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training by one worker in this process."""
+    torch.set_num_threads(1)
     output = tmp_path_factory.mktemp("undisturbed") / "training"
-    done = sptx("finetune", "--config", settings, "--output", output)
-    assert "steps; the network is in" in done.stdout
-    assert "test: loss" in done.stdout
-    assert "Traceback" not in done.stderr
+    work(settings, output)
     return output
+
+
+def work(settings: Path, output: Path) -> list[str]:
+    """Begin a training or go on with it, without Ray; what it says."""
+    said: list[str] = []
+    job = prepare(FinetuneConfig.load(str(settings), {"output": str(output)}), said.append)
+    create_or_resume(Store(output), job.fields)
+    train_worker(job.order, 0, 1, torch.device("cpu"), said.append)
+    return said
+
+
+@pytest.fixture
+def sptx_here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sptx:
+    """Run `sptx ARGUMENTS` in this process; what it prints to both streams."""
+
+    def call(*arguments: object, code: int = 0) -> str:
+        monkeypatch.setattr("sys.argv", ["sptx", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = "".join(capsys.readouterr())
+        assert ended.value.code == code, printed
+        assert "Traceback" not in printed
+        return printed
+
+    return call
 
 
 def report_of(output: Path) -> dict[str, Any]:
@@ -58,26 +94,15 @@ def report_of(output: Path) -> dict[str, Any]:
     return report
 
 
-def assert_same_training(one: Path, other: Path) -> None:
-    assert report_of(one) == report_of(other)
-    for name in ("model/model.safetensors", "model/config.json", "history.json"):
-        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+def files_of(output: Path) -> dict[Path, int]:
+    """Files below a folder, and when they were written."""
+    return {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
 
 
-def start(settings: Path, output: Path, env: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
-    return processes.start(["finetune", "--config", settings, "--output", output], env, log)
-
-
-def wait_for_a_state(run: subprocess.Popen[bytes], output: Path, log: Path) -> None:
-    wait_for(lambda: list(output.glob("states/step-*.pt")), run, log)
-
-
-def test_the_result_is_a_checkpoint_that_was_the_best_and_predicts(
-    undisturbed: Path, simulated: Simulated, sptx: Run, tmp_path: Path
-) -> None:
+def test_the_result_is_a_checkpoint_that_was_the_best(undisturbed: Path) -> None:
     model = SpTransformerModel.from_pretrained(undisturbed / "model")
     assert model.output_channels[3:] == TISSUES
-    last = states.newest(Store(undisturbed))
+    last = states.load_newest(Store(undisturbed))
     assert last is not None
     for name, x in model.state_dict().items():
         assert torch.equal(x, last.best[name]), name
@@ -85,113 +110,157 @@ def test_the_result_is_a_checkpoint_that_was_the_best_and_predicts(
     assert report["steps"] == last.step
     assert report["best"] == min(last.history, key=lambda found: found["loss"])  # type: ignore[arg-type, return-value]
     assert report["test"]["loss"] > 0
-    gene = read_annotation(str(simulated.annotation)).transcripts["gene_name"][0]
-    flags = ["--fasta", simulated.genome, "--gtf", simulated.annotation, "--genes", gene, "--core", 100]
-    sptx("run", *flags, "--checkpoint", undisturbed / "model", "--output", tmp_path / "table")
-    tracks = open_tracks(str(tmp_path / "table")).scan().collect()
-    assert set(TISSUES) <= set(tracks.columns)
-    assert tracks["donor"].is_between(0, 1).all()
 
 
-def test_a_finished_training_is_only_reported(undisturbed: Path, settings: Path, sptx: Run) -> None:
-    before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*") if path.is_file()}
-    done = sptx("finetune", "--config", settings, "--output", undisturbed)
-    assert "done before" in done.stderr
-    assert "Ray" not in done.stderr
+def test_a_finished_training_is_only_reported(
+    undisturbed: Path, settings: Path, sptx_here: Sptx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(cluster, "session")  # what starts Ray
+    before = files_of(undisturbed)
+    job = ["finetune", "--config", settings, "--output", undisturbed]
+    printed = sptx_here(*job)
+    assert "finished before" in printed
     steps = report_of(undisturbed)["steps"]
-    assert done.stdout.startswith(f"{steps} steps; the network is in {undisturbed}/model\n")
-    assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*") if path.is_file()} == before
+    assert f"{steps} steps; the network is in {undisturbed}/model\nvalidation, step " in printed
+    # How it is executed may change.
+    assert "finished before" in sptx_here(*job, "--workers", 2, "--threads", 2, "--gpus-per-worker", 0)
+    assert files_of(undisturbed) == before
+
+
+def test_other_settings_in_the_same_place_are_refused_by_name(
+    undisturbed: Path, settings: Path, sptx_here: Sptx
+) -> None:
+    before = files_of(undisturbed)
+    changed = ["--learning-rate", "0.02", "--biotypes", "protein_coding", "--flanks", "genomic"]
+    said = sptx_here("finetune", "--config", settings, "--output", undisturbed, *changed, code=2)
+    names = re.search(r"differs in (.*): give its settings to go on with it, or another --output", said)
+    assert names is not None
+    assert {"learning_rate", "biotypes", "flanks"} <= set(names.group(1).split(", "))
+    assert not {"seed", "genome", "tissues", "batch"} & set(names.group(1).split(", "))
+    assert files_of(undisturbed) == before
+
+
+FIELDS = {"settings": {"seed": 1, "validation": ("chr2",)}, "genome": "12ab", "tissues": ["brain"]}
+
+
+def test_a_place_belongs_to_the_training_that_began_there(tmp_path: Path) -> None:
+    store = Store(tmp_path / "training")
+    create_or_resume(store, FIELDS)
+    before = files_of(tmp_path)
+    assert [path.name for path in before] == ["training.json"]
+    create_or_resume(store, FIELDS)
+    for changed, name in (
+        ({"genome": "34cd"}, "genome"),
+        ({"tissues": ["brain", "liver"]}, "tissues"),
+        ({"settings": {"seed": 2, "validation": ("chr2",)}}, "seed"),
+    ):
+        with pytest.raises(InputError, match=rf"holds another training, which differs in {name}: "):
+            create_or_resume(store, {**FIELDS, **changed})
+    assert files_of(tmp_path) == before
+
+
+def test_a_folder_with_other_files_is_left_alone(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / "thesis.txt").write_text("mine")
+    assert "holds other files (thesis.txt): choose an empty folder" in refused()
+    assert [path.name for path in (tmp_path / "training").iterdir()] == ["thesis.txt"]
+
+
+def test_an_output_that_cannot_be_written(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    assert "cannot be written" in refused(output=str(tmp_path / "file" / "training"))
 
 
 @pytest.mark.parametrize(
-    ("flag", "value", "name"),
+    ("gpus", "flags", "room"),
     [
-        ("--learning-rate", "0.02", "learning_rate"),
-        ("--biotypes", "protein_coding", "biotypes"),
-        ("--flanks", "genomic", "flanks"),
+        (0, ["--workers", 4], 2),
+        (1, ["--workers", 2], 1),
+        (1, ["--workers", 16, "--batch", 16, "--gpus-per-worker", 0.1], 10),
     ],
 )
-def test_other_settings_in_the_same_place_are_refused_by_name(
-    undisturbed: Path,
-    settings: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    flag: str,
-    value: str,
-    name: str,
+def test_more_workers_than_fit_are_refused_not_waited_for(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, gpus: int, flags: list[Any], room: int
 ) -> None:
-    job = ["sptx", "finetune", "--config", str(settings), "--output", str(undisturbed), flag, value]
-    monkeypatch.setattr("sys.argv", job)
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 2
-    said = capsys.readouterr().err.partition("sptx: ")[2]
-    assert re.search(rf"differs in .*\b{name}\b.*: give its settings to go on with it, or another --output", said)
+    small = cluster.Cluster(embedded=True, nodes=1, cpus=2, cpus_per_node=2, gpus=gpus, log=Path("log"))
+    monkeypatch.setattr(cluster, "session", lambda *_, **__: nullcontext(small))
+    said = refused(*flags)
+    assert f"--workers {flags[1]} do not fit: there is room for {room}" in said
 
 
-def test_how_it_is_executed_may_change(
-    undisturbed: Path, settings: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = ["sptx", "finetune", "--config", str(settings), "--output", str(undisturbed)]
-    monkeypatch.setattr("sys.argv", [*job, "--workers", "2", "--threads", "2", "--gpus-per-worker", "0"])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 0
-    assert "done before" in capsys.readouterr().err
+class Killed(NamedTuple):
+    """What two processes said that ran one training after the other, and where."""
+
+    output: Path
+    first: str
+    second: str
 
 
-def test_a_driver_killed_mid_training_is_run_again_and_learns_the_same(
-    undisturbed: Path, settings: Path, sptx: Run, clean_environment: dict[str, str], tmp_path: Path
-) -> None:
-    output, log = tmp_path / "training", tmp_path / "log"
-    run = start(settings, output, clean_environment, log)
-    wait_for_a_state(run, output, log)
+@pytest.fixture(scope="module")
+def killed(settings: Path, clean_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Killed:
+    """A training whose worker is killed, then its driver, and which is interrupted when it was started again."""
+    folder = tmp_path_factory.mktemp("killed")
+    output, logs = folder / "training", (folder / "first", folder / "second")
+    run = start(settings, output, clean_environment, logs[0])
+    wait_for_a_new_state(run, output, logs[0])
+    (worker,) = started_by(run, "RayTrainWorker")
+    worker.kill()
+    worker.wait(PATIENCE)
+    wait_for_a_new_state(run, output, logs[0])
     orphans = started_by(run, "RayTrainWorker")
     run.kill()
     run.wait(PATIENCE)
     _, alive = psutil.wait_procs(orphans, timeout=PATIENCE)  # until then a worker may still save a state
     assert not alive
-    assert not (output / "report.json").exists(), "killed too late to test anything"
-    assert "goes on after step" in sptx("finetune", "--config", settings, "--output", output).stderr
-    assert_same_training(output, undisturbed)
 
-
-def test_a_worker_killed_mid_training_is_started_again_and_learns_the_same(
-    undisturbed: Path, settings: Path, clean_environment: dict[str, str], tmp_path: Path
-) -> None:
-    output, log = tmp_path / "training", tmp_path / "log"
-    run = start(settings, output, clean_environment, log)
-    wait_for_a_state(run, output, log)
-    (worker,) = started_by(run, "RayTrainWorker")
-    worker.kill()
-    assert run.wait(PATIENCE) == 0, log.read_text()
-    assert "workers are started again" in log.read_text()
-    assert "goes on after step" in log.read_text()
-    assert_same_training(output, undisturbed)
-
-
-def test_an_interrupted_training_says_how_to_go_on_and_leaves_no_process(
-    settings: Path, clean_environment: dict[str, str], tmp_path: Path
-) -> None:
-    output, log = tmp_path / "training", tmp_path / "log"
-    run = start(settings, output, clean_environment, log)
-    wait_for_a_state(run, output, log)
+    run = start(settings, output, clean_environment, logs[1])
+    wait_for_a_new_state(run, output, logs[1])
     children = psutil.Process(run.pid).children(recursive=True)
     run.send_signal(signal.SIGINT)
-    assert run.wait(PATIENCE) == 130, log.read_text()
-    assert "the same command again goes on after the last saved state" in log.read_text()
-    assert "Traceback" not in log.read_text()
+    assert run.wait(PATIENCE) == 130, logs[1].read_text()
     _, alive = psutil.wait_procs(children, timeout=60)
     assert not alive
+    assert not (output / "report.json").exists(), "interrupted too late to test anything"
+    return Killed(output, *(log.read_text() for log in logs))
 
 
-def test_a_loss_that_is_not_finite_ends_with_a_sentence(settings: Path, sptx: Run, tmp_path: Path) -> None:
-    flags = ["--output", tmp_path / "training", "--learning-rate", 1e30, "--workers", 2]
-    done = sptx("finetune", "--config", settings, *flags, code=2)
-    assert "finite" in done.stderr
-    assert "lower --learning-rate" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "started again" not in done.stderr
+def start(settings: Path, output: Path, env: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    program = ["-c", "from pipeline.cli import main; main()", "finetune", "--config", settings, "--output", output]
+    with log.open("wb") as stream:
+        return subprocess.Popen([sys.executable, *program], env=env, stdout=stream, stderr=stream)
+
+
+def wait_for_a_new_state(run: subprocess.Popen[bytes], output: Path, log: Path) -> None:
+    """Wait until the training saves a state that it has not saved before."""
+    before, deadline = set(output.glob("states/step-*.pt")), time.monotonic() + PATIENCE
+    while not set(output.glob("states/step-*.pt")) - before:
+        assert run.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.01)
+
+
+def test_a_killed_worker_is_started_again_at_the_last_state(killed: Killed) -> None:
+    _, _, after = killed.first.partition("workers are started again")
+    assert "goes on after step" in after
+
+
+def test_a_killed_driver_is_run_again_and_goes_on(killed: Killed) -> None:
+    assert "goes on after step" in killed.second
+
+
+def test_an_interrupted_training_says_how_to_go_on(killed: Killed) -> None:
+    assert "the same command again goes on after the last saved state" in killed.second
+    assert "Traceback" not in killed.second
+
+
+def test_killed_and_interrupted_it_learns_the_same_to_the_last_bit(
+    killed: Killed, undisturbed: Path, settings: Path
+) -> None:
+    said = work(settings, killed.output)
+    assert any("goes on after step" in line for line in said)
+    assert report_of(killed.output) == report_of(undisturbed)
+    for name in ("model/model.safetensors", "model/config.json", "history.json"):
+        assert (killed.output / name).read_bytes() == (undisturbed / name).read_bytes(), name
 
 
 @pytest.fixture(scope="module")
@@ -200,22 +269,64 @@ def bucket() -> Iterator[str]:
         yield uri
 
 
+@pytest.fixture
+def ray(one_ray: cluster.Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands in this process use a Ray that is there."""
+    monkeypatch.setattr(cluster, "session", lambda *_, **__: nullcontext(one_ray))
+
+
+@pytest.fixture(scope="module")
+def one_ray(bucket: str) -> Iterator[cluster.Cluster]:
+    """One Ray for several commands; its workers have the environment in which it is started."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("RAY_")]:
+            patch.delenv(name)
+        with cluster.session(None, object_store_mb=100, use_gpus=False) as started:
+            yield started
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_loss_that_is_not_finite_ends_with_a_sentence(
+    ray: None, settings: Path, sptx_here: Sptx, tmp_path: Path
+) -> None:
+    flags = ["--output", tmp_path / "training", "--learning-rate", 1e30, "--workers", 2]
+    said = sptx_here("finetune", "--config", settings, *flags, code=2)
+    assert "finite" in said
+    assert "lower --learning-rate" in said
+    assert "started again" not in said
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_network_predicts(
+    ray: None, undisturbed: Path, simulated: Simulated, sptx_here: Sptx, tmp_path: Path
+) -> None:
+    gene = read_annotation(str(simulated.annotation)).transcripts["gene_name"][0]
+    flags = ["--fasta", simulated.genome, "--gtf", simulated.annotation, "--genes", gene, "--core", 100]
+    sptx_here("run", *flags, "--checkpoint", undisturbed / "model", "--output", tmp_path / "table")
+    tracks = open_tracks(str(tmp_path / "table")).scan().collect()
+    assert set(TISSUES) <= set(tracks.columns)
+    assert tracks["donor"].is_between(0, 1).all()
+
+
+@pytest.mark.filterwarnings("default")
 def test_two_workers_go_on_from_a_checkpoint_with_other_tissues_into_an_object_store(
-    undisturbed: Path, lesson: dict[str, Any], simulated: Simulated, bucket: str, tmp_path: Path, sptx: Run
+    ray: None,
+    undisturbed: Path,
+    lesson_file: Callable[..., Path],
+    simulated: Simulated,
+    bucket: str,
+    tmp_path: Path,
+    sptx_here: Sptx,
 ) -> None:
     usage = pl.read_parquet(simulated.usage).select(
         "contig", "position", "strand", "kind", pl.col("heart").alias("left_ventricle"), "brain"
     )
     usage.write_csv(tmp_path / "usage.tsv", separator="\t")
     changed = {"usage": str(tmp_path / "usage.tsv"), "network": None, "checkpoint": str(undisturbed / "model")}
-    (tmp_path / "lesson.yaml").write_text(
-        yaml.safe_dump({k: v for k, v in {**lesson, **changed, "freeze": "body"}.items() if v is not None})
-    )
-    env = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-    env["SPTX_CACHE"] = str(tmp_path / "cache")
-    job = ["finetune", "--config", tmp_path / "lesson.yaml", "--output", f"{bucket}/training", "--workers", 2]
-    done = sptx(*job, env=env)
-    assert f"the network is in {bucket}/training/model" in done.stdout
+    settings = lesson_file(**changed, freeze="body")
+    printed = sptx_here("finetune", "--config", settings, "--output", f"{bucket}/training", "--workers", 2)
+    assert f"steps; the network is in {bucket}/training/model" in printed
+    assert "test: loss" in printed
     store = Store(f"{bucket}/training")
     assert {name.partition("/")[0] for name in store.list()} == {
         "training.json",

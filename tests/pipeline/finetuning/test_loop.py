@@ -16,7 +16,8 @@ from torch import Tensor
 
 from pipeline.batch.storage import Store
 from pipeline.finetuning import loop, states
-from pipeline.finetuning.loop import Place, Training, TrainingOrder, rate
+from pipeline.finetuning.loop import PROGRESS_METRICS, Step, Training, TrainingOrder, Worker
+from pipeline.finetuning.optimizer import learning_rate_factor
 from pipeline.finetuning.states import State
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
@@ -26,28 +27,30 @@ Result = tuple[dict[str, Tensor], Any, list[Any], dict[str, Tensor]]
 Together = tuple[list[Result], list[list[Result]]]
 
 
-def silent(_: str) -> None:
+def ignore(_: object) -> None:
     pass
 
 
-def training(order: TrainingOrder, say: Callable[[str], None] = silent) -> Training:
-    return Training(order, Place(0, 1, CPU), say)
+def training(
+    order: TrainingOrder, say: Callable[[str], None] = ignore, on_step: Callable[[Step], None] = ignore
+) -> Training:
+    return Training(order, Worker(0, 1, CPU), say, on_step)
 
 
 class Killed(Exception):  # noqa: N818  # no error: it stands for SIGKILL
     pass
 
 
-def kill_after(steps: int, patch: pytest.MonkeyPatch) -> None:
-    """Let trainings take so many steps and no more."""
-    left, step = iter(range(steps)), Training._step
+def kill_after(steps: int) -> Callable[[Step], None]:
+    """For `on_step`: let a training take so many steps and no more."""
+    taken: list[Step] = []
 
-    def counted(self: Training, *arguments: Any) -> Tensor:
-        if next(left, None) is None:
+    def count(step: Step) -> None:
+        taken.append(step)
+        if len(taken) == steps:
             raise Killed
-        return step(self, *arguments)
 
-    patch.setattr(Training, "_step", counted)
+    return count
 
 
 def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
@@ -70,33 +73,27 @@ def undisturbed(order: Order, tmp_path_factory: pytest.TempPathFactory) -> tuple
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("undisturbed")
     result = learned(training(order(folder)))
-    last = states.newest(Store(folder))
+    last = states.load_newest(Store(folder))
     assert last is not None
     return result, last
 
 
 @pytest.mark.parametrize("steps", [[1], [5], [8, 3], [16], [23]])
 def test_killed_and_resumed_it_learns_the_same_to_the_last_bit(
-    order: Order,
-    undisturbed: tuple[Result, states.State],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    steps: list[int],
+    order: Order, undisturbed: tuple[Result, State], tmp_path: Path, steps: list[int]
 ) -> None:
-    given = order(tmp_path)
+    same = order(tmp_path)
     for before_the_kill in steps:
-        with monkeypatch.context() as patch:
-            kill_after(before_the_kill, patch)
-            with pytest.raises(Killed):
-                training(given).run()
+        with pytest.raises(Killed):
+            training(same, on_step=kill_after(before_the_kill)).run()
     said: list[str] = []
-    again = learned(training(given, said.append))
+    again = learned(training(same, said.append))
     (best, test, history, gradients), last = undisturbed
     assert_same(again[0], best)
     assert_same(again[3], gradients)
     assert again[1] == test
     assert again[2] == history
-    found = states.newest(Store(tmp_path))
+    found = states.load_newest(Store(tmp_path))
     assert found is not None
     assert_same(found.network, last.network)
     assert found.optimizer["param_groups"] == last.optimizer["param_groups"]
@@ -111,14 +108,14 @@ def test_a_state_is_saved_at_each_validation_and_every_few_steps_between(
     saved: list[tuple[int, int, int, int]] = []
     save = states.save
 
-    def noted(store: Store, state: states.State) -> None:
+    def noted(store: Store, state: State) -> None:
         saved.append((state.step, state.epoch, state.batch, len(state.history)))
         save(store, state)
 
     monkeypatch.setattr(states, "save", noted)
-    given = order(tmp_path, validate_every=6, test=())
-    training(given).run()
-    first, second = (given.train.epoch(1, number, 1.0).size // 8 for number in range(2))
+    settings = order(tmp_path, validate_every=6, test=())
+    training(settings).run()
+    first, second = (settings.train.epoch(1, number, 1.0).size // 8 for number in range(2))
     steps = first + math.ceil(second / 2)
     assert {step for step, *_ in saved} == {*range(4, steps, 4), *range(6, steps, 6), first, steps}
     for step, epoch, batch, judged in saved:
@@ -131,18 +128,18 @@ def test_the_best_network_is_kept_and_patience_ends_it(
 ) -> None:
     losses, seen = iter([3.0, 2.0, 2.5, 2.0, 1.0]), []
 
-    def judge(network: SpTransformerModel, *_: Any, **__: Any) -> dict[str, float | None]:
+    def measure(network: SpTransformerModel, *_: Any, **__: Any) -> dict[str, float | None]:
         seen.append({name: x.clone() for name, x in network.state_dict().items()})
-        return dict.fromkeys(loop.TOLD) | {"loss": next(losses)}
+        return dict.fromkeys(PROGRESS_METRICS) | {"loss": next(losses)}
 
-    monkeypatch.setattr(loop, "validate", judge)
-    given, said = order(tmp_path, validate_every=1, patience=2, test=()), []
-    ended = training(given, said.append)
+    monkeypatch.setattr(loop, "validate", measure)
+    settings, said = order(tmp_path, validate_every=1, patience=2, test=()), []
+    ended = training(settings, said.append)
     best, _ = ended.run()
     assert [past["loss"] for past in ended.state.history] == [3.0, 2.0, 2.5, 2.0]
     assert_same(best, seen[1])
-    assert "no better for 2 validations" in said[-1]
-    again = training(given)  # its end is in the state: run again it takes no further step
+    assert "no lower loss in 2 validations" in said[-1]
+    again = training(settings)  # its end is in the state: run again it takes no further step
     assert_same(again.run()[0], best)
     assert again.state.step == 4
 
@@ -241,36 +238,26 @@ def test_workers_whose_norms_see_parts_of_a_batch_end_with_the_same_network(toge
     assert first[2] == second[2]
 
 
-@pytest.mark.parametrize(
-    ("share", "warmup", "factor"),
-    [
-        (0.0, 0.1, 0.0),
-        (0.05, 0.1, 0.5),
-        (0.1, 0.1, 1.0),
-        (0.55, 0.1, 0.5),
-        (0.1 + 0.9 / 3, 0.1, 0.75),
-        (1.0, 0.1, 0.0),
-        (1.01, 0.1, 0.0),
-        (0.0, 0.0, 1.0),
-        (0.5, 0.0, 0.5),
-    ],
-)
-def test_the_rate_rises_then_falls_with_a_cosine(share: float, warmup: float, factor: float) -> None:
-    assert rate(share, warmup) == pytest.approx(factor, abs=1e-12)
+def test_steps_take_the_learning_rate_of_their_progress(order: Order, tmp_path: Path) -> None:
+    taken: list[tuple[float, set[float]]] = []
+
+    def note(step: Step) -> None:
+        taken.append((step.progress, {group["lr"] for group in noted.optimizer.param_groups}))
+
+    noted = training(order(tmp_path, warmup=0.25, test=()), on_step=note)
+    noted.run()
+    assert len(taken) == noted.state.step
+    progress = [done for done, _ in taken]
+    assert all(0 < b - a < 0.1 for a, b in pairwise(progress))
+    assert 1.0 <= progress[-1] < 1.0 + 1 / len(progress)
+    assert [rates for _, rates in taken] == [{0.01 * learning_rate_factor(done, 0.25)} for done in progress]
+    assert max(max(rates) for _, rates in taken) > 0.009
 
 
-def test_steps_take_the_rate_of_their_share(order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken, step = [], Training._step
-
-    def noted(self: Training, batch: Any, share: float) -> Tensor:
-        loss = step(self, batch, share)
-        taken.append((share, {group["lr"] for group in self.optimizer.param_groups}))
-        return loss
-
-    monkeypatch.setattr(Training, "_step", noted)
-    training(order(tmp_path, warmup=0.25, test=())).run()
-    shares = [share for share, _ in taken]
-    assert all(0 < b - a < 0.1 for a, b in pairwise(shares))
-    assert 1.0 <= shares[-1] < 1.0 + 1 / len(shares)
-    assert [found for _, found in taken] == [{0.01 * rate(share, 0.25)} for share in shares]
-    assert max(max(found) for _, found in taken) > 0.009
+def test_steps_are_numbered_and_tell_their_loss(order: Order, tmp_path: Path) -> None:
+    steps: list[Step] = []
+    with pytest.raises(Killed):
+        training(order(tmp_path), on_step=kill_after(5)).run()
+    training(order(tmp_path, epochs=0.5, test=()), on_step=steps.append).run()
+    assert [step.number for step in steps] == list(range(5, 5 + len(steps)))
+    assert all(step.loss.shape == () and step.loss.isfinite() for step in steps)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from material.networks import tiny_config, tiny_network
 
-from pipeline.finetuning.examples import Sites
+from pipeline.finetuning.labelled_sites import Sites
 from pipeline.finetuning.network import freeze, set_new_biases, starting_network
 from pipeline.finetuning.settings import Freeze
 from sptx_core.channels import TISSUES
@@ -37,9 +37,11 @@ def body(model: SpTransformerModel) -> dict[str, Any]:
     return {name: x for name, x in model.state_dict().items() if not name.startswith("usage_head")}
 
 
-@pytest.mark.parametrize("given", [(), ("heart",), ("heart", "brain")])
-def test_the_tissues_of_the_checkpoint_stay_when_usage_has_no_other(checkpoint: Path, given: tuple[str, ...]) -> None:
-    started = starting_network(str(checkpoint), None, given, 1).model
+@pytest.mark.parametrize("usage_tissues", [(), ("heart",), ("heart", "brain")])
+def test_the_tissues_of_the_checkpoint_stay_when_usage_has_no_other(
+    checkpoint: Path, usage_tissues: tuple[str, ...]
+) -> None:
+    started = starting_network(str(checkpoint), None, usage_tissues, 1).model
     before = SpTransformerModel.from_pretrained(checkpoint)
     assert started.config == before.config
     for name, values in before.state_dict().items():
@@ -81,7 +83,7 @@ def test_a_new_network_has_the_tissues_of_the_usage_table() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "given", "message"),
+    ("sizes", "usage_tissues", "message"),
     [
         (SIZES, (), "give --usage, or start from --checkpoint"),
         ({**SIZES, "tissue_names": ["b", "a"]}, ("a", "b"), r"\(b, a\) are not those of the usage table \(a, b\)"),
@@ -91,9 +93,9 @@ def test_a_new_network_has_the_tissues_of_the_usage_table() -> None:
         (SIZES, ("donor",), "donor"),
     ],
 )
-def test_sizes_that_are_not_sound(sizes: dict[str, Any], given: tuple[str, ...], message: str) -> None:
+def test_sizes_that_are_not_sound(sizes: dict[str, Any], usage_tissues: tuple[str, ...], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        starting_network(None, sizes, given, 1)
+        starting_network(None, sizes, usage_tissues, 1)
 
 
 @pytest.mark.parametrize(
@@ -116,19 +118,19 @@ def test_what_is_frozen(what: Freeze, still: set[str]) -> None:
 def test_what_is_new_starts_from_shares_and_means() -> None:
     usage = np.array([[0.5, np.nan], [0.7, np.nan], [1.0, np.nan], [0.2, np.nan]], dtype=np.float32)
     sites = Sites(np.arange(4), np.array([1, 2, 2, UNLABELLED]), usage)
-    begin = starting_network(None, SIZES, ("a", "b"), 1)
-    set_new_biases(begin.model, sites, 100, site_weight=10, known=begin.known)
-    assert begin.model.splice_head.bias is not None
-    assert begin.model.splice_head.bias.exp().tolist() == pytest.approx([1, 0.1, 0.2])
-    assert usage_rows(begin.model)["a"][-1] == pytest.approx(math.log(0.6 / 0.4), abs=1e-6)
-    assert usage_rows(begin.model)["b"][-1] == pytest.approx(0)
+    start = starting_network(None, SIZES, ("a", "b"), 1)
+    set_new_biases(start, sites, 100, site_weight=10)
+    assert start.model.splice_head.bias is not None
+    assert start.model.splice_head.bias.exp().tolist() == pytest.approx([1, 0.1, 0.2])
+    assert usage_rows(start.model)["a"][-1] == pytest.approx(math.log(0.6 / 0.4), abs=1e-6)
+    assert usage_rows(start.model)["b"][-1] == pytest.approx(0)
 
 
 def test_biases_of_known_tissues_stay(checkpoint: Path) -> None:
-    begin = starting_network(str(checkpoint), None, ("brain", "new"), 1)
-    before, splice = usage_rows(begin.model), begin.model.splice_head.bias
+    start = starting_network(str(checkpoint), None, ("brain", "new"), 1)
+    before, splice = usage_rows(start.model), start.model.splice_head.bias
     sites = Sites(np.arange(1), np.array([1]), np.array([[0.9, 0.9]], dtype=np.float32))
-    set_new_biases(begin.model, sites, 100, site_weight=10, known=begin.known)
-    assert usage_rows(begin.model)["brain"] == before["brain"]
-    assert usage_rows(begin.model)["new"][-1] == pytest.approx(math.log(9), rel=1e-5)
-    assert torch.equal(begin.model.splice_head.bias, splice)
+    set_new_biases(start, sites, 100, site_weight=10)
+    assert usage_rows(start.model)["brain"] == before["brain"]
+    assert usage_rows(start.model)["new"][-1] == pytest.approx(math.log(9), rel=1e-5)
+    assert torch.equal(start.model.splice_head.bias, splice)

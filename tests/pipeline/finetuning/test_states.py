@@ -52,7 +52,7 @@ def state() -> Callable[[int], State]:
 def test_a_state_comes_back_to_the_last_bit(store: Store, state: At) -> None:
     saved = state(7)
     states.save(store, saved)
-    found = states.newest(store)
+    found = states.load_newest(store)
     assert found is not None
     assert (found.step, found.epoch, found.batch, found.stale) == (7, 2, 5, 3)
     assert found.history == saved.history
@@ -65,7 +65,7 @@ def test_a_state_comes_back_to_the_last_bit(store: Store, state: At) -> None:
 def test_an_optimizer_goes_on_as_if_it_had_not_stopped(store: Store) -> None:
     model, optimizer = learned()
     states.save(store, State(1, 0, 1, model.state_dict(), optimizer.state_dict(), {}, [], 0))
-    found = states.newest(store)
+    found = states.load_newest(store)
     assert found is not None
     again, other = learned()
     other = torch.optim.AdamW(again.parameters(), lr=0.5)
@@ -83,13 +83,13 @@ def test_the_newest_two_are_kept_and_the_newest_is_read(store: Store, state: At)
     for step in (8, 9, 10, 100):
         states.save(store, state(step))
     assert list(store.list(states.FOLDER)) == ["states/step-000000010.pt", "states/step-000000100.pt"]
-    found = states.newest(store)
+    found = states.load_newest(store)
     assert found is not None
     assert found.step == 100
 
 
 def test_there_is_none_in_a_new_place(store: Store) -> None:
-    assert states.newest(store) is None
+    assert states.load_newest(store) is None
 
 
 def test_what_a_killed_writer_left_behind_is_never_read(tmp_path: Path, state: At) -> None:
@@ -97,7 +97,7 @@ def test_what_a_killed_writer_left_behind_is_never_read(tmp_path: Path, state: A
     states.save(store, state(3))
     whole = (tmp_path / "states" / "step-000000003.pt").read_bytes()
     (tmp_path / "states" / ".step-000000004.pt.0123.tmp").write_bytes(whole[: len(whole) // 2])
-    found = states.newest(store)
+    found = states.load_newest(store)
     assert found is not None
     assert found.step == 3
     for step in (5, 6):
@@ -118,6 +118,6 @@ def test_a_writer_that_is_killed_half_way_changes_nothing(
         patch.setattr("os.fsync", killed)
         with pytest.raises(KeyboardInterrupt):
             states.save(store, state(4))
-    found = states.newest(store)
+    found = states.load_newest(store)
     assert found is not None
     assert found.step == 3

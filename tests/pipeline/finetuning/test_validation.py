@@ -1,4 +1,4 @@
-"""Figures of a validation against scikit-learn and scipy on the same scores, and workers against one alone."""
+"""Metrics of a validation against scikit-learn and scipy on the same scores, and workers against one alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score
 
 from pipeline.finetuning.examples import Batch
-from pipeline.finetuning.validation import Tally, in_words, validate
+from pipeline.finetuning.validation import MetricCounter, format_metrics, validate
 from pipeline.tracks.schema import SPLICE_STEPS
 from sptx_core.channels import scores
 from sptx_core.errors import InputError
@@ -27,11 +27,11 @@ def specific(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     return np.concatenate(rows).round(9)
 
 
-def test_figures_are_those_of_scikit_learn_and_scipy() -> None:
+def test_metrics_are_those_of_scikit_learn_and_scipy() -> None:
     logits, batch = judged()
-    tally = Tally()
-    tally.add(logits, batch, 10.0)
-    found = tally.figures(2.0)
+    counter = MetricCounter()
+    counter.add(logits, batch, 10.0)
+    found = counter.metrics(2.0)
 
     given = scores(logits).flatten(0, 1).double().numpy()
     classes = batch.classes.flatten().numpy()
@@ -63,39 +63,39 @@ def test_figures_are_those_of_scikit_learn_and_scipy() -> None:
 
 def test_batch_by_batch_is_the_same_as_at_once() -> None:
     logits, batch = judged()
-    whole, pieces = Tally(), Tally()
+    whole, pieces = MetricCounter(), MetricCounter()
     whole.add(logits, batch, 10.0)
     for first, end in ((0, 1), (1, 4), (4, ROWS)):
         pieces.add(*part(logits, batch, first, end), 10.0)
-    assert pieces.figures(1.0) == pytest.approx(whole.figures(1.0), rel=1e-6)
+    assert pieces.metrics(1.0) == pytest.approx(whole.metrics(1.0), rel=1e-6)
 
 
-def test_figures_that_have_no_value_are_none() -> None:
+def test_metrics_that_are_not_defined_are_none() -> None:
     logits, batch = judged()
     none = Batch(batch.codes, torch.zeros_like(batch.classes), batch.sites[:0], batch.usage[:0])
-    tally = Tally()
-    tally.add(logits, none, 10.0)
-    found = tally.figures(1.0)
+    counter = MetricCounter()
+    counter.add(logits, none, 10.0)
+    found = counter.metrics(1.0)
     without = {name for name, value in found.items() if value is None}
     assert without == set(found) - {"loss", "site_loss"}
     assert found["loss"] == found["site_loss"]
-    assert "usage_loss -" in in_words(found)
+    assert "usage_loss -" in format_metrics(found)
 
 
 def test_logits_that_are_not_finite_are_refused_in_a_sentence() -> None:
     logits, batch = judged()
     logits[2, 7] = torch.nan
     with pytest.raises(InputError, match="not finite"):
-        Tally().add(logits, batch, 10.0)
+        MetricCounter().add(logits, batch, 10.0)
 
 
-def test_workers_together_have_the_figures_of_one(tmp_path: Path) -> None:
+def test_workers_together_have_the_metrics_of_one(tmp_path: Path) -> None:
     first, second = run_together(count_share, tmp_path)
     logits, batch = judged()
-    alone = Tally()
+    alone = MetricCounter()
     alone.add(logits, batch, 10.0)
     assert first == second
-    assert first == pytest.approx(alone.figures(1.0), rel=1e-6)
+    assert first == pytest.approx(alone.metrics(1.0), rel=1e-6)
 
 
 @pytest.mark.parametrize("narrow", [False, True])
@@ -108,14 +108,14 @@ def test_batch_size_does_not_matter_and_bfloat16_is_close(order: Any, tmp_path: 
             network,
             examples,
             examples.centred(20),
-            batch=batch,
+            batch_size=batch_size,
             site_weight=10.0,
             usage_weight=1.0,
             autocast=autocast,
             rank=0,
-            world=1,
+            world_size=1,
         )
-        for batch in (3, 20)
+        for batch_size in (3, 20)
     ]
     assert found[0] == pytest.approx(found[1], rel=0.1 if narrow else 1e-4)
     assert not network.training

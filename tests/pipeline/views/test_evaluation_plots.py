@@ -1,7 +1,8 @@
-"""Pictures: the files, their sizes, that something is drawn, and that letters and points lie where they should."""
+"""Plots: the files, their sizes, that something is drawn, and that letters and points lie where they should."""
 
 from __future__ import annotations
 
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import pytest
 from material import genomes, tables
 from matplotlib.image import imread
 
-from pipeline.evaluation import plots
+from pipeline.cli import main
 from pipeline.evaluation.correlation import Correlation
 from pipeline.evaluation.evaluate import Evaluation, evaluate
 from pipeline.evaluation.logo import Logo, Window
 from pipeline.inputs.annotation import read_annotation
 from pipeline.inputs.usage import read_usage
 from pipeline.tracks.reader import Tracks
+from pipeline.views import evaluation_plots as plots
 from sptx_core.channels import TISSUES
 
 EXONS = [(101 + 40 * at, 120 + 40 * at) for at in range(8)]
@@ -69,7 +71,7 @@ def test_the_point_of_top_k_lies_where_precision_is_recall(evaluated: tuple[Trac
     assert points == [(pytest.approx(6 / 7), pytest.approx(6 / 7)), (1.0, 1.0)]  # 190 takes an acceptor's place
 
 
-def test_a_figure_without_a_value_has_no_bar() -> None:
+def test_a_correlation_that_is_not_defined_has_no_bar() -> None:
     lines = (Correlation("brain", 9, 0.5, -0.25, 0, None, None), Correlation("all", 9, None, None, 0, None, None))
     spearman, pearson = plots.usage(lines).axes
     assert [bar.get_width() for bar in spearman.patches] == [0.5]
@@ -94,3 +96,20 @@ def test_a_table_in_which_nothing_is_true_is_drawn(tmp_path: Path) -> None:
     annotation = read_annotation(genomes.write_gtf(tmp_path / "x.gtf", [genomes.Transcript("A", "chr1", "+", EXONS)]))
     paths = plots.draw_evaluation(tracks, evaluate(tracks, annotation), tmp_path)
     assert [path.stem for path in paths] == ["precision_recall", "calibration"]
+
+
+def test_a_missing_matplotlib_is_named_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("matplotlib", "matplotlib.axes", "pipeline.views.evaluation_plots"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    words = ["sptx", "evaluate", str(tmp_path / "no table"), "--gtf", "no.gtf", "--to", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    message = capsys.readouterr().err
+    assert "install sptx[plots]" in message
+    assert "Traceback" not in message
+    assert not (tmp_path / "out").exists()
