@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise, product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,7 +15,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.cli import main as cli
 from pipeline.inputs.junctions import files_by_tissue, measure_usage, read_junctions, sum_junctions, usage_of_sites
 from pipeline.inputs.usage import read_usage
 from pipeline.simulation.layout import Gene
@@ -355,46 +355,33 @@ def test_usage_of_simulated_genes_is_their_truth() -> None:
 # The command
 
 
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    """Exit code of `sptx usage ARGUMENTS` and what it said."""
-
-    def ended(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["sptx", "usage", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        said = capsys.readouterr().err
-        assert "Traceback" not in said
-        return int(exit_.value.code or 0), said
-
-    return ended
-
-
 @pytest.mark.parametrize("name", ["usage.parquet", "usage.tsv"])
-def test_the_written_table_reads_back(tmp_path: Path, call: Callable[..., tuple[int, str]], name: str) -> None:
+def test_the_written_table_reads_back(tmp_path: Path, sptx_here: Callable[..., Any], name: str) -> None:
     half = {key: reads // 2 for key, reads in TWO_CASSETTES.items()}
     a = write(tmp_path, star_lines(frame_of(half)), "a")
     b = write(
         tmp_path, gzip.compress((star_lines(frame_of(half)) + LINE.replace("\t1\t1\t1", "\t0\t0\t0")).encode()), "b"
     )
     c = write(tmp_path, star_lines(frame_of(CASSETTE, "-", "chr2")), "c")
-    code, said = call("--junctions", f"brain={a},{b}", "--junctions", f"liver = {c}", "--to", tmp_path / name)
+    flags = ["--junctions", f"brain={a},{b}", "--junctions", f"liver = {c}", "--to", tmp_path / name]
+    code, _, err = sptx_here("usage", *flags)
     assert code == 0
-    assert "brain: 2 files, 6 junctions, 780 unique reads; 1 lines of undefined strand left out" in said
-    assert "10 splice sites in 2 tissues written to" in said
+    assert "brain: 2 files, 6 junctions, 780 unique reads; 1 lines of undefined strand left out" in err
+    assert "10 splice sites in 2 tissues written to" in err
     tissues = {"brain": frame_of(TWO_CASSETTES), "liver": frame_of(CASSETTE, "-", "chr2")}
     assert read_usage(str(tmp_path / name)).equals(usage_of_sites(tissues))
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["a", "b", "c", name])
 
 
-def test_min_reads_of_the_command(tmp_path: Path, call: Callable[..., tuple[int, str]]) -> None:
+def test_min_reads_of_the_command(tmp_path: Path, sptx_here: Callable[..., Any]) -> None:
     path, to = write(tmp_path, star_lines(frame_of({(100, 201): 9}))), tmp_path / "usage.tsv"
-    code, said = call("--junctions", f"brain={path}", "--to", to)
-    assert (code, to.exists()) == (2, False)
-    assert "no splice site has 10 reads in any tissue; lower --min-reads or give more files" in said
-    assert call("--junctions", f"brain={path}", "--to", to, "--min-reads", 9)[0] == 0
+    flags = ["usage", "--junctions", f"brain={path}", "--to", to]
+    few = sptx_here(*flags)
+    assert (few.code, to.exists()) == (2, False)
+    assert "no splice site has 10 reads in any tissue; lower --min-reads or give more files" in few.err
+    assert sptx_here(*flags, "--min-reads", 9).code == 0
     assert len(read_usage(str(to))) == 2
-    assert "--min-reads 0: give 1 or more" in call("--junctions", f"brain={path}", "--to", to, "--min-reads", 0)[1]
+    assert "--min-reads 0: give 1 or more" in sptx_here(*flags, "--min-reads", 0).err
 
 
 @pytest.mark.parametrize(
@@ -420,13 +407,10 @@ def test_equal_signs_in_a_uri_belong_to_it() -> None:
     assert files_by_tissue(["brain=s3://bucket/run=1/a,/b"]) == {"brain": ["s3://bucket/run=1/a", "/b"]}
 
 
-@pytest.mark.parametrize(
-    ("to", "message"), [("usage.csv", "is neither named .parquet nor .tsv"), ("none/usage.tsv", "there is no folder")]
-)
-def test_targets_that_are_refused(tmp_path: Path, call: Callable[..., tuple[int, str]], to: str, message: str) -> None:
-    code, said = call("--junctions", f"brain={tmp_path / 'none'}", "--to", tmp_path / to)
+def test_the_target_is_checked_before_any_file_is_read(tmp_path: Path, sptx_here: Callable[..., Any]) -> None:
+    code, _, err = sptx_here("usage", "--junctions", f"brain={tmp_path / 'none'}", "--to", tmp_path / "usage.csv")
     assert code == 2
-    assert message in said
+    assert "is neither named .parquet nor .tsv" in err
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

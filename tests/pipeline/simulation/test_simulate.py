@@ -385,7 +385,9 @@ def test_the_command_prints_flags_that_run_takes(
 ) -> None:
     folder = tmp_path / "new"
     folder.mkdir()
-    monkeypatch.setattr("sys.argv", ["sptx", "simulate", str(folder), "--contigs", "1", "--bases", str(MIN_CONTIG_BASES)])
+    monkeypatch.setattr(
+        "sys.argv", ["sptx", "simulate", str(folder), "--contigs", "1", "--bases", str(MIN_CONTIG_BASES)]
+    )
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 0
