@@ -32,6 +32,7 @@ import polars as pl
 
 from pipeline.coordinates import ContigMap
 from pipeline.inputs.gtf import Features, read_features
+from pipeline.inputs.text import CHUNK_BYTES
 from sptx_core.errors import InputError
 
 Style = Literal["gencode", "ensembl", "gff3"]
@@ -66,13 +67,15 @@ class Annotation:
     unstranded: tuple[str, ...]
 
 
-def read_annotation(uri: str) -> Annotation:
+def read_annotation(uri: str, chunk_bytes: int = CHUNK_BYTES) -> Annotation:
     """Read and check all transcripts of a GTF or GFF3 file.
 
     Parameters
     ----------
     uri : str
         Path or URI.
+    chunk_bytes : int
+        Bytes of text that are parsed at a time.
 
     Returns
     -------
@@ -83,7 +86,7 @@ def read_annotation(uri: str) -> Annotation:
     InputError
         See the module's docstring.
     """
-    features = read_features(uri)
+    features = read_features(uri, chunk_bytes)
     named = _transcript_lines(features)
     derived = _transcripts_of_exons(features, named, uri)
     transcripts = pl.concat([named, derived], how="diagonal").sort("line").with_row_index("index")

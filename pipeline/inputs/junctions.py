@@ -1,4 +1,4 @@
-"""STAR's splice junctions by tissue -> measured usage of their splice sites.
+"""STAR's splice junctions by tissue: `SJ.out.tab` files, read and summed, and the usage that they show.
 
 In: `SJ.out.tab` files as STAR writes them, plain or gzip (told by content), by path or URI. They have nine columns,
 separated by tabs, and no header (STAR manual, "Splice junctions"): contig, first and last base of the intron (1-based),
@@ -6,27 +6,9 @@ strand (0 undefined, 1 plus, 2 minus), motif (0 to 6), annotated (0 or 1), uniqu
 junction, multi-mapping reads that cross it, largest overhang. Only uniquely mapping reads count. The files of one
 tissue are summed. Junctions of undefined strand do not tell donor from acceptor; they are left out and counted.
 
-Out: a usage table as `pipeline.inputs.usage.read_usage` returns it: contig, strand, kind, pos (int32, 1-based), and one
-float64 column a tissue. In transcription order the donor is the base before the intron and the acceptor the base after
-it (`pipeline.inputs.splice_sites`).
-
-The usage of a site X in a tissue is a / (a + b). The partners of X are the sites that a junction of any tissue joins to
-X; the nearest partner is the one with the shortest intron to X. For an acceptor X, in transcription order,
-
-    a = reads of the junctions that end at X
-    b = reads of the junctions from partners of X to other acceptors beyond the nearest partner
-
-and for a donor X, mirrored,
-
-    a = reads of the junctions that start at X
-    b = reads of the junctions to partners of X from other donors before the nearest partner
-
-Why: a molecule that leaves a partner of X and lands before the nearest partner may still use X, so it is not counted
-yet. A molecule that lands beyond the nearest partner has not used X and no longer can: X lies in its intron (X was
-skipped) or in the exon where it landed (another acceptor of that exon was used). No molecule is counted twice.
-
-Usage is NaN where a + b is below `min_reads`; a site whose usage is NaN in every tissue has no row. docs/usage.md says
-for which genes the formula is exact, what junctions cannot tell, and how other definitions differ.
+Out: `Junctions`, or a usage table as `pipeline.inputs.usage.read_usage` returns it (`measure_usage`). In transcription
+order the donor is the base before the intron and the acceptor the base after it (`pipeline.inputs.splice_sites`). How
+usage follows from junctions: `pipeline.inputs.junction_usage`.
 
 Errors: `InputError` with file, line and column for anything that is not of this form.
 """
@@ -38,17 +20,16 @@ from typing import NamedTuple
 
 import polars as pl
 
+from pipeline.inputs.junction_usage import JUNCTION_COLUMNS, MIN_READS, usage_of_sites
 from pipeline.inputs.text import decompressed, raise_for_first
 from pipeline.inputs.uris import open_input
 from pipeline.inputs.usage import RESERVED
 from pipeline.settings import absolute
 from sptx_core.errors import InputError
 
-MIN_READS = 10  # the default of SpliSER's --minReads; with fewer, one read changes usage by more than a tenth
 _COLUMNS = ("contig", "start", "end", "strand", "motif", "annotated", "reads", "multi", "overhang")
 _MAX_CODE = {"strand": 2, "motif": 6, "annotated": 1}  # of the columns that hold codes from 0
 _MAX_INTRON_END = 2**31 - 2  # the base after it must be an int32
-_JUNCTION = ("contig", "strand", "donor", "acceptor")
 
 
 class Junctions(NamedTuple):
@@ -121,7 +102,8 @@ def measure_usage(
     Returns
     -------
     polars.DataFrame
-        See the module's docstring; at least one row.
+        contig, strand, kind (str), pos (int32, 1-based), and the tissues as float64, NaN where unknown; at least one
+        row.
 
     Raises
     ------
@@ -160,7 +142,7 @@ def sum_junctions(uris: Sequence[str]) -> Junctions:
     total, unstranded = read_junctions(uris[0])
     for uri in uris[1:]:
         frame, left_out = read_junctions(uri)
-        total = pl.concat([total, frame]).group_by(_JUNCTION).agg(pl.col("reads").sum())
+        total = pl.concat([total, frame]).group_by(JUNCTION_COLUMNS).agg(pl.col("reads").sum())
         unstranded += left_out
     return Junctions(total, unstranded)
 
@@ -193,84 +175,7 @@ def read_junctions(uri: str) -> Junctions:
         pl.when(plus).then(after).otherwise(before).alias("acceptor"),
         "reads",
     )
-    return Junctions(junctions.group_by(_JUNCTION).agg(pl.col("reads").sum()), len(lines) - len(stranded))
-
-
-def usage_of_sites(tissues: Mapping[str, pl.DataFrame], min_reads: int = MIN_READS) -> pl.DataFrame:
-    """Compute usage from junctions, by the formula in the module's docstring.
-
-    Parameters
-    ----------
-    tissues : mapping of str to polars.DataFrame
-        Tissue -> its junctions, as `Junctions.frame`.
-    min_reads : int
-        Informative reads (a + b) below which the usage of a site is unknown in a tissue.
-
-    Returns
-    -------
-    polars.DataFrame
-        See the module's docstring; sorted by contig, pos, strand, kind.
-    """
-    # Within this function tissues are numbered, so that no tissue's name can clash with another column's.
-    names = {f"tissue {order}": tissue for order, tissue in enumerate(tissues)}
-    counts = pl.concat(
-        [tissues[tissue].select(*_JUNCTION, pl.col("reads").alias(name)) for name, tissue in names.items()],
-        how="diagonal",
-    )
-    junctions = counts.group_by(_JUNCTION).agg(pl.col(list(names)).sum())
-    # Signed positions ascend in transcription order. With the opposite sign they ascend from 3' to 5', and then the
-    # formula of acceptors serves donors too.
-    sign = pl.when(pl.col("strand") == "+").then(1).otherwise(-1)
-    ends = {"acceptor": (sign * pl.col("donor"), sign * pl.col("acceptor"))}
-    ends["donor"] = (-sign * pl.col("acceptor"), -sign * pl.col("donor"))
-    sites = [
-        _usage_of_kind(
-            junctions.select("contig", "strand", partner.alias("partner"), site.alias("site"), *names),
-            list(names),
-            min_reads,
-        ).with_columns(pl.lit(kind).alias("kind"))
-        for kind, (partner, site) in ends.items()
-    ]
-    known = pl.concat(sites).filter(pl.any_horizontal(pl.col(list(names)).is_not_null()))
-    return (
-        known.select("contig", "strand", "kind", pl.col("site").abs().cast(pl.Int32).alias("pos"), *names)
-        .with_columns(pl.col(list(names)).fill_null(float("nan")))
-        .sort("contig", "pos", "strand", "kind")
-        .rename(names)
-    )
-
-
-def _usage_of_kind(junctions: pl.DataFrame, tissues: Sequence[str], min_reads: int) -> pl.DataFrame:
-    """Usage of the sites of one kind: contig, strand, site, and usage by tissue (null where unknown).
-
-    Each junction runs from `partner` to `site`, and the two positions ascend in the direction of reading.
-    """
-    place, reads = ["contig", "strand"], pl.col(tissues)
-    # Running sums are looked up: pairing the junctions of each partner would grow with the square of their number.
-    beyond = junctions.sort("site").with_columns(reads.cum_sum(reverse=True).over(*place, "partner"))
-    # Of the reads from the partners of a site, those that land beyond its nearest partner: a + b.
-    landed_beyond = (
-        junctions.select(*place, "site", "partner", pl.col("partner").max().over(*place, "site").alias("nearest"))
-        .sort("nearest")
-        .join_asof(
-            beyond.rename({"site": "landing"}),
-            left_on="nearest",
-            right_on="landing",
-            by=[*place, "partner"],
-            strategy="forward",
-            allow_exact_matches=False,
-            check_sortedness=False,
-        )
-    )
-    used, informative = (frame.group_by(*place, "site").agg(reads.sum()) for frame in (junctions, landed_beyond))
-    return used.join(informative, on=[*place, "site"], suffix=" informative").select(
-        *place,
-        "site",
-        *(
-            pl.when(pl.col(f"{tissue} informative") >= min_reads).then(pl.col(tissue) / pl.col(f"{tissue} informative"))
-            for tissue in tissues
-        ),
-    )
+    return Junctions(junctions.group_by(JUNCTION_COLUMNS).agg(pl.col("reads").sum()), len(lines) - len(stranded))
 
 
 def _read_lines(uri: str) -> pl.DataFrame:

@@ -1,52 +1,28 @@
+"""Transcripts of annotations by GENCODE, Ensembl, RefSeq and StringTie, and what is refused of them."""
+
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
+from material.genomes import gff3_line, gtf_line
+from material.servers import object_store
 from s3fs import S3FileSystem
 
-import pipeline.inputs.gtf
 from pipeline.coordinates import reconcile_contigs
 from pipeline.inputs.annotation import check_spans, read_annotation
 from sptx_core.errors import InputError
 
-
-def gtf(contig: str, feature: str, start: object, end: object, strand: str = "+", **attributes: object) -> str:
-    """A GTF line; a list repeats its attribute."""
-    pairs = [
-        (key, each) for key, value in attributes.items() for each in (value if isinstance(value, list) else [value])
-    ]
-    text = " ".join(f'{key} "{value}";' for key, value in pairs)
-    return f"{contig}\thand\t{feature}\t{start}\t{end}\t.\t{strand}\t.\t{text}"
-
-
-def gff3(contig: str, feature: str, start: int, end: int, strand: str = "+", **attributes: object) -> str:
-    text = ";".join(f"{key}={value}" for key, value in attributes.items())
-    return f"{contig}\thand\t{feature}\t{start}\t{end}\t.\t{strand}\t.\t{text}"
-
-
 ONE_TRANSCRIPT = (
-    gtf("chr1", "transcript", 11, 40, gene_id="G1.1", transcript_id="T1.1", gene_name="ONE", gene_type="lncRNA"),
-    gtf("chr1", "exon", 11, 20, gene_id="G1.1", transcript_id="T1.1"),
-    gtf("chr1", "exon", 31, 40, gene_id="G1.1", transcript_id="T1.1"),
+    gtf_line("chr1", "transcript", 11, 40, gene_id="G1.1", transcript_id="T1.1", gene_name="ONE", gene_type="lncRNA"),
+    gtf_line("chr1", "exon", 11, 20, gene_id="G1.1", transcript_id="T1.1"),
+    gtf_line("chr1", "exon", 31, 40, gene_id="G1.1", transcript_id="T1.1"),
 )
-
-
-@pytest.fixture
-def written(tmp_path):
-    """Writes lines to a file and gives its path as text."""
-
-    def write(*lines: str, name: str = "annotation.gtf") -> str:
-        path = tmp_path / name
-        path.write_text("".join(f"{line}\n" for line in lines))
-        return str(path)
-
-    return write
 
 
 def row(uri: str) -> dict[str, object]:
@@ -94,8 +70,8 @@ def test_ensembl_megabase_holds_the_same_transcripts(shared: Path):
 @settings(max_examples=30, deadline=None)
 def test_spans_and_exons_survive_the_text(tmp_path_factory, starts, shuffle):
     exons = [(start * 10, start * 10 + 1 + start % 7) for start in sorted(starts)]
-    lines = [gtf("c", "exon", first + 1, end, gene_id="G", transcript_id="T") for first, end in exons]
-    lines.append(gtf("c", "transcript", exons[0][0] + 1, exons[-1][1], gene_id="G", transcript_id="T"))
+    lines = [gtf_line("c", "exon", first + 1, end, gene_id="G", transcript_id="T") for first, end in exons]
+    lines.append(gtf_line("c", "transcript", exons[0][0] + 1, exons[-1][1], gene_id="G", transcript_id="T"))
     shuffle.shuffle(lines)
     path = tmp_path_factory.mktemp("text") / "a.gtf"
     path.write_text("\n".join(lines))
@@ -106,23 +82,15 @@ def test_spans_and_exons_survive_the_text(tmp_path_factory, starts, shuffle):
 
 
 def test_all_repeated_tags_are_kept(written):
-    line = gtf("1", "transcript", 1, 9, gene_id="G", transcript_id="T", tag=["basic", "MANE_Select", "CCDS"])
+    line = gtf_line("1", "transcript", 1, 9, gene_id="G", transcript_id="T", tag=["basic", "MANE_Select", "CCDS"])
     assert row(written(line))["tags"] == ["basic", "MANE_Select", "CCDS"]
-
-
-def test_attributes_are_told_apart_from_those_that_contain_their_name(written):
-    line = gtf(
-        "1", "transcript", 1, 9, havana_gene_id="X", gene_id="G", ref_transcript_id="Y", transcript_id="T", stag="Z"
-    )
-    found = row(written(line))
-    assert (found["gene_id"], found["transcript_id"], found["tags"]) == ("G", "T", [])
 
 
 def test_names_and_biotypes_come_from_the_gene_line_or_fall_back(written):
     uri = written(
-        gtf("1", "gene", 1, 50, gene_id="G1", gene_name="ONE", gene_biotype="lncRNA", gene_version="4"),
-        gtf("1", "transcript", 1, 9, gene_id="G1", transcript_id="T1"),
-        gtf("1", "transcript", 1, 9, gene_id="G2", transcript_id="T2"),
+        gtf_line("1", "gene", 1, 50, gene_id="G1", gene_name="ONE", gene_biotype="lncRNA", gene_version="4"),
+        gtf_line("1", "transcript", 1, 9, gene_id="G1", transcript_id="T1"),
+        gtf_line("1", "transcript", 1, 9, gene_id="G2", transcript_id="T2"),
     )
     names = read_annotation(uri).transcripts.select("gene_name", "gene_version", "gene_type", "transcript_type")
     assert names.rows() == [("ONE", "4", "lncRNA", "lncRNA"), ("G2", None, "unknown", "unknown")]
@@ -130,8 +98,8 @@ def test_names_and_biotypes_come_from_the_gene_line_or_fall_back(written):
 
 def test_transcripts_without_lines_are_derived_from_their_exons(written):
     uri = written(
-        gtf("1", "exon", 31, 40, "-", gene_id="G", transcript_id="T", gene_name="ONE", tag=["a", "b"]),
-        gtf("1", "exon", 11, 20, "-", gene_id="G", transcript_id="T", gene_name="ONE", tag=["a", "b"]),
+        gtf_line("1", "exon", 31, 40, "-", gene_id="G", transcript_id="T", gene_name="ONE", tag=["a", "b"]),
+        gtf_line("1", "exon", 11, 20, "-", gene_id="G", transcript_id="T", gene_name="ONE", tag=["a", "b"]),
     )
     found = row(uri)
     assert (found["start"], found["end"], found["strand"], found["line"]) == (10, 40, "-", 1)
@@ -142,39 +110,12 @@ def test_transcript_without_exons_has_none(written):
     assert row(written(ONE_TRANSCRIPT[0]))["exon_starts"] == []
 
 
-@pytest.mark.parametrize("size", [1, 7, 200])
-def test_text_read_in_pieces_is_the_same(written, monkeypatch, size):
-    lines = [f"# comment {number}" for number in range(5)] + [""] + list(ONE_TRANSCRIPT)
-    uri = written(*lines)
-    whole = read_annotation(uri).transcripts
-    monkeypatch.setattr(pipeline.inputs.gtf, "_CHUNK", size)
-    assert read_annotation(uri).transcripts.equals(whole)
-    assert whole["line"].to_list() == [7]
-
-
-@pytest.mark.parametrize(
-    "compress", [gzip.compress, lambda data: gzip.compress(data[:200]) + gzip.compress(data[200:])]
-)
-def test_gzip_is_told_by_content(written, compress):
-    uri = written(*ONE_TRANSCRIPT)
-    plain = read_annotation(uri).transcripts
-    Path(uri).write_bytes(compress(Path(uri).read_bytes()))
-    assert read_annotation(uri).transcripts.equals(plain)
-
-
-def test_windows_line_ends_and_a_missing_last_one(written):
-    uri = written(*ONE_TRANSCRIPT)
-    plain = read_annotation(uri).transcripts
-    Path(uri).write_bytes(Path(uri).read_bytes().replace(b"\n", b"\r\n").removesuffix(b"\r\n"))
-    assert read_annotation(uri).transcripts.equals(plain)
-
-
 def test_gencode_gff3(written):
     shared_attributes = {"gene_id": "ENSG1.2", "gene_type": "lncRNA", "gene_name": "ONE"}
     uri = written(
         "##gff-version 3",
-        gff3("chr1", "gene", 1, 90, ID="ENSG1.2", **shared_attributes),
-        gff3(
+        gff3_line("chr1", "gene", 1, 90, ID="ENSG1.2", **shared_attributes),
+        gff3_line(
             *("chr1", "transcript", 11, 40),
             ID="ENST1.3",
             Parent="ENSG1.2",
@@ -183,7 +124,7 @@ def test_gencode_gff3(written):
             tag="basic,Ensembl_canonical",
             **shared_attributes,
         ),
-        gff3("chr1", "exon", 11, 40, ID="exon:ENST1.3:1", Parent="ENST1.3", transcript_id="ENST1.3"),
+        gff3_line("chr1", "exon", 11, 40, ID="exon:ENST1.3:1", Parent="ENST1.3", transcript_id="ENST1.3"),
         "##FASTA",
         ">chr1",
         "ACGT",
@@ -199,9 +140,11 @@ def test_gencode_gff3(written):
 def test_ensembl_gff3(written):
     uri = written(
         "##gff-version 3",
-        gff3("1", "chromosome", 1, 900, ".", ID="chromosome:1"),
-        gff3("1", "ncRNA_gene", 1, 90, "-", ID="gene:ENSG1", Name="ONE", biotype="lncRNA", gene_id="ENSG1", version=5),
-        gff3(
+        gff3_line("1", "chromosome", 1, 900, ".", ID="chromosome:1"),
+        gff3_line(
+            "1", "ncRNA_gene", 1, 90, "-", ID="gene:ENSG1", Name="ONE", biotype="lncRNA", gene_id="ENSG1", version=5
+        ),
+        gff3_line(
             *("1", "lnc_RNA", 11, 40, "-"),
             ID="transcript:ENST1",
             Parent="gene:ENSG1",
@@ -211,9 +154,9 @@ def test_ensembl_gff3(written):
             transcript_id="ENST1",
             version="2",
         ),
-        gff3("1", "exon", 31, 40, "-", Parent="transcript:ENST1", Name="ENSE1", exon_id="ENSE1", version=1),
-        gff3("1", "exon", 11, 20, "-", Parent="transcript:ENST1", Name="ENSE2", exon_id="ENSE2", version=1),
-        gff3("1", "CDS", 11, 12, "-", ID="CDS:ENSP1", Parent="transcript:ENST1"),
+        gff3_line("1", "exon", 31, 40, "-", Parent="transcript:ENST1", Name="ENSE1", exon_id="ENSE1", version=1),
+        gff3_line("1", "exon", 11, 20, "-", Parent="transcript:ENST1", Name="ENSE2", exon_id="ENSE2", version=1),
+        gff3_line("1", "CDS", 11, 12, "-", ID="CDS:ENSP1", Parent="transcript:ENST1"),
     )
     found = row(uri)
     assert (found["transcript_id"], found["transcript_version"]) == ("ENST1", "2")
@@ -226,7 +169,7 @@ def test_refseq_gff3_with_a_pseudoautosomal_copy_and_shared_exon(written):
     def copy(contig: str, suffix: str) -> list[str]:
         rna = f"rna-NM_1.4{suffix}"
         return [
-            gff3(
+            gff3_line(
                 contig,
                 "gene",
                 1,
@@ -236,9 +179,11 @@ def test_refseq_gff3_with_a_pseudoautosomal_copy_and_shared_exon(written):
                 gene="SHOX%2C",
                 gene_biotype="protein_coding",
             ),
-            gff3(contig, "mRNA", 1, 50, ID=rna, Parent=f"gene-SHOX{suffix}", gene="SHOX%2C", transcript_id="NM_1.4"),
-            gff3(contig, "primary_transcript", 1, 50, ID=f"rna-NR_2.1{suffix}", Parent=f"gene-SHOX{suffix}"),
-            gff3(
+            gff3_line(
+                contig, "mRNA", 1, 50, ID=rna, Parent=f"gene-SHOX{suffix}", gene="SHOX%2C", transcript_id="NM_1.4"
+            ),
+            gff3_line(contig, "primary_transcript", 1, 50, ID=f"rna-NR_2.1{suffix}", Parent=f"gene-SHOX{suffix}"),
+            gff3_line(
                 contig, "exon", 1, 50, ID=f"exon-1{suffix}", Parent=f"{rna},rna-NR_2.1{suffix}", transcript_id="NM_1.4"
             ),
         ]
@@ -253,8 +198,8 @@ def test_refseq_gff3_with_a_pseudoautosomal_copy_and_shared_exon(written):
 
 def test_gff3_gene_with_exons_of_its_own_is_its_own_transcript(written):
     uri = written(
-        gff3("1", "pseudogene", 1, 90, ID="gene-ONE", Name="ONE", gene_biotype="pseudogene"),
-        gff3("1", "exon", 1, 90, ID="e", Parent="gene-ONE"),
+        gff3_line("1", "pseudogene", 1, 90, ID="gene-ONE", Name="ONE", gene_biotype="pseudogene"),
+        gff3_line("1", "exon", 1, 90, ID="e", Parent="gene-ONE"),
     )
     found = row(uri)
     assert (found["transcript_id"], found["gene_id"], found["gene_name"]) == ("ONE", "ONE", "ONE")
@@ -263,17 +208,17 @@ def test_gff3_gene_with_exons_of_its_own_is_its_own_transcript(written):
 
 def test_pseudoautosomal_copies_of_gencode_are_two_transcripts(written):
     uri = written(
-        gtf("chrX", "transcript", 1, 9, gene_id="G.1", transcript_id="T.1"),
-        gtf("chrX", "exon", 1, 9, gene_id="G.1", transcript_id="T.1"),
-        gtf("chrY", "transcript", 1, 9, gene_id="G.1_PAR_Y", transcript_id="T.1_PAR_Y"),
-        gtf("chrY", "exon", 1, 9, gene_id="G.1_PAR_Y", transcript_id="T.1_PAR_Y"),
+        gtf_line("chrX", "transcript", 1, 9, gene_id="G.1", transcript_id="T.1"),
+        gtf_line("chrX", "exon", 1, 9, gene_id="G.1", transcript_id="T.1"),
+        gtf_line("chrY", "transcript", 1, 9, gene_id="G.1_PAR_Y", transcript_id="T.1_PAR_Y"),
+        gtf_line("chrY", "exon", 1, 9, gene_id="G.1_PAR_Y", transcript_id="T.1_PAR_Y"),
     )
     assert read_annotation(uri).transcripts["transcript_id"].to_list() == ["T.1", "T.1_PAR_Y"]
 
 
 @pytest.mark.parametrize("strand", [".", "?"])
 def test_transcripts_of_unknown_strand_are_left_out_and_named(written, strand):
-    lone = gtf("chr1", "transcript", 1, 9, strand, gene_id="G2", transcript_id="T2")
+    lone = gtf_line("chr1", "transcript", 1, 9, strand, gene_id="G2", transcript_id="T2")
     annotation = read_annotation(written(*ONE_TRANSCRIPT, lone))
     assert annotation.transcripts["transcript_id"].to_list() == ["T1.1"]
     assert annotation.unstranded == ("T2",)
@@ -285,28 +230,25 @@ GOOD = ONE_TRANSCRIPT[0]
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([GOOD, "chr1\thand\texon"], "line 2: 3 tab-separated columns where GTF and GFF3 have 9"),
-        ([GOOD, gtf("chr1", "exon", "x1", 9, transcript_id="T")], "line 2: start is 'x1', not a whole number"),
-        ([GOOD, gtf("chr1", "exon", 1, 9.5, transcript_id="T")], "line 2: end is '9.5', not a whole number"),
-        ([GOOD, gtf("chr1", "exon", 0, 9, transcript_id="T")], "line 2: start is 0, but positions count from 1"),
-        ([GOOD, gtf("chr1", "exon", 9, 8, transcript_id="T")], "line 2: end 8 lies before start 9"),
-        ([GOOD, gtf("chr1", "exon", 1, 9, "plus", transcript_id="T")], "line 2: strand is 'plus', which is neither"),
-        ([GOOD, gtf("chr1", "exon", 1, 9, gene_id="G")], "line 2: exon without transcript_id"),
-        ([GOOD, gtf("chr1", "exon", 1, 9, transcript_id="")], "line 2: exon without transcript_id"),
-        ([GOOD, gtf("chr1", "transcript", 1, 9, gene_id="G")], "line 2: transcript without transcript_id"),
-        ([GOOD, gtf("chr1", "exon", 11, 41, transcript_id="T1.1")], r"line 2: exon chr1:11-41 \(\+\) lies outside"),
-        ([GOOD, gtf("chr2", "exon", 11, 20, transcript_id="T1.1")], r"line 2: exon chr2:11-20 \(\+\) lies outside"),
-        ([GOOD, gtf("chr1", "exon", 11, 20, "-", transcript_id="T1.1")], r"line 2: exon chr1:11-20 \(-\) lies outside"),
+        (
+            [GOOD, gtf_line("chr1", "exon", 11, 41, transcript_id="T1.1")],
+            r"line 2: exon chr1:11-41 \(\+\) lies outside",
+        ),
+        (
+            [GOOD, gtf_line("chr2", "exon", 11, 20, transcript_id="T1.1")],
+            r"line 2: exon chr2:11-20 \(\+\) lies outside",
+        ),
+        (
+            [GOOD, gtf_line("chr1", "exon", 11, 20, "-", transcript_id="T1.1")],
+            r"line 2: exon chr1:11-20 \(-\) lies outside",
+        ),
         ([GOOD, GOOD.replace("chr1", "chr2")], r"line 2: transcript T1.1 on chr2 was already given on line 1 \(chr1\)"),
         (
-            [gtf(contig, "exon", 1, 9, transcript_id="T") for contig in ("chrX", "chrY")],
+            [gtf_line(contig, "exon", 1, 9, transcript_id="T") for contig in ("chrX", "chrY")],
             "line 1: the exons of transcript T lie on several contigs or strands",
         ),
-        ([gff3("chr1", "exon", 1, 9, ID="e")], "line 1: exon without Parent"),
-        ([">chr1", "ACGT"], "line 1: 1 tab-separated columns where GTF and GFF3 have 9; it looks like FASTA"),
-        (["# nothing"], "holds no annotation: every line is empty or a comment"),
-        ([gtf("chr1", "gene", 1, 9, gene_id="G")], "holds no transcripts"),
-        ([gtf("chr1", "exon", 1, 9, ".", transcript_id="T")], "holds no transcript with a strand, such as T"),
+        ([gtf_line("chr1", "gene", 1, 9, gene_id="G")], "holds no transcripts"),
+        ([gtf_line("chr1", "exon", 1, 9, ".", transcript_id="T")], "holds no transcript with a strand, such as T"),
     ],
 )
 def test_faults_are_named_with_file_and_line(written, lines, message):
@@ -316,54 +258,20 @@ def test_faults_are_named_with_file_and_line(written, lines, message):
     assert uri in str(error.value)
 
 
-def test_line_numbers_count_comments_and_chunks(written, monkeypatch):
-    monkeypatch.setattr(pipeline.inputs.gtf, "_CHUNK", 64)
-    uri = written("# one", "", *ONE_TRANSCRIPT, "# six", gtf("chr1", "exon", 0, 9, transcript_id="T"))
-    with pytest.raises(InputError, match="line 7: start is 0"):
-        read_annotation(uri)
+@pytest.mark.parametrize("chunk_bytes", [1, 7, 200])
+def test_text_read_in_pieces_is_the_same(written: Callable[..., str], chunk_bytes: int) -> None:
+    uri = written(*(f"# comment {number}" for number in range(5)), "", *ONE_TRANSCRIPT)
+    whole = read_annotation(uri).transcripts
+    assert read_annotation(uri, chunk_bytes).transcripts.equals(whole)
+    assert whole["line"].to_list() == [7]
 
 
-def test_files_that_are_no_text_or_not_there(tmp_path):
-    binary = tmp_path / "genome.2bit"
-    binary.write_bytes(bytes(range(256)) * 9)
-    cut = tmp_path / "cut.gtf.gz"
-    cut.write_bytes(gzip.compress("\n".join(ONE_TRANSCRIPT).encode())[:-20])
-    for path, message in (
-        (binary, "is not text"),
-        (cut, "damaged or cut gzip"),
-        (tmp_path / "absent.gtf", "does not exist"),
-        (tmp_path, "is a folder"),
-    ):
-        with pytest.raises(InputError, match=message) as error:
-            read_annotation(str(path))
-        assert str(path) in str(error.value)
-
-
-def test_annotation_in_object_storage(written, monkeypatch):
+def test_annotation_in_object_storage(written: Callable[..., str]) -> None:
     uri = written(*ONE_TRANSCRIPT)
-    content = gzip.compress(Path(uri).read_bytes())
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    S3FileSystem.clear_instance_cache()
-    S3FileSystem().mkdir("annotations")
-    S3FileSystem().pipe_file("annotations/a.gtf.gz", content)
-    try:
-        found = read_annotation("s3://annotations/a.gtf.gz").transcripts
-        with pytest.raises(InputError, match=r"s3://annotations/absent.gtf does not exist"):
-            read_annotation("s3://annotations/absent.gtf")
-    finally:
-        S3FileSystem.clear_instance_cache()
-        server.stop()
+    with object_store("annotations") as bucket:
+        S3FileSystem().pipe_file(f"{bucket}/a.gtf.gz", gzip.compress(Path(uri).read_bytes()))
+        found = read_annotation(f"{bucket}/a.gtf.gz").transcripts
     assert found.equals(read_annotation(uri).transcripts)
-
-
-def test_protocol_without_driver_is_named():
-    with pytest.raises(InputError, match="nowhere://x cannot be read"):
-        read_annotation("nowhere://x")
 
 
 def test_transcript_beyond_its_contig_is_named(written):

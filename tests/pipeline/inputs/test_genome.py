@@ -1,25 +1,24 @@
+"""Bases of FASTA files, plain and bgzip, against their text; and their indexes, used, built anew and refused."""
+
 from __future__ import annotations
 
 import gzip
 import pickle
 import random
-import shutil
 import struct
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pytest
 from Bio import bgzf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
+from material import genomes
+from material.servers import object_store
 from s3fs import S3FileSystem
 
-from pipeline.inputs import uris as inputs
 from pipeline.inputs.genome import Genome
 from sptx_core.alphabet import N_CODE, decode, encode
 from sptx_core.errors import InputError
@@ -28,11 +27,7 @@ SEQUENCES = {"chr1": "ACGTTGCANNacgtRYKMacgu" * 7, "chr2": "", "chr3": "T", "chr
 
 
 def fasta(sequences: dict[str, str], width: int = 10, newline: str = "\n") -> bytes:
-    lines = []
-    for name, sequence in sequences.items():
-        lines.append(f">{name} of a test")
-        lines += [sequence[start : start + width] for start in range(0, len(sequence), width)]
-    return (newline.join(lines) + newline).encode()
+    return genomes.fasta(sequences, line_bases=width, newline=newline).encode()
 
 
 def write(path: Path, content: bytes, block: int | None = None) -> str:
@@ -134,7 +129,7 @@ def test_digest_tells_bases_and_names_and_choice_apart(tmp_path):
 def test_digest_reads_long_contigs_in_pieces(tmp_path, monkeypatch):
     genome = Genome(write(tmp_path / "g.fa", fasta(SEQUENCES)))
     whole = genome.digest(SEQUENCES)
-    monkeypatch.setattr("pipeline.inputs.genome._DIGEST_BASES", 17)
+    monkeypatch.setattr("pipeline.inputs.genome.DIGEST_CHUNK_BASES", 17)
     assert genome.digest(SEQUENCES) == whole
 
 
@@ -245,94 +240,14 @@ def test_letter_that_is_no_nucleotide_is_placed(tmp_path):
         genome.fetch("c", 2, 14)
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """A real S3 server on loopback with an empty bucket."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        S3FileSystem.clear_instance_cache()
-        S3FileSystem().mkdir("genomes")
-        yield "s3://genomes"
-        S3FileSystem.clear_instance_cache()
-    server.stop()
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("SPTX_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-def upload(folder: Path, uri: str) -> None:
-    for file in folder.iterdir():
-        fsspec.filesystem("s3").put_file(str(file), f"{uri}/{file.name}")
-
-
-def test_object_is_copied_once_with_its_index(tmp_path, bucket, cache, monkeypatch):
-    folder = tmp_path / "source"
-    folder.mkdir()
-    Genome(write(folder / "g.fa.gz", fasta(SEQUENCES), 100))
-    upload(folder, f"{bucket}/indexed")
-    monkeypatch.setattr("pipeline.inputs.genome.Faidx", None)  # building would fail
-    genome = Genome(f"{bucket}/indexed/g.fa.gz")
+def test_a_fasta_in_object_storage_is_read_with_its_index(tmp_path, cache, monkeypatch):
+    local = write(tmp_path / "g.fa.gz", fasta(SEQUENCES), 100)
+    Genome(local)
+    with object_store("genomes") as bucket:
+        for path in tmp_path.glob("g.fa.gz*"):
+            S3FileSystem().put_file(str(path), f"{bucket}/{path.name}")
+        monkeypatch.setattr("pipeline.inputs.genome.Faidx", None)  # building an index would fail
+        genome = Genome(f"{bucket}/g.fa.gz")
+        again = pickle.loads(pickle.dumps(genome))
+    assert again.lengths == genome.lengths
     assert np.array_equal(genome.fetch("chrM", -3, 283), brute_force(SEQUENCES["chrM"], -3, 283))
-    monkeypatch.setattr(inputs, "_copy", None)  # copying would fail
-    assert pickle.loads(pickle.dumps(genome)).lengths == genome.lengths
-    assert not [path for path in cache.iterdir() if path.name.startswith(".")]
-
-
-def test_changed_object_is_copied_again(tmp_path, bucket, cache):
-    upload_to, folder = f"{bucket}/changing", tmp_path / "source"
-    for sequence in ("ACGT", "TTTT"):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        write(folder / "g.fa", fasta({"c": sequence}))
-        upload(folder, upload_to)
-        assert decode(Genome(f"{upload_to}/g.fa").fetch("c", 0, 4)) == sequence
-
-
-def test_readers_that_come_at_once_get_one_copy(tmp_path, bucket, cache):
-    folder = tmp_path / "source"
-    folder.mkdir()
-    write(folder / "g.fa", fasta(SEQUENCES))
-    upload(folder, f"{bucket}/shared")
-    with ThreadPoolExecutor(6) as pool:
-        genomes = list(pool.map(Genome, [f"{bucket}/shared/g.fa"] * 6))
-    assert {tuple(genome.lengths.items()) for genome in genomes} == {tuple(genomes[0].lengths.items())}
-    assert len([path for path in cache.iterdir() if path.is_dir()]) == 1
-
-
-def test_copy_that_is_cut_short_leaves_nothing_behind(tmp_path, bucket, cache, monkeypatch):
-    folder = tmp_path / "source"
-    folder.mkdir()
-    write(folder / "g.fa", fasta(SEQUENCES))
-    upload(folder, f"{bucket}/cut")
-
-    async def cut(_: object, __: str, target: str, **___: object) -> None:
-        Path(target).write_bytes(b">chr1\nAC")
-        raise ConnectionError("the line went dead")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(S3FileSystem, "_get_file", cut)
-        S3FileSystem.clear_instance_cache()  # an instance keeps the methods it was made with
-        with pytest.raises(InputError, match=r"cut/g.fa cannot be read: the line went dead"):
-            Genome(f"{bucket}/cut/g.fa")
-    S3FileSystem.clear_instance_cache()
-    assert [path.suffix for path in cache.iterdir()] == [".lock"]
-    assert Genome(f"{bucket}/cut/g.fa").lengths["chrM"] == 280
-
-
-def test_absent_object_and_unusable_cache_are_named(tmp_path, bucket, monkeypatch):
-    with pytest.raises(InputError, match=r"s3://genomes/absent.fa does not exist"):
-        Genome(f"{bucket}/absent.fa")
-    (tmp_path / "file").write_text("")
-    fsspec.filesystem("s3").pipe_file(f"{bucket}/g.fa", fasta(SEQUENCES))
-    monkeypatch.setenv("SPTX_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(InputError, match="set SPTX_CACHE"):
-        Genome(f"{bucket}/g.fa")

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.inputs.usage import read_usage, write_usage
+from pipeline.inputs.usage import check_target, read_usage, write_usage
 from sptx_core.errors import InputError
 
 HEADER = "contig\tposition\tstrand\tkind\tbrain\theart\n"
@@ -97,3 +97,16 @@ def test_a_target_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "usage.tsv").mkdir()
     with pytest.raises(InputError, match=r"usage\.tsv cannot be written: Is a directory"):
         write_usage(expected(), tmp_path / "usage.tsv")
+
+
+@pytest.mark.parametrize(
+    ("to", "message"),
+    [
+        ("usage.csv", "is neither named .parquet nor .tsv; the name's ending chooses the format"),
+        ("none/usage.tsv", "cannot be written: there is no folder .*none"),
+    ],
+)
+def test_targets_that_are_refused(tmp_path: Path, to: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_target(tmp_path / to)
+    check_target(tmp_path / "usage.tsv")
