@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from material import scored
+from material import genomes, tables
 
 from pipeline.evaluation.evaluate import Evaluation, evaluate
 from pipeline.inputs.annotation import read_annotation
@@ -19,8 +19,8 @@ def evaluated(tmp_path: Path) -> Callable[..., Evaluation]:
     """Evaluate a table of `parts` against `transcripts` and, if there is any, a usage table as text."""
 
     def make(parts: list[Any], *transcripts: Any, usage: str | None = None, **options: Any) -> Evaluation:
-        tracks = scored.table(tmp_path / "table", parts, **options)
-        annotation = read_annotation(scored.gtf(tmp_path / "x.gtf", transcripts))
+        tracks = tables.write(tmp_path / "table", parts, **options)
+        annotation = read_annotation(genomes.write_gtf(tmp_path / "x.gtf", transcripts))
         if usage is None:
             return evaluate(tracks, annotation)
         (tmp_path / "usage.tsv").write_text(usage)

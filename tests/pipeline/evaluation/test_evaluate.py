@@ -9,17 +9,17 @@ from typing import Any
 
 import polars as pl
 import pytest
-from material import scored
+from material import genomes, tables
 
 from pipeline.cli import main
 from pipeline.evaluation.evaluate import Evaluation, evaluate
 from pipeline.inputs.annotation import read_annotation
 from pipeline.inputs.usage import read_usage
-from pipeline.tracks.parts import ShardKey
+from pipeline.tracks.layout import ShardKey
 from sptx_core.channels import TISSUES
 from sptx_core.errors import InputError
 
-Part, Transcript = scored.Part, scored.Transcript
+Part, Transcript = tables.Part, genomes.Transcript
 Evaluated = Callable[..., Evaluation]
 
 EXONS = [(101, 120), (151, 160), (201, 230)]
@@ -43,9 +43,9 @@ def test_contigs_by_alias(evaluated: Evaluated) -> None:
 
 def test_incomplete_tables_are_evaluated_and_say_so(tmp_path: Path) -> None:
     parts = [Part("chr1", "+", SPAN, **PERFECT["+"])]
-    tracks = scored.table(tmp_path / "table", parts, shards=3, rows=1000)
+    tracks = tables.write(tmp_path / "table", parts, shards=3, rows=1000)
     said: list[str] = []
-    annotation = read_annotation(scored.gtf(tmp_path / "x.gtf", [Transcript("A", "chr1", "+", EXONS)]))
+    annotation = read_annotation(genomes.write_gtf(tmp_path / "x.gtf", [Transcript("A", "chr1", "+", EXONS)]))
     found = evaluate(tracks, annotation, say=said.append)
     assert found.coverage == (3, 2, 1000, 870, 0)
     assert "incomplete: 2 of 3 shards (870 of 1,000 rows) are missing; the rest is evaluated" in said
@@ -53,12 +53,12 @@ def test_incomplete_tables_are_evaluated_and_say_so(tmp_path: Path) -> None:
 
 def test_where_the_table_lies_changes_nothing(tmp_path: Path) -> None:
     parts = [Part("chr1", "-", SPAN, **PERFECT["-"], usage=PREDICTED, transcripts=["A"] * 130)]
-    annotation = read_annotation(scored.gtf(tmp_path / "x.gtf", [Transcript("A", "chr1", "-", EXONS)]))
+    annotation = read_annotation(genomes.write_gtf(tmp_path / "x.gtf", [Transcript("A", "chr1", "-", EXONS)]))
     (tmp_path / "usage.tsv").write_text(USAGE)
     usage = read_usage(str(tmp_path / "usage.tsv"))
     # Polars reads the first by itself; the others go through a pyarrow dataset.
     places = [tmp_path / "table", tmp_path / "x=y" / "table", "memory://evaluated"]
-    found = [evaluate(scored.table(place, parts), annotation, usage) for place in places]
+    found = [evaluate(tables.write(place, parts), annotation, usage) for place in places]
     for other in found[1:]:
         assert other.sites == found[0].sites
         assert other.usage == found[0].usage
@@ -88,9 +88,9 @@ def test_the_json_holds_all_metrics_and_no_nan(evaluated: Evaluated) -> None:
 
 
 def test_a_table_without_a_part_and_a_damaged_one_are_refused(tmp_path: Path) -> None:
-    tracks = scored.table(tmp_path / "table", [Part("chr1", "+", SPAN)])
-    annotation = read_annotation(scored.gtf(tmp_path / "x.gtf", [Transcript("A", "chr1", "+", EXONS)]))
-    part = ShardKey(0, "chr1", "+", 101, 230).part_name(scored.FINGERPRINT)
+    tracks = tables.write(tmp_path / "table", [Part("chr1", "+", SPAN)])
+    annotation = read_annotation(genomes.write_gtf(tmp_path / "x.gtf", [Transcript("A", "chr1", "+", EXONS)]))
+    part = ShardKey(0, "chr1", "+", 101, 230).part_name("tracks", tables.FINGERPRINT)
     tracks.store.write_atomic(part, b"not Parquet")
     with pytest.raises(InputError, match=r"cannot be read .* see `sptx verify`"):
         evaluate(tracks, annotation)

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from material import scored
+from material import genomes, tables
 from sklearn.metrics import average_precision_score
 
 from pipeline.evaluation.evaluate import Evaluation
 
-Part, Transcript = scored.Part, scored.Transcript
+Part, Transcript = tables.Part, genomes.Transcript
 Evaluated = Callable[..., Evaluation]
 
 EXONS = [(101, 120), (151, 160), (201, 230)]

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from material import scored
+from material import genomes, tables
 from scipy import stats
 
 from pipeline.evaluation.evaluate import Evaluation
 from sptx_core.channels import TISSUES
 from sptx_core.errors import InputError
 
-Part, Transcript = scored.Part, scored.Transcript
+Part, Transcript = tables.Part, genomes.Transcript
 Evaluated = Callable[..., Evaluation]
 
 EXONS = [(101, 120), (151, 160), (201, 230)]

@@ -23,8 +23,8 @@ import psutil
 import pytest
 import torch
 import yaml
-from material.handmade import object_store
 from material.processes import started_by
+from material.servers import object_store
 
 from pipeline.batch import cluster
 from pipeline.batch.storage import Store

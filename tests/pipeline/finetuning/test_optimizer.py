@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from networks import tiny_network
+from material.networks import tiny_network
 
 from pipeline.finetuning.network import freeze
 from pipeline.finetuning.optimizer import learning_rate_factor, make_optimizer

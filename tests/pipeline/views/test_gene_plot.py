@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from material import scored
-from material.scored import Part, Transcript
+from material import genomes, tables
+from material.genomes import Transcript
+from material.tables import Part
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, QuadMesh
 from matplotlib.colors import to_hex
@@ -54,7 +55,7 @@ def genes(strand: str) -> list[Transcript]:
 
 def made(root: Path, strand: str = "+", pos: Any = SPAN) -> Tracks:
     parts = [Part("chr1", strand, pos, **sites(strand), usage=USAGE)]
-    return scored.record(scored.table(root, parts), parts, genes(strand))
+    return tables.write(root, parts, genes(strand))
 
 
 @pytest.fixture(params=["+", "-"])
@@ -228,11 +229,11 @@ def test_nothing_called_leaves_transcripts_and_scores(tmp_path: Path) -> None:
 
 def test_an_annotation_takes_the_place_of_the_tables_transcripts(tmp_path: Path, tracks: Tracks, strand: str) -> None:
     other = [Transcript("OTHER", "1", strand, [(1_001, 1_050), (1_990, 2_000), (3_101, 3_150)], gene="NEAR")]
-    annotation = read_annotation(scored.gtf(tmp_path / "other.gtf", other))
+    annotation = read_annotation(genomes.write_gtf(tmp_path / "other.gtf", other))
     view = view_of(tracks, "GENE", annotation=annotation)
     assert view.transcripts.rows() == [("OTHER", "G_NEAR", [1_001, 1_990, 3_101], [1_050, 2_000, 3_150])]
     assert view.called.filter("annotated")["pos"].to_list() == ([2_000] if strand == "+" else [])
-    gone = read_annotation(scored.gtf(tmp_path / "gone.gtf", [other[0]._replace(contig="chr7")]))
+    gone = read_annotation(genomes.write_gtf(tmp_path / "gone.gtf", [other[0]._replace(contig="chr7")]))
     with pytest.raises(InputError, match=r"gone.gtf has no contig of"):
         view_of(tracks, "GENE", annotation=gone)
 
@@ -245,7 +246,7 @@ def test_a_region_shows_genes_beside_each_other(tmp_path: Path, monkeypatch: pyt
         Transcript("B2", "chr1", "+", [(2_001, 2_050), (2_081, 2_100)], gene="B"),
         Transcript("MINUS", "chr1", "-", [(1_001, 1_499)]),
     ]
-    tracks = scored.record(scored.table(tmp_path / "table", parts), parts, named)
+    tracks = tables.write(tmp_path / "table", parts, named)
     view = view_of(tracks, "1:1,200-2,500", strand="+")
     assert (view.chrom, view.first, view.last, view.name) == ("chr1", 1_200, 2_500, "")
     assert view.transcripts["transcript_id"].to_list() == ["T1", "T2", "B2", "B1"]
@@ -267,7 +268,7 @@ def test_rows_by_transcript_show_one_transcript(tmp_path: Path) -> None:
         Part("chr1", "+", SPAN, **sites("+"), usage=USAGE, transcripts=["T1"] * len(SPAN)),
         Part("chr1", "+", SPAN, donor={1_100: 0.7}, usage=usage, transcripts=["T2"] * len(SPAN)),
     ]
-    tracks = scored.record(scored.table(tmp_path / "table", parts), parts, genes("+"))
+    tracks = tables.write(tmp_path / "table", parts, genes("+"))
     said: list[str] = []
     view = view_of(tracks, "GENE", say=said.append)
     assert view.transcripts["transcript_id"].to_list() == ["T1"]
@@ -286,7 +287,7 @@ def test_labels_lie_inside_the_figure_and_apart(tmp_path: Path) -> None:
     parts = [Part("chr1", "-", positions, donor=donors)]
     exons = [(positions[at], positions[at] + 120) for at in range(0, 39_000, 3_000)]
     named = [Transcript(f"ENST0000038284{at}.7", "chr1", "-", exons, gene=f"HLA-DRB{at}") for at in range(9)]
-    tracks = scored.record(scored.table(tmp_path / "table", parts), parts, named)
+    tracks = tables.write(tmp_path / "table", parts, named)
     view = view_of(tracks, "chr1:900,001-940,000")
     assert len(view.called) == gene_view.MOST_SITES
     for short in (False, True):
@@ -320,7 +321,7 @@ def test_labels_lie_inside_the_figure_and_apart(tmp_path: Path) -> None:
 def test_what_cannot_be_drawn(tmp_path: Path, what: str, options: dict[str, Any], message: str) -> None:
     parts = [Part("chr1", "+", SPAN, **sites("+"))]
     others = [Transcript(name, "chr1", "+", [(9_001, 9_100)]) for name in ("TWICE", "EMPTY")]
-    tracks = scored.record(scored.table(tmp_path / "table", parts), parts, [*genes("+"), *others])
+    tracks = tables.write(tmp_path / "table", parts, [*genes("+"), *others])
     twin = tracks.transcripts.filter(pl.col("gene_name") == "TWICE").with_columns(gene_id=pl.lit("G_OTHER"))
     twin.vstack(tracks.transcripts).sort("gene_id", descending=True).write_parquet(
         tmp_path / "table" / "transcripts.parquet"
