@@ -11,11 +11,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.cli import main as cli
 from pipeline.inputs.annotation import read_annotation
 from pipeline.inputs.splice_sites import splice_sites
 from pipeline.inputs.usage import read_usage
-from pipeline.simulation.example import GENE, write_example
+from pipeline.simulation.example import GENE, Example, write_example
 from sptx_core import demo
 from sptx_core.channels import TISSUES
 from sptx_core.checkpoint import load_checkpoint
@@ -34,20 +33,27 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_the_same_files_twice_and_others_left_alone(stand_in: Path, tmp_path: Path) -> None:
-    (tmp_path / "tracks").mkdir()
-    made = write_example(tmp_path)
-    before = digests(tmp_path)
+@pytest.fixture(scope="module")
+def made(example: Any, tmp_path_factory: pytest.TempPathFactory) -> Example:
+    """The written example; tests leave its files as they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "FOLDER", example.checkpoint)
+        return write_example(tmp_path_factory.mktemp("example"))
+
+
+def test_the_same_files_twice_and_others_left_alone(made: Example, stand_in: Path) -> None:
+    folder = made.genome.parent
+    (folder / "tracks").mkdir()
+    before = digests(folder)
     assert all(path.exists() for path in made)
     assert {"genome.fa.gz", "genome.fa.gz.fai", "README.txt", "checkpoint/config.json"} < before.keys()
     assert digests(made.checkpoint) == digests(stand_in)
-    assert write_example(tmp_path) == made
-    assert digests(tmp_path) == before
-    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["checkpoint", "tracks"]
+    assert write_example(folder) == made
+    assert digests(folder) == before
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["checkpoint", "tracks"]
 
 
-def test_brain_uses_some_exons_of_the_gene_more_than_other_tissues_and_one_less(stand_in: Path, tmp_path: Path) -> None:
-    made = write_example(tmp_path)
+def test_brain_uses_some_exons_of_the_gene_more_than_other_tissues_and_one_less(made: Example) -> None:
     transcripts = read_annotation(str(made.annotation)).transcripts.filter(pl.col("gene_name") == GENE)
     assert transcripts["strand"].unique().to_list() == ["-"]
     named = transcripts.with_columns(chrom="contig", biotype="transcript_type")
@@ -79,13 +85,10 @@ def test_the_shipped_checkpoint_names_the_tissues() -> None:
     assert (demo.FOLDER / "README.md").is_file()
 
 
-def test_the_command_says_what_to_try(
-    stand_in: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], sptx: Callable[..., Any]
-) -> None:
-    cli.example(tmp_path)
-    lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+def test_the_command_says_what_to_try(stand_in: Path, tmp_path: Path, sptx_here: Callable[..., Any]) -> None:
+    lines = [shlex.split(line) for line in sptx_here("example", tmp_path).out.splitlines()]
     assert [words[:2] for words in lines] == [["sptx", command] for command in ("run", "evaluate", "plot")]
-    assert "164,636 bases" in sptx("plan", *lines[0][2:]).stdout
+    assert "164,636 bases" in sptx_here("plan", *lines[0][2:]).out
     named = {word for words in lines for word in words if word.startswith(str(tmp_path))}
     written = {path.name for path in map(Path, named) if path.exists()}
     assert written == {"genome.fa.gz", "annotation.gtf.gz", "usage.parquet", "checkpoint"}

@@ -5,74 +5,39 @@ from __future__ import annotations
 import gzip
 import math
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from pipeline.cli import main as cli
 from pipeline.coordinates import reconcile_contigs
 from pipeline.inputs.annotation import Annotation, check_spans, read_annotation
 from pipeline.inputs.genome import Genome
 from pipeline.inputs.selection import Selection, select
+from pipeline.settings import Flanks
 from pipeline.simulation import simulate
-from pipeline.simulation.layout import END_N, MIN_CONTIG_BASES, lay_out
+from pipeline.simulation.layout import END_N, MIN_CONTIG_BASES
 from pipeline.simulation.sequence import Contig, make_contig, stranded
 from pipeline.simulation.signals import (
     ACCEPTOR,
     BACKGROUND,
     DONOR,
-    ENHANCER,
-    FLANK,
     MEAN_STRENGTH,
     REGULATORS,
-    SITES,
     SLOPE,
     TISSUE_OFFSETS,
     Motif,
-    Site,
-    candidates,
-    occurrences,
 )
-from pipeline.simulation.simulate import Simulated, simulate_annotation, usage_table
+from pipeline.simulation.simulate import Simulated, usage_table
 from pipeline.tracks.plan import make_plan
-from pipeline.tracks.settings import Flanks
-from sptx_core.alphabet import decode, encode, reverse_complement
+from sptx_core.alphabet import decode
 from sptx_core.channels import TISSUES
 from sptx_core.errors import InputError
 from sptx_core.windows import WindowSpec
 
-SEED, CONTIGS, BASES = 5, 2, 120_000
 FILES = {"genome.fa.gz", "genome.fa.gz.fai", "genome.fa.gz.gzi", "annotation.gtf.gz", "usage.parquet", "README.txt"}
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
-    return simulate.simulate(tmp_path_factory.mktemp("sim") / "genome", seed=SEED, contigs=CONTIGS, bases=BASES)
-
-
-@pytest.fixture(scope="module")
-def annotation(made: Simulated) -> Annotation:
-    return read_annotation(str(made.annotation))
-
-
-@pytest.fixture(scope="module")
-def genome(made: Simulated) -> Genome:
-    return Genome(str(made.genome))
-
-
-@pytest.fixture(scope="module")
-def truth(made: Simulated) -> pl.DataFrame:
-    return pl.read_parquet(made.usage)
-
-
-@pytest.fixture(scope="module")
-def contig() -> Contig:
-    return make_contig(SEED, 1, BASES)
 
 
 def introns(annotation: Annotation) -> set[tuple[str, str, int, int]]:
@@ -85,36 +50,18 @@ def introns(annotation: Annotation) -> set[tuple[str, str, int, int]]:
     }
 
 
-def real_junctions(contig: Contig, strand: str, kind: str) -> list[int]:
-    """Junctions on the strand, from the layout alone."""
-    length = len(contig.codes)
-    found = []
-    for gene in contig.layout.genes:
-        for exon in gene.exons if gene.strand == strand else ():
-            five, three = (exon.start, exon.end) if strand == "+" else (length - exon.end, length - exon.start)
-            if kind == "acceptor" and exon.role != "first":
-                found.append(five)
-            if kind == "donor" and exon.role != "last":
-                found.append(three)
-    return found
-
-
-def test_the_same_seed_gives_the_same_bytes(made: Simulated, tmp_path: Path) -> None:
-    again = simulate.simulate(tmp_path / "again", seed=SEED, contigs=CONTIGS, bases=BASES)
+def test_the_same_seed_gives_the_same_bytes(sizes: Any, made: Simulated, tmp_path: Path) -> None:
+    again = simulate.simulate(tmp_path / "again", **sizes._asdict())
     folder = made.genome.parent
     assert {path.name for path in folder.iterdir()} == FILES
     for name in FILES:
         assert (again.genome.parent / name).read_bytes() == (folder / name).read_bytes(), name
 
 
-def test_a_contig_does_not_depend_on_others(genome: Genome, made: Simulated, truth: pl.DataFrame) -> None:
-    alone = make_contig(SEED, 2, BASES)
-    assert (genome.fetch("chr2", 0, BASES) == alone.codes).all()
+def test_a_contig_does_not_depend_on_others(sizes: Any, genome: Genome, truth: pl.DataFrame) -> None:
+    alone = make_contig(sizes.seed, 2, sizes.bases)
+    assert (genome.fetch("chr2", 0, sizes.bases) == alone.codes).all()
     assert pl.from_arrow(usage_table(alone)).equals(truth.filter(pl.col("contig") == "chr2"))
-
-
-def test_another_seed_is_another_genome(contig: Contig) -> None:
-    assert (make_contig(SEED + 1, 1, BASES).codes != contig.codes).mean() > 0.5
 
 
 def test_every_intron_begins_with_gt_and_ends_with_ag(annotation: Annotation, genome: Genome) -> None:
@@ -182,15 +129,6 @@ def test_usage_follows_the_stated_formula(contig: Contig, truth: pl.DataFrame, g
     assert checked > 40
 
 
-def test_constitutive_sites_are_used_everywhere_and_cassettes_by_tissue(contig: Contig) -> None:
-    by_role: dict[str, list[np.ndarray]] = {"constitutive": [], "cassette": []}
-    for gene, usage in zip(contig.layout.genes, contig.usage, strict=True):
-        for exon, row in zip(gene.exons, usage, strict=True):
-            by_role.get(exon.role, []).append(row[~np.isnan(row)])
-    assert min(row.min() for row in by_role["constitutive"]) > 0.85
-    assert np.mean([row.max() - row.min() > 0.3 for row in by_role["cassette"]]) > 0.6
-
-
 def test_genes_lie_on_both_strands_overlap_and_nest(annotation: Annotation) -> None:
     spans = annotation.transcripts.group_by("gene_id", "contig", "strand").agg(
         pl.col("start").min(), pl.col("end").max(), pl.len().alias("transcripts")
@@ -210,14 +148,14 @@ def test_genes_lie_on_both_strands_overlap_and_nest(annotation: Annotation) -> N
     assert set(main["transcript_type"]) == {"protein_coding"}
 
 
-def test_n_runs_and_soft_masked_bases_are_there(made: Simulated) -> None:
+def test_n_runs_and_soft_masked_bases_are_there(sizes: Any, made: Simulated) -> None:
     lines = gzip.decompress(made.genome.read_bytes()).decode().split(">")[1].splitlines()
     text = "".join(lines[1:])
     assert lines[0] == "chr1 synthetic"
-    assert len(text) == BASES
+    assert len(text) == sizes.bases
     assert text[:END_N].upper() == text[-END_N:].upper() == "N" * END_N
     assert "N" in text[END_N:-END_N].upper()
-    assert 0.2 < sum(letter.islower() for letter in text) / BASES < 0.5
+    assert 0.2 < sum(letter.islower() for letter in text) / sizes.bases < 0.5
     assert set(text) <= set("ACGTNacgtn")
 
 
@@ -238,84 +176,6 @@ def test_our_own_plan_accepts_it(annotation: Annotation, genome: Genome, flanks:
     assert plan.bases > 50_000
 
 
-@pytest.mark.parametrize("site", SITES, ids=lambda site: site.kind)
-@pytest.mark.parametrize("strand", "+-")
-def test_an_oracle_with_the_matrices_tells_sites_from_decoys(contig: Contig, site: Site, strand: str) -> None:
-    found = candidates(stranded(contig.codes, strand), site)
-    is_real = np.isin(found.junction, real_junctions(contig, strand, site.kind))
-    assert is_real.sum() == len(real_junctions(contig, strand, site.kind)) > 0
-    assert found.bits[is_real].min() >= site.floor
-    order = np.argsort(-found.bits, kind="stable")
-    precision = np.cumsum(is_real[order]) / np.arange(1, len(order) + 1)
-    assert precision[is_real[order]].mean() > 0.99  # average precision
-    assert (found.core[~is_real] > site.core.floor).sum() > 20  # the core alone is not enough
-
-
-def test_decoys_stand_on_both_strands_and_stay_below_the_ceiling(contig: Contig) -> None:
-    assert {(decoy.strand, decoy.kind, decoy.lacks) for decoy in contig.decoys} == {
-        (strand, kind, lacks) for strand in "+-" for kind in ("donor", "acceptor") for lacks in ("core", "partner")
-    }
-    above = 0
-    for strand in "+-":
-        codes = stranded(contig.codes, strand)
-        for site in SITES:
-            found = candidates(codes, site)
-            bits = dict(zip(found.junction.tolist(), found.bits.tolist(), strict=True))
-            for decoy in contig.decoys:
-                if (decoy.strand, decoy.kind) == (strand, site.kind):
-                    above += bits[decoy.boundary if strand == "+" else len(codes) - decoy.boundary] > site.ceiling
-    assert above <= len(contig.decoys) // 100
-
-
-def test_enhancers_lie_in_constitutive_exons(contig: Contig) -> None:
-    for gene in contig.layout.genes:
-        for exon in gene.exons:
-            if exon.role == "constitutive":
-                inside = stranded(contig.codes[exon.start : exon.end], gene.strand)
-                assert len(occurrences(inside, ENHANCER.word)) == 2
-
-
-@given(seed=st.integers(0, 2**32), bases=st.integers(MIN_CONTIG_BASES, 150_000))
-@settings(max_examples=25, deadline=None)
-def test_blocks_never_touch_and_transcripts_use_their_genes_exons(seed: int, bases: int) -> None:
-    layout = lay_out(1, bases, np.random.default_rng(seed))
-    assert layout.genes
-    blocks = sorted((exon.start - FLANK, exon.end + FLANK) for gene in layout.genes for exon in gene.exons)
-    assert all(end < start for (_, end), (start, _) in pairwise(blocks))
-    assert blocks[0][0] > END_N
-    assert blocks[-1][1] <= bases - END_N
-    free = np.ones(bases, dtype=bool)
-    free[:END_N] = free[bases - END_N :] = False
-    for start, end in blocks:
-        free[start:end] = False
-    assert free.sum() == sum(end - start for start, end in layout.gaps)
-    assert all(free[start:end].all() for start, end in layout.gaps)
-    for gene in layout.genes:
-        places = [(exon.start, exon.end) for exon in gene.exons]
-        assert places == sorted(places)
-        roles = [exon.role for exon in gene.exons][:: 1 if gene.strand == "+" else -1]
-        assert (roles[0], roles[-1]) == ("first", "last")
-        main, *others = gene.transcripts
-        assert list(main.exons) == places
-        skipped = {place for other in others for place in places[1:-1] if place not in other.exons}
-        assert skipped == {(exon.start, exon.end) for exon in gene.exons if exon.role == "cassette"}
-        for other in others:
-            starts, ends = zip(*other.exons, strict=True)
-            assert set(ends[:-1]) <= {end for _, end in places}
-            assert set(starts[1:]) <= {start for start, _ in places}
-            assert gene.start <= starts[0] < ends[-1] <= gene.end
-
-
-@given(text=st.text("ACGTN", min_size=2, max_size=120), site=st.sampled_from(SITES))
-@settings(max_examples=60, deadline=None)
-def test_candidates_are_every_gt_or_ag_in_strand_order(text: str, site: Site) -> None:
-    letters, shift = ("GT", 0) if site.kind == "donor" else ("AG", 2)
-    expected = [at + shift for at in range(len(text)) if text.startswith(letters, at)]
-    assert candidates(encode(text), site).junction.tolist() == expected
-    backwards = candidates(reverse_complement(encode(text)), site).junction
-    assert len(backwards) == text.count("AC" if site.kind == "donor" else "CT")
-
-
 def test_nothing_is_left_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> Contig:
         raise RuntimeError
@@ -326,28 +186,10 @@ def test_nothing_is_left_when_writing_fails(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_annotation_of_whole_genome_size_has_the_numbers_asked_for(tmp_path: Path) -> None:
-    paths = [simulate_annotation(tmp_path / name, genes=60, transcripts=200, exons=900) for name in ("one", "two")]
-    assert paths[0].read_bytes() == paths[1].read_bytes()
-    transcripts = read_annotation(str(paths[0])).transcripts
-    assert transcripts["gene_id"].n_unique() == 60
-    assert (transcripts.height, transcripts["exon_starts"].list.len().sum()) == (200, 900)
-
-
-@pytest.fixture
-def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Call `sptx simulate` and return the sentence that it is refused with."""
-
-    def call(*arguments: object) -> str:
-        monkeypatch.setattr("sys.argv", ["sptx", "simulate", *map(str, arguments)])
-        before = sorted(tmp_path.rglob("*"))
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        assert ended.value.code == 2
-        assert sorted(tmp_path.rglob("*")) == before
-        return capsys.readouterr().err
-
-    return call
+def test_an_annotation_alone(tmp_path: Path) -> None:
+    path = simulate.simulate_annotation(tmp_path / "new", genes=60, transcripts=200, exons=900)
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"annotation.gtf.gz", "README.txt"}
+    assert len(read_annotation(str(path)).transcripts) == 200
 
 
 @pytest.mark.parametrize(
@@ -363,32 +205,29 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     ],
 )
 def test_bad_options_are_refused_in_one_sentence(
-    refused: Callable[..., str], tmp_path: Path, flags: tuple[object, ...], told: str
+    tmp_path: Path, sptx_here: Callable[..., Any], flags: tuple[object, ...], told: str
 ) -> None:
-    assert told in refused(tmp_path / "genome", *flags)
+    code, _, err = sptx_here("simulate", tmp_path / "genome", *flags)
+    assert code == 2
+    assert told in err
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_in_use_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
+def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     (tmp_path / "kept.txt").touch()
-    assert "no empty folder" in refused(tmp_path)
-    assert "no empty folder" in refused(tmp_path / "kept.txt")
-    assert "cannot be made" in refused(tmp_path / "kept.txt" / "genome")
+    for folder, message in (
+        (tmp_path, "no empty folder"),
+        (tmp_path / "kept.txt", "no empty folder"),
+        (tmp_path / "kept.txt" / "genome", "cannot be made"),
+    ):
+        with pytest.raises(InputError, match=message):
+            simulate.simulate(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
 
 
-def test_a_contig_too_small_for_a_gene_is_refused() -> None:
-    with pytest.raises(InputError, match="too small"):
-        lay_out(1, MIN_CONTIG_BASES - 1, np.random.default_rng(0))
-
-
-def test_the_command_prints_flags_that_run_takes(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_prints_flags_that_run_takes(tmp_path: Path, sptx_here: Callable[..., Any]) -> None:
     folder = tmp_path / "new"
     folder.mkdir()
-    monkeypatch.setattr(
-        "sys.argv", ["sptx", "simulate", str(folder), "--contigs", "1", "--bases", str(MIN_CONTIG_BASES)]
-    )
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 0
-    assert f"--fasta {folder / 'genome.fa.gz'} --gtf {folder / 'annotation.gtf.gz'}" in capsys.readouterr().out
+    code, out, _ = sptx_here("simulate", folder, "--contigs", 1, "--bases", MIN_CONTIG_BASES)
+    assert code == 0
+    assert f"--fasta {folder / 'genome.fa.gz'} --gtf {folder / 'annotation.gtf.gz'}" in out
