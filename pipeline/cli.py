@@ -106,7 +106,7 @@ def plan(*, rate: Path | None = None, devices: list[str] | None = None, **given:
     settings = _settings(given)
     from pipeline.estimate import duration, estimate
     from pipeline.run import prepare
-    from sptx_core.bench import BenchReport
+    from sptx_core.engine.bench import BenchReport
 
     report = BenchReport.load(rate) if rate else None
     job = prepare(settings, _say)
@@ -332,7 +332,7 @@ def bench(
     ] = None,
 ) -> None:
     """Measure the engine's paths against the plain network on this machine; needs no files."""
-    from sptx_core.bench import BenchReport, format_report, pairs, run_bench
+    from sptx_core.engine.bench import BenchReport, format_report, pairs, run_bench
 
     earlier = BenchReport.load(compare) if compare else None
     runs = pairs(paths.split(","), precisions.split(","))

@@ -29,11 +29,11 @@ from pipeline.settings import Flanks
 from pipeline.shards import Piece, Shard
 from pipeline.storage import Store
 from pipeline.table import committed
-from sptx_core.bench import seeded_model
 from sptx_core.channels import CHANNELS
 from sptx_core.checkpoint import checkpoint_digest
 from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
 from sptx_core.engine import Predictor
+from sptx_core.engine.bench import seeded_model
 from sptx_core.engine.native import library
 from sptx_core.errors import InputError
 from sptx_core.windows import WindowSpec
