@@ -4,12 +4,13 @@
     python benchmarks/against_float64.py GENOME.fa.gz CHECKPOINT --device cuda --runs triton:float32,triton:bfloat16
 
 Stretches of consecutive windows lie evenly over the first contig, every second one on the reverse strand. A Sinkhorn
-head looks at the bucket that fits best, so where two fit almost equally well rounding decides. A window in which a path
-chose otherwise is counted apart; its tie is the difference of the two best fits (scaled products of mean query and mean
-key, before softmax) in float64, in the first layer that differs, since later ones see other input. In float32 only a
-tie under 1e-5 excuses another choice. Exits with 1 when that or a limit of docs/performance.md does not hold.
+head looks at the bucket that fits best, so where two buckets fit almost equally well rounding decides. A window in
+which a path chose another bucket is counted apart. Its tie is the difference of the two best fits (scaled products of
+mean query and mean key, before softmax) in float64, in the first layer that differs, because later layers see other
+input. In float32 only a tie under 1e-5 excuses another choice. Exits with 1 when that or a limit of docs/performance.md
+does not hold.
 
-Needs torch and NumPy alone.
+Needs PyTorch and NumPy only.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import copy
 import gzip
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -28,50 +30,53 @@ from torch import Tensor
 from sptx_core import attention, channels
 from sptx_core import model as network
 from sptx_core.alphabet import Codes, encode, reverse_complement
-from sptx_core.engine import PRECISIONS
-from sptx_core.engine.arithmetic import exact_arithmetic
-from sptx_core.engine.fast import SharedPath
+from sptx_core.engine.machine import exact_arithmetic
+from sptx_core.engine.paths import ENGINE_PATHS, PRECISIONS
 from sptx_core.engine.reference import ReferencePath
+from sptx_core.engine.scheduling import StretchPath
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
 
-TIE = 1e-5
-LOGITS = {"cpu": 2e-5, "cuda": 1e-4}  # float32
-SCORES, MEDIAN = 0.02, 0.002  # bfloat16
+MAX_TIE = 1e-5
+MAX_LOGIT_DIFFERENCE = {"cpu": 2e-5, "cuda": 1e-4}  # float32
+MAX_SCORE_DIFFERENCE, MAX_MEDIAN_SCORE_DIFFERENCE = 0.02, 0.002  # bfloat16
 
 
 class Expected(NamedTuple):
-    """What the network says of a stretch in float64.
-
-    Logits [n, core, 18]; chosen buckets and ties, both [n, layers, heads, buckets].
-    """
+    """What the network computes for a stretch in float64."""
 
     logits: Tensor
+    """[n, core, channels]."""
     buckets: Tensor
+    """int64 [n, layers, Sinkhorn heads, buckets], chosen."""
     ties: Tensor
+    """[n, layers, Sinkhorn heads, buckets], differences of the two best fits."""
 
 
-class Found(NamedTuple):
-    """Differences of a path's windows: logits and scores [n, core, 18]; the tie behind another choice [n], else NaN."""
+class Differences(NamedTuple):
+    """How a path's windows differ from those expected."""
 
     logits: Tensor
+    """[n, core, channels], absolute."""
     scores: Tensor
-    tie: Tensor
+    """[n, core, channels], absolute."""
+    ties: Tensor
+    """[n], the tie behind another choice; NaN where all choices are the same."""
 
 
-def stretches(fasta: Path, spec: WindowSpec, count: int, length: int) -> list[Codes]:
-    """Codes of `count` stretches of `length` windows of the first contig."""
+def read_stretches(fasta: Path, spec: WindowSpec, count: int, windows: int) -> list[Codes]:
+    """Codes of `count` stretches of so many windows of the first contig."""
     raw = fasta.read_bytes()
     text = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
     contig = encode(b"".join(text.split(b">", 2)[1].splitlines()[1:]))
-    first, end = spec.input_span(0, length - 1)
+    first, end = spec.input_span(0, windows - 1)
     starts = np.linspace(0, len(contig) - (end - first), count).astype(int)
     plus = [contig[start : start + end - first] for start in starts]
     return [reverse_complement(codes) if i % 2 else codes.copy() for i, codes in enumerate(plus)]
 
 
 def expect(model: SpTransformerModel, stretch: Codes, spec: WindowSpec) -> Expected:
-    """Of a model in float64."""
+    """Run a model in float64 and watch its choices."""
     ties: list[Tensor] = []
 
     def watched(query: Tensor, key: Tensor, value: Tensor, bucket_size: int) -> tuple[Tensor, attention.SinkhornChoice]:
@@ -87,68 +92,63 @@ def expect(model: SpTransformerModel, stretch: Codes, spec: WindowSpec) -> Expec
     return Expected(logits.cpu(), buckets.cpu(), torch.cat(of_windows).cpu())
 
 
-def compare(path: ReferencePath | SharedPath, stretch: Codes, expected: Expected) -> Found:
-    """A path's windows beside what was expected of them."""
+def compare(path: ReferencePath | StretchPath, stretch: Codes, expected: Expected) -> Differences:
+    """Compare a path's windows of a stretch with what was expected of them."""
     logits, buckets = (x.cpu() for x in path.recorded(stretch))
-    other = (buckets >= 0) & (buckets != expected.buckets)
-    tie = torch.full((len(logits),), torch.nan, dtype=torch.float64)
-    for i, of in enumerate(other):
-        if of.any():
-            layer = int(of.flatten(1).any(1).nonzero()[0])
-            tie[i] = expected.ties[i, layer][of[layer]].max()
+    others = (buckets >= 0) & (buckets != expected.buckets)
+    ties = torch.full((len(logits),), torch.nan, dtype=torch.float64)
+    for window, other in enumerate(others):
+        if other.any():
+            layer = int(other.flatten(1).any(1).nonzero()[0])
+            ties[window] = expected.ties[window, layer][other[layer]].max()
     scores = channels.scores(logits.double()) - channels.scores(expected.logits)
-    return Found((logits - expected.logits).abs(), scores.abs(), tie)
+    return Differences((logits - expected.logits).abs(), scores.abs(), ties)
 
 
-def verdict(found: Found, precision: str, device: str) -> tuple[str, bool]:
-    """A line on all windows, and whether the limits hold."""
-    other = ~found.tie.isnan()
+def judge(found: Differences, precision: str, device: str) -> tuple[str, bool]:
+    """A line about all windows, and whether the limits hold."""
+    other = ~found.ties.isnan()
     alike = found.logits[~other]
     worst = alike.max().item() if len(alike) else 0.0
-    tie = found.tie[other].max().item() if other.any() else 0.0
+    tie = found.ties[other].max().item() if other.any() else 0.0
     score, median = found.scores.max().item(), found.scores.median().item()
     line = (
         f"{len(other)} windows, {int(other.sum())} with another choice (largest tie {tie:.1e}); logits {worst:.1e} "
         f"in the others; scores {score:.1e} at most in all, {median:.1e} in the median"
     )
     if precision == "float32":
-        return line, worst < LOGITS[device] and tie < TIE
-    return line, score < SCORES and median < MEDIAN
+        return line, worst < MAX_LOGIT_DIFFERENCE[device] and tie < MAX_TIE
+    return line, score < MAX_SCORE_DIFFERENCE and median < MAX_MEDIAN_SCORE_DIFFERENCE
 
 
 @torch.inference_mode()
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Compare and print a line for each path."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("fasta", type=Path)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--device", default="cpu", choices=list(LOGITS))
+    parser.add_argument("--device", default="cpu", choices=list(MAX_LOGIT_DIFFERENCE))
     parser.add_argument(
         "--runs", default="reference:float32,shared:float32,shared:bfloat16", help="path:precision, ..."
     )
     parser.add_argument("--stretches", type=int, default=8)
-    parser.add_argument("--windows", type=int, default=4, help="of a stretch")
-    settings = parser.parse_args()
+    parser.add_argument("--windows", type=int, default=4, help="windows of a stretch")
+    settings = parser.parse_args(arguments)
     model = SpTransformerModel.from_pretrained(settings.checkpoint).to(settings.device)
     spec = WindowSpec(context=model.config.context)
-    given = stretches(settings.fasta, spec, settings.stretches, settings.windows)
+    given = read_stretches(settings.fasta, spec, settings.stretches, settings.windows)
     runs = [run.split(":") for run in settings.runs.split(",")]
     with exact_arithmetic(settings.device):
-        paths = [
-            ReferencePath(model, spec, 1)
-            if path == "reference"
-            else SharedPath(model, spec, PRECISIONS[precision], path=path)
-            for path, precision in runs
-        ]
         exact = copy.deepcopy(model).double()
         expected = [expect(exact, stretch, spec) for stretch in given]
-        sound = True
-        for (name, precision), path in zip(runs, paths, strict=True):
+        within_limits = True
+        for name, precision in runs:
+            path = ENGINE_PATHS[name].make(model, spec, PRECISIONS[precision], None)
             parts = [compare(path, stretch, of) for stretch, of in zip(given, expected, strict=True)]
-            line, holds = verdict(Found(*map(torch.cat, zip(*parts, strict=True))), precision, settings.device)
+            line, holds = judge(Differences(*map(torch.cat, zip(*parts, strict=True))), precision, settings.device)
             print(f"{name} {precision}: {line}{'' if holds else '  BEYOND THE LIMITS'}", flush=True)
-            sound &= holds
-    raise SystemExit(not sound)
+            within_limits &= holds
+    raise SystemExit(not within_limits)
 
 
 if __name__ == "__main__":

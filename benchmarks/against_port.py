@@ -16,9 +16,9 @@ import multimolecule
 import torch
 from torch import Tensor
 
-from sptx_core.bench import seeded_model
 from sptx_core.checkpoint import Layout, renamed
 from sptx_core.config import SpTransformerConfig
+from sptx_core.engine.bench import seeded_model
 
 NO_BASE = ("feature_encoders.0.conv1.weight", "feature_encoders.1.conv1.weight", "projection.conv1.weight")
 

@@ -4,9 +4,9 @@
 
 Everything but the device is the real thing: Ray's actor, its threads, reading, stitching, encoding, writing. The device
 is a clock: a micro-batch is done a fixed time after it was begun and the one before it was done, and its scores are
-made beforehand. Beginning one keeps the thread busy as launching its kernels would. Storage takes so much longer to
-write an object as `--put-ms` says, as an object store would. Busy is the part of the time from its first micro-batch to
-its last that the device works; processor time is that of the actor, but for launching.
+made beforehand. Beginning one keeps the thread busy as launching its kernels would. Storage takes `--put-ms` longer to
+write an object, as an object store would. Printed are the share of the time from its first micro-batch to its last that
+the device works, and the processor time of the actor without that of launching.
 """
 
 from __future__ import annotations
@@ -33,21 +33,20 @@ from pipeline.tracks.shards import Piece, Shard
 from pipeline.tracks.worker import ShardWorker, WorkOrder
 from sptx_core import channels
 from sptx_core.alphabet import Codes
-from sptx_core.engine import Predictor
-from sptx_core.engine.predictor import GPU_QUEUE
+from sptx_core.engine.streaming import GPU_QUEUE, ScoreStream
 from sptx_core.windows import WindowSpec
 
 SPEC = WindowSpec()
-BATCH = 16
+BATCH = 16  # windows
 MADE = 256  # windows of scores, given out again and again
 FINGERPRINT = "0" * 64
-FOUND = "found.json"
+MEASURED = "measured.json"
 
 
 class Clock:
     """An engine path that computes nothing: `rate` windows/s, `launching` seconds of a thread for each window."""
 
-    ahead = True
+    overlaps_jobs = True
 
     def __init__(self, rate: float, launching: float) -> None:
         self.rate, self.launching = rate, launching
@@ -55,7 +54,7 @@ class Clock:
         self.windows = 0
 
     def logits(self, jobs: Iterable[Sequence[Codes] | None]) -> Iterator[Tensor | None]:
-        """When each micro-batch will be done and how many windows it has, as a tensor."""
+        """For each micro-batch, in place of its logits, when it will be done and how many windows it has."""
         for job in jobs:
             if job is None:
                 yield None
@@ -73,33 +72,40 @@ class Clock:
                 yield torch.tensor([self.free, min(BATCH, windows - first)], dtype=torch.float64)
 
 
-class Waiting(Predictor):
-    """A predictor with such a path."""
+class WaitingPredictor:
+    """A predictor, as far as a worker uses it, whose device is a clock."""
+
+    path = "clock"
 
     def __init__(self, clock: Clock) -> None:
-        self.spec, self.device, self.path, self.channels = SPEC, torch.device("cpu"), "clock", len(channels.CHANNELS)
-        self._path = clock  # type: ignore[assignment]  # as far as it is used
-        self._queued = GPU_QUEUE
-        channels.scores = lambda scores: scores  # which a GPU does
         random = np.random.default_rng(0)
         splice = random.beta(0.02, 20, (MADE * SPEC.core, 2))
         usage = random.beta(0.3, 6, (MADE * SPEC.core, len(channels.TISSUES)))
         scores = np.concatenate((1 - splice.sum(1, keepdims=True).clip(0, 1), splice, usage), 1).astype(np.float32)
-        self.made = torch.from_numpy(scores.reshape(MADE, SPEC.core, -1))
+        self.scores = torch.from_numpy(scores.reshape(MADE, SPEC.core, -1))
+        self.stream = ScoreStream(
+            clock,
+            SPEC,
+            channels=len(channels.CHANNELS),
+            device=torch.device("cpu"),
+            queued=GPU_QUEUE,
+            deliver=self.deliver,
+        )
 
-    def _on_host(self, scores: Tensor) -> Callable[[], Tensor]:
-        done, windows = scores.tolist()
+    def deliver(self, batch: Tensor) -> Callable[[], Tensor]:
+        """Wait until the clock says that a micro-batch is done, and give some of the scores made beforehand."""
+        done, windows = batch.tolist()
 
-        def waited() -> Tensor:
+        def wait() -> Tensor:
             time.sleep(max(0.0, done - time.perf_counter()))
             first = int(done * 1e6) % (MADE - BATCH)
-            return self.made[first : first + int(windows)]
+            return self.scores[first : first + int(windows)]
 
-        return waited
+        return wait
 
 
 def worker(rate: float, launching: float, put_seconds: float) -> type[ShardWorker]:
-    """The actor's class."""
+    """The class of an actor whose device and storage take so long."""
 
     class Distant(Store):
         def write_atomic(self, name: str, content: bytes) -> None:
@@ -113,15 +119,15 @@ def worker(rate: float, launching: float, put_seconds: float) -> type[ShardWorke
             self.store = Distant(order.root)
             self.began = time.process_time()
 
-        def _load(self) -> Predictor:
-            return Waiting(self.clock)
+        def _load(self) -> WaitingPredictor:
+            return WaitingPredictor(self.clock)
 
         def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
             receipt = super().__call__(row)
             clock = self.clock
             busy = clock.worked / (clock.free - clock.first)
             spent = (time.process_time() - self.began) / clock.windows - launching
-            Store(self.order.root).write_atomic(FOUND, json.dumps([busy, spent]).encode())
+            Store(self.order.root).write_atomic(MEASURED, json.dumps([busy, spent]).encode())
             return receipt
 
     return Fed
@@ -161,7 +167,7 @@ def measure(settings: argparse.Namespace, rate: float, folder: str) -> tuple[flo
         for receipt in topology.execute(shards, order, pool, embedded=True, worker=fed):
             if receipt.error:
                 raise SystemExit(receipt.error)
-    busy, spent = json.loads(Store(root).read_bytes(FOUND))
+    busy, spent = json.loads(Store(root).read_bytes(MEASURED))
     return busy, spent
 
 
@@ -171,8 +177,8 @@ def main() -> None:
     parser.add_argument("--rates", default="1100,2000", help="windows/s of the device")
     parser.add_argument("--windows-per-shard", type=int, default=2000)
     parser.add_argument("--shards", type=int, default=16)
-    parser.add_argument("--put-ms", type=float, default=0, help="that storage takes longer to write an object")
-    parser.add_argument("--launching-us", type=float, default=250, help="of a thread for each window")
+    parser.add_argument("--put-ms", type=float, default=0, help="added to writing an object, milliseconds")
+    parser.add_argument("--launching-us", type=float, default=250, help="of a thread for each window, microseconds")
     settings = parser.parse_args()
     print(f"machine: {platform.processor() or platform.machine()}, {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as folder:

@@ -1,12 +1,12 @@
-"""The kernels for GPUs: whether they fit the chip, and on a GPU how fast they are beside PyTorch's operators.
+"""The Triton kernels: whether they fit the chip, and on a GPU how fast they are beside PyTorch's operators.
 
     python benchmarks/gpu_kernels.py            # compiles for compute capability 9.0; needs no GPU
     python benchmarks/gpu_kernels.py --measure  # on a GPU: layers and encoding of either path, and other tiles
 
-Compiling goes through every launch of the published network in both precisions, on tensors without values, and prints
-registers, spilled bytes, shared memory and matrix instructions of each kernel, and what one pass of its main loop costs
-a multiprocessor: cycles to issue its instructions, and cycles of the tensor cores, of which the larger bounds it from
-below. It ends with 1 where a kernel does not fit.
+Compiling goes through every launch of the published network in both precisions, on tensors without values, and compiles
+each distinct kernel once. It prints registers, spilled bytes, shared memory and matrix instructions of each kernel, and
+what one pass of its main loop costs a multiprocessor: cycles to issue its instructions, and cycles of the tensor cores,
+of which the larger bounds it from below. It exits with 1 where a kernel does not fit.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -28,41 +29,68 @@ from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from sptx_core.bench import seeded_model
 from sptx_core.config import SpTransformerConfig
-from sptx_core.engine.arithmetic import exact_arithmetic
-from sptx_core.engine.fast import GPU_RUN, SharedPath
-from sptx_core.engine.gpu import SHARED_MEMORY, kernels, operations
-from sptx_core.engine.gpu.layers import GpuLayer
-from sptx_core.engine.gpu.operations import Tile
+from sptx_core.engine.bench import seeded_model
+from sptx_core.engine.machine import exact_arithmetic
+from sptx_core.engine.paths import ENGINE_PATHS
+from sptx_core.engine.scheduling import GPU_RUN, StretchPath
+from sptx_core.engine.triton import (
+    SHARED_MEMORY,
+    activation,
+    bucket_attention,
+    bucket_choice,
+    convolution,
+    feed_forward,
+    row_norm,
+    window_placement,
+)
+from sptx_core.engine.triton.layers import TritonLayer
+from sptx_core.engine.triton.operands import Tile
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
 
 TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.int64: "*i64"}
 PRECISIONS = (torch.float32, torch.bfloat16)
-KERNELS = ("normalise", "choose", "attend", "finish", "activate", "convolve", "place")
+KERNELS = {  # by the name of the operation
+    "normalise": (row_norm, "normalise_kernel"),
+    "choose": (bucket_choice, "choose_kernel"),
+    "attend": (bucket_attention, "attend_kernel"),
+    "finish": (feed_forward, "finish_kernel"),
+    "activate": (activation, "activate_kernel"),
+    "convolve": (convolution, "convolve_kernel"),
+    "place": (window_placement, "place_kernel"),
+}
 SCHEDULERS, WARPGROUP = 4, 4  # of a multiprocessor; warps that multiply together
 BFLOAT16_RATE, TF32_RATE = 4096, 2048  # FLOP of a multiprocessor and cycle
 BATCH = 16  # windows through the layers at a time
-TILES = {
-    "FINISH": [Tile(128, 0, 64, 8, 2), Tile(128, 0, 32, 8, 3), Tile(64, 0, 32, 4, 2), Tile(64, 0, 64, 4, 1)],
+FINISH_TILES = [Tile(128, 0, 64, 8, 2), Tile(128, 0, 32, 8, 3), Tile(64, 0, 32, 4, 2), Tile(64, 0, 64, 4, 1)]
+CONVOLUTION_TILES = {
     torch.bfloat16: [
-        Tile(128, 128, 64, 8, 3), Tile(128, 128, 64, 8, 4), Tile(128, 128, 128, 8, 2), Tile(256, 128, 64, 8, 3),
+        Tile(128, 128, 64, 8, 3),
+        Tile(128, 128, 64, 8, 4),
+        Tile(128, 128, 128, 8, 2),
+        Tile(256, 128, 64, 8, 3),
         Tile(64, 128, 64, 4, 4),
     ],
     torch.float32: [
-        Tile(128, 128, 64, 8, 3), Tile(128, 128, 64, 8, 2), Tile(128, 128, 32, 8, 3), Tile(128, 256, 32, 8, 3),
+        Tile(128, 128, 64, 8, 3),
+        Tile(128, 128, 64, 8, 2),
+        Tile(128, 128, 32, 8, 3),
+        Tile(128, 256, 32, 8, 3),
         Tile(128, 128, 32, 4, 3),
     ],
-}  # fmt: skip
+}
+HEAD = (
+    *("kernel", "operands", "sizes", "warps", "stages"),
+    *("registers", "spilled", "shared", "issue", "tensor", "products"),
+)
 
 
 class Compiler:
     """Stands in a kernel's place: compiles each launch that is new, and runs none."""
 
-    def __init__(self, name: str, capability: int, found: list[list[str]]) -> None:
-        self.name, self.capability, self.found = name, capability, found
-        self.kernel = getattr(kernels, name)
+    def __init__(self, name: str, kernel: Any, capability: int, found: list[list[str]]) -> None:
+        self.name, self.kernel, self.capability, self.found = name, kernel, capability, found
         self.seen: set[str] = set()
 
     def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
@@ -140,22 +168,32 @@ def _flops(instructions: Iterable[str]) -> float:
 
 
 def compile_all(config: SpTransformerConfig, spec: WindowSpec, capability: int) -> list[list[str]]:
-    """Every kernel that a run of windows launches, compiled: rows of a table."""
+    """Compile every kernel that a run of windows launches; the rows of a table under `HEAD`."""
     found: list[list[str]] = []
     with torch.device("meta"):
         model = SpTransformerModel(config).eval()
     codes = torch.zeros(spec.input_span(0, 3)[1] + spec.context, dtype=torch.uint8, device="meta")
-    for name in KERNELS:
-        setattr(kernels, name, Compiler(name, capability, found))
+    kept: list[tuple[ModuleType, str, Any]] = []
     try:
+        for name, (module, attribute) in KERNELS.items():
+            kernel = getattr(module, attribute)
+            kept.append((module, attribute, kernel))
+            setattr(module, attribute, Compiler(name, kernel, capability, found))
         with torch.inference_mode():
             for dtype in PRECISIONS:
-                path = SharedPath(model, spec, dtype, 4, path="triton")
+                path = triton_path(model, spec, dtype)
                 path.transformer(path.encoder(codes).windows())
     finally:
-        for name in KERNELS:
-            setattr(kernels, name, getattr(kernels, name).kernel)
+        for module, attribute, kernel in kept:
+            setattr(module, attribute, kernel)
     return found
+
+
+def triton_path(model: SpTransformerModel, spec: WindowSpec, dtype: torch.dtype) -> StretchPath:
+    """The path `triton`, whatever there is against it here."""
+    path = ENGINE_PATHS["triton"].make(model, spec, dtype, BATCH)
+    assert isinstance(path, StretchPath)
+    return path
 
 
 def measure(
@@ -173,8 +211,9 @@ def measure(
     codes = codes.to(torch.uint8).to(device)
     x = torch.randn(batch, config.max_seq_len, config.hidden_size, generator=generator).to(device)
     for dtype in PRECISIONS:
-        shared, own = (SharedPath(model, spec, dtype, batch, path=path) for path in ("shared", "triton"))
-        parts: list[tuple[str, Callable[[SharedPath], Any], int]] = [
+        shared = ENGINE_PATHS["shared"].make(model, spec, dtype, batch)
+        own = triton_path(model, spec, dtype)
+        parts: list[tuple[str, Callable[[StretchPath], Any], int]] = [
             ("encoding", lambda path: path.encoder(codes).fused.inner, windows),
             ("encoding and putting windows together", lambda path: path.encoder(codes).windows()[0], windows),
             ("a layer", lambda path: _layer(path, x), batch),
@@ -188,16 +227,17 @@ def measure(
                 f"{dtype}: {what}: {1e6 * before:,.0f} -> {1e6 * after:,.0f} microseconds a window "
                 f"({before / after:.2f}x), relative difference {error:.1e}"
             )
-        kept = operations.CONVOLVE[dtype == torch.float32], operations.FINISH
-        for what, run, of in (parts[0], parts[2]) if dtype == torch.float32 else parts[:1]:
-            for tile in TILES[dtype]:
-                operations.CONVOLVE[dtype == torch.float32] = tile
-                yield _timed(f"{dtype}: {what}, CONVOLVE {tile}", partial(run, own), of, seconds)
-        operations.CONVOLVE[dtype == torch.float32] = kept[0]
-        for tile in TILES["FINISH"] if dtype == torch.bfloat16 else []:
-            operations.FINISH = tile
-            yield _timed(f"{dtype}: a layer, FINISH {tile}", partial(parts[2][1], own), batch, seconds)
-        operations.FINISH = kept[1]
+        uses_pairs = dtype == torch.float32
+        kept = convolution.TILES[uses_pairs], feed_forward.TILE
+        for what, run, of in (parts[0], parts[2]) if uses_pairs else parts[:1]:
+            for tile in CONVOLUTION_TILES[dtype]:
+                convolution.TILES[uses_pairs] = tile
+                yield _timed(f"{dtype}: {what}, convolution {tile}", partial(run, own), of, seconds)
+        convolution.TILES[uses_pairs] = kept[0]
+        for tile in [] if uses_pairs else FINISH_TILES:
+            feed_forward.TILE = tile
+            yield _timed(f"{dtype}: a layer, feed-forward {tile}", partial(parts[2][1], own), batch, seconds)
+        feed_forward.TILE = kept[1]
 
 
 def _timed(what: str, run: Callable[[], object], of: int, seconds: Callable[[Callable[[], object]], float]) -> str:
@@ -207,9 +247,9 @@ def _timed(what: str, run: Callable[[], object], of: int, seconds: Callable[[Cal
         return f"{what}: {type(error).__name__} {str(error)[:100]}"
 
 
-def _layer(path: SharedPath, x: Tensor) -> Tensor:
+def _layer(path: StretchPath, x: Tensor) -> Tensor:
     y, layer = x.clone(), path.transformer.layers[0]
-    if isinstance(layer, GpuLayer):
+    if isinstance(layer, TritonLayer):
         layer(y, layer.begin(y), layer.norm)
     else:
         layer(y)
@@ -235,24 +275,11 @@ def main() -> None:
             for line in measure(seeded_model(config, 0).cuda(), spec, GPU_RUN, BATCH, on_gpu):
                 print(line, flush=True)
         return
-    head = [
-        "kernel",
-        "operands",
-        "sizes",
-        "warps",
-        "stages",
-        "registers",
-        "spilled",
-        "shared",
-        "issue",
-        "tensor",
-        "products",
-    ]
     rows = compile_all(config, spec, settings.capability)
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    for row in (head, *rows):
+    widths = [max(len(row[i]) for row in (HEAD, *rows)) for i in range(len(HEAD))]
+    for row in (HEAD, *rows):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    if any(int(row[head.index("shared")]) > SHARED_MEMORY for row in rows):
+    if any(int(row[HEAD.index("shared")]) > SHARED_MEMORY for row in rows):
         sys.exit(f"more than {SHARED_MEMORY:,} bytes of shared memory")
 
 

@@ -3,9 +3,9 @@
     python benchmarks/pipeline_against_engine.py --fasta G.fa.gz --gtf A.gtf.gz --checkpoint C.ckpt --genes DOCK8 \
         --windows-per-shard 32 --shards 4 --turns 2
 
-The engine predicts the shards' stretches, already read, beginning one as the one before it ends. The pipeline reads,
-predicts, stitches, encodes and writes them on an embedded Ray, and reports to the driver: from when its actor is given
-the first shard to when the last part is committed. CPU only.
+The engine predicts the stretches of the shards, already read, and begins a shard while the one before it ends. The
+pipeline reads, predicts, stitches, encodes and writes them on an embedded Ray and reports to the driver; its time runs
+from when its actor is given the first shard to when the last part is committed. CPU only.
 """
 
 from __future__ import annotations
@@ -90,10 +90,10 @@ def pipeline_rate(order: WorkOrder, shards: list[Shard]) -> float:
 
 
 class Observed(ShardWorker):
-    """A worker that leaves a file as it is given its first shard."""
+    """A worker that writes a file when it is given its first shard."""
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """As of a worker."""
+        """Work on a shard."""
         if not self.store.exists(BEGAN):
             self.store.write_atomic(BEGAN, b"")
         return super().__call__(row)

@@ -76,7 +76,7 @@ def plan(
     """
     from pipeline.tracks.estimate import duration, estimate
     from pipeline.tracks.prepare import prepare
-    from sptx_core.bench import BenchReport
+    from sptx_core.engine.bench import BenchReport
 
     report = BenchReport.load(rate) if rate else None
     job = prepare(settings, say)

@@ -37,7 +37,7 @@ def bench(
     ] = None,
 ) -> None:
     """Measure the engine's paths against the plain network on this machine; needs no files."""
-    from sptx_core.bench import BenchReport, format_report, pairs, run_bench
+    from sptx_core.engine.bench import BenchReport, format_report, pairs, run_bench
 
     earlier = BenchReport.load(compare) if compare else None
     runs = pairs(paths.split(","), precisions.split(","))

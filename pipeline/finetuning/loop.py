@@ -34,7 +34,7 @@ from pipeline.finetuning.settings import FinetuneConfig
 from pipeline.finetuning.states import State
 from pipeline.finetuning.validation import Metrics, format_metrics, validate
 from pipeline.settings import Precision
-from sptx_core.engine.memory import keep_freed_memory
+from sptx_core.engine.machine import keep_freed_memory
 from sptx_core.errors import InputError
 from sptx_core.losses import Loss, splice_loss
 from sptx_core.model import SpTransformerModel

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.tracks.job import TracksJob
 from sptx_core.alphabet import N_CODE
-from sptx_core.bench import BenchReport, format_rate
+from sptx_core.engine.bench import BenchReport, format_rate
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec

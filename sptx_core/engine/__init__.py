@@ -1,19 +1,21 @@
 """The engine: codes of stretches in, scores of their windows out, as fast as the machine allows.
 
-The network (`sptx_core.model`) stays plain and never learns of this package, which is applied to a loaded network
-from outside. `Predictor` has the paths
+The network (`sptx_core.model`) stays plain and knows nothing of this package, which is applied to a loaded network from
+outside. `Predictor` has these paths (`sptx_core.engine.paths` is the table of them):
 
-- `reference`: the network as it is, in micro-batches of windows; what every other path is measured against;
-- `shared`: the same numbers without computing anything twice or for nothing, in float32 or bfloat16;
-- `native`: the same with its costly parts compiled, on processors with AVX-512;
-- `triton`: the same with kernels of our own, on GPUs;
-- `auto`: the fastest path there is for this network, these windows and this device.
+- `reference`: the network as it is, in micro-batches of windows; every other path is measured against it;
+- `shared`: the same scores, each base encoded once for all the windows that share it, in float32 or bfloat16;
+- `native`: the same as `shared`, its costly parts compiled, on CPUs with AVX-512;
+- `triton`: the same as `shared`, its costly parts as kernels for GPUs;
+- `auto`: the fastest path that can be used for this network, these windows, this device and this precision.
 
-`calibrate` chooses path and micro-batch once, before the first result is kept; after that they stay as they are. On a
-GPU `auto` is a matter of measurement, and so without `calibrate` is `shared`.
+`calibrate` chooses path and micro-batch once, before the first result is kept; after that they stay as they are. Which
+path is the fastest on a GPU has to be measured, so without `calibrate` `auto` is `shared` there.
 """
 
 from sptx_core.engine.calibration import Calibration, calibrate, hardware
-from sptx_core.engine.predictor import PATHS, PRECISIONS, Predictor, is_device_lost
+from sptx_core.engine.machine import is_device_lost
+from sptx_core.engine.paths import PATHS, PRECISIONS
+from sptx_core.engine.predictor import Predictor
 
-__all__ = ["PATHS", "PRECISIONS", "Calibration", "Predictor", "calibrate", "hardware"]
+__all__ = ["PATHS", "PRECISIONS", "Calibration", "Predictor", "calibrate", "hardware", "is_device_lost"]

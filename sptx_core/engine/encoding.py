@@ -1,11 +1,14 @@
-"""From codes of a stretch to what the attention layers read of each of its windows, each base encoded once.
+"""The convolutional part of the network, folded for a window layout: each base of a stretch is encoded once.
 
-In: uint8 codes [(n - 1) * stride + width] of n consecutive windows. Out: for each window the sum of fused features and
-position embedding, [S, hidden], S = max_seq_len, in the precision of the residual stream.
+In: codes of a stretch of n consecutive windows, uint8 [(n - 1) * stride + width], 5' to 3'. Out: for each window what
+its attention layers read, the sum of fused features and position embedding, [S, hidden] with S = max_seq_len, in the
+precision of the residual stream.
 
-What is folded, exactly: the second BatchNorm of a block into the convolution before it; the skips of the encoders into
-the fusion; everything that is linear in a single base (first skips, input path, all biases) into one table look-up.
-Where the network pads features with zeros before the fusion, the fusion's bias remains.
+`fold_encoders` takes the network apart; `StretchEncoder` runs the parts. The paths `shared`, `native` and `triton` each
+give it their own residual blocks and skips. What is folded, exactly: the second BatchNorm of a residual block into the
+convolution before it; the skips of the encoders into the fusion; everything that is linear in a single base (first
+skips, input path, all biases) into one table with a row for each code. Where the network pads features with zeros
+before the fusion, only the fusion's bias remains.
 """
 
 from __future__ import annotations
@@ -13,198 +16,285 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sptx_core.alphabet import BASES
-from sptx_core.engine.kernels import Projection, convolution
-from sptx_core.engine.shared import Shared, margins
+from sptx_core.engine.features import SharedFeatures
+from sptx_core.engine.geometry import AttendedSpan, kept_margins
 from sptx_core.model import FeatureEncoder, ResidualBlock, SpTransformerModel
 from sptx_core.windows import WindowSpec
 
 
-class Encoder:
-    """Both convolutional encoders, the input path, the fusion and the position embedding.
+@dataclass(frozen=True, eq=False)
+class FoldedBlock:
+    """A residual block: x + conv2(relu(conv1(relu(x * scale + shift))))."""
 
-    Args:
-        model: the network in float64, from which weights are folded.
-        spec: how the windows lie.
-        dtype: precision of the operands of convolutions and projections.
-        wide: precision of the residual stream.
+    scale: Tensor
+    """[C]."""
+    shift: Tensor
+    """[C]."""
+    weight1: Tensor
+    """[C, C, kernel], of the first convolution, with the second norm folded in."""
+    bias1: Tensor
+    """[C]."""
+    weight2: Tensor
+    """[C, C, kernel], of the second convolution."""
+    bias2: Tensor
+    """[C]."""
+    dilation: int
+    """Positions between the taps of either convolution."""
+    margin1: int
+    """Margin to keep after the first convolution (`kept_margins`)."""
+    margin2: int
+    """Margin to keep after the second convolution."""
 
-    """
+    @classmethod
+    def of(cls, block: ResidualBlock, margin1: int, margin2: int) -> FoldedBlock:
+        """Fold a block of the network, in its precision."""
+        scale1, shift1 = _affine(block.norm1)
+        scale2, shift2 = _affine(block.norm2)
+        return cls(
+            scale1,
+            shift1,
+            block.conv1.weight * scale2[:, None, None],
+            _bias(block.conv1) * scale2 + shift2,
+            block.conv2.weight,
+            _bias(block.conv2),
+            block.conv1.dilation[0],
+            margin1,
+            margin2,
+        )
 
-    def __init__(self, model: SpTransformerModel, spec: WindowSpec, dtype: torch.dtype, wide: torch.dtype) -> None:
-        config = model.config
-        self.spec, self.size, self.wide = spec, config.max_seq_len, wide
-        self.first = config.context - (config.max_seq_len - spec.core) // 2  # window position of the first attended one
-        low, high = max(0, self.first), min(spec.width, self.first + self.size)
-        self.low, self.high = low, high
-        margin = min(low, spec.width - high)
-
-        bias = _bias(model.fusion)[:, None]
-        fusion = model.fusion.weight[..., 0]  # [hidden, C of all parts]
-        parts = [*(encoder.channels for encoder in config.encoders), config.input_path_channels]
-        *of_encoders, of_path = torch.split(fusion, parts, 1)
-        stacks = [
-            Stack(encoder, part, margin)
-            for encoder, part in zip(model.encoders, of_encoders, strict=True)
-            if isinstance(encoder, FeatureEncoder)
-        ]
-        by_base = of_path @ model.input_path(_columns(config.input_channels, fusion))[0] + bias  # [hidden, 5]
-        self.table = torch.stack([by_base, *(stack.by_base for stack in stacks)]).sum(0).T.to(wide).contiguous()
-        self.inputs = [stack.inputs.T.to(wide).contiguous() for stack in stacks]  # each [5, C]
-        steps = [(stage, number) for number, stack in enumerate(stacks) for stage in stack.stages]
-        steps.sort(key=lambda step: step[0].reach)  # fused features reach as far as those that are added to them
-        self.steps = [
-            Step(number, [self._block(*block, dtype) for block in stage.blocks], self._skip(stage.skip, dtype))
-            for stage, number in steps
-        ]
-        self.reach = steps[-1][0].reach
-        self.margin = min(margin, self.reach)
-        position = (model.position.bucket + model.position.place).flatten(0, 2)
-        self.position = position.to(wide)  # [S, hidden]
-        self.padded = (position + bias[:, 0]).to(wide)
-
-    def __call__(self, codes: Tensor, threads: int = 1) -> Encoded:
-        """Codes [(n - 1) * stride + width] of n windows -> what the attention layers read of each.
-
-        `threads` is for the compiled library; PyTorch's operators use as many as it was told.
-        """
-        ids = codes.long()
-        like = self.spec.count(len(codes)), self.spec.width, self.spec.stride, threads
-        features = [Shared.begin(F.embedding(ids, table), *like) for table in self.inputs]
-        fused = Shared.begin(F.embedding(ids, self.table), *like)
-        for step in self.steps:
-            x = features[step.stack]
-            for block in step.blocks:
-                x = block(x)
-            features[step.stack] = x
-            fused = self._add(fused, step.skip, x, min(self.margin, x.reach))
-        return Encoded(self, fused)
-
-    def _block(self, block: ResidualBlock, middle: int, margin: int, dtype: torch.dtype) -> Callable[[Shared], Shared]:
-        return Block(block, middle, margin, dtype, self.wide)
-
-    def _skip(self, weight: Tensor, dtype: torch.dtype) -> Any:
-        """What `_add` takes of a linear map [hidden, C]."""
-        return Projection(weight, None, dtype)
-
-    def _add(self, fused: Shared, skip: Any, x: Shared, margin: int) -> Shared:
-        """Fused features with those of x, through its skip: with the reach of x and this margin."""
-        return fused.grow(x.reach, margin).zip(lambda y, part: y.add_(skip(part)), x.grow(x.reach, margin))
-
-    def put(self, fused: Shared, first: int, x: Tensor) -> None:
-        """Attended positions of windows `first`, `first` + 1, ... with their position embedding -> x [n, S, hidden]."""
-        if self.high - self.low < self.size:
-            x.copy_(self.padded)
-        at = self.margin - self.first  # attended position of the first one kept
-        for parts in (fused.left, fused.slices(0, self.spec.width - 2 * self.reach), fused.right):
-            kept = parts[first : first + len(x), max(0, -at) : max(0, self.size - at)]
-            where = slice(max(0, at), max(0, at) + kept.shape[1])
-            torch.add(kept, self.position[where], out=x[:, where])
-            at += parts.shape[1]
-
-
-class Encoded:
-    """The windows of a stretch, encoded once; what is attended of each is put together anew at each call."""
-
-    def __init__(self, encoder: Encoder, fused: Shared) -> None:
-        self.encoder, self.fused = encoder, fused
-
-    def __len__(self) -> int:
-        return len(self.fused.left)
-
-    def put(self, first: int, x: Tensor) -> None:
-        """Attended positions of windows `first`, `first` + 1, ... -> x [n, S, hidden]."""
-        if not 0 <= first <= first + len(x) <= len(self):
-            raise IndexError(f"windows {first} to {first + len(x) - 1} of {len(self)}")
-        self.encoder.put(self.fused, first, x)
-
-    def windows(self, first: int = 0, count: int | None = None) -> Tensor:
-        """The same as a new tensor, by default of all from `first` on."""
-        like = self.encoder.position
-        x = like.new_empty(len(self) - first if count is None else count, *like.shape)
-        self.put(first, x)
-        return x
-
-
-class Stack:
-    """One encoder with its share of the fusion, folded, in float64."""
-
-    def __init__(self, encoder: FeatureEncoder, fusion: Tensor, margin: int) -> None:
-        blocks = [block for block in encoder.blocks if isinstance(block, ResidualBlock)]
-        radii = [_radius(convolution) for block in blocks for convolution in (block.conv1, block.conv2)]
-        kept = iter(margins(radii, margin))
-        ready = iter([(block, next(kept), next(kept)) for block in blocks])
-        skips = [skip for skip in encoder.skips if isinstance(skip, nn.Conv1d)]
-        inputs = encoder.input(_columns(encoder.input.in_channels, fusion))  # [1, C, 5]
-        biases = torch.stack([_bias(skip) for skip in skips]).sum(0)
-        self.inputs = inputs[0]  # [C, 5]
-        self.by_base = fusion @ (encoder.first_skip(inputs)[0] + biases[:, None])  # [hidden, 5]
-        self.stages = []
-        done = 0
-        for count, skip in zip(encoder.blocks_of_stages, skips, strict=True):
-            done += 2 * count  # convolutions
-            self.stages.append(Stage(sum(radii[:done]), list(islice(ready, count)), fusion @ skip.weight[..., 0]))
+    @property
+    def radius(self) -> int:
+        """Positions on either side that each convolution reads."""
+        return self.weight1.shape[2] // 2 * self.dilation
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
-    """Blocks, each with the margins after its convolutions, and the skip after them."""
+class FoldedStage:
+    """Residual blocks of one encoder and the skip that adds their output to the fused features."""
 
+    encoder: int
+    """Number of the encoder."""
     reach: int
-    blocks: list[tuple[ResidualBlock, int, int]]
+    """Positions on either side that the output depends on."""
+    blocks: list[FoldedBlock]
     skip: Tensor
     """[hidden, C]."""
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
-    """A stage made ready, of encoder number `stack`."""
+class FoldedEncoders:
+    """All weights of the convolutional part, in the precision of the network they were folded from."""
 
-    stack: int
-    blocks: list[Callable[[Shared], Shared]]
-    skip: Any
-
-
-class Block:
-    """A residual block, the norm between its convolutions folded away."""
-
-    def __init__(self, block: ResidualBlock, middle: int, margin: int, dtype: torch.dtype, wide: torch.dtype) -> None:
-        (scale, shift), first, second = folded(block)
-        self.scale, self.shift = scale.to(wide), shift.to(wide)
-        self.middle, self.margin, self.dtype = middle, margin, dtype
-        dilation = block.conv1.dilation[0]
-        self.conv1 = convolution(*first, dilation, dtype, relu=True)
-        self.conv2 = convolution(*second, dilation, dtype, relu=False)
-
-    def __call__(self, x: Shared) -> Shared:
-        """Features after the block."""
-        y = x.map(self._activate).convolve(self.conv1, self.middle).convolve(self.conv2, self.margin)
-        return x.grow(y.reach, y.margin).zip(torch.add, y)
-
-    def _activate(self, x: Tensor) -> Tensor:
-        return torch.addcmul(self.shift, x, self.scale).relu_().to(self.dtype)
+    input_tables: list[Tensor]
+    """For each encoder [5, C]: the input of its first block, for each code."""
+    fused_table: Tensor
+    """[5, hidden]: the part of the fused features that depends on one base, for each code."""
+    stages: list[FoldedStage]
+    """Of all encoders, by their reach: fused features reach as far as those that are added to them."""
+    position: Tensor
+    """[S, hidden], position embedding."""
+    padding: Tensor
+    """[S, hidden], what the attention layers read at positions outside the window."""
 
 
-Pair = tuple[Tensor, Tensor]
+def fold_encoders(model: SpTransformerModel, spec: WindowSpec) -> FoldedEncoders:
+    """Fold both encoders, the input path, the fusion and the position embedding.
 
-
-def folded(block: ResidualBlock) -> tuple[Pair, Pair, Pair]:
-    """Scale and shift of the first norm; weight and bias of either convolution, the second norm in those of the first.
-
-    Without that norm the first convolution is followed by a ReLU alone.
+    Parameters
+    ----------
+    model : SpTransformerModel
+        The network, in float64 so that folding loses nothing.
+    spec : WindowSpec
+        How the windows lie.
     """
-    scale, shift = _affine(block.norm2)
-    first = block.conv1.weight * scale[:, None, None], _bias(block.conv1) * scale + shift
-    return _affine(block.norm1), first, (block.conv2.weight, _bias(block.conv2))
+    config = model.config
+    margin = AttendedSpan.of(config, spec).margin
+    bias = _bias(model.fusion)[:, None]
+    fusion = model.fusion.weight[..., 0]  # [hidden, C of all parts]
+    parts = [*(encoder.channels for encoder in config.encoders), config.input_path_channels]
+    *of_encoders, of_path = torch.split(fusion, parts, 1)
+    by_base = [of_path @ model.input_path(_one_hot(config.input_channels, fusion))[0] + bias]  # each [hidden, 5]
+    inputs, stages = [], []
+    for number, (encoder, part) in enumerate(zip(model.encoders, of_encoders, strict=True)):
+        assert isinstance(encoder, FeatureEncoder)
+        given = encoder.input(_one_hot(encoder.input.in_channels, fusion))  # [1, C, 5]
+        skips = [skip for skip in encoder.skips if isinstance(skip, nn.Conv1d)]
+        biases = torch.stack([_bias(skip) for skip in skips]).sum(0)
+        by_base.append(part @ (encoder.first_skip(given)[0] + biases[:, None]))
+        inputs.append(given[0].T)
+        stages += _fold_stages(number, encoder, [part @ skip.weight[..., 0] for skip in skips], margin)
+    position = (model.position.bucket + model.position.place).flatten(0, 2)
+    return FoldedEncoders(
+        inputs,
+        torch.stack(by_base).sum(0).T,
+        sorted(stages, key=lambda stage: stage.reach),
+        position,
+        position + bias[:, 0],
+    )
 
 
-def _columns(input_channels: int, like: Tensor) -> Tensor:
+def _fold_stages(number: int, encoder: FeatureEncoder, skips: list[Tensor], margin: int) -> list[FoldedStage]:
+    """Stages of one encoder; `skips` are [hidden, C], one for each stage."""
+    blocks = [block for block in encoder.blocks if isinstance(block, ResidualBlock)]
+    radii = [_radius(convolution) for block in blocks for convolution in (block.conv1, block.conv2)]
+    margins = iter(kept_margins(radii, margin))
+    folded = iter([FoldedBlock.of(block, next(margins), next(margins)) for block in blocks])
+    stages, convolutions = [], 0
+    for count, skip in zip(encoder.blocks_of_stages, skips, strict=True):
+        convolutions += 2 * count
+        stages.append(FoldedStage(number, sum(radii[:convolutions]), list(islice(folded, count)), skip))
+    return stages
+
+
+Block = Callable[[SharedFeatures], SharedFeatures]
+"""Takes features [., C] through a residual block."""
+Skip = Callable[[SharedFeatures, SharedFeatures, int], SharedFeatures]
+"""(fused, features, margin) -> fused features with a linear map of `features` added, at their reach and this margin.
+May overwrite `fused`."""
+
+
+class PositionTable:
+    """What is added to the fused features of a window, and what stands in their place outside the window."""
+
+    def __init__(self, span: AttendedSpan, position: Tensor, padding: Tensor) -> None:
+        self.span, self.position, self.padding = span, position, padding
+
+
+Placement = Callable[[SharedFeatures, int, PositionTable, Tensor], None]
+"""(fused, first, table, x) -> x [n, S, hidden] is filled for windows `first`, `first` + 1, ..."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Stage:
+    """A stage in the form that a path computes with."""
+
+    encoder: int
+    blocks: list[Block]
+    skip: Skip
+
+
+class StretchEncoder:
+    """Encodes stretches; blocks, skips and the placement of windows are those of one engine path.
+
+    Parameters
+    ----------
+    model : SpTransformerModel
+        The network in float64.
+    spec : WindowSpec
+        How the windows lie.
+    wide : torch.dtype
+        Precision of the residual stream.
+    block : callable
+        Makes a residual block from its folded weights.
+    skip : callable
+        Makes a skip from its weight [hidden, C].
+    place : callable, optional
+        Puts windows together; by default by PyTorch's operators.
+    divides_work : bool
+        Whether blocks and skips use as many threads as the features say, and give the same bytes for any number.
+    """
+
+    def __init__(
+        self,
+        model: SpTransformerModel,
+        spec: WindowSpec,
+        wide: torch.dtype,
+        *,
+        block: Callable[[FoldedBlock], Block],
+        skip: Callable[[Tensor], Skip],
+        place: Placement | None = None,
+        divides_work: bool = False,
+    ) -> None:
+        folded = fold_encoders(model, spec)
+        self.spec, self.divides_work = spec, divides_work
+        self.span = AttendedSpan.of(model.config, spec)
+        self.input_tables = [table.to(wide).contiguous() for table in folded.input_tables]
+        self.fused_table = folded.fused_table.to(wide).contiguous()
+        self.stages = [
+            _Stage(stage.encoder, [block(one) for one in stage.blocks], skip(stage.skip)) for stage in folded.stages
+        ]
+        self.positions = PositionTable(self.span, folded.position.to(wide), folded.padding.to(wide))
+        self.place = place or place_windows
+
+    @property
+    def device(self) -> torch.device:
+        """Where codes are to be and features will be."""
+        return self.fused_table.device
+
+    def __call__(self, codes: Tensor, threads: int = 1) -> EncodedStretch:
+        """Encode a stretch.
+
+        Parameters
+        ----------
+        codes : Tensor
+            uint8 [(n - 1) * stride + width], codes of n windows, on the device.
+        threads : int
+            Threads to use where the encoder divides the work itself (`divides_work`); PyTorch's operators use as many
+            as `torch.set_num_threads` says.
+        """
+        ids = codes.long()
+        layout = self.spec.count(len(codes)), self.spec.width, self.spec.stride, threads
+        features = [SharedFeatures.begin(F.embedding(ids, table), *layout) for table in self.input_tables]
+        fused = SharedFeatures.begin(F.embedding(ids, self.fused_table), *layout)
+        for stage in self.stages:
+            x = features[stage.encoder]
+            for block in stage.blocks:
+                x = block(x)
+            features[stage.encoder] = x
+            fused = stage.skip(fused, x, min(self.span.margin, x.reach))
+        return EncodedStretch(fused, self.positions, self.place)
+
+
+class EncodedStretch:
+    """The fused features of a stretch, from which the input of the attention layers is put together at each call."""
+
+    def __init__(self, fused: SharedFeatures, positions: PositionTable, place: Placement) -> None:
+        self.fused, self._positions, self._place = fused, positions, place
+
+    def __len__(self) -> int:
+        """Number of windows."""
+        return len(self.fused.left)
+
+    def put(self, first: int, x: Tensor) -> None:
+        """Fill x [n, S, hidden] with the attended positions of windows `first`, ..., `first` + n - 1.
+
+        Raises
+        ------
+        IndexError
+            The stretch has no such windows.
+        """
+        if not 0 <= first <= first + len(x) <= len(self):
+            raise IndexError(f"windows {first} to {first + len(x) - 1} of {len(self)}")
+        self._place(self.fused, first, self._positions, x)
+
+    def windows(self, first: int = 0, count: int | None = None) -> Tensor:
+        """A new tensor [count, S, hidden] of the windows from `first` on, by default all of them."""
+        like = self._positions.position
+        x = like.new_empty(len(self) - first if count is None else count, *like.shape)
+        self.put(first, x)
+        return x
+
+
+def place_windows(fused: SharedFeatures, first: int, table: PositionTable, x: Tensor) -> None:
+    """Fill x [n, S, hidden] with fused features and position embedding of windows `first`, `first` + 1, ..."""
+    span = table.span
+    if span.is_padded:
+        x.copy_(table.padding)
+    at = fused.margin - span.first  # attended position of the first one that is kept
+    for parts in (fused.left, fused.slices(0, fused.width - 2 * fused.reach), fused.right):
+        kept = parts[first : first + len(x), max(0, -at) : max(0, span.size - at)]
+        where = slice(max(0, at), max(0, at) + kept.shape[1])
+        torch.add(kept, table.position[where], out=x[:, where])
+        at += parts.shape[1]
+
+
+def _one_hot(input_channels: int, like: Tensor) -> Tensor:
     """One-hot columns of the five codes, [1, input_channels, 5]."""
     return torch.eye(input_channels, len(BASES), dtype=like.dtype, device=like.device)[None]
 

@@ -1,4 +1,4 @@
-"""The plain path: the network as it is, window by window, in micro-batches of one fixed size.
+"""The path `reference`: the network as it is, window by window, in micro-batches of one fixed size.
 
 In: jobs of stretches, uint8 codes (A C G T N = 0..4) [(n - 1) * stride + core + 2 * context], 5' to 3'. Out: logits
 [rows, core, channels] on the device, of all windows of all stretches in order. Windows are gathered across stretches
@@ -20,13 +20,26 @@ from sptx_core.windows import WindowSpec, cut
 
 
 class ReferencePath:
-    """The network in the precision of its parameters."""
+    """The network in the precision of its parameters.
 
-    ahead = False  # it is given one job alone
+    Parameters
+    ----------
+    model : SpTransformerModel
+        The network, on the device to be used.
+    spec : WindowSpec
+        How the windows lie.
+    batch : int
+        Windows of a micro-batch.
+    """
 
     def __init__(self, model: SpTransformerModel, spec: WindowSpec, batch: int) -> None:
         self.model, self.spec, self.batch = model, spec, batch
         self.device = next(model.parameters()).device
+
+    @property
+    def overlaps_jobs(self) -> bool:
+        """It does not: it is given one job at a time."""
+        return False
 
     def logits(self, jobs: Iterable[Sequence[Codes] | None]) -> Iterator[Tensor]:
         """Logits [rows, core, channels] of consecutive windows, at most `batch` rows at a time."""
@@ -39,9 +52,10 @@ class ReferencePath:
     def recorded(self, stretch: Codes) -> tuple[Tensor, Tensor]:
         """Logits and chosen buckets of a stretch's windows, one by one, for comparisons.
 
-        Returns:
-            [n, core, channels] and int64 [n, layers, heads, buckets].
-
+        Returns
+        -------
+        tuple of Tensor
+            [n, core, channels] and int64 [n, layers, far heads, buckets].
         """
         rows = torch.from_numpy(cut(stretch, self.spec).copy()).to(self.device)
         outputs = [self.model(row[None], flanked=True, output_choices=True) for row in rows]

@@ -1,4 +1,4 @@
-"""The path `native`: what `shared` does, its costly parts compiled for processors with AVX-512.
+"""The path `native`: the same work as `shared`, with its costly parts compiled for processors with AVX-512.
 
-`library` has the compiled functions and says where they can be used, `layers` and `encoding` what is made of them.
+`library` has the compiled functions and says where they can be used; `encoder` and `layers` call them.
 """

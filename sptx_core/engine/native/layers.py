@@ -1,9 +1,11 @@
-"""The attention and feed-forward layers by the compiled library: `sptx_core.engine.transformer`, with fewer passes.
+"""The attention and feed-forward layers by the compiled library.
 
 A layer is two calls. The first takes each bucket through the norm and the projections and lays queries, keys and
 values out as attention reads them; the second takes it through attention, output, norm and feed-forward while it is in
-the cache. Between them buckets are chosen. In and out as in `sptx_core.engine.transformer`, on a CPU, in float32 or
-bfloat16, for a network that `library.fits`.
+the cache. Between the two, buckets are chosen. `sptx_core.engine.torch.layers` needs more passes.
+
+In: float32 [B, S, hidden] on a CPU. Out: logits [B, core, channels]. Products are in float32 or bfloat16, for a
+network that `library.fits`.
 """
 
 from __future__ import annotations
@@ -14,30 +16,46 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sptx_core.engine.geometry import CoreBuckets
 from sptx_core.engine.native import library
 from sptx_core.engine.native.library import BUCKET, EVERYTHING, MEANS, LayerArguments, Mode
-from sptx_core.engine.transformer import Transformer
+from sptx_core.engine.torch.layers import OutputHeads, record_choice
 from sptx_core.model import Layer, SpTransformerModel
 from sptx_core.windows import WindowSpec
 
 
-class NativeTransformer(Transformer):
-    """As `Transformer`."""
+class NativeTransformer:
+    """All layers, the last norm and the output heads.
+
+    Parameters
+    ----------
+    model : SpTransformerModel
+        The network in float64, from which weights are taken.
+    spec : WindowSpec
+        How the windows lie.
+    dtype : torch.dtype
+        Precision of the operands of products, float32 or bfloat16.
+    """
 
     def __init__(self, model: SpTransformerModel, spec: WindowSpec, dtype: torch.dtype) -> None:
-        super().__init__(model, spec, dtype, torch.float32, None)
+        self.core = CoreBuckets.of(model.config, spec)
+        self.layers = [NativeLayer(layer, dtype) for layer in model.layers if isinstance(layer, Layer)]
+        self.heads = OutputHeads(model, torch.float32)
 
-    def _layer(self, layer: Layer, dtype: torch.dtype) -> NativeLayer:
-        return NativeLayer(layer, dtype)
+    def __call__(self, x: Tensor, choices: list[Tensor] | None = None) -> Tensor:
+        """[B, S, hidden], which is overwritten -> [B, core, channels]; `choices` as for `TorchTransformer`."""
+        for layer in self.layers[:-1]:
+            layer(x, choices)
+        return self.heads(self.layers[-1].last(x, self.core, choices))
 
 
 class NativeLayer:
-    """As `FastLayer`."""
+    """One layer, on the rows of B windows in place: [B, S, hidden]. Buckets are numbered through all windows."""
 
     def __init__(self, layer: Layer, dtype: torch.dtype) -> None:
         attention = layer.attention
         self.mode, self.heads, self.near = Mode.of(dtype), attention.heads, attention.local_heads
-        # Queries are scaled, and by 1 / ln 2 too, since softmax is taken to the base 2.
+        # Queries are scaled, and by 1 / ln 2 too, since the library takes powers of 2 in the softmax.
         query = attention.query.weight * (library.PANEL**-0.5 / math.log(2))
         key = attention.key_value.weight.chunk(2)[0]
         far = self.near * library.PANEL
@@ -55,46 +73,46 @@ class NativeLayer:
         )
 
     def __call__(self, x: Tensor, choices: list[Tensor] | None = None) -> None:
-        """Add attention and feed-forward to x [B, S, hidden]; its choices [B, far heads, buckets] to `choices`."""
-        tiles, means = self._tiles(x), self._means(x)
+        """Add attention and feed-forward to x [B, S, hidden]; chosen buckets [B, far heads, buckets] to `choices`."""
+        tiles, means = self._new_tiles(x), _new_means(x)
+        buckets = means.shape[1]
         library.project(self.mode, self.arguments, x, tiles, means, MEANS | EVERYTHING)
-        chosen, probability = library.choose(self.arguments, means, 0, means.shape[1])
-        if choices is not None:
-            choices.append(_of_windows(chosen, means))
-        library.attend(self.mode, self.arguments, x, tiles, 0, means.shape[1], chosen, probability)
+        chosen, probability = library.choose(self.arguments, means, 0, buckets)
+        _record(choices, chosen, 0, means)
+        library.attend(self.mode, self.arguments, x, tiles, 0, buckets, chosen, probability)
 
-    def last(self, x: Tensor, first: int, length: int, choices: list[Tensor] | None = None) -> Tensor:
-        """What the layer makes of positions [first, first + length) of x [B, S, hidden]: [B, length, hidden]."""
-        windows, buckets = len(x), x.shape[1] // BUCKET
-        begin, end = first // BUCKET, -(-(first + length) // BUCKET)
-        tiles, means = self._tiles(x), self._means(x)
+    def last(self, x: Tensor, core: CoreBuckets, choices: list[Tensor] | None = None) -> Tensor:
+        """The layer's output at the positions of the core: a view [B, length, hidden] of x [B, S, hidden]."""
+        windows, buckets = len(x), core.buckets
+        tiles, means = self._new_tiles(x), _new_means(x)
         library.project(self.mode, self.arguments, x, tiles, means, MEANS)
-        chosen, probability = library.choose(self.arguments, means, begin, end - begin)
-        if choices is not None:
-            found = _of_windows(chosen, means)
-            choices.append(found.new_full((windows, found.shape[1], buckets), -1))
-            choices[-1][..., begin:end] = found
-        near = torch.arange(max(begin - 1, 0), min(end + 1, buckets))
+        chosen, probability = library.choose(self.arguments, means, core.begin, core.end - core.begin)
+        _record(choices, chosen, core.begin, means)
+        near = torch.arange(core.low, core.high)
         near = (near + buckets * torch.arange(windows)[:, None]).flatten().int()
         library.project_some(self.mode, self.arguments, x, tiles, near)
-        wanted = np.zeros(windows * buckets, dtype=np.int32)  # of each bucket, the heads that chose it
+        # Of every other bucket that was chosen, only the keys of the heads that chose it: bit h stands for far head h.
+        wanted = np.zeros(windows * buckets, dtype=np.int32)
         np.bitwise_or.at(wanted, chosen.numpy(), 1 << np.arange(chosen.shape[1]))
-        wanted[near] = 0  # which are there
+        wanted[near] = 0
         far = np.flatnonzero(wanted)
         some = torch.from_numpy(far).int(), torch.from_numpy(wanted[far])
         library.project_some(self.mode, self.arguments, x, tiles, *some)
         for i, own in enumerate(zip(chosen.chunk(windows), probability.chunk(windows), strict=True)):
-            library.attend(self.mode, self.arguments, x, tiles, i * buckets + begin, buckets, *own)
-        return x[:, first : first + length]
+            library.attend(self.mode, self.arguments, x, tiles, i * buckets + core.begin, buckets, *own)
+        return x[:, core.first : core.first + core.length]
 
-    def _tiles(self, x: Tensor) -> Tensor:
+    def _new_tiles(self, x: Tensor) -> Tensor:
         return library.new_tiles(self.heads, self.near, x.numel() // x.shape[2] // BUCKET, self.mode)
 
-    def _means(self, x: Tensor) -> Tensor:
-        return torch.empty(len(x), x.shape[1] // BUCKET, x.shape[2])
+
+def _new_means(x: Tensor) -> Tensor:
+    """Memory for the means of each bucket of x [B, S, hidden]: [B, buckets, hidden]."""
+    return torch.empty(len(x), x.shape[1] // BUCKET, x.shape[2])
 
 
-def _of_windows(chosen: Tensor, means: Tensor) -> Tensor:
-    """Chosen buckets [B * count, far heads], among all -> in their window, [B, far heads, count]."""
-    windows, buckets, _ = means.shape
-    return (torch.unflatten(chosen, 0, (windows, -1)) % buckets).transpose(1, 2).long()
+def _record(choices: list[Tensor] | None, chosen: Tensor, first: int, means: Tensor) -> None:
+    """`record_choice` of chosen buckets [B * n, far heads], which the library numbers through all windows."""
+    if choices is not None:
+        windows, buckets, _ = means.shape
+        record_choice(choices, (torch.unflatten(chosen, 0, (windows, -1)) % buckets).long(), first, buckets)

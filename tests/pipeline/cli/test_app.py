@@ -15,7 +15,7 @@ import pytest
 import safetensors.torch
 
 from pipeline.cli import main as cli
-from sptx_core.bench import BenchReport, BenchRow
+from sptx_core.engine.bench import BenchReport, BenchRow
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

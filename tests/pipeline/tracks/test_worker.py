@@ -25,10 +25,10 @@ from pipeline.tracks.layout import TABLES, TRACKS
 from pipeline.tracks.settings import Flanks, TableSpec
 from pipeline.tracks.shards import Piece, Shard
 from pipeline.tracks.worker import TracksWorker, WorkOrder
-from sptx_core.bench import seeded_model
 from sptx_core.channels import CHANNELS
 from sptx_core.checkpoint import checkpoint_digest
 from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
+from sptx_core.engine.bench import seeded_model
 from sptx_core.engine.native import library
 from sptx_core.errors import InputError
 from sptx_core.windows import WindowSpec

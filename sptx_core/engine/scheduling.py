@@ -1,0 +1,206 @@
+"""The order of work of the paths `shared`, `native` and `triton`: runs of windows, micro-batches and threads.
+
+In: jobs of stretches, uint8 codes (A C G T N = 0..4) [(n - 1) * stride + core + 2 * context], 5' to 3'. Out: logits
+[rows, core, channels] on the device, of all windows of all stretches in order.
+
+Stretches are encoded in runs of windows; then windows pass the attention layers: one by one in each thread of a CPU,
+in micro-batches, gathered across stretches, on a GPU. In float64 the result equals the network's to rounding. In
+bfloat16 only the operands of products are; residual stream, norms, softmax, the choice of buckets and sums are float32.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from sptx_core.alphabet import Codes
+from sptx_core.engine.encoding import EncodedStretch, StretchEncoder
+from sptx_core.engine.machine import keep_freed_memory
+from sptx_core.windows import WindowSpec
+
+# Windows of a run: its first window costs as much to encode as three more. Each takes some 15 MB.
+CPU_RUN = 48
+GPU_RUN = 96
+ENCODING_SHARE = 4  # a window costs about this many times as much as its encoding, so one thread in four encodes
+
+
+class Transformer(Protocol):
+    """The attention and feed-forward layers of a path."""
+
+    def __call__(self, x: Tensor, choices: list[Tensor] | None = None) -> Tensor:
+        """[B, S, hidden], which is overwritten -> logits [B, core, channels]; `choices` as for `TorchTransformer`."""
+
+
+class StretchPath:
+    """An engine path that encodes whole stretches and then takes their windows through the layers.
+
+    Parameters
+    ----------
+    encoder : StretchEncoder
+        The convolutional part.
+    transformer : Transformer
+        The attention and feed-forward layers.
+    spec : WindowSpec
+        How the windows lie.
+    batch : int or None
+        Windows of a micro-batch; None to give each thread one window at a time.
+    run : int, optional
+        Windows that are encoded at once, by default `CPU_RUN` without and `GPU_RUN` with micro-batches.
+    """
+
+    def __init__(
+        self,
+        encoder: StretchEncoder,
+        transformer: Transformer,
+        spec: WindowSpec,
+        *,
+        batch: int | None = None,
+        run: int | None = None,
+    ) -> None:
+        self.encoder, self.transformer, self.spec, self.batch = encoder, transformer, spec, batch
+        self.run = run or (CPU_RUN if batch is None else GPU_RUN)
+        self.device = encoder.device
+        if self.device.type == "cpu":
+            keep_freed_memory()
+
+    @property
+    def overlaps_jobs(self) -> bool:
+        """Whether `logits` takes a job before the one before it is done.
+
+        On several threads that needs an encoder whose bytes do not depend on how many of them encode.
+        """
+        return self.batch is not None or (self.encoder.divides_work and self._threads > 1)
+
+    @property
+    def _threads(self) -> int:
+        """Threads that take windows one by one; 1 with micro-batches."""
+        return torch.get_num_threads() if self.batch is None else 1
+
+    def logits(self, jobs: Iterable[Sequence[Codes] | None]) -> Iterator[Tensor | None]:
+        """Logits of consecutive windows of the stretches of each job.
+
+        Without micro-batches the threads of `torch.set_num_threads` each take a window at a time. Micro-batches hold
+        windows of one job only and all have the same size: the last one of a job is filled up with its first window,
+        whose rows are dropped.
+
+        Parameters
+        ----------
+        jobs : iterable of (sequence of Codes or None)
+            None means that no job is waiting at the moment; only a path that overlaps jobs is given None.
+
+        Yields
+        ------
+        Tensor or None
+            [rows, core, channels], at most `batch` rows. With micro-batches None is passed on, so that the caller
+            can finish what has begun.
+        """
+        if (threads := self._threads) > 1:
+            yield from self._on_threads(jobs, threads)
+            return
+        for job in jobs:
+            if job is None:
+                yield None
+            else:
+                for x, windows in self._micro_batches(job, self.batch or 1):
+                    yield self.transformer(x)[:windows]
+
+    def recorded(self, stretch: Codes) -> tuple[Tensor, Tensor]:
+        """Logits and chosen buckets of a stretch's windows in one micro-batch, for comparisons.
+
+        Returns
+        -------
+        tuple of Tensor
+            [n, core, channels] and int64 [n, layers, far heads, buckets], -1 where no choice is needed.
+        """
+        chosen: list[Tensor] = []
+        encoded = self.encoder(torch.from_numpy(stretch).to(self.device))
+        logits = self.transformer(encoded.windows(), chosen)
+        return logits, torch.stack(chosen, 1)
+
+    def _micro_batches(self, job: Sequence[Codes], batch: int) -> Iterator[tuple[Tensor, int]]:
+        """[batch, S, hidden] for the layers, and how many windows of the job that is."""
+        like = self.encoder.positions.position
+        x, filled = like.new_empty(batch, *like.shape), 0
+        for encoded in map(self.encoder, self._runs(job)):
+            first = 0
+            while first < len(encoded):
+                some = min(batch - filled, len(encoded) - first)
+                encoded.put(first, x[filled : filled + some])
+                first, filled = first + some, filled + some
+                if filled == batch:
+                    yield x, filled
+                    x, filled = torch.empty_like(x), 0  # the layers have overwritten the other
+            del encoded  # half a gigabyte, which would otherwise stay until the next run is encoded
+        if filled:
+            x[filled:] = x[:1]
+            yield x, filled
+
+    def _on_threads(self, jobs: Iterable[Sequence[Codes] | None], threads: int) -> Iterator[Tensor]:
+        """Each thread takes one window at a time through the layers, while one of them encodes the next run.
+
+        Unlike threads within each operation they never wait for one another. All threads encode together only when
+        there is nothing else to do. The next run is begun when at most one run of windows has not been given to a
+        thread yet, which bounds the memory.
+        """
+        runs = chain.from_iterable((None,) if job is None else self._runs(job) for job in jobs)
+        waiting: deque[tuple[EncodedStretch, int]] = deque()  # windows that no thread has been given yet
+        attended: deque[Future[Tensor]] = deque()  # windows that a thread has; few, so that a run need not wait
+        encoding: Future[EncodedStretch] | None = None
+        torch.set_num_threads(1)  # of this thread too: OpenMP's would wait for its next operation in a busy loop
+        pool = ThreadPoolExecutor(threads, "window", initializer=torch.set_num_threads, initargs=(1,))
+        try:
+            ended = False
+            while not ended or encoding is not None or attended or waiting:
+                encoded: EncodedStretch | None = None
+                if encoding is not None and (encoding.done() or not (attended or waiting)):
+                    encoded, encoding = encoding.result(), None
+                    waiting.extend((encoded, i) for i in range(len(encoded)))
+                if encoding is None and not ended and len(waiting) <= self.run:
+                    try:
+                        run = next(runs)
+                    except StopIteration:
+                        run, ended = None, True
+                    if run is not None and (attended or waiting):
+                        encoding = pool.submit(self._encode, run, max(1, threads // ENCODING_SHARE))
+                    elif run is not None:
+                        encoded = self._encode(run, threads)
+                        waiting.extend((encoded, i) for i in range(len(encoded)))
+                while waiting and len(attended) < 2 * threads:
+                    attended.append(pool.submit(self._attend, *waiting.popleft()))
+                if attended:
+                    yield attended.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)
+
+    @torch.inference_mode()
+    def _encode(self, run: Tensor, threads: int) -> EncodedStretch:
+        """Encode a run by so many threads; this thread otherwise uses one."""
+        if self.encoder.divides_work:
+            return self.encoder(run, threads)
+        torch.set_num_threads(threads)
+        try:
+            return self.encoder(run)
+        finally:
+            torch.set_num_threads(1)
+
+    @torch.inference_mode()
+    def _attend(self, encoded: EncodedStretch, window: int) -> Tensor:
+        return self.transformer(encoded.windows(window, 1))
+
+    def _runs(self, stretches: Iterable[Codes]) -> Iterator[Tensor]:
+        """Codes of up to `run` consecutive windows at a time, on the device."""
+        for stretch in stretches:
+            windows = self.spec.count(len(stretch))
+            for k in range(0, windows, self.run):
+                first, end = self.spec.input_span(k, min(k + self.run, windows) - 1)
+                codes = torch.from_numpy(stretch[first + self.spec.context : end + self.spec.context].copy())
+                if self.device.type == "cuda":  # a copy from memory that is not pinned waits for all work of the GPU
+                    codes = codes.pin_memory()
+                yield codes.to(self.device, non_blocking=True)

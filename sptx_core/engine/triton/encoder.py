@@ -1,0 +1,68 @@
+"""Residual blocks and skips of the encoders as Triton kernels, for `sptx_core.engine.encoding`.
+
+In and out: `SharedFeatures` in float32 on a GPU. There are fewer passes than in `sptx_core.engine.torch.encoder`: a
+convolution takes the ReLU after it, or the residual, along as it writes, and reads each end of a window where it lies.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sptx_core.engine.encoding import FoldedBlock, StretchEncoder
+from sptx_core.engine.features import SharedFeatures
+from sptx_core.engine.triton.activation import activate_features
+from sptx_core.engine.triton.convolution import PreparedConvolution, convolve_features
+from sptx_core.engine.triton.window_placement import place_on_gpu
+from sptx_core.model import SpTransformerModel
+from sptx_core.windows import WindowSpec
+
+
+def triton_encoder(model: SpTransformerModel, spec: WindowSpec, dtype: torch.dtype) -> StretchEncoder:
+    """The encoder of the path `triton`.
+
+    Parameters
+    ----------
+    model : SpTransformerModel
+        The network in float64, from which weights are folded.
+    spec : WindowSpec
+        How the windows lie.
+    dtype : torch.dtype
+        Precision of products: float32, bfloat16, or float16 in the interpreter.
+    """
+    return StretchEncoder(
+        model,
+        spec,
+        torch.float32,
+        block=lambda folded: TritonBlock(folded, dtype),
+        skip=lambda weight: TritonSkip(weight, dtype),
+        place=place_on_gpu,
+    )
+
+
+class TritonBlock:
+    """A residual block."""
+
+    def __init__(self, folded: FoldedBlock, dtype: torch.dtype) -> None:
+        dilation = folded.dilation
+        self.scale, self.shift = folded.scale.float(), folded.shift.float()
+        self.conv1 = PreparedConvolution.of(folded.weight1, folded.bias1, dtype, dilation=dilation, after="relu")
+        self.conv2 = PreparedConvolution.of(folded.weight2, folded.bias2, dtype, dilation=dilation)
+        self.margin1, self.margin2, self.dtype = folded.margin1, folded.margin2, dtype
+
+    def __call__(self, x: SharedFeatures) -> SharedFeatures:
+        """Features after the block."""
+        y = activate_features(x, self.scale, self.shift, self.dtype)
+        y = convolve_features(self.conv1, y, self.margin1, dtype=self.dtype)
+        return convolve_features(self.conv2, y, self.margin2, x)
+
+
+class TritonSkip:
+    """A linear map of features, added to the fused features."""
+
+    def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
+        self.linear = PreparedConvolution.of(weight[..., None], None, dtype)
+
+    def __call__(self, fused: SharedFeatures, x: SharedFeatures, margin: int) -> SharedFeatures:
+        """Fused features with those of `x`, at the reach of `x` and this margin."""
+        return convolve_features(self.linear, x, margin, fused)
