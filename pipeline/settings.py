@@ -107,10 +107,10 @@ class Settings(BaseModel):
     def to_yaml(self) -> str:
         """The settings as YAML that `load` reads back to the same settings."""
         values = self.model_dump(mode="json", exclude_none=True)
-        return yaml.safe_dump({name: values[name] for name in self.names() if name in values}, sort_keys=False)
+        return yaml.safe_dump({name: values[name] for name in self.setting_names() if name in values}, sort_keys=False)
 
     @classmethod
-    def names(cls) -> list[str]:
+    def setting_names(cls) -> list[str]:
         """Names of the settings: a class's own before those that it shares with other classes."""
         declared = (name for kind in cls.__mro__ for name in vars(kind).get("__annotations__", ()))
         return [name for name in dict.fromkeys(declared) if name in cls.model_fields]

@@ -32,7 +32,7 @@ def with_flags(settings: type[Settings]) -> Callable[[Callable[..., None]], Call
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
         config = _option(str | None, "YAML file of settings, named as the flags; flags win", INPUTS, "--config")
         parameters = [_parameter("config", config)]
-        fields = {name: settings.model_fields[name] for name in settings.names()}
+        fields = {name: settings.model_fields[name] for name in settings.setting_names()}
         parameters += [_parameter(name, _flag(name, field)) for name, field in fields.items() if _panel(field)]
         parameters += [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from material.example import Example
 from material.example import write as write_example
+from material.local_run import compute_tracks
 from material.processes import SPTX
 
 from pipeline.cli import main
@@ -75,10 +76,10 @@ def sptx_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 
 
 @pytest.fixture(scope="session")
-def table(example: Example, sptx: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def table(example: Example, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its whole table, computed once, undisturbed, one window a shard."""
     output = tmp_path_factory.mktemp("undisturbed") / "table"
-    sptx("run", *example.inputs, "--output", output, "--windows-per-shard", 1)
+    compute_tracks(example, output, windows_per_shard=1)
     return output
 
 

@@ -92,9 +92,11 @@ def test_a_gene_alone_gives_the_rows_that_it_has_in_the_whole(example: Any, tabl
 def test_same_settings_give_the_same_bytes_whatever_the_workers(
     example: Any, table: Path, sptx: Run, tmp_path: Path, digests: Any
 ) -> None:
+    """By Ray in processes of their own, as in this process alone."""
     other = tmp_path / "other"
     threads = json.loads((table / "run.json").read_text())["execution"]["threads"]
-    sptx("run", *example.inputs, "--output", other, "--windows-per-shard", 1, "--workers", 2, "--threads", threads)
+    flags = ["--windows-per-shard", 1, "--workers", 2, "--threads", threads]
+    assert "done: 34,740 bases" in sptx("run", *example.inputs, "--output", other, *flags).stderr
     assert digests(other) == digests(table)
 
 
@@ -130,17 +132,10 @@ def test_transcript_flanks_give_rows_by_transcript_with_n_beyond_its_ends(exampl
         assert np.abs(rows.select(CHANNELS).to_numpy() - expected).max() < 2e-5
 
 
-def test_a_table_computed_in_one_process_is_the_one_that_ray_computed(
-    example: Any, table: Path, tmp_path: Path, digests: Any
-) -> None:
-    compute_tracks(example, tmp_path / "table", windows_per_shard=1)
-    assert digests(tmp_path / "table") == digests(table)
-
-
-def test_a_second_run_finds_nothing_to_do_and_leaves_the_parts_alone(example: Any, table: Path, sptx: Run) -> None:
+def test_a_second_run_finds_nothing_to_do_and_leaves_the_parts_alone(example: Any, table: Path, sptx_here: Any) -> None:
     before = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in table.rglob("*.parquet")}
-    again = sptx("run", *example.inputs, "--output", table, "--windows-per-shard", 1)
-    assert "(0 computed now)" in again.stderr
+    again = sptx_here("run", *example.inputs, "--output", table, "--windows-per-shard", 1)
+    assert "(0 computed now)" in again.err
     after = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in table.rglob("*.parquet")}
     assert len(after) > 60
     assert after == before

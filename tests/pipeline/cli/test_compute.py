@@ -1,0 +1,129 @@
+"""Commands that compute: settings by flags and YAML, refusals, interruptions, plans."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from material.processes import PATIENCE, start, wait_for
+
+from sptx_core.engine.bench import BenchReport, BenchRow
+
+
+def test_an_output_of_another_run_says_what_differs(example: Any, table: Path, sptx_here: Any) -> None:
+    before = sorted(table.rglob("*"))
+    run = sptx_here("run", *example.inputs, "--output", table, "--genes", "ALPHA1", "--windows-per-shard", 1)
+    assert run.code == 2
+    assert "holds another run" in run.err
+    assert "transcripts" in run.err
+    assert sorted(table.rglob("*")) == before
+
+
+def test_an_output_that_cannot_be_written(example: Any, sptx_here: Any, tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    run = sptx_here("run", *example.inputs, "--output", tmp_path / "a file" / "table")
+    assert run.code == 2
+    assert "a file" in run.err
+
+
+@pytest.mark.parametrize(
+    ("yaml", "told"),
+    [
+        ("windows_per_shard: many\n", "windows_per_shard"),
+        ("shards: 3\n", "unknown setting `shards`"),
+        ("overlap: 1000\n", "smaller than core"),
+        ("- a list\n", "must hold"),
+        ("flanks: [\n", "not valid YAML"),
+    ],
+)
+def test_bad_settings_name_the_setting(example: Any, sptx_here: Any, tmp_path: Path, yaml: str, told: str) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(yaml)
+    run = sptx_here("run", *example.inputs, "--output", tmp_path / "table", "--config", path)
+    assert run.code == 2
+    assert told in run.err
+
+
+def test_plan_counts_and_writes_nothing(example: Any, sptx_here: Any, tmp_path: Path) -> None:
+    plan = sptx_here("plan", *example.inputs, "--output", tmp_path / "table")
+    for part in ("chr1", "chr2", "5 loci", "34,740 bases", "GFLOP"):
+        assert part in plan.out
+    assert not (tmp_path / "table").exists()
+
+
+def test_plan_tells_hours_from_a_measured_rate(example: Any, sptx_here: Any, tmp_path: Path) -> None:
+    row = BenchRow("shared", "float32", 1, 2.0, 3.0, 1e12, 5e11, None, None, None, None, 1)
+    report = tmp_path / "bench.json"
+    BenchReport("a machine", 2, "2.13", 24, 3, (row,)).save(report)
+    plan = sptx_here("plan", *example.inputs, "--rate", report, "--devices", "1,4").out
+    found = re.search(r"2 windows/s measured on a machine \(shared, float32\): ([\d.]+) .*; 4 like it: ([\d.]+)", plan)
+    windows = int(re.search(r"(\d+) windows", plan).group(1))
+    assert [float(x) for x in found.groups()] == [round(windows / 120, 1), round(windows / 480, 1)]
+
+    for wrong, message in (
+        (["--devices", "two"], "--devices two: give whole numbers"),
+        (["--devices", "0"], "at least 1"),
+        (["--precision", "bfloat16"], "no rate of engine path auto in bfloat16; it has shared in float32"),
+    ):
+        refused = sptx_here("plan", *example.inputs, "--rate", report, *wrong)
+        assert refused.code == 2
+        assert message in refused.err
+
+
+def test_an_output_is_required(example: Any, sptx_here: Any) -> None:
+    run = sptx_here("run", *example.inputs)
+    assert run.code == 2
+    assert "--output" in run.err
+
+
+def committed(output: Path) -> list[Path]:
+    return sorted(output.glob("tracks/**/[!.]*.parquet"))
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_process(
+    example: Any, tmp_path: Path, clean_environment: dict[str, str], sent: signal.Signals
+) -> None:
+    """With settings from a YAML file, over which flags win."""
+    output, log, settings = tmp_path / "table", tmp_path / "log", tmp_path / "settings.yaml"
+    settings.write_text("windows_per_shard: 5\ngenes: [ALPHA1]\nsites_threshold: 0.5\n")
+    flags = ["--config", settings, "--genes", "GAMMA3,BETA2", "--windows-per-shard", 1, "--output", output]
+    run = start(["run", *example.inputs, *flags], clean_environment, log)
+    wait_for(lambda: len(committed(output)) >= 2, run, log)
+    children = psutil.Process(run.pid).children(recursive=True)
+    run.send_signal(sent)
+    assert run.wait(PATIENCE) == 130
+    assert "same command again" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert not alive
+
+    saved = (output / "settings.yaml").read_text()
+    assert "GAMMA3" in saved
+    assert "ALPHA1" not in saved
+    assert "windows_per_shard: 1" in saved
+    assert json.loads((output / "run.json").read_text())["sites_threshold"] == 0.5
+
+
+def test_an_incomplete_run_names_its_failed_shards_and_ends_with_3(
+    example: Any, table: Path, tmp_path: Path, sptx: Any, sptx_here: Any
+) -> None:
+    output = tmp_path / "table"
+    blocked = committed(table)[4].relative_to(table)
+    (output / blocked).mkdir(parents=True)  # a folder where the part should be: it can never be written
+    (output / blocked / "in the way").touch()
+    run = sptx("run", *example.inputs, "--output", output, "--windows-per-shard", 1, code=3)
+    shard = int(blocked.name.split("-")[0])
+    assert f"shard {shard} failed" in run.stderr
+    assert "incomplete: " in run.stderr
+    status = sptx_here("status", output)
+    assert status.code == 3
+    assert f"shard {shard} failed after 3 tries" in status.out
+    assert "1 failed" in status.out
+    assert blocked.name in status.out
+    assert sptx_here("verify", output).code == 3

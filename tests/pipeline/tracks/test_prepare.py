@@ -1,0 +1,109 @@
+"""Every input that does not fit: one clear sentence that says what is wrong and where, exit code 2, no table."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+
+
+@pytest.fixture
+def refused(example: Any, tmp_path: Path, sptx_here: Callable[..., Any]) -> Callable[..., str]:
+    """Call `sptx run` with the example's inputs, some replaced, and return the sentence that it is refused with."""
+
+    def call(*extra: object, **replaced: object) -> str:
+        inputs = {"fasta": example.genome, "gtf": example.annotation, "checkpoint": example.checkpoint}
+        inputs |= {"output": tmp_path / "table", **replaced}
+        done = sptx_here("run", *(part for name, value in inputs.items() for part in (f"--{name}", value)), *extra)
+        assert done.code == 2
+        assert not list(tmp_path.glob("table/**/*.parquet"))
+        return done.err
+
+    return call
+
+
+def gtf_with(example: Any, folder: Path, change: Callable[[list[str]], list[str]]) -> Path:
+    lines = gzip.decompress(example.annotation.read_bytes()).decode().splitlines()
+    path = folder / "changed.gtf"
+    path.write_text("\n".join(change(lines)) + "\n")
+    return path
+
+
+def test_contigs_that_match_nothing_list_both_sides(refused: Any, example: Any, tmp_path: Path) -> None:
+    gtf = gtf_with(example, tmp_path, lambda lines: [line.replace("chr", "scaffold_") for line in lines])
+    message = refused(gtf=gtf)
+    assert "scaffold_1" in message
+    assert "chr1" in message
+
+
+def test_contigs_in_the_other_style_are_reconciled(example: Any, sptx_here: Any, tmp_path: Path) -> None:
+    gtf = gtf_with(example, tmp_path, lambda lines: [line.removeprefix("chr") for line in lines])
+    plan = sptx_here("plan", *example.inputs[:2], "--gtf", gtf, *example.inputs[4:])
+    assert "2 by alias (1 -> chr1, 2 -> chr2)" in plan.err
+    assert "34,740 bases" in plan.out
+
+
+def test_a_transcript_beyond_its_contig(refused: Any, example: Any, tmp_path: Path) -> None:
+    gtf = gtf_with(example, tmp_path, lambda lines: [line.replace("\t41900\t", "\t61900\t") for line in lines])
+    message = refused(gtf=gtf)
+    assert "61900" in message
+    assert "60000 bases" in message
+    assert "line" in message
+
+
+def test_an_annotation_without_transcripts(refused: Any, example: Any, tmp_path: Path) -> None:
+    gtf = gtf_with(example, tmp_path, lambda lines: [line for line in lines if "\tgene\t" in line or line[0] == "#"])
+    assert "transcript" in refused(gtf=gtf)
+
+
+def test_a_malformed_line_is_named_by_its_number(refused: Any, example: Any, tmp_path: Path) -> None:
+    def spoil(lines: list[str]) -> list[str]:
+        lines[4] = lines[4].replace("\t", " ", 1)
+        return lines
+
+    assert "line 5" in refused(gtf=gtf_with(example, tmp_path, spoil))
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "nearest"),
+    [("--genes", "ALPHA2", "ALPHA1"), ("--tags", "MANE", "MANE_Select"), ("--transcripts", "EXT00000011.9", "EXT")],
+)
+def test_an_unknown_name_gets_the_nearest(refused: Any, flag: str, value: str, nearest: str) -> None:
+    assert nearest in refused(flag, value)
+
+
+def test_a_selection_that_leaves_nothing(refused: Any) -> None:
+    assert "none, of 2 that pass genes ALPHA1, passes contigs chr2" in refused("--genes", "ALPHA1", "--contigs", "chr2")
+
+
+def test_a_region_that_is_none(refused: Any) -> None:
+    assert "chr1:200-100" in refused("--regions", "chr1:200-100")
+
+
+def test_a_missing_fasta(refused: Any, tmp_path: Path) -> None:
+    assert "none.fa" in refused(fasta=tmp_path / "none.fa")
+
+
+def test_a_plain_gzip_fasta_says_to_use_bgzip(refused: Any, example: Any, tmp_path: Path) -> None:
+    fasta = tmp_path / "genome.fa.gz"
+    fasta.write_bytes(gzip.compress(example.genome.read_bytes()))
+    assert "bgzip" in refused(fasta=fasta)
+
+
+def test_a_checkpoint_of_the_wrong_shape_names_its_tensors(refused: Any, example: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    tensors = safetensors.torch.load_file(example.checkpoint / "model.safetensors")
+    name = next(name for name in tensors if tensors[name].dim() == 3)
+    tensors[name] = tensors[name][:, :1].contiguous()
+    safetensors.torch.save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    (folder / "config.json").write_text((example.checkpoint / "config.json").read_text())
+    assert name in refused(checkpoint=folder)
+
+
+def test_a_missing_checkpoint(refused: Any, tmp_path: Path) -> None:
+    assert "none.ckpt" in refused(checkpoint=tmp_path / "none.ckpt")
