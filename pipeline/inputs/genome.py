@@ -1,7 +1,8 @@
 """An indexed FASTA -> the bases of any stretch of a contig.
 
-In: a path or URI of a FASTA, plain or bgzip (told by content). Its index `.fai` (and `.gzi` for bgzip) lies beside it
-or is built there. A FASTA on a server is copied once to this machine's cache, with its index (`pipeline.inputs.uris`).
+In: a path or URI of a FASTA, plain or bgzip (recognised by content). Its index `.fai` (and `.gzi` for bgzip) lies
+beside it or is built there. A FASTA on a server is copied once to this machine's cache, with its index
+(`pipeline.inputs.uris`).
 
 Out: codes of bases [start, end) as uint8 (`sptx_core.alphabet`), 0-based half-open on the plus strand, N beyond the
 contig's ends. Lower case (soft masking) reads as upper case, and ambiguity letters read as N.

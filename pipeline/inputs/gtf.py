@@ -1,6 +1,6 @@
 """A GTF or GFF3 file -> its genes, transcripts and exons as Polars frames that keep the line numbers.
 
-In: a path or URI of a plain or gzip file (bgzip too; told by content, not by name). Formats: GTF 2.2 as GENCODE,
+In: a path or URI of a plain or gzip file (bgzip too; recognised by content, not by name). Formats: GTF 2.2 as GENCODE,
 Ensembl, RefSeq and StringTie write it (`key "value";`, a key may repeat) and GFF3 1.26 (`key=value;`,
 percent-encoded). The text is read in chunks, so memory holds one chunk and the fields kept so far, never the file.
 

@@ -1,9 +1,9 @@
 """STAR's splice junctions by tissue: `SJ.out.tab` files, read and summed, and the usage that they show.
 
-In: `SJ.out.tab` files as STAR writes them, plain or gzip (told by content), by path or URI. They have nine columns,
-separated by tabs, and no header (STAR manual, "Splice junctions"): contig, first and last base of the intron (1-based),
-strand (0 undefined, 1 plus, 2 minus), motif (0 to 6), annotated (0 or 1), uniquely mapping reads that cross the
-junction, multi-mapping reads that cross it, largest overhang. Only uniquely mapping reads count. The files of one
+In: `SJ.out.tab` files as STAR writes them, plain or gzip (recognised by content), by path or URI. They have nine
+tab-separated columns and no header (STAR manual, "Splice junctions"): contig, first and last base of the intron
+(1-based), strand (0 undefined, 1 plus, 2 minus), motif (0 to 6), annotated (0 or 1), uniquely mapping reads that cross
+the junction, multi-mapping reads that cross it, largest overhang. Only uniquely mapping reads count. The files of one
 tissue are summed. Junctions of undefined strand do not tell donor from acceptor; they are left out and counted.
 
 Out: `Junctions`, or a usage table as `pipeline.inputs.usage.read_usage` returns it (`measure_usage`). In transcription

@@ -1,4 +1,4 @@
-"""Text files with numbered lines: gzip is told by content, and errors name the file and the line.
+"""Text files with numbered lines: gzip is recognised by content, and errors name the file and the line.
 
 The readers of GTF, GFF3, `SJ.out.tab` and usage tables share this module. A file is gzip (bgzip included) when it
 begins with the magic bytes of RFC 1952, whatever its name is. Lines count from 1, as an editor shows them.

@@ -1,6 +1,6 @@
 """A table of the measured usage of splice sites by tissue: read and checked, or written.
 
-The file is Parquet, or tab-separated text with a header, plain or gzip (told by content, not by name), by path or URI:
+The file is Parquet, or tab-separated text with a header, plain or gzip (recognised by content, not by name):
 
     contig     name as in the annotation or the FASTA
     position   1-based, on the plus strand

@@ -40,8 +40,7 @@ def test_decoys_stand_on_both_strands_and_stay_below_the_ceiling(contig: Contig)
 
 
 def test_enhancers_lie_in_constitutive_exons(contig: Contig) -> None:
-    for gene in contig.layout.genes:
-        for exon in gene.exons:
-            if exon.role == "constitutive":
-                inside = stranded(contig.codes[exon.start : exon.end], gene.strand)
-                assert len(occurrences(inside, ENHANCER.word)) == 2
+    exons = [(gene.strand, exon) for gene in contig.layout.genes for exon in gene.exons if exon.role == "constitutive"]
+    assert len(exons) > 20
+    for strand, exon in exons:
+        assert len(occurrences(stranded(contig.codes[exon.start : exon.end], strand), ENHANCER.word)) == 2
