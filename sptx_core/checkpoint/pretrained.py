@@ -121,6 +121,6 @@ class PretrainedNetwork(nn.Module):
 
 
 def in_float32(module: nn.Module) -> dict[str, Tensor]:
-    """State of a module on the CPU with its numbers in float32; what is so already is not copied."""
+    """The state of a module on the CPU, floating-point tensors in float32; what is there in float32 is not copied."""
     state = module.state_dict()
     return {name: (x.float() if x.is_floating_point() else x).cpu() for name, x in state.items()}

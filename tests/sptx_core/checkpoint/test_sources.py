@@ -64,7 +64,11 @@ def test_a_place_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
 def test_a_hub_id_is_downloaded_unless_a_folder_has_that_name(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda _repository, **_: str(folder))
+    def snapshot_download(repository: str, *, allow_patterns: list[str]) -> str:
+        assert (repository, allow_patterns) == ("someone/network", ["config.json", "model.safetensors"])
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     monkeypatch.chdir(tmp_path)
     assert locate("someone/network") == (folder / "model.safetensors", folder / "config.json")
     Path("someone/network").mkdir(parents=True)
