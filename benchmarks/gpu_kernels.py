@@ -6,7 +6,8 @@
 Compiling goes through every launch of the published network in both precisions, on tensors without values, and compiles
 each distinct kernel once. It prints registers, spilled bytes, shared memory and matrix instructions of each kernel, and
 what one pass of its main loop costs a multiprocessor: cycles to issue its instructions, and cycles of the tensor cores,
-of which the larger bounds it from below. It exits with 1 where a kernel does not fit.
+of which the larger bounds it from below. `--without-costs` leaves these two out, and so the disassembly, which takes
+two thirds of the time of compiling. It exits with 1 where a kernel does not fit.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import triton
@@ -89,8 +90,8 @@ HEAD = (
 class Compiler:
     """Stands in a kernel's place: compiles each launch that is new, and runs none."""
 
-    def __init__(self, name: str, kernel: Any, capability: int, found: list[list[str]]) -> None:
-        self.name, self.kernel, self.capability, self.found = name, kernel, capability, found
+    def __init__(self, name: str, kernel: Any, capability: int, found: list[list[str]], *, costs: bool) -> None:
+        self.name, self.kernel, self.capability, self.found, self.costs = name, kernel, capability, found, costs
         self.seen: set[str] = set()
 
     def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
@@ -118,36 +119,28 @@ class Compiler:
         compiled = triton.compile(source, target=GPUTarget("cuda", self.capability, 32), options=options)
         if self.name == "activate" or fixed.get("AFTER") == "relu":
             assert "max.NaN.f32" in compiled.asm["ptx"], "a ReLU makes zeros of what is not a number"
-        usage = resources(compiled.asm["cubin"], num_warps)
+        registers, spilled = resources(compiled.asm["cubin"])
+        products = len(re.findall(r"\bwgmma\.mma_async", compiled.asm["ptx"]))
+        costs = loop_costs(compiled.asm["cubin"], num_warps) if self.costs else ("-", "-")
         sizes = ",".join(str(int(value) if isinstance(value, bool) else value) for value in fixed.values())
         operands = "bfloat16" if "*bf16" in signature.values() else "float32"  # of which pairs of float16 are part
-        numbers = (num_warps, num_stages, usage.registers, usage.spilled, compiled.metadata.shared)
-        costs = (usage.issue, usage.tensor, usage.products)
-        self.found.append([self.name, operands, sizes, *map(str, (*numbers, *costs))])
+        numbers = (num_warps, num_stages, registers, spilled, compiled.metadata.shared, *costs, products)
+        self.found.append([self.name, operands, sizes, *map(str, numbers)])
 
 
-class Usage(NamedTuple):
-    """Registers and spilled bytes of a thread; cycles of the main loop; matrix instructions."""
-
-    registers: int
-    spilled: int
-    issue: int
-    tensor: int
-    products: int
-
-
-def resources(binary: bytes, warps: int) -> Usage:
-    """What a kernel takes; its main loop is that with most of the products, or all of it where there is none."""
-    tool = Path(triton.__path__[0]) / "backends/nvidia/bin/cuobjdump"
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(binary)
-        file.flush()
-        usage, code = (
-            subprocess.run([tool, flag, file.name], capture_output=True, text=True, check=True).stdout
-            for flag in ("--dump-resource-usage", "--dump-sass")
-        )
-    match = re.search(r"REG:(\d+) STACK:(\d+)", usage)
+def resources(binary: bytes) -> tuple[int, int]:
+    """Registers and spilled bytes of a thread of a compiled kernel."""
+    match = re.search(r"REG:(\d+) STACK:(\d+)", _dump(binary, "--dump-resource-usage"))
     assert match is not None
+    return int(match[1]), int(match[2])
+
+
+def loop_costs(binary: bytes, warps: int) -> tuple[int, int]:
+    """Cycles to issue the instructions of the main loop, and cycles that they take the tensor cores.
+
+    The main loop is that with most of the products, or the whole kernel where no loop has any.
+    """
+    code = _dump(binary, "--dump-sass")
     lines = [(int(at, 16), text) for at, text in re.findall(r"^\s+/\*([0-9a-f]{4,})\*/\s+(.*?);", code, re.MULTILINE)]
     loops = [[text for _, text in lines]]
     for at, text in lines:
@@ -157,8 +150,16 @@ def resources(binary: bytes, warps: int) -> Usage:
     loop = max(loops[1:] or loops, key=_flops)
     if not _flops(loop):
         loop = loops[0]
-    issue, tensor = len(loop) * warps / SCHEDULERS, _flops(loop) * warps / WARPGROUP
-    return Usage(int(match[1]), int(match[2]), round(issue), round(tensor), sum("GMMA" in text for text in loops[0]))
+    return round(len(loop) * warps / SCHEDULERS), round(_flops(loop) * warps / WARPGROUP)
+
+
+def _dump(binary: bytes, flag: str) -> str:
+    """What the disassembler that comes with Triton prints of a compiled kernel."""
+    tool = Path(triton.__path__[0]) / "backends/nvidia/bin/cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(binary)
+        file.flush()
+        return subprocess.run([tool, flag, file.name], capture_output=True, text=True, check=True).stdout
 
 
 def _flops(instructions: Iterable[str]) -> float:
@@ -167,7 +168,9 @@ def _flops(instructions: Iterable[str]) -> float:
     return sum(2 * int(m) * int(n) * int(k) / (TF32_RATE if narrow else BFLOAT16_RATE) for m, n, k, narrow in found)
 
 
-def compile_all(config: SpTransformerConfig, spec: WindowSpec, capability: int) -> list[list[str]]:
+def compile_all(
+    config: SpTransformerConfig, spec: WindowSpec, capability: int, *, costs: bool = True
+) -> list[list[str]]:
     """Compile every kernel that a run of windows launches; the rows of a table under `HEAD`."""
     found: list[list[str]] = []
     with torch.device("meta"):
@@ -178,7 +181,7 @@ def compile_all(config: SpTransformerConfig, spec: WindowSpec, capability: int) 
         for name, (module, attribute) in KERNELS.items():
             kernel = getattr(module, attribute)
             kept.append((module, attribute, kernel))
-            setattr(module, attribute, Compiler(name, kernel, capability, found))
+            setattr(module, attribute, Compiler(name, kernel, capability, found, costs=costs))
         with torch.inference_mode():
             for dtype in PRECISIONS:
                 path = triton_path(model, spec, dtype)
@@ -266,6 +269,7 @@ def main() -> None:
     """Compile, and on a GPU measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--capability", type=int, default=90, help="compute capability, times ten")
+    parser.add_argument("--without-costs", action="store_true", help="do not disassemble the main loops")
     parser.add_argument("--measure", action="store_true", help="on the GPU here")
     settings = parser.parse_args()
     config, spec = SpTransformerConfig(), WindowSpec()
@@ -275,7 +279,7 @@ def main() -> None:
             for line in measure(seeded_model(config, 0).cuda(), spec, GPU_RUN, BATCH, on_gpu):
                 print(line, flush=True)
         return
-    rows = compile_all(config, spec, settings.capability)
+    rows = compile_all(config, spec, settings.capability, costs=not settings.without_costs)
     widths = [max(len(row[i]) for row in (HEAD, *rows)) for i in range(len(HEAD))]
     for row in (HEAD, *rows):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -377,7 +377,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def pairs(paths: Sequence[str], precisions: Sequence[str]) -> list[tuple[str, str]]:
-    """Every path in every precision that it has: the reference computes in float32 alone."""
+    """Every path in every precision that it has: the reference computes in float32 only."""
     return [(a, b) for a in paths for b in precisions if a != "reference" or b == "float32"]
 
 

@@ -55,7 +55,7 @@ class ReferencePath:
         Returns
         -------
         tuple of Tensor
-            [n, core, channels] and int64 [n, layers, far heads, buckets].
+            [n, core, channels] and int64 [n, layers, Sinkhorn heads, buckets].
         """
         rows = torch.from_numpy(cut(stretch, self.spec).copy()).to(self.device)
         outputs = [self.model(row[None], flanked=True, output_choices=True) for row in rows]

@@ -116,7 +116,7 @@ class StretchPath:
         Returns
         -------
         tuple of Tensor
-            [n, core, channels] and int64 [n, layers, far heads, buckets], -1 where no choice is needed.
+            [n, core, channels] and int64 [n, layers, Sinkhorn heads, buckets], -1 where no choice is needed.
         """
         chosen: list[Tensor] = []
         encoded = self.encoder(torch.from_numpy(stretch).to(self.device))

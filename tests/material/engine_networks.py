@@ -109,6 +109,7 @@ def random_stretches(spec: WindowSpec, counts: Sequence[int]) -> list[Codes]:
     return [rng.integers(0, 5, end - first, dtype=np.uint8) for first, end in spans]
 
 
+@torch.inference_mode()
 def make_path(
     name: str, model: SpTransformerModel, spec: WindowSpec, dtype: torch.dtype, batch: int | None = None, run: int = 0
 ) -> StretchPath:

@@ -54,11 +54,11 @@ class NativeLayer:
 
     def __init__(self, layer: Layer, dtype: torch.dtype) -> None:
         attention = layer.attention
-        self.mode, self.heads, self.near = Mode.of(dtype), attention.heads, attention.local_heads
+        self.mode, self.heads, self.local_heads = Mode.of(dtype), attention.heads, attention.local_heads
         # Queries are scaled, and by 1 / ln 2 too, since the library takes powers of 2 in the softmax.
         query = attention.query.weight * (library.PANEL**-0.5 / math.log(2))
         key = attention.key_value.weight.chunk(2)[0]
-        far = self.near * library.PANEL
+        first = self.local_heads * library.PANEL  # channel of the Sinkhorn heads
         linear = (attention.output, layer.expand, layer.contract)
         weights = torch.cat((query, attention.key_value.weight)), *(part.weight for part in linear)
         norms = (layer.attention_norm, layer.feed_forward_norm)
@@ -66,14 +66,14 @@ class NativeLayer:
             [(norm.weight, norm.bias, norm.eps) for norm in norms],
             [
                 *(library.panels(weight, self.mode) for weight in weights),
-                *(library.panels(weight[far:], Mode.FLOAT32) for weight in (query, key)),
+                *(library.panels(weight[first:], Mode.FLOAT32) for weight in (query, key)),
             ],
             [part.bias for part in linear],
-            (query.shape[0], self.heads, self.near, layer.expand.out_features),
+            (query.shape[0], self.heads, self.local_heads, layer.expand.out_features),
         )
 
     def __call__(self, x: Tensor, choices: list[Tensor] | None = None) -> None:
-        """Add attention and feed-forward to x [B, S, hidden]; chosen buckets [B, far heads, buckets] to `choices`."""
+        """Add attention and feed-forward to x [B, S, hidden]; `choices` as for `TorchTransformer`."""
         tiles, means = self._new_tiles(x), _new_means(x)
         buckets = means.shape[1]
         library.project(self.mode, self.arguments, x, tiles, means, MEANS | EVERYTHING)
@@ -91,7 +91,7 @@ class NativeLayer:
         near = torch.arange(core.low, core.high)
         near = (near + buckets * torch.arange(windows)[:, None]).flatten().int()
         library.project_some(self.mode, self.arguments, x, tiles, near)
-        # Of every other bucket that was chosen, only the keys of the heads that chose it: bit h stands for far head h.
+        # Of other buckets only the keys of the Sinkhorn heads that chose them: bit h stands for Sinkhorn head h.
         wanted = np.zeros(windows * buckets, dtype=np.int32)
         np.bitwise_or.at(wanted, chosen.numpy(), 1 << np.arange(chosen.shape[1]))
         wanted[near] = 0
@@ -103,7 +103,7 @@ class NativeLayer:
         return x[:, core.first : core.first + core.length]
 
     def _new_tiles(self, x: Tensor) -> Tensor:
-        return library.new_tiles(self.heads, self.near, x.numel() // x.shape[2] // BUCKET, self.mode)
+        return library.new_tiles(self.heads, self.local_heads, x.numel() // x.shape[2] // BUCKET, self.mode)
 
 
 def _new_means(x: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ def _new_means(x: Tensor) -> Tensor:
 
 
 def _record(choices: list[Tensor] | None, chosen: Tensor, first: int, means: Tensor) -> None:
-    """`record_choice` of chosen buckets [B * n, far heads], which the library numbers through all windows."""
+    """`record_choice` of chosen buckets [B * n, Sinkhorn heads], which the library numbers through all windows."""
     if choices is not None:
         windows, buckets, _ = means.shape
         record_choice(choices, (torch.unflatten(chosen, 0, (windows, -1)) % buckets).long(), first, buckets)

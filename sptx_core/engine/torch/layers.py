@@ -62,8 +62,8 @@ class TorchTransformer:
         x : Tensor
             [B, S, hidden] in the precision of the residual stream; overwritten.
         choices : list, optional
-            To it are added, for each layer, the chosen buckets [B, far heads, buckets], int64; -1 where the last layer
-            needs no choice.
+            For each layer the chosen buckets are added to it, int64 [B, Sinkhorn heads, buckets]; -1 where the last
+            layer needs no choice.
 
         Returns
         -------
@@ -101,13 +101,13 @@ class RowNorm:
 
 
 class BucketChoice:
-    """The bucket that each bucket of a window looks at, for each far head, by the means of queries and keys."""
+    """The bucket that each bucket of a window looks at, for each Sinkhorn head, by the means of queries and keys."""
 
     def __init__(self, attention: Attention, wide: torch.dtype) -> None:
         query, key = attention.query.weight, attention.key_value.weight.chunk(2)[0]
         self.head_size = query.shape[0] // attention.heads
         self.scale = self.head_size**-0.5
-        far = attention.local_heads * self.head_size  # first channel of the far heads
+        far = attention.local_heads * self.head_size  # first channel of the Sinkhorn heads
         self.query, self.key = (Projection(weight[far:], None, wide) for weight in (query, key))
 
     def __call__(self, means: Tensor, queries: slice) -> tuple[Tensor, Tensor]:
@@ -123,10 +123,10 @@ class BucketChoice:
         Returns
         -------
         tuple of Tensor
-            Numbers of buckets in their window, int64, and shares, both [B, queries, far heads].
+            Numbers of buckets in their window, int64, and shares, both [B, queries, Sinkhorn heads].
         """
         query = torch.unflatten(self.query(means[:, queries]), 2, (-1, self.head_size)).transpose(1, 2)
-        key = torch.unflatten(self.key(means), 2, (-1, self.head_size)).transpose(1, 2)  # [B, far heads, buckets, D]
+        key = torch.unflatten(self.key(means), 2, (-1, self.head_size)).transpose(1, 2)  # [B, heads, buckets, D]
         fit = query @ key.transpose(2, 3) * self.scale
         probability, bucket = fit.softmax(-1).max(-1)
         return bucket.transpose(1, 2), probability.transpose(1, 2)
@@ -142,29 +142,29 @@ class TorchLayer:
         query, (key, value) = attention.query.weight, attention.key_value.weight.chunk(2)
         self.size = query.shape[0]
         self.head_size = self.size // self.heads
-        self.near = attention.local_heads * self.head_size  # channels of the local heads, which come first
+        self.local_channels = attention.local_heads * self.head_size  # the local heads come first
         self.attention_norm = RowNorm(layer.attention_norm, wide)
         self.feed_forward_norm = RowNorm(layer.feed_forward_norm, wide)
         self.choice = BucketChoice(attention, wide)
         self.project = Projection(torch.cat((query * self.choice.scale, key, value)), None, dtype)
-        self.far_key = Projection(key[self.near :], None, dtype)
+        self.sinkhorn_key = Projection(key[self.local_channels :], None, dtype)
         self.output = Projection(attention.output.weight, attention.output.bias, dtype)
         self.expand = Projection(layer.expand.weight, layer.expand.bias, dtype)
         self.contract = Projection(layer.contract.weight, layer.contract.bias, dtype)
 
     def __call__(self, x: Tensor, choices: list[Tensor] | None = None) -> None:
-        """Add attention and feed-forward to x [B, S, hidden]; chosen buckets [B, far heads, buckets] to `choices`."""
+        """Add attention and feed-forward to x [B, S, hidden]; `choices` as for `TorchTransformer`."""
         windows, size = len(x), self.bucket_size
         x = x.view(-1, size, self.size)  # [buckets, size, hidden]
         y = self.attention_norm(x)
         qkv = self.project(y)
         bucket, probability = self.choice(y.mean(1).view(windows, -1, self.size), slice(None))
         record_choice(choices, bucket, 0, bucket.shape[1])
-        far_keys = _FarKeys(qkv.view(-1, self.head_size), 3 * self.heads, 2 * self.heads - bucket.shape[2])
+        sinkhorn_keys = _SinkhornKeys(qkv.view(-1, self.head_size), 3 * self.heads, 2 * self.heads - bucket.shape[2])
         bucket, probability = through_windows(bucket, len(x) // windows), probability.flatten(0, 1)
         for some in self._pieces(len(x)):
             piece = x[some]
-            piece += self._attend(qkv, some, windows, far_keys, bucket[some], probability[some])
+            piece += self._attend(qkv, some, windows, sinkhorn_keys, bucket[some], probability[some])
             self._feed_forward(piece.view(-1, self.size))
 
     def last(self, x: Tensor, core: CoreBuckets, choices: list[Tensor] | None = None) -> Tensor:
@@ -177,14 +177,14 @@ class TorchLayer:
         asked = through_windows(bucket, buckets)
         y = y.flatten(0, 1)
         if self.piece is None:  # a GPU would have to wait for the number of different buckets
-            keys = self.far_key(y)
+            keys = self.sinkhorn_key(y)
         else:
             used, asked = torch.unique(asked, return_inverse=True)
-            keys = self.far_key(y[used])
-        far_keys = _FarKeys(keys.view(-1, self.head_size), bucket.shape[2], 0)
+            keys = self.sinkhorn_key(y[used])
+        sinkhorn_keys = _SinkhornKeys(keys.view(-1, self.head_size), bucket.shape[2], 0)
         qkv = self.project(torch.unflatten(y, 0, (windows, buckets))[:, low:high].flatten(0, 1))
         everything = slice(0, len(qkv))
-        attended = self._attend(qkv, everything, windows, far_keys, asked, probability.flatten(0, 1))
+        attended = self._attend(qkv, everything, windows, sinkhorn_keys, asked, probability.flatten(0, 1))
         attended = attended.view(windows, -1, self.size)[:, core.core_rows(low)]
         kept = x[:, core.first : core.first + core.length] + attended
         self._feed_forward(kept.view(-1, self.size))
@@ -200,27 +200,31 @@ class TorchLayer:
             some += self.contract(F.gelu(self.expand(self.feed_forward_norm(some))))
 
     def _attend(
-        self, qkv: Tensor, some: slice, windows: int, far_keys: _FarKeys, bucket: Tensor, probability: Tensor
+        self, qkv: Tensor, some: slice, windows: int, sinkhorn_keys: _SinkhornKeys, bucket: Tensor, probability: Tensor
     ) -> Tensor:
         """Both kinds of attention and the output projection for buckets `some`: [some, size, hidden].
 
-        qkv: [buckets, size, 3 * hidden] of `windows` windows; bucket, probability: [some, far heads].
+        qkv: [buckets, size, 3 * hidden] of `windows` windows; bucket, probability: [some, Sinkhorn heads].
         """
         merged = qkv.new_empty(some.stop - some.start, self.bucket_size, self.size)
-        if self.near:
-            self._local(qkv, some, len(qkv) // windows, merged[..., : self.near])
-        if self.near < self.size:
-            self._sinkhorn(qkv[some], far_keys.moved(bucket, probability, self.bucket_size), merged[..., self.near :])
+        if self.local_channels:
+            self._local(qkv, some, len(qkv) // windows, merged[..., : self.local_channels])
+        if self.local_channels < self.size:
+            self._sinkhorn(
+                qkv[some],
+                sinkhorn_keys.moved(bucket, probability, self.bucket_size),
+                merged[..., self.local_channels :],
+            )
         return self.output(merged)
 
     def _sinkhorn(self, qkv: Tensor, moved: Tensor, attended: Tensor) -> None:
         """Each bucket attends to the weighted keys of the bucket it chose, which are values too, and to itself.
 
-        qkv: [some, size, 3 * hidden]; moved: [some, far heads, size, D]; attended: [some, size, far channels], which is
-        written.
+        qkv: [some, size, 3 * hidden]; moved: [some, Sinkhorn heads, size, D]; attended, which is written: [some, size,
+        Sinkhorn heads * D].
         """
         own = torch.unflatten(qkv, 2, (3, self.heads, self.head_size))[:, :, :, self.heads - moved.shape[1] :]
-        query, key, value = own.transpose(1, 3).unbind(2)  # [some, far heads, size, D]
+        query, key, value = own.transpose(1, 3).unbind(2)  # [some, Sinkhorn heads, size, D]
         y = softmax_attention(query, torch.cat((moved, key), 2), torch.cat((moved, value), 2))
         torch.unflatten(attended, 2, (-1, self.head_size)).copy_(y.transpose(1, 2))
 
@@ -241,7 +245,7 @@ class TorchLayer:
         size, width = self.bucket_size, self.head_size
         row = 3 * self.size
         strides = (where.step * size * row, width, row, 1)
-        shape = (len(where), self.near // width, size, width)
+        shape = (len(where), self.local_channels // width, size, width)
         around = (*shape[:2], (high - low) * size, width)
         query = qkv.as_strided(shape, strides, qkv.storage_offset() + where.start * size * row)
         key, value = (
@@ -251,18 +255,18 @@ class TorchLayer:
         return softmax_attention(query, key, value).transpose(1, 2).flatten(2)
 
 
-class _FarKeys:
-    """Where the keys of the far heads lie: rows [positions * heads a position, D], far heads from head `first` on."""
+class _SinkhornKeys:
+    """Where the keys of the Sinkhorn heads lie: from head `first` on in rows [positions * heads of a position, D]."""
 
     def __init__(self, rows: Tensor, heads: int, first: int) -> None:
         self.rows, self.heads, self.first = rows, heads, first
 
     def moved(self, bucket: Tensor, probability: Tensor, size: int) -> Tensor:
-        """Keys of the chosen buckets [n, far heads], times their probability: [n, far heads, size, D]."""
+        """Keys of the chosen buckets [n, Sinkhorn heads], times their probability: [n, Sinkhorn heads, size, D]."""
         device = bucket.device
         head = torch.arange(self.first, self.first + bucket.shape[1], device=device)
         position = bucket[..., None] * size + torch.arange(size, device=device)
-        index = position * self.heads + head[:, None]  # [n, far heads, size]
+        index = position * self.heads + head[:, None]  # [n, Sinkhorn heads, size]
         moved = self.rows.index_select(0, index.flatten()).view(*index.shape, -1)
         return moved.mul_(probability[..., None, None])
 
@@ -273,9 +277,9 @@ def record_choice(choices: list[Tensor] | None, bucket: Tensor, first: int, buck
     Parameters
     ----------
     choices : list or None
-        Gets int64 [B, far heads, buckets], -1 for buckets that did not choose; None where nobody asks.
+        Gets int64 [B, Sinkhorn heads, buckets], -1 for buckets that did not choose; None where nobody asks.
     bucket : Tensor
-        int64 [B, n, far heads], chosen by buckets `first`, ..., `first` + n - 1 of each window; numbers in the window.
+        int64 [B, n, Sinkhorn heads], numbers in the window, chosen by buckets `first`, ..., `first` + n - 1 of each.
     first, buckets : int
         First bucket that chose, and buckets of a window.
     """

@@ -68,14 +68,18 @@ class TritonLayer:
         self.heads, self.bucket_size, self.dtype = attention.heads, attention.bucket_size, dtype
         self.hidden = attention.query.weight.shape[0]
         self.head_size = self.hidden // self.heads
-        self.near = attention.local_heads * self.head_size  # channels of the local heads, which come first
+        self.local_channels = attention.local_heads * self.head_size  # the local heads come first
         self.scale = self.head_size**-0.5
         # Queries are scaled, and by 1 / ln 2 too, since the kernel takes powers of 2 in the softmax.
         query = attention.query.weight * (self.scale / math.log(2))
         key = attention.key_value.weight.chunk(2)[0]
-        self.mean_query, self.mean_key = attention.query.weight[self.near :].float(), key[self.near :].float()
+        self.mean_query, self.mean_key = (
+            attention.query.weight[self.local_channels :].float(),
+            key[self.local_channels :].float(),
+        )
         self.project, self.sinkhorn_key = (
-            _linear_map(weight, dtype) for weight in (torch.cat((query, attention.key_value.weight)), key[self.near :])
+            _linear_map(weight, dtype)
+            for weight in (torch.cat((query, attention.key_value.weight)), key[self.local_channels :])
         )
         norms = (layer.attention_norm, layer.feed_forward_norm)
         self.norm, second = (NormWeights(norm.weight.float(), norm.bias.float(), norm.eps) for norm in norms)
@@ -110,7 +114,7 @@ class TritonLayer:
         """
         qkv = self.project(rows.normed)
         chosen, probability = self._choose(rows, len(x), slice(None), choices)
-        keys = qkv[:, self.hidden + self.near : 2 * self.hidden]
+        keys = qkv[:, self.hidden + self.local_channels : 2 * self.hidden]
         attended = self._attend(qkv, keys, chosen, probability, len(x), 0)
         return self.feed_forward(x.view(-1, self.hidden), attended, following, self.bucket_size)
 
