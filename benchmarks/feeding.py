@@ -18,6 +18,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.batch import cluster as topology
+from pipeline.batch import cluster
+from pipeline.batch.job import Assignment
 from pipeline.batch.record import Execution
 from pipeline.batch.storage import Store
-from pipeline.tracks.settings import Flanks
+from pipeline.batch.worker import UnitWorker
+from pipeline.tracks.layout import TABLES
+from pipeline.tracks.settings import Flanks, TableSpec
 from pipeline.tracks.shards import Piece, Shard
-from pipeline.tracks.worker import ShardWorker, WorkOrder
+from pipeline.tracks.worker import TracksWorker, WorkOrder
 from sptx_core import channels
 from sptx_core.alphabet import Codes
 from sptx_core.engine.streaming import GPU_QUEUE, ScoreStream
@@ -104,33 +108,47 @@ class WaitingPredictor:
         return wait
 
 
-def worker(rate: float, launching: float, put_seconds: float) -> type[ShardWorker]:
-    """The class of an actor whose device and storage take so long."""
+class DistantStore(Store):
+    """Storage that takes so much longer to write an object."""
 
-    class Distant(Store):
-        def write_atomic(self, name: str, content: bytes) -> None:
-            time.sleep(put_seconds)
-            super().write_atomic(name, content)
+    seconds = 0.0
 
-    class Fed(ShardWorker):
-        def __init__(self, order: WorkOrder) -> None:
-            self.clock = Clock(rate, launching)
-            super().__init__(order)
-            self.store = Distant(order.root)
-            self.began = time.process_time()
+    def write_atomic(self, name: str, content: bytes) -> None:
+        """Write an object after a while."""
+        time.sleep(self.seconds)
+        super().write_atomic(name, content)
 
-        def _load(self) -> WaitingPredictor:
-            return WaitingPredictor(self.clock)
 
-        def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
-            receipt = super().__call__(row)
-            clock = self.clock
-            busy = clock.worked / (clock.free - clock.first)
-            spent = (time.process_time() - self.began) / clock.windows - launching
-            Store(self.order.root).write_atomic(MEASURED, json.dumps([busy, spent]).encode())
-            return receipt
+class ClockWorker(TracksWorker):
+    """A worker of the tracks job whose device is a clock."""
 
-    return Fed
+    def __init__(self, order: WorkOrder, clock: Clock) -> None:
+        super().__init__(order)
+        self.clock = clock
+
+    def open(self) -> None:
+        """Make the device ready."""
+        self.predictor = WaitingPredictor(self.clock)  # type: ignore[assignment]  # as far as a worker uses it
+
+
+class MeasuredUnitWorker(UnitWorker):
+    """An actor that writes down how busy its device was, after each unit."""
+
+    def __init__(self, order: WorkOrder, root: str, rate: float, launching: float, put_seconds: float) -> None:
+        self.clock = Clock(rate, launching)
+        super().__init__(Assignment(lambda: ClockWorker(order, self.clock), root, FINGERPRINT, TABLES, 2))
+        self.store = DistantStore(root)
+        self.store.seconds = put_seconds
+        self.began = time.process_time()
+
+    def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Work on a unit."""
+        receipt = super().__call__(row)
+        clock = self.clock
+        busy = clock.worked / (clock.free - clock.first)
+        spent = (time.process_time() - self.began) / clock.windows - clock.launching
+        Store(self.store.root).write_atomic(MEASURED, json.dumps([busy, spent]).encode())
+        return receipt
 
 
 def measure(settings: argparse.Namespace, rate: float, folder: str) -> tuple[float, float]:
@@ -150,23 +168,17 @@ def measure(settings: argparse.Namespace, rate: float, folder: str) -> tuple[flo
         fasta=str(fasta),
         checkpoint="",
         checkpoint_digest="",
-        root=root,
         fingerprint=FINGERPRINT,
-        spec=SPEC,
-        flanks=Flanks.GENOMIC,
-        channels=channels.CHANNELS,
-        exact=False,
-        sites_threshold=0.01,
+        spec=TableSpec(channels.CHANNELS, Flanks.GENOMIC, exact=False, sites_threshold=0.01, windows=SPEC),
         execution=Execution("cpu", "clock", "clock", "float32", BATCH, 1),
         lengths={"chr1": bases * settings.shards},
-        max_attempts=2,
     )
-    fed = worker(rate, settings.launching_us / 1e6, settings.put_ms / 1e3)
-    with topology.session(None, object_store_mb=200, use_gpus=False):
-        pool = topology.Pool(1, 1, 0.0)
-        for receipt in topology.execute(shards, order, pool, embedded=True, worker=fed):
-            if receipt.error:
-                raise SystemExit(receipt.error)
+    make = partial(MeasuredUnitWorker, order, root, rate, settings.launching_us / 1e6, settings.put_ms / 1e3)
+    rows = [shard.to_unit().to_row() for shard in shards]
+    with cluster.session(None, object_store_mb=200, use_gpus=False):
+        for row in cluster.execute(rows, make, cluster.Pool(1, 1, 0.0), embedded=True):
+            if row["error"]:
+                raise SystemExit(row["error"])
     busy, spent = json.loads(Store(root).read_bytes(MEASURED))
     return busy, spent
 

@@ -17,80 +17,73 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pipeline.batch import cluster as topology
+from pipeline.batch import cluster
+from pipeline.batch.job import Assignment
+from pipeline.batch.layout import committed
 from pipeline.batch.record import Execution
 from pipeline.batch.storage import Store
-from pipeline.tracks.parts import committed
-from pipeline.tracks.plan import fingerprint
-from pipeline.tracks.run import Job, prepare, table_fields
+from pipeline.batch.worker import UnitWorker
+from pipeline.tracks.job import TracksJob
+from pipeline.tracks.layout import TABLES, TRACKS
+from pipeline.tracks.prepare import prepare
 from pipeline.tracks.settings import RunConfig
-from pipeline.tracks.shards import Shard, shard_stretches
-from pipeline.tracks.worker import ShardWorker, WorkOrder
+from pipeline.tracks.shards import Shard
+from pipeline.tracks.worker import TracksWorker, WorkOrder
 from sptx_core.engine import PRECISIONS, Predictor, calibrate, hardware
 
 BEGAN = "began"
 
 
-def work_order(job: Job, fields: dict[str, object], root: str, threads: int) -> WorkOrder:
+def work_order(job: TracksJob, threads: int) -> WorkOrder:
     """What `sptx run` would hand its actors."""
-    precision = job.config.precision
-    settled = calibrate(job.model, job.plan.spec, precision=precision)
-    return WorkOrder(
-        fasta=job.config.fasta,
-        checkpoint=job.config.checkpoint,
-        checkpoint_digest=str(fields["checkpoint"]),
-        root=root,
-        fingerprint=fingerprint(fields),
-        spec=job.plan.spec,
-        flanks=job.config.flanks,
-        channels=job.channels,
-        exact=False,
-        sites_threshold=job.config.sites_threshold,
-        execution=Execution("cpu", hardware("cpu"), settled.path, precision, settled.batch, threads),
-        lengths=job.lengths,
-        max_attempts=2,
-    )
+    precision = job.settings.precision.value
+    chosen = calibrate(job.network.model, job.spec.windows, precision=precision)
+    return job.work_order(Execution("cpu", hardware("cpu"), chosen.path, precision, chosen.batch, threads))
 
 
-def engine_rate(job: Job, order: WorkOrder, shards: list[Shard]) -> float:
+def engine_rate(job: TracksJob, order: WorkOrder, shards: list[Shard]) -> float:
     """Windows/s of the engine alone."""
-    reader, execution = ShardWorker(order), order.execution
+    reader, execution = TracksWorker(order), order.execution
     predictor = Predictor(
-        job.model, order.spec, precision=execution.precision, batch=execution.batch, path=execution.engine
+        job.network.model,
+        order.spec.windows,
+        precision=execution.precision,
+        batch=execution.batch,
+        path=execution.engine,
     )
-    jobs = [
-        [reader._read(shard, stretch) for stretch in shard_stretches(shard, order.spec, order.flanks)]
-        for shard in shards
-    ]
+    inputs = [reader.read(shard.to_unit()).codes for shard in shards]
     began = time.perf_counter()
-    for found in predictor.stream(jobs):
+    for found in predictor.stream(inputs):
         if isinstance(found, ArithmeticError):
             raise found
     return sum(shard.windows for shard in shards) / (time.perf_counter() - began)
 
 
-def pipeline_rate(order: WorkOrder, shards: list[Shard]) -> float:
+def pipeline_rate(order: WorkOrder, shards: list[Shard], root: str) -> float:
     """Windows/s of the whole pipeline, from its first shard's beginning to its last commit.
 
     By the times of files: receipts reach the driver in bunches.
     """
-    with topology.session(None, object_store_mb=200, use_gpus=False):
-        pool = topology.Pool(1, order.execution.threads, 0.0)
-        for receipt in topology.execute(shards, order, pool, embedded=True, worker=Observed):
-            if receipt.error:
-                raise SystemExit(receipt.error)
-    parts = committed(Store(order.root), order.fingerprint).values()
-    began, *ended = (Path(order.root, name).stat().st_mtime for name in (BEGAN, *(part.path for part in parts)))
+    assignment = Assignment(partial(TracksWorker, order), root, order.fingerprint, TABLES, 2)
+    rows = [shard.to_unit().to_row() for shard in shards]
+    with cluster.session(None, object_store_mb=200, use_gpus=False):
+        pool = cluster.Pool(1, order.execution.threads, 0.0)
+        for row in cluster.execute(rows, partial(ObservedUnitWorker, assignment), pool, embedded=True):
+            if row["error"]:
+                raise SystemExit(row["error"])
+    parts = committed(Store(root), TRACKS, order.fingerprint).values()
+    began, *ended = (Path(root, name).stat().st_mtime for name in (BEGAN, *(part.name for part in parts)))
     return sum(shard.windows for shard in shards) / (max(ended) - began)
 
 
-class Observed(ShardWorker):
-    """A worker that writes a file when it is given its first shard."""
+class ObservedUnitWorker(UnitWorker):
+    """An actor that writes a file when it is given its first shard."""
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Work on a shard."""
@@ -119,15 +112,14 @@ def main() -> None:
         precision=settings.precision,
     )
     job = prepare(config, print)
-    fields = table_fields(job)
     shards = list(job.plan.iter_shards())[: settings.shards]
     threads = os.cpu_count() or 1
     torch.set_num_threads(threads)
     ratios = []
     for turn in range(settings.turns):
         with tempfile.TemporaryDirectory() as folder:
-            order = work_order(job, fields, folder, threads)
-            engine, pipeline = engine_rate(job, order, shards), pipeline_rate(order, shards)
+            order = work_order(job, threads)
+            engine, pipeline = engine_rate(job, order, shards), pipeline_rate(order, shards, folder)
         ratios.append(pipeline / engine)
         print(f"turn {turn + 1}: engine {engine:.3f}, pipeline {pipeline:.3f} windows/s, {ratios[-1]:.3f}", flush=True)
     print(f"machine: {platform.processor() or platform.machine()}, {threads} cores; {len(shards)} shards")

@@ -18,11 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from pipeline.batch.record import Execution, RunRecord, adopt
 from pipeline.batch.storage import Store
 from pipeline.inputs.annotation import read_annotation
 from pipeline.inputs.selection import Selection, select
 from pipeline.simulation.annotation_only import CONTIGS, write_annotation
+from pipeline.tracks.beside import tables_of
 from pipeline.tracks.plan import Plan, loci_digest, make_plan, transcripts_digest
 from pipeline.tracks.settings import Flanks
 from sptx_core.windows import WindowSpec
@@ -38,11 +38,12 @@ def timed(name: str, work: Callable[[], T]) -> T:
     return result
 
 
-def write_record(plan: Plan, folder: str) -> None:
-    """The tables that a run writes before its first shard."""
-    fields = {"transcripts": transcripts_digest(plan.transcripts), "loci": loci_digest(plan.loci)}
-    execution = Execution("cpu", "none", "none", "float32", 1, 1)
-    adopt(Store(folder), RunRecord(fields, execution, "genomic", (), False, 0.01, 0, plan.bases), plan, "")
+def write_tables(plan: Plan, folder: str) -> None:
+    """Digest the plan and write the tables that a run writes before its first shard."""
+    transcripts_digest(plan.transcripts)
+    loci_digest(plan.loci)
+    for name, content in tables_of(plan).items():
+        Store(folder).write_atomic(name, content)
 
 
 def main() -> None:
@@ -62,7 +63,7 @@ def main() -> None:
                 selected, dict(CONTIGS), spec=WindowSpec(), flanks=Flanks.GENOMIC, windows_per_shard=2000
             ),
         )
-        timed("digests, loci, transcripts, plan tables", lambda: write_record(plan, folder))
+        timed("digests, loci, transcripts, plan tables", lambda: write_tables(plan, folder))
         wall = time.monotonic() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(

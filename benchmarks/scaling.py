@@ -17,6 +17,7 @@ import resource
 import tempfile
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,8 @@ class Waiter:
         with self.device:
             time.sleep(row["windows"] / self.rate)
         return {
-            "shard": row["index"],
-            "rows": row["windows"] * CORE,
+            "unit": row["index"],
+            "size": row["windows"] * CORE,
             "bytes": 0,
             "hardware": str(os.getpid()),
             "error": "",
@@ -48,22 +49,24 @@ def measure(gpus: int, rate: float, windows: int, shards_per_gpu: int) -> dict[s
     """One simulated run on `gpus` logical GPUs."""
     from ray.cluster_utils import Cluster
 
-    from pipeline.batch import cluster as topology
+    from pipeline.batch import cluster
     from pipeline.tracks.shards import Piece, Shard
 
     count = gpus * shards_per_gpu
     bases = windows * CORE
     shards = [Shard(i, "chr1", "+", (Piece(i, i * bases, (i + 1) * bases, 0, 0, ""),), windows) for i in range(count)]
     head = {"num_cpus": 2 * gpus, "num_gpus": gpus, "object_store_memory": 200 * MIB, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
+    nodes = Cluster(initialize_head=True, head_node_args=head)
     try:
-        with topology.session(cluster.address, object_store_mb=200, use_gpus=True) as joined:
-            pool = topology.choose_pool(joined, None, None, 1.0)
+        with cluster.session(nodes.address, object_store_mb=200, use_gpus=True) as joined:
+            pool = cluster.choose_pool(joined, None, None, 1.0)
             began = time.perf_counter()
-            receipts = topology.execute(shards, rate, pool, embedded=False, worker=Waiter)  # type: ignore[arg-type]
-            arrivals = [(time.perf_counter() - began, receipt.hardware) for receipt in receipts]
+            receipts = cluster.execute(
+                [shard.to_unit().to_row() for shard in shards], partial(Waiter, rate), pool, embedded=False
+            )
+            arrivals = [(time.perf_counter() - began, receipt["hardware"]) for receipt in receipts]
     finally:
-        cluster.shutdown()
+        nodes.shutdown()
     firsts = {worker: moment for moment, worker in reversed(arrivals)}
     first = max(arrivals.index((moment, worker)) for worker, moment in firsts.items())
     last = max(first + 1, count - gpus)
@@ -82,30 +85,29 @@ def measure(gpus: int, rate: float, windows: int, shards_per_gpu: int) -> dict[s
 def commit_seconds(windows: int) -> tuple[float, int]:
     """Processor seconds and bytes of committing one shard whose scores are mostly near zero, as a trained network's."""
     from pipeline.batch.storage import Store
-    from pipeline.tracks.parts import ShardKey, ShardRows, commit_shard
+    from pipeline.tracks.layout import TABLES, ShardKey
+    from pipeline.tracks.parts import ShardRows, encode_shard
     from pipeline.tracks.schema import TrackSchema
-    from sptx_core.channels import SPLICE, TISSUES
+    from pipeline.tracks.settings import Flanks, TableSpec
+    from sptx_core.channels import CHANNELS, TISSUES
+    from sptx_core.windows import WindowSpec
 
-    rows = windows * CORE
+    rows, fingerprint = windows * CORE, "0" * 64
     random = np.random.default_rng(0)
     splice = random.beta(0.02, 20, (rows, 2)).astype(np.float32)
     usage = random.beta(0.3, 6, (rows, len(TISSUES))).astype(np.float32)
     scores = np.concatenate((1 - splice.sum(1, keepdims=True).clip(0, 1), splice, usage), axis=1)
-    part = ShardRows(np.arange(1, rows + 1, dtype=np.int32), random.integers(0, 4, rows, dtype=np.uint8), scores)
-    schema = TrackSchema.make((*SPLICE, *TISSUES), flanks="genomic", exact=False)
+    shard = ShardRows(np.arange(1, rows + 1, dtype=np.int32), random.integers(0, 4, rows, dtype=np.uint8), scores)
+    schema = TrackSchema(TableSpec(CHANNELS, Flanks.GENOMIC, False, 0.01, WindowSpec()))
+    key = ShardKey(0, "chr1", "+", 1, rows)
     with tempfile.TemporaryDirectory() as folder:
         began = resource.getrusage(resource.RUSAGE_SELF)
-        receipt = commit_shard(
-            Store(folder),
-            ShardKey(0, "chr1", "+", 1, rows),
-            part,
-            schema,
-            fingerprint="0" * 64,
-            sites_threshold=0.01,
-            provenance={},
-        )
+        parts = encode_shard(key, shard, schema, fingerprint=fingerprint, provenance={})
+        for table in TABLES:
+            Store(folder).write_atomic(key.part_name(table, fingerprint), parts[table])
         ended = resource.getrusage(resource.RUSAGE_SELF)
-    return ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime, receipt.bytes
+    spent = ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
+    return spent, len(parts[TABLES[0]])
 
 
 def main() -> None:

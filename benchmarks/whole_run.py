@@ -17,9 +17,11 @@ from pathlib import Path
 
 import psutil
 
+from pipeline.batch.layout import committed
 from pipeline.batch.record import read_record
 from pipeline.batch.storage import Store
-from pipeline.tracks.parts import committed
+from pipeline.tracks.layout import TRACKS
+from pipeline.tracks.schema import FORMAT_VERSION
 
 SAMPLE_SECONDS = 15.0
 
@@ -50,16 +52,16 @@ def main() -> None:
         time.sleep(SAMPLE_SECONDS)
     wall = time.monotonic() - began
     store = Store(str(output.absolute()))
-    record = read_record(store)
+    record = read_record(store, FORMAT_VERSION)
     if run.wait() or record is None:
         raise SystemExit(run.returncode)
-    size = sum(part.bytes for part in committed(store, record.fingerprint).values())
+    size = sum(part.bytes for part in committed(store, TRACKS, record.fingerprint).values())
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"machine: {platform.processor() or platform.machine()}, {os.cpu_count()} cores, load averages {load}")
     print(f"execution: {record.execution}")
     print(
-        f"{record.rows:,} bases in {wall:,.1f} s: {record.rows / wall:,.0f} bases/s, "
-        f"peak {peak / 2**30:.2f} GiB, {size / record.rows:.2f} bytes per base"
+        f"{record.size:,} bases in {wall:,.1f} s: {record.size / wall:,.0f} bases/s, "
+        f"peak {peak / 2**30:.2f} GiB, {size / record.size:.2f} bytes per base"
     )
 
 

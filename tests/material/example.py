@@ -9,24 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from material.genomes import SEED, write_example
-
-from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
-from sptx_core.model import SpTransformerModel
-
-_STAGES = (ResidualStage(1, 11, 1), ResidualStage(1, 11, 4))
-SMALL = SpTransformerConfig(
-    context=400,
-    max_seq_len=2048,
-    encoders=(SpTransformerFeatureEncoderConfig(16, _STAGES), SpTransformerFeatureEncoderConfig(8, _STAGES)),
-    input_path_channels=16,
-    hidden_size=32,
-    layers=2,
-    heads=4,
-    local_heads=1,
-    feed_forward_size=64,
-)
+from material.genomes import write_example
+from material.networks import small_network
 
 
 @dataclass(frozen=True)
@@ -47,20 +31,5 @@ def write(folder: Path) -> Example:
     """Write genome, annotation and checkpoint into `folder`, which is created."""
     genome, annotation = write_example(folder)
     checkpoint = folder / "checkpoint"
-    untrained_network(SMALL, SEED).save_pretrained(checkpoint)
+    small_network().save_pretrained(checkpoint)
     return Example(genome, annotation, checkpoint)
-
-
-def untrained_network(config: SpTransformerConfig, seed: int) -> SpTransformerModel:
-    """A network with random weights, scaled so that its scores vary along the sequence."""
-    generator = torch.Generator().manual_seed(seed)
-    model = SpTransformerModel(config).eval()
-    with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            if not tensor.is_floating_point() or name.endswith(("running_mean", "running_var")):
-                continue
-            noise = torch.randn(tensor.shape, generator=generator)
-            fan_in = max(1, tensor[0].numel()) if tensor.dim() > 1 else 1
-            gains = tensor.dim() == 1 and name.endswith("weight")
-            tensor.copy_(1 + 0.1 * noise if gains else noise * (1.5 / fan_in**0.5 if tensor.dim() > 1 else 0.1))
-    return model

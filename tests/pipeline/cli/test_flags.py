@@ -79,8 +79,8 @@ def test_what_is_no_flag_or_no_value_is_refused(wrong: tuple[str, str]) -> None:
 RUN_FLAGS = """config fasta gtf checkpoint output genes transcripts regions contigs biotypes tags flanks precision core
 overlap windows-per-shard exact sites-threshold workers threads gpus-per-worker batch engine address shared-output"""
 FINETUNE_FLAGS = """config fasta gtf usage junctions checkpoint output validation test contigs genes biotypes tags
-flanks core empty-windows freeze epochs batch learning-rate site-weight usage-weight precision gradient-checkpointing seed
-validate-every patience workers threads gpus-per-worker address"""
+flanks core empty-windows freeze epochs batch learning-rate site-weight usage-weight precision
+gradient-checkpointing seed validate-every patience workers threads gpus-per-worker address"""
 
 
 @pytest.mark.parametrize(

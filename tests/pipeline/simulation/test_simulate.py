@@ -16,7 +16,6 @@ from pipeline.coordinates import reconcile_contigs
 from pipeline.inputs.annotation import Annotation, check_spans, read_annotation
 from pipeline.inputs.genome import Genome
 from pipeline.inputs.selection import Selection, select
-from pipeline.settings import Flanks
 from pipeline.simulation import simulate
 from pipeline.simulation.layout import END_N, MIN_CONTIG_BASES
 from pipeline.simulation.sequence import Contig, make_contig, stranded
@@ -32,6 +31,7 @@ from pipeline.simulation.signals import (
 )
 from pipeline.simulation.simulate import Simulated, usage_table
 from pipeline.tracks.plan import make_plan
+from pipeline.tracks.settings import Flanks
 from sptx_core.alphabet import decode
 from sptx_core.channels import TISSUES
 from sptx_core.errors import InputError

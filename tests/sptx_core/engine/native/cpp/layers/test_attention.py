@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from random_layer import assert_near, operand_values
+from material.random_layer import assert_near, operand_values
 from torch import Tensor
 
 from sptx_core.engine.native.library import BUCKET, Mode

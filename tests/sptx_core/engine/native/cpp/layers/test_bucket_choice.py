@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from random_layer import RandomLayer
+from material.random_layer import RandomLayer
 
 from sptx_core.engine.native import library
 from sptx_core.engine.native.library import MEANS, Mode

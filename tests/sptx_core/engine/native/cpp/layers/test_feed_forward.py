@@ -3,7 +3,7 @@
 import ctypes
 
 import pytest
-from random_layer import RandomLayer, assert_near
+from material.random_layer import RandomLayer, assert_near
 
 from sptx_core.engine.native.library import Mode
 

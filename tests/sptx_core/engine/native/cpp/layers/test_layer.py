@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from random_layer import RandomLayer, assert_near
+from material.random_layer import RandomLayer, assert_near
 
 from sptx_core.engine.native import library
 from sptx_core.engine.native.library import EVERYTHING, Mode
