@@ -127,3 +127,26 @@ def test_what_is_quick_loads_nothing_heavy(statement: str, unloaded: tuple[str, 
     program = f"import sys\n{statement}\nprint([name for name in {unloaded!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
+
+
+# Modules whose tests stand elsewhere, and where.
+TESTED_ELSEWHERE = {
+    "sptx_core/errors.py": "every test of a refusal",
+    "sptx_core/engine/torch/encoder.py": "tests/sptx_core/engine/test_encoding.py",
+    "pipeline/batch/training.py": "tests/pipeline/finetuning/test_finetune.py",
+    "pipeline/cli/train.py": "tests/pipeline/finetuning/test_finetune.py",
+}
+# Tests of what is no module: packaging, this file, C++ headers, whole jobs against real servers, benchmarks.
+NO_MODULE = ("test_setup.py", "test_architecture.py", "sptx_core/test_demo.py", "sptx_core/engine/native/cpp/")
+NO_MODULE += ("pipeline/test_whole_job.py", "benchmarks/")
+
+
+def test_tests_mirror_the_sources() -> None:
+    expected = {
+        f"{path.relative_to(ROOT).parent}/test_{path.name}": path.relative_to(ROOT).as_posix()
+        for path in modules().values()
+        if path.name != "__init__.py"
+    }
+    found = {path.relative_to(ROOT / "tests").as_posix() for path in ROOT.glob("tests/**/test_*.py")}
+    assert {source for name, source in expected.items() if name not in found} == set(TESTED_ELSEWHERE)
+    assert not [name for name in found - set(expected) if not name.startswith(NO_MODULE)]

@@ -48,7 +48,7 @@ def native_encoder(model: SpTransformerModel, spec: WindowSpec, dtype: torch.dty
     dtype : torch.dtype
         Precision of the operands of products, float32 or bfloat16.
     """
-    mode = Mode.of(dtype)
+    mode = library.fastest_mode(dtype)
     return StretchEncoder(
         model,
         spec,
@@ -111,7 +111,7 @@ class NativeBlock:
         `middle` has them for the inside of the stretch.
         """
         windows, channels, reach = len(x.left), middle.shape[1], x.reach + self.radius
-        threads = min(x.threads, 2 * windows, library.MOST_THREADS)
+        threads = min(x.threads, 2 * windows, library.MAX_THREADS)
         between = middle.new_empty(threads, reach - self.margin1, channels)
         addresses = _row_addresses(between)[np.arange(2 * windows) % threads]
         first, second = np.zeros((2, 2 * windows, COLUMNS), dtype=np.int64)

@@ -54,7 +54,7 @@ class NativeLayer:
 
     def __init__(self, layer: Layer, dtype: torch.dtype) -> None:
         attention = layer.attention
-        self.mode, self.heads, self.local_heads = Mode.of(dtype), attention.heads, attention.local_heads
+        self.mode, self.heads, self.local_heads = library.fastest_mode(dtype), attention.heads, attention.local_heads
         # Queries are scaled, and by 1 / ln 2 too, since the library takes powers of 2 in the softmax.
         query = attention.query.weight * (library.PANEL**-0.5 / math.log(2))
         key = attention.key_value.weight.chunk(2)[0]
@@ -103,7 +103,7 @@ class NativeLayer:
         return x[:, core.first : core.first + core.length]
 
     def _new_tiles(self, x: Tensor) -> Tensor:
-        return library.new_tiles(self.heads, self.local_heads, x.numel() // x.shape[2] // BUCKET, self.mode)
+        return library.new_head_blocks(self.heads, self.local_heads, x.numel() // x.shape[2] // BUCKET, self.mode)
 
 
 def _new_means(x: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from enum import IntEnum
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +25,7 @@ from torch import Tensor
 
 from sptx_core.config import SpTransformerConfig
 from sptx_core.engine.flops import performed
+from sptx_core.engine.native.modes import Mode as Mode
 from sptx_core.engine.native.sources import checksum, sources
 from sptx_core.engine.native.weights import PANEL as PANEL
 from sptx_core.engine.native.weights import POINTER, POINTS
@@ -42,34 +42,6 @@ FLOAT32, BFLOAT16, MATRIX_UNITS = 1, 2, 4  # what a processor can do: Feature in
 # Columns of a table of sequences, one a row: the fields of Sequence in cpp/arguments.h.
 GIVEN, POSITIONS, ADDED, ADDED_POSITIONS, RESULT, LENGTH, COLUMNS = 0, 3, 6, 8, 10, 11, 12
 Numbers = npt.NDArray[np.int64]
-
-
-class Mode(IntEnum):
-    """A precision and the units that multiply, vectors or the matrix units (AMX), as in cpp/modes.h.
-
-    Only modes that `features` names can be used, and only after it was called.
-    """
-
-    FLOAT32 = 0
-    BFLOAT16 = 1
-    MATRIX_FLOAT32 = 2
-    MATRIX_BFLOAT16 = 3
-
-    @classmethod
-    def of(cls, dtype: torch.dtype) -> Mode:
-        """Return the fastest mode here for torch.float32 or torch.bfloat16."""
-        if features() & MATRIX_UNITS:
-            return cls.MATRIX_FLOAT32 if dtype == torch.float32 else cls.MATRIX_BFLOAT16
-        return cls.FLOAT32 if dtype == torch.float32 else cls.BFLOAT16
-
-    @property
-    def parts(self) -> int:
-        """The number of bfloat16 whose sum is an operand of a product; 0 where the operand is a float32."""
-        return (0, 1, 3, 1)[self]
-
-    def words(self, elements: int) -> int:
-        """Return how many 32-bit words so many operands take, a multiple of 32 of them."""
-        return elements // 2 * self.parts if self.parts else elements
 
 
 class Loaded(NamedTuple):
@@ -118,6 +90,13 @@ def features() -> int:
     """Return what this processor can do of the library, as a sum of FLOAT32, BFLOAT16 and MATRIX_UNITS."""
     found = library()
     return 0 if found is None else int(found.sptx_features())
+
+
+def fastest_mode(dtype: torch.dtype) -> Mode:
+    """Return the fastest mode of this processor for torch.float32 or torch.bfloat16."""
+    if features() & MATRIX_UNITS:
+        return Mode.MATRIX_FLOAT32 if dtype == torch.float32 else Mode.MATRIX_BFLOAT16
+    return Mode.FLOAT32 if dtype == torch.float32 else Mode.BFLOAT16
 
 
 def missing(dtype: torch.dtype) -> str:
@@ -332,8 +311,3 @@ def _argument(value: object) -> object:
             raise ValueError("the library takes contiguous tensors on the CPU")
         return POINTER(value.data_ptr())
     return POINTER() if value is None else value
-
-
-# Names that encoding.py and layers.py still use.
-MOST_THREADS = MAX_THREADS
-new_tiles = new_head_blocks

@@ -11,14 +11,12 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from sptx_core.engine.native.library import Mode
+from sptx_core.engine.native.modes import Mode
 
 PANEL = 32  # columns of a panel, as in cpp/modes.h; also the channels of an attention head
 STEP = 32  # elements of the summed dimension in a step of the matrix units, 16 words of two bfloat16

@@ -29,6 +29,7 @@ INSTRUCTIONS = ("avx512f", "avx512dq", "avx512bw", "avx512vl", "fma", "avx512bf1
 # As the product is compiled (setup.py), but for less optimisation, which takes less time.
 FLAGS = ["-std=c++17", "-O1", "-ffp-contract=off", "-fno-exceptions", "-fno-rtti", "-fPIC", "-DSPTX_SOURCE=0u"]
 FLAGS += ["-Wno-maybe-uninitialized", "-Wno-uninitialized", f"-I{SOURCES}", *(f"-m{name}" for name in INSTRUCTIONS)]
+LOADED_HERE = library.loaded
 NEEDED = {  # of `library.features`, to run a mode
     Mode.FLOAT32: library.FLOAT32,
     Mode.BFLOAT16: library.FLOAT32 | library.BFLOAT16,
@@ -98,15 +99,23 @@ def pieces(emulated: ctypes.CDLL) -> Pieces:
 def mode(request: pytest.FixtureRequest) -> Iterator[Mode]:
     """Each mode; calls through `library` go to the product or, for modes not of this processor, to the emulation."""
     found: Mode = request.param
-    if library.features() & NEEDED[found] == NEEDED[found]:
-        yield found
-        return
-    if not library.features() & library.BFLOAT16 or found < Mode.MATRIX_FLOAT32:
-        pytest.skip("the compiled library is not there, or not for this processor")
-    handle = request.getfixturevalue("emulated")
+    here = library.features()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(library, "loaded", lambda: Loaded(handle, ""))
+        if here & NEEDED[found] != NEEDED[found]:
+            if not here & library.BFLOAT16 or found < Mode.MATRIX_FLOAT32:
+                pytest.skip("the compiled library is not there, or not for this processor")
+            handle = request.getfixturevalue("emulated")
+            patch.setattr(library, "loaded", lambda: Loaded(handle, ""))
+            patch.setattr(library, "features", lambda: NEEDED[found])
+        patch.setattr(library, "fastest_mode", lambda _: found)
         yield found
+
+
+@pytest.fixture
+def by_hardware(mode: Mode) -> None:
+    """Skip a mode that is emulated here, which a full-size network would take hours in."""
+    if library.loaded is not LOADED_HERE:
+        pytest.skip(f"this processor does not have mode {mode.name}")
 
 
 def in_float32(mode: Mode) -> bool:

@@ -34,8 +34,8 @@ def config_of(buckets: int, local_heads: int, feed_forward_size: int) -> SpTrans
 def test_a_layer_equals_the_networks(
     dtype: torch.dtype, local_heads: int, buckets: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    new = library.new_tiles  # memory as it comes, here the worst
-    monkeypatch.setattr(library, "new_tiles", lambda *sizes: new(*sizes).fill_(torch.nan))
+    new = library.new_head_blocks  # memory as it comes, here the worst
+    monkeypatch.setattr(library, "new_head_blocks", lambda *sizes: new(*sizes).fill_(torch.nan))
     # 608 channels are more columns than are expanded at once, and a rest.
     layer = seeded_model(config_of(buckets, local_heads, 608), 3).layers[0].double()
     layer.expand.weight.mul_(4)  # so that GELU sees what lies far from zero, too

@@ -1,0 +1,86 @@
+"""Settings: lists and locations as people type them, YAML below flags, and refusals that name the setting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.settings import INPUTS, JobSettings, Names, Regions, Settings, absolute, ray_address, setting
+from sptx_core.errors import InputError
+
+
+class Some(Settings):
+    """Settings of a test."""
+
+    names: Names = setting((), INPUTS, "names")
+    regions: Regions = setting((), INPUTS, "regions")
+    size: int = setting(..., INPUTS, "size", ge=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [("A", ("A",)), ("A,B", ("A", "B")), (["A , B", "C"], ("A", "B", "C")), (",A,,", ("A",)), ([], ())],
+)
+def test_names_come_one_by_one_or_separated_by_commas(given: object, names: tuple[str, ...]) -> None:
+    assert Some(names=given, size=1).names == names  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "regions"),
+    [
+        ("chr9:214,854-220,000", ("chr9:214,854-220,000",)),
+        ("chr9:1-2,chr1:3,000-4,000,chrX", ("chr9:1-2", "chr1:3,000-4,000", "chrX")),
+        (["9", "1,000"], ("9", "1,000")),  # the first part of each flag begins a region
+        (["chr1:1-5", "7"], ("chr1:1-5", "7")),
+    ],
+)
+def test_a_comma_before_digits_is_a_thousands_separator(given: object, regions: tuple[str, ...]) -> None:
+    assert Some(regions=given, size=1).regions == regions  # type: ignore[arg-type]
+
+
+def test_locations_are_absolute_and_uris_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute("a/b.fa") == str(tmp_path / "a" / "b.fa")
+    assert absolute("s3://bucket/tracks/") == "s3://bucket/tracks"
+    assert absolute("simplecache::https://host/x.fa") == "simplecache::https://host/x.fa"
+    assert JobSettings(output="out").output == str(tmp_path / "out")
+
+
+def test_flags_that_are_given_win_over_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "some.yaml"
+    path.write_text("size: 3\nnames: [A, B]\n")
+    assert Some.load(str(path), {"size": None, "names": []}) == Some(size=3, names=("A", "B"))
+    assert Some.load(str(path), {"size": 7}).size == 7
+    path.write_text("")
+    assert Some.load(str(path), {"size": 7}) == Some(size=7)
+
+
+@pytest.mark.parametrize(
+    ("yaml", "told"),
+    [
+        ("size: many\n", "setting `size` = 'many'"),
+        ("{}\n", "setting `size` is required (--size)"),
+        ("size: 1\nsizes: 3\n", "unknown setting `sizes`; known are names, regions, size"),
+        ("- a list\n", "must hold `name: value` lines, not a list"),
+        ("size: [\n", "is not valid YAML"),
+        (None, "does not exist"),
+    ],
+)
+def test_a_bad_file_is_one_sentence_with_its_name(tmp_path: Path, yaml: str | None, told: str) -> None:
+    path = tmp_path / "some.yaml"
+    if yaml is not None:
+        path.write_text(yaml)
+    with pytest.raises(InputError) as refused:
+        Some.load(str(path), {})
+    assert told in str(refused.value)
+    assert "some.yaml" in str(refused.value)
+
+
+def test_the_cluster_is_the_settings_or_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert ray_address(None) is None
+    assert ray_address("host:1") == "host:1"
+    monkeypatch.setenv("RAY_ADDRESS", "host:2")
+    assert ray_address(None) == "host:2"
+    assert ray_address("local") is None
