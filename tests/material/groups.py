@@ -69,6 +69,11 @@ def count_share(rank: int) -> object:
     return counter.metrics(1.0)
 
 
+def count_and_learn(rank: int, orders: list[TrainingOrder]) -> tuple[object, object]:
+    """`count_share` and `learn_shares`: processes take long to start, so several tests share them."""
+    return count_share(rank), learn_shares(rank, orders)
+
+
 def learn_shares(rank: int, orders: list[TrainingOrder]) -> object:
     """What each of the trainings comes to."""
     return [learned(Training(order, Worker(rank, WORKERS, CPU), lambda _: None)) for order in orders]

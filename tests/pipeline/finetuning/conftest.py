@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from material.together import count_and_learn, run_together
+from networks import tiny_network
 
 from pipeline.batch import cluster
 from pipeline.cli import main
@@ -54,7 +56,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
 
 
 @pytest.fixture(scope="session")
-def lesson(simulated: Simulated) -> dict[str, Any]:
+def tiny_settings(simulated: Simulated) -> dict[str, Any]:
     """Settings of a training that is over in seconds, all but its output."""
     return {
         "fasta": str(simulated.genome),
@@ -74,12 +76,12 @@ def lesson(simulated: Simulated) -> dict[str, Any]:
 
 
 @pytest.fixture
-def lesson_file(lesson: dict[str, Any], tmp_path: Path) -> Callable[..., Path]:
+def settings_file(tiny_settings: dict[str, Any], tmp_path: Path) -> Callable[..., Path]:
     """The settings as a file for --config, some of them changed, those that are None left out."""
 
     def write(**changed: Any) -> Path:
-        path = tmp_path / "lesson.yaml"
-        kept = {name: value for name, value in {**lesson, **changed}.items() if value is not None}
+        path = tmp_path / "settings.yaml"
+        kept = {name: value for name, value in {**tiny_settings, **changed}.items() if value is not None}
         path.write_text(yaml.safe_dump(kept))
         return path
 
@@ -87,7 +89,7 @@ def lesson_file(lesson: dict[str, Any], tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def order(lesson: dict[str, Any]) -> Callable[..., TrainingOrder]:
+def order(tiny_settings: dict[str, Any]) -> Callable[..., TrainingOrder]:
     """What a worker is given for this output, with some of the settings changed.
 
     Inputs are read and checked once for all settings that lead to the same examples.
@@ -95,7 +97,7 @@ def order(lesson: dict[str, Any]) -> Callable[..., TrainingOrder]:
     prepared: dict[str, TrainingOrder] = {}
 
     def make(output: Path, **changed: Any) -> TrainingOrder:
-        settings = {**lesson, **changed, "output": str(output)}
+        settings = {**tiny_settings, **changed, "output": str(output)}
         config = FinetuneConfig.load(None, settings)
         data = json.dumps({name: value for name, value in settings.items() if name not in HYPERPARAMETERS})
         if data not in prepared:
@@ -105,9 +107,45 @@ def order(lesson: dict[str, Any]) -> Callable[..., TrainingOrder]:
     return make
 
 
+@pytest.fixture(scope="session")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint."""
+    folder = tmp_path_factory.mktemp("start")
+    tiny_network(context=20, max_seq_len=128, bucket_size=16, tissues=15).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_orders(order: Callable[..., TrainingOrder], start: Path) -> Callable[..., list[TrainingOrder]]:
+    """Trainings for so many workers: one of a single step, one of several, and one in which norms learn too.
+
+    The norms of the first two see no batch, so that it does not matter which worker sees which part of it.
+    """
+    common = {"network": None, "checkpoint": str(start), "freeze": "encoders", "clip": 1e6, "test": ()}
+    several = {"learning_rate": 1e-3, "epochs": 0.5, "validate_every": 4}
+    settings: list[dict[str, Any]] = [{"epochs": 0.01}, several, {**several, "freeze": "nothing"}]
+
+    def make(folder: Path, workers: int) -> list[TrainingOrder]:
+        return [
+            order(folder / f"{workers}-{at}", **common | changed, workers=workers)
+            for at, changed in enumerate(settings)
+        ]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def two_workers(
+    shared_orders: Callable[..., list[TrainingOrder]], tmp_path_factory: pytest.TempPathFactory
+) -> list[tuple[Any, list[Any]]]:
+    """What each of two processes counts (`count_share`), and what it learns of `shared_orders`."""
+    folder = tmp_path_factory.mktemp("together")
+    return run_together(count_and_learn, folder, shared_orders(folder, 2))
+
+
 @pytest.fixture
 def refused(
-    lesson_file: Callable[..., Path],
+    settings_file: Callable[..., Path],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -120,7 +158,7 @@ def refused(
     monkeypatch.setattr(cluster, "session", no_ray)
 
     def call(*flags: object, **changed: Any) -> str:
-        settings = lesson_file(**{"output": str(tmp_path / "training"), **changed})
+        settings = settings_file(**{"output": str(tmp_path / "training"), **changed})
         monkeypatch.setattr("sys.argv", ["sptx", "finetune", "--config", str(settings), *map(str, flags)])
         with pytest.raises(SystemExit) as ended:
             main()

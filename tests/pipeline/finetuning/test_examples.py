@@ -118,9 +118,9 @@ def kinds_of(some: list[Transcript]) -> dict[Site, set[str]]:
 
 
 def labels_of(some: list[Transcript]) -> dict[Site, int]:
-    taught = kinds_of([one for one in some if one.selected])
+    labelled = kinds_of([one for one in some if one.selected])
     labels = dict.fromkeys(kinds_of(some), UNLABELLED)
-    return labels | {site: LABELS[next(iter(kinds))] for site, kinds in taught.items() if len(kinds) == 1}
+    return labels | {site: LABELS[next(iter(kinds))] for site, kinds in labelled.items() if len(kinds) == 1}
 
 
 def position(genes: Genes, gene: int, x: int) -> int:
@@ -177,14 +177,14 @@ def test_a_window_shows_and_labels_what_the_annotation_says_of_each_base(
     text: Text, some: list[Transcript], core: int, context: int, seed: int, data: st.DataObject
 ) -> None:
     labels = labels_of(some)
-    taught = {site: label for site, label in labels.items() if label != UNLABELLED}
-    given_usage = {site: (at / 100, math.nan if at % 3 else 0.5) for at, site in enumerate(sorted(taught)) if at % 4}
+    labelled = {site: label for site, label in labels.items() if label != UNLABELLED}
+    known_usage = {site: (at / 100, math.nan if at % 3 else 0.5) for at, site in enumerate(sorted(labelled)) if at % 4}
     names = {label: kind for kind, label in LABELS.items()}
-    rows = [(*site[:2], names[taught[site]], site[2] + 1, *values) for site, values in given_usage.items()]
+    rows = [(*site[:2], names[labelled[site]], site[2] + 1, *values) for site, values in known_usage.items()]
     columns = {"chrom": pl.String, "strand": pl.String, "kind": pl.String, "pos": pl.Int32}
     usage = pl.DataFrame(rows, schema=columns | dict.fromkeys(TISSUES, pl.Float64), orient="row")
     made = examples(text, some, usage=usage, core=core, context=context)
-    windows = everything(made) if taught else made.centred()
+    windows = everything(made) if labelled else made.centred()
     assume(windows.size)
     windows = windows._replace(genomic=np.random.default_rng(seed).random(windows.size) < 0.5)
     batch = made.batch(windows)
@@ -205,7 +205,7 @@ def test_a_window_shows_and_labels_what_the_annotation_says_of_each_base(
                 label = labels.get(site, 0) if inside else UNLABELLED
                 assert batch.classes[row, at - context] == label
                 if label > 0:
-                    seen[row * core + at - context] = given_usage.get(site, (math.nan, math.nan))
+                    seen[row * core + at - context] = known_usage.get(site, (math.nan, math.nan))
     assert sorted(batch.sites.tolist()) == sorted(seen)
     expected = np.array([seen[place] for place in batch.sites.tolist()]).reshape(-1, len(TISSUES))
     np.testing.assert_allclose(batch.usage.numpy(), expected, rtol=1e-6)
@@ -275,9 +275,9 @@ def test_sites_of_an_overlapping_gene_of_the_same_strand_alone_are_labelled(text
 
 
 def test_sites_that_only_other_transcripts_have_are_left_out(text: Text) -> None:
-    taught = Transcript("chr1", "+", "g1", TWO_EXONS)
+    labelled = Transcript("chr1", "+", "g1", TWO_EXONS)
     skipped = Transcript("chr1", "+", "g1", [(10, 40), (60, 100)], selected=False)
-    assert classes(examples(text, [taught, skipped])) == {(0, 29): 2, (0, 39): UNLABELLED, (0, 60): 1}
+    assert classes(examples(text, [labelled, skipped])) == {(0, 29): 2, (0, 39): UNLABELLED, (0, 60): 1}
 
 
 def test_a_base_that_is_acceptor_and_donor_is_left_out(text: Text) -> None:

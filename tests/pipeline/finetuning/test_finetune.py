@@ -14,9 +14,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import polars as pl
 import psutil
@@ -41,15 +42,16 @@ from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 
 Sptx = Callable[..., str]
+GOES_ON, STARTED_AGAIN = "goes on after step", "workers are started again"
 PATIENCE = 120.0  # seconds that a training may take to get to a point
-LONG = {"epochs": 8, "checkpoint_every": 5}
-"""Long enough to be killed on the way."""
+LONG = {"epochs": 12, "checkpoint_every": 5}
+"""Long enough to be killed on the way, three times."""
 
 
 @pytest.fixture(scope="module")
-def settings(lesson: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("settings") / "lesson.yaml"
-    path.write_text(yaml.safe_dump({**lesson, **LONG}))
+def settings(tiny_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("settings") / "settings.yaml"
+    path.write_text(yaml.safe_dump({**tiny_settings, **LONG}))
     return path
 
 
@@ -189,45 +191,51 @@ def test_more_workers_than_fit_are_refused_not_waited_for(
 
 
 class Killed(NamedTuple):
-    """What two processes said that ran one training after the other, and where."""
+    """Where a training was killed and interrupted, and what its second process said."""
 
     output: Path
-    first: str
-    second: str
+    said: str
 
 
 @pytest.fixture(scope="module")
 def killed(settings: Path, clean_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Killed:
-    """A training whose worker is killed, then its driver, and which is interrupted when it was started again."""
+    """A training whose driver is killed; started again, its worker is killed, and then it is interrupted."""
     folder = tmp_path_factory.mktemp("killed")
     output, logs = folder / "training", (folder / "first", folder / "second")
-    run = start(settings, output, clean_environment, logs[0])
-    wait_for_a_new_state(run, output, logs[0])
-    (worker,) = started_by(run, "RayTrainWorker")
-    worker.kill()
-    worker.wait(PATIENCE)
-    wait_for_a_new_state(run, output, logs[0])
-    orphans = started_by(run, "RayTrainWorker")
-    run.kill()
-    run.wait(PATIENCE)
+    with started(settings, output, clean_environment, logs[0]) as run:
+        wait_for_a_new_state(run, output, logs[0])
+        orphans = started_by(run, "RayTrainWorker")
+        run.kill()
+        run.wait(PATIENCE)
     _, alive = psutil.wait_procs(orphans, timeout=PATIENCE)  # until then a worker may still save a state
     assert not alive
 
-    run = start(settings, output, clean_environment, logs[1])
-    wait_for_a_new_state(run, output, logs[1])
-    children = psutil.Process(run.pid).children(recursive=True)
-    run.send_signal(signal.SIGINT)
-    assert run.wait(PATIENCE) == 130, logs[1].read_text()
+    with started(settings, output, clean_environment, logs[1]) as run:
+        wait_for_a_new_state(run, output, logs[1])
+        (worker,) = started_by(run, "RayTrainWorker")
+        worker.kill()
+        worker.wait(PATIENCE)
+        wait_for_a_new_state(run, output, logs[1])
+        children = psutil.Process(run.pid).children(recursive=True)
+        run.send_signal(signal.SIGINT)
+        assert run.wait(PATIENCE) == 130, logs[1].read_text()
     _, alive = psutil.wait_procs(children, timeout=60)
     assert not alive
     assert not (output / "report.json").exists(), "interrupted too late to test anything"
-    return Killed(output, *(log.read_text() for log in logs))
+    return Killed(output, logs[1].read_text())
 
 
-def start(settings: Path, output: Path, env: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+@contextmanager
+def started(settings: Path, output: Path, env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A training in a process of its own, which does not outlive a test that fails."""
     program = ["-c", "from pipeline.cli import main; main()", "finetune", "--config", settings, "--output", output]
     with log.open("wb") as stream:
-        return subprocess.Popen([sys.executable, *program], env=env, stdout=stream, stderr=stream)
+        run = subprocess.Popen([sys.executable, *program], env=env, stdout=stream, stderr=stream)
+    try:
+        yield run
+    finally:
+        run.kill()
+        run.wait(PATIENCE)
 
 
 def wait_for_a_new_state(run: subprocess.Popen[bytes], output: Path, log: Path) -> None:
@@ -239,25 +247,24 @@ def wait_for_a_new_state(run: subprocess.Popen[bytes], output: Path, log: Path) 
         time.sleep(0.01)
 
 
-def test_a_killed_worker_is_started_again_at_the_last_state(killed: Killed) -> None:
-    _, _, after = killed.first.partition("workers are started again")
-    assert "goes on after step" in after
-
-
 def test_a_killed_driver_is_run_again_and_goes_on(killed: Killed) -> None:
-    assert "goes on after step" in killed.second
+    assert GOES_ON in killed.said.partition(STARTED_AGAIN)[0]
+
+
+def test_a_killed_worker_is_started_again_and_goes_on(killed: Killed) -> None:
+    assert GOES_ON in killed.said.partition(STARTED_AGAIN)[2]
 
 
 def test_an_interrupted_training_says_how_to_go_on(killed: Killed) -> None:
-    assert "the same command again goes on after the last saved state" in killed.second
-    assert "Traceback" not in killed.second
+    assert "the same command again goes on after the last saved state" in killed.said
+    assert "Traceback" not in killed.said
 
 
 def test_killed_and_interrupted_it_learns_the_same_to_the_last_bit(
     killed: Killed, undisturbed: Path, settings: Path
 ) -> None:
     said = work(settings, killed.output)
-    assert any("goes on after step" in line for line in said)
+    assert any(GOES_ON in line for line in said)
     assert report_of(killed.output) == report_of(undisturbed)
     for name in ("model/model.safetensors", "model/config.json", "history.json"):
         assert (killed.output / name).read_bytes() == (undisturbed / name).read_bytes(), name
@@ -277,12 +284,14 @@ def ray(one_ray: cluster.Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def one_ray(bucket: str) -> Iterator[cluster.Cluster]:
-    """One Ray for several commands; its workers have the environment in which it is started."""
-    with pytest.MonkeyPatch.context() as patch:
+    """One Ray for several commands; its workers get the environment in which it is started, with the object store."""
+    handler = signal.getsignal(signal.SIGTERM)
+    with patch.dict(os.environ):
         for name in [name for name in os.environ if name.startswith("RAY_")]:
-            patch.delenv(name)
-        with cluster.session(None, object_store_mb=100, use_gpus=False) as started:
-            yield started
+            del os.environ[name]
+        with cluster.session(None, object_store_mb=100, use_gpus=False) as joined:
+            yield joined
+    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.mark.filterwarnings("default")
@@ -293,7 +302,7 @@ def test_a_loss_that_is_not_finite_ends_with_a_sentence(
     said = sptx_here("finetune", "--config", settings, *flags, code=2)
     assert "finite" in said
     assert "lower --learning-rate" in said
-    assert "started again" not in said
+    assert STARTED_AGAIN not in said
 
 
 @pytest.mark.filterwarnings("default")
@@ -312,7 +321,7 @@ def test_the_network_predicts(
 def test_two_workers_go_on_from_a_checkpoint_with_other_tissues_into_an_object_store(
     ray: None,
     undisturbed: Path,
-    lesson_file: Callable[..., Path],
+    settings_file: Callable[..., Path],
     simulated: Simulated,
     bucket: str,
     tmp_path: Path,
@@ -323,7 +332,7 @@ def test_two_workers_go_on_from_a_checkpoint_with_other_tissues_into_an_object_s
     )
     usage.write_csv(tmp_path / "usage.tsv", separator="\t")
     changed = {"usage": str(tmp_path / "usage.tsv"), "network": None, "checkpoint": str(undisturbed / "model")}
-    settings = lesson_file(**changed, freeze="body")
+    settings = settings_file(**changed, freeze="body")
     printed = sptx_here("finetune", "--config", settings, "--output", f"{bucket}/training", "--workers", 2)
     assert f"steps; the network is in {bucket}/training/model" in printed
     assert "test: loss" in printed

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from material.groups import CPU, learn_shares, learned, run_together
-from material.networks import tiny_network
+from material.groups import CPU, learned
 from torch import Tensor
 
 from pipeline.batch.storage import Store
@@ -24,7 +23,7 @@ from sptx_core.model import SpTransformerModel
 
 Order = Callable[..., TrainingOrder]
 Result = tuple[dict[str, Tensor], Any, list[Any], dict[str, Tensor]]
-Together = tuple[list[Result], list[list[Result]]]
+TwoWorkers = list[tuple[Any, list[Result]]]
 
 
 def ignore(_: object) -> None:
@@ -57,14 +56,6 @@ def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
     assert list(one) == list(other)
     for name, x in one.items():
         assert torch.equal(x, other[name]), name
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint."""
-    folder = tmp_path_factory.mktemp("start")
-    tiny_network(context=20, max_seq_len=128, bucket_size=16, tissues=15).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -188,40 +179,24 @@ def test_mixed_precision_learns_with_weights_in_float32(order: Order, tmp_path: 
 
 
 @pytest.fixture(scope="module")
-def frozen(order: Order, start: Path) -> Order:
-    """Trainings without norms that see parts of a batch, so that it does not matter who sees which."""
-    settings = {"network": None, "checkpoint": str(start), "freeze": "encoders", "clip": 1e6, "test": ()}
-
-    def make(folder: Path, **changed: Any) -> TrainingOrder:
-        return order(folder, **{**settings, **changed})
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def together(frozen: Order, tmp_path_factory: pytest.TempPathFactory) -> Together:
-    """What one worker learns, and what each of two do: in one step, and in several."""
+def one_worker(
+    shared_orders: Callable[..., list[TrainingOrder]], tmp_path_factory: pytest.TempPathFactory
+) -> list[Result]:
+    """What one worker learns: in one step, and in several."""
     torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("together")
-    several = {"learning_rate": 1e-3, "epochs": 0.5, "validate_every": 4}
-    settings: list[dict[str, Any]] = [{"epochs": 0.01}, several, {**several, "freeze": "nothing"}]
-    orders = [
-        [frozen(folder / f"{workers}-{at}", workers=workers, **changed) for at, changed in enumerate(settings)]
-        for workers in (1, 2)
-    ]
-    return [learned(training(order)) for order in orders[0]], run_together(learn_shares, folder, orders[1])
+    return [learned(training(order)) for order in shared_orders(tmp_path_factory.mktemp("alone"), 1)[:2]]
 
 
-def test_two_workers_have_the_gradients_of_one(together: Together) -> None:
-    (_, _, _, alone), shared = together[0][0], [results[0] for results in together[1]]
+def test_two_workers_have_the_gradients_of_one(one_worker: list[Result], two_workers: TwoWorkers) -> None:
+    (_, _, _, alone), shared = one_worker[0], [results[0] for _, results in two_workers]
     for _, _, _, gradients in shared:
         assert list(gradients) == list(alone)
         for name, x in alone.items():
             torch.testing.assert_close(gradients[name], x, rtol=1e-3, atol=1e-6, msg=name)
 
 
-def test_two_workers_learn_what_one_learns(together: Together, start: Path) -> None:
-    (best, _, history, _), (first, second) = together[0][1], (results[1] for results in together[1])
+def test_two_workers_learn_what_one_learns(one_worker: list[Result], two_workers: TwoWorkers, start: Path) -> None:
+    (best, _, history, _), (first, second) = one_worker[1], (results[1] for _, results in two_workers)
     assert_same(first[0], second[0])
     assert first[2] == second[2]
     before = SpTransformerModel.from_pretrained(start).state_dict()
@@ -232,8 +207,8 @@ def test_two_workers_learn_what_one_learns(together: Together, start: Path) -> N
         assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-3)
 
 
-def test_workers_whose_norms_see_parts_of_a_batch_end_with_the_same_network(together: Together) -> None:
-    first, second = (results[2] for results in together[1])
+def test_workers_whose_norms_see_parts_of_a_batch_end_with_the_same_network(two_workers: TwoWorkers) -> None:
+    first, second = (results[2] for _, results in two_workers)
     assert_same(first[0], second[0])
     assert first[2] == second[2]
 

@@ -30,7 +30,7 @@ def usage_with(simulated: Simulated, folder: Path, change: Callable[[pl.DataFram
     return str(folder / "usage.parquet")
 
 
-def assert_same_lessons(one: TrainingOrder, other: TrainingOrder) -> None:
+def assert_same_examples(one: TrainingOrder, other: TrainingOrder) -> None:
     for name in ("train", "validation", "test"):
         mine, theirs = getattr(one, name), getattr(other, name)
         assert mine.genes.contig == theirs.genes.contig
@@ -38,15 +38,15 @@ def assert_same_lessons(one: TrainingOrder, other: TrainingOrder) -> None:
             np.testing.assert_array_equal(getattr(mine.sites, part), getattr(theirs.sites, part))
 
 
-def test_contigs_by_other_names_are_the_same_lessons(order: Order, simulated: Simulated, tmp_path: Path) -> None:
+def test_contigs_by_other_names_give_the_same_examples(order: Order, simulated: Simulated, tmp_path: Path) -> None:
     gtf = gtf_with(simulated, tmp_path, lambda text: text.replace("chr", ""))
     usage = usage_with(simulated, tmp_path, lambda frame: frame.with_columns(pl.col("contig").str.strip_prefix("chr")))
     renamed = order(tmp_path / "a", gtf=gtf, usage=usage, validation="2", test="3", contigs="1")
-    assert_same_lessons(order(tmp_path / "b"), renamed)
+    assert_same_examples(order(tmp_path / "b"), renamed)
     assert not np.isnan(renamed.train.sites.usage).all()
 
 
-def test_each_contig_teaches_one_part(order: Order, tmp_path: Path) -> None:
+def test_each_contig_belongs_to_one_part(order: Order, tmp_path: Path) -> None:
     made = order(tmp_path)
     assert made.test is not None
     assert [set(part.genes.contig) for part in (made.train, made.validation, made.test)] == [
@@ -57,7 +57,7 @@ def test_each_contig_teaches_one_part(order: Order, tmp_path: Path) -> None:
     assert order(tmp_path, test=(), contigs="chr3").train.genes.contig == made.test.genes.contig
 
 
-def test_sites_of_transcripts_that_are_not_selected_are_left_out_not_taught_as_none(
+def test_sites_of_transcripts_that_are_not_selected_are_left_out_not_labelled_as_no_site(
     order: Order, tmp_path: Path
 ) -> None:
     coding = order(tmp_path, tags="MANE_Select", test=()).train

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from material.groups import ROWS, count_share, judged, part, run_together
+from material.groups import ROWS, judged, part
 from material.networks import tiny_network
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score
@@ -89,8 +89,8 @@ def test_logits_that_are_not_finite_are_refused_in_a_sentence() -> None:
         MetricCounter().add(logits, batch, 10.0)
 
 
-def test_workers_together_have_the_metrics_of_one(tmp_path: Path) -> None:
-    first, second = run_together(count_share, tmp_path)
+def test_workers_together_have_the_metrics_of_one(two_workers: list[Any]) -> None:
+    (first, _), (second, _) = two_workers
     logits, batch = judged()
     alone = MetricCounter()
     alone.add(logits, batch, 10.0)
