@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from material.together import count_and_learn, run_together
-from networks import tiny_network
+from material.groups import count_and_learn, run_together
+from material.networks import tiny_network
 
 from pipeline.batch import cluster
 from pipeline.cli import main

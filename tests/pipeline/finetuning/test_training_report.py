@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from material.together import CPU
+from material.groups import CPU
 
 from pipeline.finetuning.loop import Trained, Training, TrainingOrder, Worker
 from pipeline.finetuning.training_report import report_text, write_result
