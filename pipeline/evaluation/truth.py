@@ -10,12 +10,11 @@ Errors: `InputError` when annotation and table have no contig in common, and whe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import polars as pl
 
-from pipeline.coordinates import reconcile_contigs, shortened
+from pipeline.coordinates import shortened
 from pipeline.inputs.annotation import Annotation
 from pipeline.inputs.splice_sites import splice_sites
 from pipeline.tracks.reader import Tracks
@@ -64,7 +63,7 @@ def read_truth(annotation: Annotation, tracks: Tracks) -> Truth:
 
     """
     names = annotation.transcripts["contig"].unique(maintain_order=True).to_list()
-    contigs = table_contigs(tracks, names)
+    contigs = tracks.contigs_of(names)
     if not contigs:
         raise InputError(
             f"{annotation.uri} has no contig of the table: it has {shortened(names)}, "
@@ -82,30 +81,3 @@ def read_truth(annotation: Annotation, tracks: Tracks) -> Truth:
         pl.col("end").cast(pl.Int32).alias("last"),
     )
     return Truth(sites, spans, contigs)
-
-
-def table_contigs(tracks: Tracks, names: Sequence[str]) -> dict[str, str]:
-    """Find contig names of another file in a table.
-
-    Parameters
-    ----------
-    tracks : Tracks
-        The table.
-    names : sequence of str
-        Contig names of an annotation or a usage table.
-
-    Returns
-    -------
-    dict of str to str
-        Name -> name in the table, for each name that the table has itself, has under an alias, or recorded from the
-        annotation that it was made with. Two names never stand for one contig.
-
-    """
-    mapping = reconcile_contigs(names, tracks.contigs["chrom"]).mapping
-    taken = set(mapping.values())
-    recorded = dict(tracks.contigs.select("annotation_name", "chrom").iter_rows())
-    return mapping | {
-        name: recorded[name]
-        for name in names
-        if name not in mapping and name in recorded and recorded[name] not in taken
-    }

@@ -20,7 +20,7 @@ import polars as pl
 from pipeline.coordinates import shortened
 from pipeline.evaluation.correlation import Correlation, correlate
 from pipeline.evaluation.part_rows import read_part
-from pipeline.evaluation.truth import Truth, table_contigs
+from pipeline.evaluation.truth import Truth
 from pipeline.tracks.reader import ShardPart, Tracks
 from pipeline.tracks.schema import USAGE_STEPS
 from sptx_core.channels import SPLICE
@@ -85,7 +85,7 @@ class UsageComparison:
                 f"the usage table has no tissue of the tracks: it has {shortened(columns)}, they have "
                 f"{shortened(stored)}"
             )
-        contigs = table_contigs(tracks, usage["contig"].unique(maintain_order=True).to_list())
+        contigs = tracks.contigs_of(usage["contig"].unique(maintain_order=True).to_list())
         if not contigs:
             raise InputError(
                 f"the usage table has no contig of the tracks: it has {shortened(usage['contig'].unique().to_list())}, "

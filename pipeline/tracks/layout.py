@@ -12,18 +12,21 @@ Contigs such as `HLA-A*01:01` are percent-encoded in folders, which every reader
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import quote, unquote
 
 from pipeline.batch.layout import Part, part_name
 from pipeline.coordinates import Strand
+from sptx_core.errors import InputError
 
 TRACKS, SITES = "tracks", "sites"
 TABLES = (TRACKS, SITES)  # the receipts come first
 CONTIGS, LOCI, TRANSCRIPTS, PLAN = "contigs", "loci", "transcripts", "plan"  # tables beside the parts
 
 _STRANDS = {strand.partition: strand.value for strand in Strand}
+_SHARD = re.compile(r"chrom=(?P<chrom>[^/]+)/strand=(?P<strand>plus|minus)/(?P<first>\d+)-(?P<last>\d+)")
 
 
 @dataclass(frozen=True, order=True)
@@ -38,16 +41,12 @@ class ShardKey:
 
     @classmethod
     def of(cls, part: Part) -> Self:
-        """The key of a part's shard; `ValueError` where the names of its folders are not those of a table."""
-        chrom, strand = part.place.split("/")
-        first, last = map(int, part.label.split("-"))
-        return cls(
-            part.unit,
-            unquote(chrom.removeprefix("chrom=")),
-            _STRANDS[strand.removeprefix("strand=")],
-            first,
-            last,
-        )
+        """The key of a part's shard; `InputError` for a file that only looks like one."""
+        match = _SHARD.fullmatch(f"{part.place}/{part.label}")
+        if match is None:
+            raise InputError(f"{part.name} is named like a part but is none of a table of tracks; remove it")
+        chrom, strand = unquote(match["chrom"]), _STRANDS[match["strand"]]
+        return cls(part.unit, chrom, strand, int(match["first"]), int(match["last"]))
 
     @property
     def place(self) -> str:

@@ -160,6 +160,29 @@ class Tracks:
             raise self._unknown("contig, gene or transcript", what, ["gene_name", "gene_id", "transcript_id"])
         return found
 
+    def contigs_of(self, names: Sequence[str]) -> dict[str, str]:
+        """Find contig names of another file in the table.
+
+        Parameters
+        ----------
+        names
+            Contig names of an annotation or of a usage table.
+
+        Returns
+        -------
+        Name -> name in the table, for each name that the table has itself, has under an alias, or recorded from the
+        annotation that it was made with. Two names never stand for one contig.
+
+        """
+        mapping = reconcile_contigs(names, self.contigs["chrom"]).mapping
+        taken = set(mapping.values())
+        recorded = dict(self.contigs.select("annotation_name", "chrom").iter_rows())
+        return mapping | {
+            name: recorded[name]
+            for name in names
+            if name not in mapping and name in recorded and recorded[name] not in taken
+        }
+
     def status(self) -> RunStatus:
         """What is done, missing and failed at this moment."""
         return read_status(self.store, TRACKS, self.fingerprint, self.header.shards)

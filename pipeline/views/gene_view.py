@@ -24,7 +24,6 @@ import numpy as np
 import polars as pl
 
 from pipeline.coordinates import Interval, shortened
-from pipeline.evaluation.truth import table_contigs
 from pipeline.inputs.annotation import Annotation
 from pipeline.inputs.splice_sites import KINDS, splice_sites
 from pipeline.tracks.reader import Tracks
@@ -208,7 +207,7 @@ def _transcripts(tracks: Tracks, annotation: Annotation | None) -> pl.DataFrame:
     if annotation is None:
         frame = tracks.transcripts.with_columns(pl.col("start") - 1, pl.col("exon_starts").list.eval(pl.element() - 1))
     else:
-        contigs = table_contigs(tracks, annotation.transcripts["contig"].unique(maintain_order=True).to_list())
+        contigs = tracks.contigs_of(annotation.transcripts["contig"].unique(maintain_order=True).to_list())
         if not contigs:
             raise InputError(f"{annotation.uri} has no contig of {tracks.store.root}")
         frame = annotation.transcripts.filter(pl.col("contig").is_in(list(contigs))).with_columns(
@@ -271,7 +270,7 @@ def _measured(
 ) -> pl.DataFrame:
     """Measured usage of `sites`, one row a site, NaN where unknown."""
     held = [name for name in tissues if name in usage.columns]
-    contigs = table_contigs(tracks, usage["contig"].unique(maintain_order=True).to_list())
+    contigs = tracks.contigs_of(usage["contig"].unique(maintain_order=True).to_list())
     if not held or not contigs:
         raise InputError(f"the usage table has no {'contig' if held else 'tissue'} of {tracks.store.root}")
     here = usage.with_columns(pl.col("contig").replace(contigs)).filter(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.batch.layout import Part, committed
 from pipeline.batch.storage import Store
 from pipeline.tracks.layout import SITES, TABLES, TRACKS, ShardKey
+from sptx_core.errors import InputError
 
 FINGERPRINT = "0123456789abcdef" * 4
 
@@ -41,3 +43,12 @@ def test_part_names_of_a_plain_contig() -> None:
     name = "chrom=chr9/strand=plus/000001-401-1000-0123456789ab.parquet"
     assert key.part_name(TRACKS, FINGERPRINT) == f"tracks/{name}"
     assert key.part_name(SITES, FINGERPRINT) == f"sites/{name}"
+
+
+@pytest.mark.parametrize(
+    ("place", "label"),
+    [("chrom=chr9", "1-5"), ("chrom=chr9/strand=+", "1-5"), ("chrom=chr9/strand=plus", "five"), ("", "1-5")],
+)
+def test_what_only_looks_like_a_part_is_named(place: str, label: str) -> None:
+    with pytest.raises(InputError, match="the/name is named like a part"):
+        ShardKey.of(Part(0, place, label, "the/name", 4))
