@@ -95,7 +95,7 @@ class TracksJob(Job):
         return WorkOrder(
             fasta=self.settings.fasta,
             checkpoint=self.settings.checkpoint,
-            checkpoint_digest=self.network.digest(),
+            checkpoint_digest=self.fields["checkpoint"],
             fingerprint=fingerprint(self.fields),
             spec=self.spec,
             execution=execution,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 import time
@@ -11,13 +12,17 @@ from typing import Any
 
 import pytest
 
+from pipeline.batch.cluster import Cluster, Pool, choose_pool, on_every_node, on_worker, session
+from sptx_core.errors import InputError
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
     """Three nodes with two cores each; what was started is ended by its own handle."""
-    monkeypatch.setenv("RAY_ENABLE_AUTO_CONNECT", "0")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("RAY_ENABLE_AUTO_CONNECT", "0")
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     memory = 100 * 1024 * 1024
     head = {"num_cpus": 2, "object_store_memory": memory, "include_dashboard": False}
@@ -26,6 +31,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         started.add_node(num_cpus=2, object_store_memory=memory)
     yield started
     started.shutdown()
+    patch.undo()
 
 
 def flags_of(cluster: Any, example: Any, output: Path) -> list[Any]:
@@ -33,7 +39,44 @@ def flags_of(cluster: Any, example: Any, output: Path) -> list[Any]:
     return ["run", *job, "--address", cluster.address, "--workers", 3, "--threads", 2]
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")
+def test_tasks_run_on_a_worker_and_on_every_node(cluster: Any) -> None:
+    def refuse() -> None:
+        raise InputError("not on this node")
+
+    with session(cluster.address, object_store_mb=80, use_gpus=False) as joined:
+        assert (joined.embedded, joined.nodes, joined.cpus, joined.cpus_per_node) == (False, 3, 6.0, 2.0)
+        assert on_worker(divmod, 7, 2, gpus=0) == (3, 1)
+        with pytest.raises(InputError, match=r"^not on this node$"):
+            on_worker(refuse, gpus=0)
+        assert len(set(on_every_node(os.getpid))) == 3
+
+
+@pytest.mark.parametrize(
+    ("nodes", "gpus", "asked", "pool"),
+    [
+        (1, 0, (None, None, None), Pool(2, 8, 0.0)),  # the cores once over, eight threads at most an actor
+        (4, 0, (None, 4, None), Pool(16, 4, 0.0)),
+        (1, 0, (2, None, None), Pool(2, 8, 0.0)),
+        (1, 2, (None, None, None), Pool(2, 2, 1.0)),  # an actor a GPU
+        (1, 2, (None, None, 0.5), Pool(4, 2, 0.5)),
+        (1, 2, (None, 3, 0), Pool(5, 3, 0.0)),
+    ],
+)
+def test_a_pool_uses_what_there_is_once(nodes: int, gpus: int, asked: tuple[Any, ...], pool: Pool) -> None:
+    joined = Cluster(embedded=False, nodes=nodes, cpus=16.0 * nodes, cpus_per_node=16.0, gpus=gpus, log=Path("log"))
+    assert choose_pool(joined, *asked) == pool
+
+
+def test_what_no_node_has_is_refused() -> None:
+    joined = Cluster(embedded=False, nodes=1, cpus=4.0, cpus_per_node=4.0, gpus=0.0, log=Path("log"))
+    with pytest.raises(InputError, match="--gpus-per-worker 0"):
+        choose_pool(joined, None, None, 1.0)
+    with pytest.raises(InputError, match="--threads"):
+        choose_pool(joined, None, 8, None)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_the_job_on_three_nodes_of_which_one_is_lost(
     cluster: Any, example: Any, table: Path, sptx: Run, tmp_path: Path, digests: Any
 ) -> None:

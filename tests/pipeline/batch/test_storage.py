@@ -30,7 +30,7 @@ for number in range(10**6):
     body = os.urandom(1 << 20) * 8
     store.write_atomic(f"tracks/{number % 4}.parquet", hashlib.sha256(body).digest() + body)
 """
-MOST_KILLS = 25
+MAX_KILLS = 25
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_sweep_removes_old_leftovers_only(tmp_path: Path) -> None:
 
 def test_no_partial_file_is_ever_visible_on_a_disk(tmp_path: Path) -> None:
     store, dice, leftovers = Store(tmp_path), random.Random(0), 0
-    for _ in range(MOST_KILLS):
+    for _ in range(MAX_KILLS):
         kill_a_writer(store.root, dice.uniform(0.005, 0.1))
         visible = [path for path in tmp_path.rglob("*.parquet") if not path.name.startswith(".")]
         assert {str(path.relative_to(tmp_path)) for path in visible} == set(store.list())
@@ -163,7 +163,7 @@ def test_no_partial_file_is_ever_visible_on_a_disk(tmp_path: Path) -> None:
 def test_no_partial_object_is_ever_visible_behind_s3(bucket: str) -> None:
     store, dice = Store(f"{bucket}/killed"), random.Random(0)
     seen = 0
-    for attempt in range(MOST_KILLS):
+    for attempt in range(MAX_KILLS):
         kill_a_writer(store.root, dice.uniform(0.05, 0.4) * (1 + attempt / 4))  # a busy machine needs longer
         for name in store.list():
             assert is_whole(store.read_bytes(name)), name
