@@ -41,6 +41,6 @@ def test_only_rows_that_match_are_read(tmp_path: Path) -> None:
 
 def test_a_damaged_part_is_named(tmp_path: Path) -> None:
     tracks = tables.write(tmp_path, [PLUS])
-    (tmp_path / tracks.parts[0].path).write_bytes(b"not Parquet")
+    (tmp_path / tracks.parts[0].name).write_bytes(b"not Parquet")
     with pytest.raises(InputError, match=r"chrom=chr1.* cannot be read .* see `sptx verify`"):
         read_part(tracks, tracks.parts[0], ["donor"])

@@ -294,7 +294,7 @@ def one_ray(bucket: str) -> Iterator[cluster.Cluster]:
     signal.signal(signal.SIGTERM, handler)
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")
 def test_a_loss_that_is_not_finite_ends_with_a_sentence(
     ray: None, settings: Path, sptx_here: Sptx, tmp_path: Path
 ) -> None:
@@ -305,7 +305,7 @@ def test_a_loss_that_is_not_finite_ends_with_a_sentence(
     assert STARTED_AGAIN not in said
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")
 def test_the_network_predicts(
     ray: None, undisturbed: Path, simulated: Simulated, sptx_here: Sptx, tmp_path: Path
 ) -> None:
@@ -317,7 +317,7 @@ def test_the_network_predicts(
     assert tracks["donor"].is_between(0, 1).all()
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")
 def test_two_workers_go_on_from_a_checkpoint_with_other_tissues_into_an_object_store(
     ray: None,
     undisturbed: Path,
