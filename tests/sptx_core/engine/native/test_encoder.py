@@ -37,32 +37,32 @@ LAYOUTS = [
 
 @pytest.mark.parametrize(("spec", "max_seq_len"), LAYOUTS)
 @pytest.mark.parametrize("windows", [1, 9])
-def test_path_equals_the_network(dtype: torch.dtype, spec: WindowSpec, max_seq_len: int, windows: int) -> None:
+def test_path_equals_the_network(native_dtype: torch.dtype, spec: WindowSpec, max_seq_len: int, windows: int) -> None:
     model = native_network(max_seq_len=max_seq_len)
     (stretch,) = random_stretches(spec, [windows])
-    found = path_logits(make_path("native", model, spec, dtype), stretch)
+    found = path_logits(make_path("native", model, spec, native_dtype), stretch)
     expected = network_logits(model.double(), spec, stretch)
     difference = (channels.scores(found) - channels.scores(expected)).abs()
-    if dtype == torch.float32:
+    if native_dtype == torch.float32:
         assert (found - expected).abs().max() < 2e-5
-    assert difference.max() < (1e-5 if dtype == torch.float32 else 0.05)
-    assert difference.median() < (1e-6 if dtype == torch.float32 else 0.005)
+    assert difference.max() < (1e-5 if native_dtype == torch.float32 else 0.05)
+    assert difference.median() < (1e-6 if native_dtype == torch.float32 else 0.005)
 
 
 @pytest.mark.parametrize("part", ["conv1", "conv2", "norm1"])
-def test_what_is_not_a_number_stays_so(dtype: torch.dtype, part: str) -> None:
+def test_what_is_not_a_number_stays_so(native_dtype: torch.dtype, part: str) -> None:
     """A ReLU that makes zeros of it would hide it."""
     model, spec = native_network(), WindowSpec(20, CONTEXT)
     getattr(model.encoders[0].blocks[1], part).bias.data[3] = torch.nan
-    predictor = Predictor(model, spec, precision=str(dtype).removeprefix("torch."), batch=1, path="native")
+    predictor = Predictor(model, spec, precision=str(native_dtype).removeprefix("torch."), batch=1, path="native")
     with pytest.raises(ArithmeticError, match="not finite"):
         predictor.predict(random_stretches(spec, [2]))
 
 
 @torch.inference_mode()
-def test_any_number_of_threads_gives_the_same_bytes(dtype: torch.dtype) -> None:
+def test_any_number_of_threads_gives_the_same_bytes(native_dtype: torch.dtype) -> None:
     spec = WindowSpec(20, CONTEXT, 5)
-    path = make_path("native", native_network(), spec, dtype, run=3)
+    path = make_path("native", native_network(), spec, native_dtype, run=3)
     given = random_stretches(spec, (10, 1, 4))
     alone = torch.cat(list(path.logits([given])))
     assert not path.overlaps_jobs
@@ -74,9 +74,9 @@ def test_any_number_of_threads_gives_the_same_bytes(dtype: torch.dtype) -> None:
         assert together.numpy().tobytes() == alone.numpy().tobytes()
 
 
-def test_jobs_are_begun_ahead_with_the_bytes_of_each_alone(dtype: torch.dtype) -> None:
+def test_jobs_are_begun_ahead_with_the_bytes_of_each_alone(native_dtype: torch.dtype) -> None:
     spec = WindowSpec(20, CONTEXT, 5)
-    path = make_path("native", native_network(), spec, dtype, run=3)
+    path = make_path("native", native_network(), spec, native_dtype, run=3)
     stream = ScoreStream(path, spec, channels=len(NATIVE.output_channels), device=torch.device("cpu"))
     torch.set_num_threads(2)
     jobs = [random_stretches(spec, counts) for counts in ((5, 1), (), (4,), (2,))]
@@ -99,13 +99,15 @@ def test_jobs_are_begun_ahead_with_the_bytes_of_each_alone(dtype: torch.dtype) -
 
 
 def test_the_golden_logits(
-    golden_outputs: list[tuple[np.ndarray, np.ndarray]], golden_model: SpTransformerModel, dtype: torch.dtype
+    golden_outputs: list[tuple[np.ndarray, np.ndarray]],
+    golden_model: SpTransformerModel,
+    native_dtype: torch.dtype,
 ) -> None:
     for codes, values in golden_outputs[1::2]:
         expected = torch.from_numpy(values)
-        logits = path_logits(make_path("native", golden_model, WindowSpec(core=len(expected)), dtype), codes)[0]
+        logits = path_logits(make_path("native", golden_model, WindowSpec(core=len(expected)), native_dtype), codes)[0]
         difference = (channels.scores(logits) - channels.scores(expected)).abs()
-        if dtype == torch.float32:
+        if native_dtype == torch.float32:
             assert (logits - expected).abs().max() < 2e-5
         assert difference.max() < 0.02
         assert difference.median() < 0.002

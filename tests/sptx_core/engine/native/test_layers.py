@@ -32,18 +32,18 @@ def config_of(buckets: int, local_heads: int, feed_forward_size: int) -> SpTrans
 @pytest.mark.parametrize("buckets", [1, 2, 5, 40])
 @torch.inference_mode()
 def test_a_layer_equals_the_networks(
-    dtype: torch.dtype, local_heads: int, buckets: int, monkeypatch: pytest.MonkeyPatch
+    native_dtype: torch.dtype, local_heads: int, buckets: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new = library.new_tiles  # memory as it comes, here the worst
     monkeypatch.setattr(library, "new_tiles", lambda *sizes: new(*sizes).fill_(torch.nan))
     # 608 channels are more columns than are expanded at once, and a rest.
     layer = seeded_model(config_of(buckets, local_heads, 608), 3).layers[0].double()
     layer.expand.weight.mul_(4)  # so that GELU sees what lies far from zero, too
-    native = NativeLayer(layer, dtype)
+    native = NativeLayer(layer, native_dtype)
     x = torch.randn(2, BUCKET * buckets, 96, generator=torch.Generator().manual_seed(buckets))
     expected, choice, _ = layer(x.double())
-    tolerance = 1e-4 if dtype == torch.float32 else 0.5
-    limit = 1e-5 if dtype == torch.float32 else 0.03  # of the median; values are about 8
+    tolerance = 1e-4 if native_dtype == torch.float32 else 0.5
+    limit = 1e-5 if native_dtype == torch.float32 else 0.03  # of the median; values are about 8
 
     whole, chosen = x.clone(), []
     native(whole, chosen)
@@ -65,7 +65,7 @@ def test_a_layer_equals_the_networks(
 
 @pytest.mark.parametrize("local_heads", [0, 3])
 @torch.inference_mode()
-def test_shares_and_values_have_all_their_bits(dtype: torch.dtype, local_heads: int) -> None:
+def test_shares_and_values_have_all_their_bits(native_dtype: torch.dtype, local_heads: int) -> None:
     """Attention alone, from shares near each other; in sums of other parts the last bits of these products are lost."""
     layer = seeded_model(config_of(3, local_heads, 64), 3).layers[0].double()
     layer.attention.query.weight.mul_(0.05)
@@ -74,13 +74,13 @@ def test_shares_and_values_have_all_their_bits(dtype: torch.dtype, local_heads: 
         rest.zero_()
     x = torch.randn(4, 3 * BUCKET, 96, generator=torch.Generator().manual_seed(local_heads))
     expected = layer(x.double())[0]
-    NativeLayer(layer, dtype)(x, [])
+    NativeLayer(layer, native_dtype)(x, [])
     error = (x - expected).square().mean() / expected.square().mean()
-    assert error.sqrt() < (5e-7 if dtype == torch.float32 else 0.02)  # 1e-6 without any one product of parts
+    assert error.sqrt() < (5e-7 if native_dtype == torch.float32 else 0.02)  # 1e-6 without any one product of parts
 
 
-def test_the_benchmark_counts_what_the_library_performs(dtype: torch.dtype) -> None:
-    precision = str(dtype).removeprefix("torch.")
+def test_the_benchmark_counts_what_the_library_performs(native_dtype: torch.dtype) -> None:
+    precision = str(native_dtype).removeprefix("torch.")
     runs = [("shared", precision), ("native", precision)]
     spec = WindowSpec(20, NATIVE.context, 5)
     reference, shared, native = run_bench(runs=runs, config=NATIVE, spec=spec, windows=4, repeats=1).rows
