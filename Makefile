@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?= dev
+TEST_PROCESSES ?= 2
 NATIVE := $(shell find sptx_core/engine/native tests/sptx_core/engine/native -name '*.cpp' -o -name '*.h')
 
-.PHONY: demo demo-checkpoint test lint types clean
+.PHONY: demo demo-checkpoint test check lint types clean
 
 # torch comes first and alone, so that a CPU build that is already there (see README.md) is kept.
 $(VENV)/ready: pyproject.toml setup.py constraints.txt sptx_core/engine/native/sources.py $(NATIVE)
@@ -21,8 +22,13 @@ demo: $(VENV)/ready
 demo-checkpoint: $(VENV)/ready
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python workflows/demo_checkpoint.py demo-checkpoint --keep
 
+# Files of tests go to processes in the order in which they stand, so that the longest (benchmarks) begin first.
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+
+# What to run before each commit.
+check: lint types
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile -m "not slow"
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -110,13 +110,15 @@ class Predictor:
         if path != "triton":
             return build(path=path)
         try:
-            predictor = build(path=path)
-            predictor.predict([np.full(spec.width, N_CODE, dtype=np.uint8)])
+            return build(path=path)._tried()
         except Exception as error:  # of many kinds: no compiler, a driver too old, too little memory
             require_device(error, device)
-        else:
-            return predictor
         return build(path="shared")  # outside the handler, whose error would keep the memory of the other path
+
+    def _tried(self) -> Self:
+        """The predictor, after it has predicted one window of N."""
+        self.predict([np.full(self.spec.width, N_CODE, dtype=np.uint8)])
+        return self
 
     def predict(self, stretches: Sequence[Codes]) -> list[Scores]:
         """Scores of the windows of each stretch.

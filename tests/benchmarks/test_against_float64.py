@@ -11,6 +11,8 @@ from sptx_core.config import SpTransformerConfig
 from sptx_core.engine.paths import ENGINE_PATHS, PRECISIONS, PathRequest
 from sptx_core.windows import WindowSpec
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "against_float64.py"
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("triton", reason="Triton is not installed")
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu_kernels.py"

@@ -18,6 +18,8 @@ from material.servers import s3_server
 
 from pipeline.tracks.reader import open_tracks
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 BUCKET = "tracks-bucket"
 ROOT = f"s3://{BUCKET}/table"

@@ -52,6 +52,7 @@ def published(golden_checkpoint: Path) -> SpTransformerModel:
 # --- fidelity --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", range(6))
 @torch.inference_mode()
 def test_logits_equal_those_of_the_original_network(
@@ -63,6 +64,7 @@ def test_logits_equal_those_of_the_original_network(
     assert np.abs(logits - expected).max() < GOLDEN_TOLERANCE
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_float64_agrees_with_the_original_network(
     golden_checkpoint: Path, golden_cases: tuple[GoldenCase, ...]
@@ -226,6 +228,7 @@ def test_hidden_states_lie_around_each_layer() -> None:
 # --- how it is run ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"output_attentions": True, "output_hidden_states": True}])
 def test_forward_compiles_as_one_graph(settings: dict[str, Any]) -> None:
     model, ids = network(), random_ids(10)

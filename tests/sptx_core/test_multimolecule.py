@@ -22,6 +22,8 @@ from sptx_core.model import SpTransformerModel
 from sptx_core.token_prediction import SpTransformerForTokenPrediction
 from sptx_core.tokenizer import DnaTokenizer
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 2e-5  # of float32 logits; last hidden states of the golden network have about the same size
 SIZES: dict[str, Any] = {
     "context": 10,

@@ -39,6 +39,7 @@ def flags_of(cluster: Any, example: Any, output: Path) -> list[Any]:
     return ["run", *job, "--address", cluster.address, "--workers", 3, "--threads", 2]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_tasks_run_on_a_worker_and_on_every_node(cluster: Any) -> None:
     def refuse() -> None:
@@ -76,6 +77,7 @@ def test_what_no_node_has_is_refused() -> None:
         choose_pool(joined, None, 8, None)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_job_on_three_nodes_of_which_one_is_lost(
     cluster: Any, example: Any, table: Path, sptx: Run, tmp_path: Path, digests: Any

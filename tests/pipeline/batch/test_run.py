@@ -23,6 +23,8 @@ from pipeline.batch.run import run_job
 from pipeline.settings import JobSettings
 from sptx_core.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 120.0  # seconds that a run may take to get to a point
 UNITS = 40
 

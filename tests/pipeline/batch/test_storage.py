@@ -24,6 +24,8 @@ KINDS = ("disk", "memory", "s3")
 WRITER = """
 import hashlib, os, sys
 from pipeline.batch.storage import Store
+
+pytestmark = pytest.mark.slow
 store = Store(sys.argv[1])
 print("ready", flush=True)
 for number in range(10**6):

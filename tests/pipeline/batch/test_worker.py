@@ -197,6 +197,7 @@ with ThreadPoolExecutor(3) as calls:
 """
 
 
+@pytest.mark.slow
 def test_a_unit_that_kills_its_process_is_given_up_and_no_other(assignment: Assignment) -> None:
     """Nor those that are committed, wait or are read meanwhile."""
     max_attempts = 2  # the fewest that allow for one strike without guilt

@@ -85,6 +85,7 @@ def committed(output: Path) -> list[Path]:
     return sorted(output.glob("tracks/**/[!.]*.parquet"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_process(
     example: Any, tmp_path: Path, clean_environment: dict[str, str], sent: signal.Signals
@@ -110,6 +111,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_process(
     assert json.loads((output / "run.json").read_text())["sites_threshold"] == 0.5
 
 
+@pytest.mark.slow
 def test_an_incomplete_run_names_its_failed_shards_and_ends_with_3(
     example: Any, table: Path, tmp_path: Path, sptx: Any, sptx_here: Any
 ) -> None:

@@ -41,6 +41,8 @@ from sptx_core.channels import TISSUES
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 
+pytestmark = pytest.mark.slow
+
 Sptx = Callable[..., str]
 GOES_ON, STARTED_AGAIN = "goes on after step", "workers are started again"
 PATIENCE = 120.0  # seconds that a training may take to get to a point

@@ -89,6 +89,7 @@ def test_logits_that_are_not_finite_are_refused_in_a_sentence() -> None:
         MetricCounter().add(logits, batch, 10.0)
 
 
+@pytest.mark.slow
 def test_workers_together_have_the_metrics_of_one(two_workers: list[Any]) -> None:
     (first, _), (second, _) = two_workers
     logits, batch = judged()

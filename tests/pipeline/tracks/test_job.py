@@ -89,6 +89,7 @@ def test_a_gene_alone_gives_the_rows_that_it_has_in_the_whole(example: Any, tabl
         assert difference.max() <= step * 1.01
 
 
+@pytest.mark.slow
 def test_same_settings_give_the_same_bytes_whatever_the_workers(
     example: Any, table: Path, sptx: Run, tmp_path: Path, digests: Any
 ) -> None:
@@ -141,6 +142,7 @@ def test_a_second_run_finds_nothing_to_do_and_leaves_the_parts_alone(example: An
     assert after == before
 
 
+@pytest.mark.slow
 def test_a_folder_called_pipeline_beside_the_person_is_not_imported(example: Any, sptx: Run, tmp_path: Path) -> None:
     (tmp_path / "pipeline").mkdir()
     (tmp_path / "pipeline" / "__init__.py").write_text("raise RuntimeError('not this one')\n")

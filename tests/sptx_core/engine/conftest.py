@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from material.golden_weights import GoldenCase
 
 from sptx_core.model import SpTransformerModel
 
@@ -17,7 +18,6 @@ def golden_model(golden_checkpoint: Path) -> SpTransformerModel:
 
 
 @pytest.fixture(scope="session")
-def golden_outputs(shared: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+def golden_outputs(golden_cases: tuple[GoldenCase, ...]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Codes [n + 8000] and the original network's logits [n, 18] of each case."""
-    golden = np.load(shared / "golden" / "official_seed0.npz")
-    return [(golden[f"codes_{case}"], golden[f"logits_{case}"]) for case in range(6)]
+    return [(case.codes, case.logits) for case in golden_cases]

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import platform
-
 import pytest
 import torch
 
 from sptx_core.engine import is_device_lost
-from sptx_core.engine.machine import exact_arithmetic, keep_freed_memory, require_device
+from sptx_core.engine.machine import exact_arithmetic, require_device
 
 
 @pytest.mark.parametrize(
@@ -62,17 +60,3 @@ def test_exact_arithmetic_ends_with_the_context() -> None:
         assert matmul.allow_tf32
     finally:
         matmul.allow_tf32 = before
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="not glibc")
-def test_freed_memory_is_kept() -> None:
-    """A large block, freed and allocated again, is not touched by the kernel: no new page faults."""
-    import resource
-
-    keep_freed_memory()
-    pages = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        torch.ones(2**24)
-        pages.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-    assert pages[-1] < 2**24 * 4 / 4096 / 4

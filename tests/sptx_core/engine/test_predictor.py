@@ -138,8 +138,8 @@ class Gpu(Predictor):
 
     error: Exception
 
-    def __init__(self, *_: object, path: str, **__: object) -> None:
-        self.path = path
+    def __init__(self, model: object, spec: WindowSpec, *, path: str, **_: object) -> None:
+        self.spec, self.path = spec, path
 
     def predict(self, stretches: object) -> list[np.ndarray]:
         if self.path == "triton":

@@ -98,6 +98,7 @@ def test_jobs_are_begun_ahead_with_the_bytes_of_each_alone(dtype: torch.dtype) -
     assert events.index("take 3") < events.index("give 2")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("by_hardware")
 def test_the_golden_logits(
     golden_outputs: list[tuple[np.ndarray, np.ndarray]], golden_model: SpTransformerModel, dtype: torch.dtype

@@ -70,6 +70,7 @@ def test_each_bucket_sees_its_neighbours_in_its_window(buckets: int, some: slice
     }
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_the_golden_logits(
     golden_outputs: list[tuple[np.ndarray, np.ndarray]], golden_model: SpTransformerModel
