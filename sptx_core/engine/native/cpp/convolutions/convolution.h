@@ -120,10 +120,12 @@ INLINE PlaneProduct plane_product(const Convolution& c, const Geometry<M>& g, in
 template <Mode M, class Add>
 INLINE void for_groups(const Geometry<M>& g, const PlaneProduct& p, int64_t begin, int dilation, int first, int count,
                        int from, int to, Add add) {
+    const int64_t first_row = first + int64_t(from) * dilation;
+    const Word *left = p.values + first_row * g.words, *right = p.weight + from * p.group_words;
+    int64_t row = begin + first_row;
     for (int group = from; group < to; group++) {
-        const int64_t row = begin + first + group * dilation;
-        if (row + count <= g.first_given || row >= g.end_given) continue;
-        add(p.values + size_t(first + group * dilation) * g.words, p.weight + group * p.group_words);
+        if (row + count > g.first_given && row < g.end_given) add(left, right);
+        row += dilation, left += size_t(dilation) * g.words, right += p.group_words;
     }
 }
 

@@ -11,7 +11,8 @@
 
 #include "../modes.h"
 
-#define INLINE static inline __attribute__((always_inline))
+#define ALWAYS_INLINE __attribute__((always_inline))
+#define INLINE static inline ALWAYS_INLINE
 #define UNROLLED_FOR(...) _Pragma("GCC unroll 16") for (__VA_ARGS__)
 
 namespace sptx::kernels {
