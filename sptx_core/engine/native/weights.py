@@ -1,9 +1,9 @@
 """Weights as the compiled library reads them: laid out in panels, and the structures that point to them.
 
-In: PyTorch's weights of any floating-point dtype, in its own shapes. Out: contiguous tensors on the CPU, products'
-right sides in the precision of a mode and everything else in float32, and the structures `Layer` and `Convolution` of
-`cpp/arguments.h`. Layouts are in `cpp/modes.h` and `cpp/convolutions/toom_cook.h`. Sizes are multiples of 32, which
-`library.fits` checks once.
+In: PyTorch's weights of any floating-point dtype, in PyTorch's shapes; channels are multiples of 32, which
+`library.fits` checks. Out: contiguous tensors on the CPU, and the structures `Layer` and `Convolution` of
+`cpp/arguments.h` that point to them. Right sides of products are in the precision of a mode, all else in float32.
+Layouts are described in `cpp/modes.h` and `cpp/convolutions/toom_cook.h`.
 """
 
 from __future__ import annotations
@@ -191,7 +191,8 @@ def panels(weight: Tensor, mode: Mode) -> Tensor:
 def at_points(weight: Tensor) -> Tensor:
     """Evaluate each group of a convolution's taps, as a polynomial, at each point of Toom-Cook.
 
-    Values are divided by the differences of the point from the others, by which the values of the other side are not.
+    Each value is also divided by the product of the differences between its point and the others. This is the division
+    of the interpolation, which the library leaves out.
 
     Parameters
     ----------

@@ -12,10 +12,10 @@
 namespace sptx {
 
 struct Kernels {
-    // Buckets of positions x [buckets][64][hidden] to `means` [buckets][hidden] and `blocks` [buckets][head blocks]
-    // (layers/head_blocks.h), as `products` says: `count` buckets, those in the list or, where it is null, the first
-    // ones. `wanted`, for SINKHORN_KEYS alone, has for each bucket listed a bit for each Sinkhorn head whose keys are
-    // wanted.
+    // Norms `count` buckets of positions x [buckets][64][hidden] and writes, as `products` says, the means of the
+    // normed positions to `means` [buckets][hidden] and their projections to `blocks` [buckets][head blocks]
+    // (layers/head_blocks.h). `buckets` [count] lists the buckets; null stands for the first ones. `wanted` [count],
+    // for SINKHORN_KEYS alone, has for each of them a bit for each Sinkhorn head whose keys are wanted.
     void (*project)(const Layer& layer, const float* x, const int32_t* buckets, const int32_t* wanted, int count,
                     int products, Word* blocks, float* means);
 

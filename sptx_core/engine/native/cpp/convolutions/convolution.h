@@ -51,8 +51,8 @@ struct Chunk {
     const int64_t* places;  // the first position of each row
 };
 
-// Reads 32 channels, from `channel` on, of the positions x [POINTS] of a row, after norm and ReLU where there is one,
-// into row [planes][...] of operands; positions themselves where `plain`.
+// Transforms 32 channels, from `channel` on, of one row: reads its positions x [POINTS], applies norm and ReLU where
+// there are any, and writes the row's operands to all planes; those of the positions themselves only where `plain`.
 template <Mode M>
 INLINE void transform_channels(const Convolution& c, const float* const (&x)[POINTS], int channel, bool plain,
                                Word* row, size_t plane_words) {
@@ -77,8 +77,8 @@ INLINE void transform_channels(const Convolution& c, const float* const (&x)[POI
         UNROLLED_FOR (int i = 0; i < TAPS; i++) store<M>(to + (POINTS + i) * plane_words, own[i][0], own[i][1]);
 }
 
-// Fills the planes `values` for a chunk and the halo after it. All chunks but the first keep what the chunk before has
-// transformed of their rows.
+// Fills the planes `values` for a chunk and the halo after it. The chunk before has transformed the first `halo` rows
+// already, so these are only moved.
 template <Mode M>
 INLINE void transform_chunk(const Convolution& c, const Sequence& s, const Geometry<M>& g, const Chunk& chunk,
                             Word* values) {
@@ -95,7 +95,8 @@ INLINE void transform_chunk(const Convolution& c, const Sequence& s, const Geome
     }
 }
 
-// One plane times its weights for one panel: groups of taps [from, to), each `group_words` of weights after another.
+// One plane and its weights for one panel. The sums run over groups of taps [from, to), whose weights lie
+// `group_words` apart.
 struct PlaneProduct {
     const Word* values;  // [rows][words of `in`]
     const Word* weight;
@@ -104,7 +105,7 @@ struct PlaneProduct {
     float* sums;  // [CHUNK][PANEL]
 };
 
-// The product of one point, or of the last tap with the positions `point - POINTS` of rows.
+// What is multiplied for one point or, from POINTS on, for the last tap and position `point - POINTS` of each row.
 template <Mode M>
 INLINE PlaneProduct plane_product(const Convolution& c, const Geometry<M>& g, int panel, int point, const Word* values,
                                   float* products) {
@@ -115,15 +116,17 @@ INLINE PlaneProduct plane_product(const Convolution& c, const Geometry<M>& g, in
     return {values, weight, group_words, 0, c.groups, products};
 }
 
-// Calls add(left, right) for each of groups [from, to) in which one of `count` rows from row `first` of a chunk on
-// meets a position that is given.
+// Calls add(left, right) for those of groups [from, to) that meet a given position in one of `count` rows, from row
+// `first` of a chunk on; the others add zeros.
 template <Mode M, class Add>
 INLINE void for_groups(const Geometry<M>& g, const PlaneProduct& p, int64_t begin, int dilation, int first, int count,
                        int from, int to, Add add) {
+    const int64_t first_row = first + int64_t(from) * dilation;
+    const Word *left = p.values + first_row * g.words, *right = p.weight + from * p.group_words;
+    int64_t row = begin + first_row;
     for (int group = from; group < to; group++) {
-        const int64_t row = begin + first + group * dilation;
-        if (row + count <= g.first_given || row >= g.end_given) continue;
-        add(p.values + size_t(first + group * dilation) * g.words, p.weight + group * p.group_words);
+        if (row + count > g.first_given && row < g.end_given) add(left, right);
+        row += dilation, left += size_t(dilation) * g.words, right += p.group_words;
     }
 }
 
@@ -218,8 +221,8 @@ INLINE void write_outputs(const Convolution& c, const Sequence& s, const Chunk& 
         }
 }
 
-// Convolves a sequence; `c.groups` is at least 1. Position p of the result is what the taps make of given positions
-// p, p + dilation, ..., p + (kernel - 1) * dilation.
+// Convolves a sequence; `c.groups` is at least 1. Tap k of position p of the result reads position p + k * dilation of
+// what is given.
 template <Mode M>
 void convolve(const Convolution& c, const Sequence& s) {
     const Setup<M> setup;

@@ -1,8 +1,8 @@
 // Toom-Cook: four outputs of four taps from a product of polynomials, by its values at seven points.
 //
-// The points are 0, 1, -1, 1/2, -1/2, 3 and infinity, in this order, so seven products stand for sixteen. Weights of
-// four taps as values at the points are made in Python (`at_points` of weights.py), divided by the differences of each
-// point from the others, by which the values here are not.
+// The points are 0, 1, -1, 1/2, -1/2, 3 and infinity, in this order, so seven products stand for sixteen. The values of
+// four taps at the points come from Python (`at_points` of weights.py), which also makes the divisions of the
+// interpolation, by the differences between points; the positions here are only multiplied and added.
 //
 // A row of positions that are `dilation` apart stands for four outputs: row q = span * dilation + phase for positions
 // (4 * span + i) * dilation + phase, 0 <= i < 4, and reads these and the first three of the row `dilation` after it.
@@ -26,8 +26,8 @@ INLINE int64_t position_of_row(int64_t row, int dilation) { return row / dilatio
 // a * b + c.
 INLINE __m512 scaled_sum(float a, __m512 b, __m512 c) { return _mm512_fmadd_ps(_mm512_set1_ps(a), b, c); }
 
-// Positions x as coefficients of a polynomial -> the values that meet the weights at each point: the remainder's
-// coefficients for the polynomial whose zeros are all other points.
+// Positions x -> values v to multiply by the taps' values: v[p] is the sum of c[i] x[i], where c are the coefficients
+// of the polynomial whose zeros are all points but p.
 INLINE void values_at_points(const __m512 (&x)[POINTS], __m512 (&v)[POINTS]) {
     __m512 z[POINTS - 1];  // times t - 3
     UNROLLED_FOR (int i = 0; i < POINTS - 1; i++) z[i] = scaled_sum(-3.0f, x[i], x[i + 1]);
@@ -42,7 +42,7 @@ INLINE void values_at_points(const __m512 (&x)[POINTS], __m512 (&v)[POINTS]) {
     v[6] = scaled_sum(-1.25f, z[3], scaled_sum(0.25f, z[1], z[5]));
 }
 
-// Products m of values and weights at each point -> outputs y, sums of powers of the points.
+// Products m at the points -> outputs y: y[i] is the sum of p^i m[p] over the points p.
 INLINE void outputs_of_points(const __m512 (&m)[POINTS], __m512 (&y)[TAPS]) {
     const __m512 sum = _mm512_add_ps(m[1], m[2]), difference = _mm512_sub_ps(m[1], m[2]);
     const __m512 sum_half = _mm512_add_ps(m[3], m[4]), difference_half = _mm512_sub_ps(m[3], m[4]);

@@ -45,15 +45,18 @@ INLINE void expand(const Word* a, int rows, const Word* weight, int words, int p
     });
 }
 
-// Columns of the feed-forward that are expanded and contracted before the next ones.
+// The matrix units expand and contract so many columns before the next ones: what lies between the two products then
+// stays in the second cache.
+constexpr int EXPANDED_COLUMNS = 256;
+
 template <Mode M>
 INLINE int columns_at_once(const Layer& layer) {
-    return by_matrix_units(M) ? smaller(layer.inner, 256) : layer.inner;
+    return by_matrix_units(M) ? smaller(layer.inner, EXPANDED_COLUMNS) : layer.inner;
 }
 
-// Adds norm, expansion, GELU and contraction to x [rows][hidden]. Memory: one group of normed rows, normed
-// [NORM_ROWS][hidden], operands [rows][words of hidden] and expanded [rows][words of columns_at_once], these two up to
-// a whole number of BLOCK_ROWS in modes of the matrix units.
+// Adds contract(GELU(expand(norm(x)))) to x [rows][hidden]. Scratch memory: `normed` [NORM_ROWS][hidden], `operands`
+// [rows][words of hidden] and `expanded` [rows][words of columns_at_once]; rows of the last two are, in modes of the
+// matrix units, rounded up to a multiple of BLOCK_ROWS.
 template <Mode M>
 INLINE void feed_forward(const Layer& layer, float* x, int rows, float* normed, Word* operands, Word* expanded) {
     const int hidden = layer.hidden, inner = layer.inner, words = words_of<M>(hidden);

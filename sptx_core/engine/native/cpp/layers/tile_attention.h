@@ -125,13 +125,13 @@ void attend_heads_by_tiles(const Head<N>* heads, int count, long pitch) {
     constexpr int prefetched = HEAD_BLOCK<M> / (BLOCKS * pairs);              // words for each
     Blocks<M, N> in;
     const auto queries = [&](int block) { return heads[block / BLOCKS].queries + block % BLOCKS * TILE_ROWS * words; };
-    const auto score_block = [&](int block, int first, int end) {
+    const auto score_block = [&](int block, int first, int end) ALWAYS_INLINE {
         score_by_tiles<M, N>(queries(block), heads[block / BLOCKS].sources, first, end, in.scores[block % 2]);
     };
-    const auto values = [&](int block, int step) {
+    const auto values = [&](int block, int step) ALWAYS_INLINE {
         multiply_by_values<M, N>(in.shares[block % 2], heads[block / BLOCKS].sources, step, in.sums);
     };
-    const auto finish = [&](int block) {
+    const auto finish = [&](int block) ALWAYS_INLINE {
         Word* to = heads[block / BLOCKS].to + block % BLOCKS * TILE_ROWS * pitch;
         store_attended<M>(in.sums, in.factors[block % 2], to, pitch);
     };

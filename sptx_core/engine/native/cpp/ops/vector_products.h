@@ -32,8 +32,11 @@ INLINE void clear(__m512 (&sums)[R][Z]) {
 
 // Adds to sums [R][16 * Z] the product of a [R][words], rows `pitch` words apart, and b [words][16 * Z].
 template <Mode M, int R, int Z>
-INLINE void accumulate(const Word* a, long pitch, const Word* b, int words, __m512 (&sums)[R][Z]) {
-    _Pragma("GCC unroll 8") for (int k = 0; k < words; k++) {
+INLINE void accumulate(const Word* a, long pitch, const Word* b, long words, __m512 (&sums)[R][Z]) {
+    // Hides where a and b come from: else the compiler advances a pointer to each row, in memory, from one call to the
+    // next, which made convolutions up to 4 % slower.
+    asm("" : "+r"(a), "+r"(b));
+    _Pragma("GCC unroll 8") for (long k = 0; k < words; k++) {
         __m512i right[Z];
         UNROLLED_FOR (int z = 0; z < Z; z++) right[z] = _mm512_loadu_si512(b + 16 * (Z * k + z));
         UNROLLED_FOR (int r = 0; r < R; r++) {

@@ -1,4 +1,4 @@
-// Vectors of 16 float32: to operands of products in each mode, transposed, prefetched.
+// What all else is made of: float32 values become operands of products, words are transposed, memory is prefetched.
 //
 // Needs AVX-512 F, DQ, BW and VL, in all modes but FLOAT32 BF16 too. Pointers need no alignment. Any thread may call
 // these functions.
@@ -11,7 +11,8 @@
 
 #include "../modes.h"
 
-#define INLINE static inline __attribute__((always_inline))
+#define ALWAYS_INLINE __attribute__((always_inline))
+#define INLINE static inline ALWAYS_INLINE
 #define UNROLLED_FOR(...) _Pragma("GCC unroll 16") for (__VA_ARGS__)
 
 namespace sptx::kernels {

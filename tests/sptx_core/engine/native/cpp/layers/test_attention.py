@@ -48,6 +48,23 @@ def test_attention_equals_softmax(
     assert (found[:, mode.words(PANEL) :] == -1).all()
 
 
+@pytest.mark.parametrize(("scale", "limit"), [(0.01, 5e-7), (4, 5e-6)])
+@pytest.mark.parametrize("sources", [1, 2, 3])
+def test_products_have_all_their_bits(pieces, mode: Mode, scale: float, limit: float, sources: int) -> None:
+    """Of small queries, whose shares are near each other, those with values; of large ones those with keys."""
+    generator = torch.Generator().manual_seed(sources)
+    query = scale * torch.randn(BUCKET, PANEL, generator=generator)
+    key, value = torch.randn(2, sources, BUCKET, PANEL, generator=generator)
+    queries = operands(pieces, mode, query / math.log(2))
+    keys, values = [operands(pieces, mode, x).T.contiguous() for x in key], [panels(x.T, mode) for x in value]
+    found = torch.zeros(BUCKET, mode.words(PANEL), dtype=torch.int32)
+    pieces.attention(mode, sources, queries, addresses(keys), addresses(values), False, 1.0, found, mode.words(PANEL))
+    shares = torch.softmax(query.double() @ key.flatten(0, 1).double().T, 1)
+    expected = shares @ value.flatten(0, 1).double()
+    error = ((operand_values(found, mode) - expected).square().mean() / expected.square().mean()).sqrt()
+    assert error < (limit if mode in (Mode.FLOAT32, Mode.MATRIX_FLOAT32) else 2e4 * limit)
+
+
 def test_what_is_not_a_number_stays_so(pieces, mode: Mode) -> None:
     query, key, value = torch.randn(3, BUCKET, PANEL, generator=torch.Generator().manual_seed(0))
     query[5, 3] = torch.nan
