@@ -13,6 +13,9 @@ from material.golden_weights import GoldenCase
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # Triton reads it when it is imported, which PyTorch's FLOP counter does
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])))
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

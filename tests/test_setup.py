@@ -12,9 +12,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CPP = Path("sptx_core/engine/native/cpp")
 LIBRARIES = "sptx_core/engine/native/_native*.so"
-pytestmark = pytest.mark.skipif(
-    (platform.system(), platform.machine()) != ("Linux", "x86_64"), reason="compiled on x86-64 Linux alone"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        (platform.system(), platform.machine()) != ("Linux", "x86_64"), reason="compiled on x86-64 Linux alone"
+    ),
+]
 
 
 @pytest.fixture

@@ -25,7 +25,6 @@ WRITER = """
 import hashlib, os, sys
 from pipeline.batch.storage import Store
 
-pytestmark = pytest.mark.slow
 store = Store(sys.argv[1])
 print("ready", flush=True)
 for number in range(10**6):
@@ -148,6 +147,7 @@ def test_sweep_removes_old_leftovers_only(tmp_path: Path) -> None:
     assert store.exists("tracks/chrom=1/a.parquet")
 
 
+@pytest.mark.slow
 def test_no_partial_file_is_ever_visible_on_a_disk(tmp_path: Path) -> None:
     store, dice, leftovers = Store(tmp_path), random.Random(0), 0
     for _ in range(MAX_KILLS):
@@ -162,6 +162,7 @@ def test_no_partial_file_is_ever_visible_on_a_disk(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".parquet"]
 
 
+@pytest.mark.slow
 def test_no_partial_object_is_ever_visible_behind_s3(bucket: str) -> None:
     store, dice = Store(f"{bucket}/killed"), random.Random(0)
     seen = 0

@@ -21,6 +21,8 @@ from pipeline.finetuning.states import State
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 
+pytestmark = pytest.mark.slow
+
 Order = Callable[..., TrainingOrder]
 Result = tuple[dict[str, Tensor], Any, list[Any], dict[str, Tensor]]
 TwoWorkers = list[tuple[Any, list[Result]]]

@@ -78,6 +78,13 @@ def compile_emulated(folder: Path) -> Path:
     return target
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need a library compiled for them are slow."""
+    for item in items:
+        if {"emulated", "pieces"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def emulated(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     """The library with emulated matrix units, and its pieces."""
@@ -95,7 +102,12 @@ def pieces(emulated: ctypes.CDLL) -> Pieces:
     return Pieces(emulated)
 
 
-@pytest.fixture(scope="module", params=Mode, ids=lambda mode: mode.name)
+EMULATED_OFTEN = [
+    pytest.param(mode, id=mode.name, marks=[pytest.mark.slow] if mode >= Mode.MATRIX_FLOAT32 else []) for mode in Mode
+]
+
+
+@pytest.fixture(scope="module", params=EMULATED_OFTEN)
 def mode(request: pytest.FixtureRequest) -> Iterator[Mode]:
     """Each mode; calls through `library` go to the product or, for modes not of this processor, to the emulation."""
     found: Mode = request.param

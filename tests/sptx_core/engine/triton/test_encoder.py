@@ -26,7 +26,7 @@ from sptx_core.engine.paths import ENGINE_PATHS, PathRequest
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 CONTEXT = TRITON.context
 needs_gpu = pytest.mark.skipif(DEVICE == "cpu", reason="no GPU here")
 

@@ -15,7 +15,7 @@ from sptx_core.engine.flops import count_performed
 from sptx_core.engine.geometry import CoreBuckets
 from sptx_core.engine.triton.layers import TritonLayer
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 
 @pytest.mark.parametrize("windows", [1, 2])
