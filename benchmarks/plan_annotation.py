@@ -22,9 +22,9 @@ from pipeline.batch.storage import Store
 from pipeline.inputs.annotation import read_annotation
 from pipeline.inputs.selection import Selection, select
 from pipeline.simulation.annotation_only import CONTIGS, write_annotation
-from pipeline.tracks.beside import tables_of
 from pipeline.tracks.plan import Plan, loci_digest, make_plan, transcripts_digest
 from pipeline.tracks.settings import Flanks
+from pipeline.tracks.side_tables import tables_of
 from sptx_core.windows import WindowSpec
 
 T = TypeVar("T")

@@ -112,8 +112,8 @@ class Settings(BaseModel):
     @classmethod
     def setting_names(cls) -> list[str]:
         """Names of the settings: a class's own before those that it shares with other classes."""
-        declared = (name for kind in cls.__mro__ for name in vars(kind).get("__annotations__", ()))
-        return [name for name in dict.fromkeys(declared) if name in cls.model_fields]
+        shared = {name for kind in cls.__mro__[1:] if issubclass(kind, Settings) for name in kind.model_fields}
+        return sorted(cls.model_fields, key=shared.__contains__)  # which keeps the order of either kind
 
 
 class JobSettings(Settings):

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CORE, SHARED = "sptx_core", {"sptx_core", "pipeline.settings", "pipeline.coordinates"}
-BESIDE_TRACKS = {*SHARED, "pipeline.batch", "pipeline.inputs", "pipeline.tracks"}
+TRACKS_AND_BELOW = {*SHARED, "pipeline.batch", "pipeline.inputs", "pipeline.tracks"}
 
 # Room -> rooms that it may import, besides itself.
 ALLOWED = {
@@ -25,13 +25,13 @@ ALLOWED = {
     "pipeline.batch": {CORE, "pipeline.settings"},
     "pipeline.tracks": {*SHARED, "pipeline.batch", "pipeline.inputs"},
     "pipeline.simulation": {*SHARED, "pipeline.inputs"},
-    "pipeline.evaluation": BESIDE_TRACKS,
-    "pipeline.finetuning": {*BESIDE_TRACKS, "pipeline.evaluation"},
-    "pipeline.views": {*BESIDE_TRACKS, "pipeline.evaluation"},
+    "pipeline.evaluation": TRACKS_AND_BELOW,
+    "pipeline.finetuning": {*TRACKS_AND_BELOW, "pipeline.evaluation"},
+    "pipeline.views": {*TRACKS_AND_BELOW, "pipeline.evaluation"},
 }
 JOBS = {"pipeline.evaluation", "pipeline.finetuning", "pipeline.simulation", "pipeline.views"}
-ALLOWED["pipeline.cli"] = {*BESIDE_TRACKS, *JOBS}
-ALLOWED["pipeline"] = {*BESIDE_TRACKS, *JOBS}  # the door
+ALLOWED["pipeline.cli"] = {*TRACKS_AND_BELOW, *JOBS}
+ALLOWED["pipeline"] = {*TRACKS_AND_BELOW, *JOBS}  # the door
 
 # Library -> where alone it may be imported.
 HELD = {

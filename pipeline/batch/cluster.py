@@ -195,6 +195,8 @@ def execute(
         The one that `make_call` raised in an actor.
 
     """
+    if not rows:
+        return
     import ray
     from ray.data import ActorPoolStrategy
 

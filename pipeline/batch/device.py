@@ -88,10 +88,10 @@ class Device:
                     else:
                         request.outputs.set_result(outputs)
                     del outputs, request  # large, and from here on another thread's
+                _fail(begun, RuntimeError("computing ended before all outputs were given"))
             except Exception as error:  # whichever unit caused it: all that were begun are tried again
                 traceback.clear_frames(error.__traceback__)  # frees tensors, whose memory the next try needs
-                while begun:
-                    begun.popleft().outputs.set_exception(error)
+                _fail(begun, error)
 
     def _inputs(self, begun: deque[Request]) -> Iterator[Any | None]:
         """Inputs of one unit after another, each added to `begun`; None while no unit may begin."""
@@ -107,7 +107,7 @@ class Device:
             else:
                 begun.append(request)
                 yield request.inputs
-            del request  # or its inputs would be kept until there is another
+            del request  # the next look at the queue may be long
 
     def _next(self, *, wait: bool) -> Request | None:
         """The next unit if it may begin now."""
@@ -122,3 +122,9 @@ class Device:
         if wait:  # for the commit of the unit before it; there is nothing else to do
             time.sleep(POLL_SECONDS)
         return None
+
+
+def _fail(begun: deque[Request], error: Exception) -> None:
+    """Give all requests that were begun this error."""
+    while begun:
+        begun.popleft().outputs.set_exception(error)

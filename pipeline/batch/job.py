@@ -14,13 +14,14 @@ then recorded as failed. The same unit must give the same bytes, or a resumed ru
 from __future__ import annotations
 
 import platform
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pipeline.batch.cluster import Pool
-from pipeline.batch.layout import Part
+from pipeline.batch.layout import ANY_PART, Part
 from pipeline.batch.record import Execution
 from pipeline.batch.units import Unit
 from pipeline.settings import JobSettings
@@ -74,6 +75,10 @@ class Job(ABC):
 
     tables: ClassVar[tuple[str, ...]]
     """Folders of its parts; the part in the first one is written last and is the unit's receipt."""
+    parts_named: ClassVar[re.Pattern[str]] = ANY_PART
+    """What `<place>/<label>` of its parts is like; files that are named otherwise are not its parts."""
+    called: ClassVar[str] = "units"
+    """What people call its units, as a plural."""
     counted: ClassVar[str] = "units"
     """What `Unit.size` counts, as a plural."""
     format_version: ClassVar[int] = 1
@@ -103,7 +108,7 @@ class Job(ABC):
         """What `run.json` says of the tables besides fields and execution, ready for JSON."""
         return {}
 
-    def files_beside(self) -> Mapping[str, bytes]:
+    def side_files(self) -> Mapping[str, bytes]:
         """Name -> content of small files beside `run.json`."""
         return {}
 

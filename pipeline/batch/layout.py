@@ -28,6 +28,7 @@ MANIFEST = "manifest.parquet"
 STRIKES, FAILURES = "strikes/", "failures/"
 NAME_DIGITS = 12  # of the fingerprint in a part's name
 
+ANY_PART = re.compile(r".*")
 _PART_NAME = re.compile(
     r"(?P<table>[^/]+)/(?:(?P<place>.+)/)?(?P<index>\d{6,})-(?P<label>[^/]+)-(?P<fingerprint>[0-9a-f]{12})\.parquet"
 )
@@ -53,13 +54,18 @@ def part_name(table: str, place: str, index: int, label: str, fingerprint: str) 
     return f"{folder}/{index:06d}-{label}-{fingerprint[:NAME_DIGITS]}.parquet"
 
 
-def committed(store: Store, table: str, fingerprint: str) -> dict[int, Part]:
-    """Unit -> its part of `table`, for every part of the run that storage holds, in the order of units; one listing."""
+def committed(store: Store, table: str, fingerprint: str, named: re.Pattern[str] = ANY_PART) -> dict[int, Part]:
+    """Unit -> its part of `table`, for every part of the run that storage holds, in the order of units; one listing.
+
+    `named` is what `<place>/<label>` of a part is like. Files that are named otherwise are not looked at.
+    """
     parts = []
     for name, size in store.list(f"{table}/").items():
         match = _PART_NAME.fullmatch(name)
         if match and match["table"] == table and match["fingerprint"] == fingerprint[:NAME_DIGITS]:
-            parts.append(Part(int(match["index"]), match["place"] or "", match["label"], name, size))
+            part = Part(int(match["index"]), match["place"] or "", match["label"], name, size)
+            if named.fullmatch(f"{part.place}/{part.label}"):
+                parts.append(part)
     return {part.unit: part for part in sorted(parts)}
 
 

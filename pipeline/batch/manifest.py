@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.batch.layout import MANIFEST, Part, committed, part_name
+from pipeline.batch.layout import MANIFEST, Part, part_name
 from pipeline.batch.storage import Store
 from sptx_core.errors import InputError
 
@@ -25,9 +25,13 @@ READERS = 4  # parts that are read at once, each in memory whole
 
 
 def write_manifest(
-    store: Store, fingerprint: str, tables: Sequence[str], columns: Callable[[Part], Mapping[str, Any]]
+    store: Store,
+    fingerprint: str,
+    tables: Sequence[str],
+    parts: Iterable[Part],
+    columns: Callable[[Part], Mapping[str, Any]],
 ) -> None:
-    """Read every committed part of the run back and write the manifest.
+    """Read every part back and write the manifest.
 
     Parameters
     ----------
@@ -37,6 +41,8 @@ def write_manifest(
         Digest of all that defines the run, 64 hexadecimal digits.
     tables
         Names of the job's tables, the one with the receipts first.
+    parts
+        The committed parts of the first table, in the order of units.
     columns
         What the job says of a unit, given its part in the first table.
 
@@ -57,7 +63,7 @@ def write_manifest(
         return values
 
     with ThreadPoolExecutor(READERS) as pool:
-        lines = list(pool.map(line, committed(store, tables[0], fingerprint).values()))
+        lines = list(pool.map(line, parts))
     buffer = io.BytesIO()
     pl.DataFrame(lines).with_columns(pl.col("shard").cast(pl.Int32)).write_parquet(buffer)
     store.write_atomic(MANIFEST, buffer.getvalue())

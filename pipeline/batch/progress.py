@@ -80,7 +80,7 @@ class Progress:
         left = (self.total - self.done) / self.rate if self.rate else float("inf")
         eta = f"{left / 60:,.1f} min left" if left < float("inf") else "time left unknown"
         print(
-            f"{self.done:,} of {self.total:,} {self.counted} ({self.done / self.total:.1%}), "
+            f"{self.done:,} of {self.total:,} {self.counted} ({self.done / max(self.total, 1):.1%}), "
             f"{self.rate:,.0f} {self.counted}/s, "
             f"{eta}, {self.failures} failures",
             file=sys.stderr,

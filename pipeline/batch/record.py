@@ -11,6 +11,7 @@ files that the job puts beside it: where `run.json` exists, the rest does.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -91,19 +92,22 @@ class RunRecord:
         return (json.dumps(body, indent=1) + "\n").encode()
 
     @classmethod
-    def from_json(cls, content: bytes, where: str) -> Self:
+    def from_json(cls, content: bytes, where: str, format_version: int) -> Self:
         """The record in `content`, the bytes of the file at `where`.
 
         Raises
         ------
         InputError
-            The file is no record of a run, or its fingerprint does not match its fields.
+            The file is no record of a run, is of another format version, or its fingerprint does not match its fields.
 
         """
         try:
             body = json.loads(content)
-            version, stored, fields = body.pop("format_version"), body.pop("fingerprint"), body.pop("fields")
-            execution = Execution(**body.pop("execution"))
+            version = body.pop("format_version")
+            if version != format_version:  # before anything else, which another version may not have
+                raise InputError(f"{where} has format version {version}; this program reads {format_version}")
+            stored, fields, executed = body.pop("fingerprint"), body.pop("fields"), body.pop("execution")
+            execution = Execution(**{field.name: executed[field.name] for field in dataclasses.fields(Execution)})
             record = cls(version, fields, execution, body, body.pop("shards"), body.pop("rows"))
         except (AttributeError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise InputError(f"{where} is not the record of a run ({error!r})") from None
@@ -128,11 +132,7 @@ def read_record(store: Store, format_version: int) -> RunRecord | None:
     """
     if not store.exists(RUN_FILE):
         return None
-    where = store.uri(RUN_FILE)
-    record = RunRecord.from_json(store.read_bytes(RUN_FILE), where)
-    if record.format_version != format_version:
-        raise InputError(f"{where} has format version {record.format_version}; this program reads {format_version}")
-    return record
+    return RunRecord.from_json(store.read_bytes(RUN_FILE), store.uri(RUN_FILE), format_version)
 
 
 def require_same_run(store: Store, stored: RunRecord | None, fields: Mapping[str, Any]) -> None:
@@ -150,11 +150,10 @@ def require_same_run(store: Store, stored: RunRecord | None, fields: Mapping[str
 def create_or_resume(
     store: Store,
     record: RunRecord,
-    stored: RunRecord | None,
     settings_yaml: str,
-    files_beside: Callable[[], Mapping[str, bytes]],
+    side_files: Callable[[], Mapping[str, bytes]],
 ) -> tuple[RunRecord, str | None]:
-    """Write the record of a new run, or take up the one that is stored.
+    """Write the record of a new run, or take up the one that storage holds at this moment.
 
     Parameters
     ----------
@@ -162,20 +161,25 @@ def create_or_resume(
         Root of the run.
     record
         What this start would record.
-    stored
-        What `read_record` found.
     settings_yaml
         The merged settings.
-    files_beside
+    side_files
         Makes the small files that the job puts beside the record: name -> content. Called for a new run alone.
 
     Returns
     -------
     The record to go on with, and a sentence for the person when the hardware is another one than the run began on.
 
+    Raises
+    ------
+    InputError
+        Storage holds another run: a second driver may have begun it meanwhile.
+
     """
+    stored = read_record(store, record.format_version)
+    require_same_run(store, stored, record.fields)
     if stored is None:
-        for name, content in files_beside().items():
+        for name, content in side_files().items():
             store.write_atomic(name, content)
         store.write_atomic(SETTINGS_FILE, settings_yaml.encode())
         store.write_atomic(RUN_FILE, record.to_json())

@@ -30,8 +30,8 @@ from sptx_core.errors import InputError
 class Outcome:
     """How a run ended.
 
-    `failed` maps a unit to its error, `missing` counts units neither done nor failed, `computed` those of this run;
-    `size` and `bytes` are of the whole job.
+    `failed` maps a unit to its error, `missing` counts units neither done nor failed, `computed` those of this run.
+    `size` is that of the whole job; `bytes` counts the parts of its first table that storage holds.
     """
 
     units: int
@@ -58,19 +58,19 @@ def run_job(job: Job, say: Say) -> Outcome:
 
     """
     if job.settings.output is None:
-        raise InputError("setting `output` is required (--output): where to put the table")
+        raise InputError("setting `output` is required (--output): where to put the results")
     store = Store(job.settings.output)
     stored = read_record(store, job.format_version)
     require_same_run(store, stored, job.fields)
     store.ensure_writable()
     receipts, digest = job.tables[0], fingerprint(job.fields)
-    before = committed(store, receipts, digest)
+    before = committed(store, receipts, digest, job.parts_named)
     failed: dict[int, str] = {}
     if stored is None or len(before) < job.units:
-        failed = _compute(job, store, stored, [unit for unit in range(job.units) if unit not in before], say)
-    parts = committed(store, receipts, digest)
+        failed = _compute(job, store, [unit for unit in range(job.units) if unit not in before], say)
+    parts = committed(store, receipts, digest, job.parts_named)
     if len(parts) == job.units and (len(before) < len(parts) or not store.exists(MANIFEST)):
-        write_manifest(store, digest, job.tables, job.manifest_columns)
+        write_manifest(store, digest, job.tables, parts.values(), job.manifest_columns)
         _delete_all(store, STRIKES)
     failed = {unit: error for unit, error in failed.items() if unit not in parts}
     return Outcome(
@@ -84,16 +84,17 @@ def run_job(job: Job, say: Say) -> Outcome:
     )
 
 
-def _compute(job: Job, store: Store, stored: RunRecord | None, missing: list[int], say: Say) -> dict[int, str]:
+def _compute(job: Job, store: Store, missing: list[int], say: Say) -> dict[int, str]:
     """Have the `missing` units computed; the errors of those that failed."""
     settings = job.settings
     address, use_gpus = ray_address(settings.address), settings.gpus_per_worker != 0
     with cluster.session(address, object_store_mb=settings.object_store_mb, use_gpus=use_gpus) as joined:
         _check_nodes(job, store, joined)
         pool = cluster.choose_pool(joined, settings.workers, settings.threads, settings.gpus_per_worker)
+        stored = read_record(store, job.format_version)  # again: another driver may have begun meanwhile
         execution = job.choose_execution(pool, stored.execution if stored else None, say)
         record = RunRecord(job.format_version, job.fields, execution, job.about(), job.units, job.size)
-        record, note = create_or_resume(store, record, stored, settings.to_yaml(), job.files_beside)
+        record, note = create_or_resume(store, record, settings.to_yaml(), job.side_files)
         if note:
             say(note)
         pool = _with_recorded_threads(job, joined, pool, record, say)
@@ -126,7 +127,7 @@ def _collect(
                 failed[receipt.unit] = receipt.error
             if receipt.hardware not in hardware:
                 hardware.add(receipt.hardware)
-                say(f"some shards run on {receipt.hardware}: equal within a storage step, not byte for byte")
+                say(f"some {job.called} run on {receipt.hardware}: equal within a storage step, not byte for byte")
             progress.advance(receipt.size, failures=len(failed))
     return failed
 
@@ -144,7 +145,7 @@ def _with_recorded_threads(job: Job, joined: Cluster, pool: Pool, record: RunRec
 
 def _start_line(job: Job, record: RunRecord, pool: Pool, missing: int) -> str:
     return (
-        f"{job.describe()}, {job.units:,} shards ({job.units - missing:,} done, {missing:,} to do) on "
+        f"{job.describe()}, {job.units:,} {job.called} ({job.units - missing:,} done, {missing:,} to do) on "
         f"{pool.workers} x {record.execution}"
     )
 

@@ -7,9 +7,10 @@ unit is committed after all, and all go when the run is started again, which tri
 from __future__ import annotations
 
 import json
+import re
 from typing import NamedTuple
 
-from pipeline.batch.layout import FAILURES, committed, failure_name
+from pipeline.batch.layout import ANY_PART, FAILURES, committed, failure_name
 from pipeline.batch.storage import Store
 
 
@@ -40,9 +41,12 @@ def record_failure(store: Store, failure: Failure) -> None:
     store.write_atomic(failure_name(unit), (json.dumps(body, indent=1) + "\n").encode())
 
 
-def read_status(store: Store, table: str, fingerprint: str, units: int) -> RunStatus:
-    """The state of the run at `store` now; `table` is the one that holds the receipts, `units` how many there are."""
-    done = committed(store, table, fingerprint)
+def read_status(store: Store, table: str, fingerprint: str, units: int, named: re.Pattern[str] = ANY_PART) -> RunStatus:
+    """The state of the run at `store` now; `table` is the one that holds the receipts, `units` how many there are.
+
+    `named` is as in `committed`.
+    """
+    done = committed(store, table, fingerprint, named)
     failures = (_read_failure(store, name) for name in store.list(FAILURES))
     failed = tuple(failure for failure in failures if failure is not None and failure.unit not in done)
     ended = done.keys() | {failure.unit for failure in failed}

@@ -78,7 +78,7 @@ def train(
                 run = RunConfig(name="sptx", storage_path=folder)
                 trainer = TorchTrainer(loop, scaling_config=scaling, run_config=run)
                 # Ray's own handler of SIGINT would end this process with 1, and silently.
-                trainer._register_sigint_handler = lambda _: None  # type: ignore[attr-defined]  # typed as its forebear
+                trainer._register_sigint_handler = lambda _: None  # type: ignore[attr-defined]  # mypy sees a base class without it
                 trainer.fit()
         except TrainingFailedError as error:
             if refused:

@@ -45,6 +45,8 @@ class Unit:
     def to_row(self) -> dict[str, Any]:
         """The unit as one row of plain columns."""
         own = {"index": self.index, "label": self.label, "size": self.size, "place": self.place}
+        if taken := own.keys() & self.columns.keys():
+            raise ValueError(f"a column of a unit cannot be called {' or '.join(sorted(taken))}")
         return {**own, **self.columns}
 
     @classmethod

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from pipeline.settings import INPUTS, Settings
 
 Option = Callable[..., None]
-Table = Annotated[str, typer.Argument(help="Root of the table: a folder or a URI.", show_default=False)]
+TableRoot = Annotated[str, typer.Argument(help="Root of the table: a folder or a URI.", show_default=False)]
 What = Annotated[
     str, typer.Argument(help="chr9:214,854-220,000 (1-based inclusive), a gene or a transcript id.", show_default=False)
 ]

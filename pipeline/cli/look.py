@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from pipeline.cli.console import INCOMPLETE, say
-from pipeline.cli.flags import Table, What
+from pipeline.cli.flags import TableRoot, What
 from pipeline.cli.printing import Format, write_rows
 from pipeline.settings import absolute
 from sptx_core.errors import InputError
@@ -23,7 +23,7 @@ MAX_SHARDS_SHOWN = 20  # of the missing ones, in `status`
 PRINTED_WIDTH = 130  # columns of tables that go to a file or another program
 
 
-def status(output: Table) -> None:
+def status(output: TableRoot) -> None:
     """Say what is done, missing and failed; ends with 3 while anything is missing."""
     from pipeline.tracks.reader import open_tracks
 
@@ -41,7 +41,7 @@ def status(output: Table) -> None:
         raise typer.Exit(INCOMPLETE)
 
 
-def verify(output: Table) -> None:
+def verify(output: TableRoot) -> None:
     """Read every part back: schema, rows, coverage of the plan, checksums, probabilities; ends with 3 if unsound."""
     from pipeline.batch.storage import Store
     from pipeline.tracks.verify import verify as verify_table
@@ -56,7 +56,7 @@ def verify(output: Table) -> None:
 
 
 def query(
-    output: Table,
+    output: TableRoot,
     what: What,
     strand: Annotated[str | None, typer.Option(help="+ or -; both when not given.", show_default=False)] = None,
     columns: Annotated[
@@ -77,7 +77,7 @@ def query(
 
 
 def plot(
-    output: Table,
+    output: TableRoot,
     what: What,
     to: Annotated[Path, typer.Option("--to", help="Picture to write; must end in .png or .svg.")],
     strand: Annotated[str | None, typer.Option(help="+ or -, of a region with both.", show_default=False)] = None,
@@ -118,7 +118,7 @@ class Picture(StrEnum):
 
 
 def evaluate(
-    output: Table,
+    output: TableRoot,
     gtf: Annotated[str, typer.Option(help="Annotation with the true splice sites; GTF or GFF3, path or URI.")],
     usage: Annotated[
         str | None,

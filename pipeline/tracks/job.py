@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -20,11 +21,11 @@ from pipeline.coordinates import ContigMap
 from pipeline.inputs.genome import Genome
 from pipeline.inputs.network import Network
 from pipeline.inputs.uris import local_path
-from pipeline.tracks.beside import tables_of
-from pipeline.tracks.layout import TABLES, manifest_columns
+from pipeline.tracks.layout import SHARD_PARTS, TABLES, manifest_columns
 from pipeline.tracks.plan import Plan, loci_digest, transcripts_digest
 from pipeline.tracks.schema import FORMAT_VERSION, TrackSchema
 from pipeline.tracks.settings import RunConfig, TableSpec
+from pipeline.tracks.side_tables import tables_of
 from pipeline.tracks.worker import TracksWorker, WorkOrder
 from sptx_core.engine import Calibration, calibrate, hardware
 from sptx_core.model import SpTransformerModel
@@ -35,6 +36,8 @@ class TracksJob(Job):
     """A checked run: what to compute, from what. `contigs` maps names of the annotation to those of the genome."""
 
     tables: ClassVar[tuple[str, ...]] = TABLES
+    parts_named: ClassVar[re.Pattern[str]] = SHARD_PARTS
+    called: ClassVar[str] = "shards"
     counted: ClassVar[str] = "bases"
     format_version: ClassVar[int] = FORMAT_VERSION
 
@@ -110,7 +113,7 @@ class TracksJob(Job):
         """The layout of the table."""
         return self.spec.about()
 
-    def files_beside(self) -> Mapping[str, bytes]:
+    def side_files(self) -> Mapping[str, bytes]:
         """The plan's small tables."""
         return tables_of(self.plan)
 
@@ -130,8 +133,8 @@ class TracksJob(Job):
         name = cluster.on_worker(hardware, device, gpus=pool.gpus) if pool.gpus else hardware(device)
         if stored is not None and (stored.device, stored.hardware) == (device, name):
             return stored
-        choose = partial(
-            _calibrate,
+        choose: Callable[[SpTransformerModel], Calibration] = partial(
+            calibrate,
             spec=self.spec.windows,
             precision=settings.precision.value,
             device=device,
@@ -146,7 +149,3 @@ class TracksJob(Job):
         if chosen.note:
             say(chosen.note)
         return Execution(device, name, chosen.path, settings.precision.value, chosen.batch, pool.threads)
-
-
-def _calibrate(model: SpTransformerModel, **settings: Any) -> Calibration:
-    return calibrate(model, **settings)

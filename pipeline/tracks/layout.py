@@ -26,7 +26,7 @@ TABLES = (TRACKS, SITES)  # the receipts come first
 CONTIGS, LOCI, TRANSCRIPTS, PLAN = "contigs", "loci", "transcripts", "plan"  # tables beside the parts
 
 _STRANDS = {strand.partition: strand.value for strand in Strand}
-_SHARD = re.compile(r"chrom=(?P<chrom>[^/]+)/strand=(?P<strand>plus|minus)/(?P<first>\d+)-(?P<last>\d+)")
+SHARD_PARTS = re.compile(r"chrom=(?P<chrom>[^/]+)/strand=(?P<strand>plus|minus)/(?P<first>\d+)-(?P<last>\d+)")
 
 
 @dataclass(frozen=True, order=True)
@@ -42,7 +42,7 @@ class ShardKey:
     @classmethod
     def of(cls, part: Part) -> Self:
         """The key of a part's shard; `InputError` for a file that only looks like one."""
-        match = _SHARD.fullmatch(f"{part.place}/{part.label}")
+        match = SHARD_PARTS.fullmatch(f"{part.place}/{part.label}")
         if match is None:
             raise InputError(f"{part.name} is named like a part but is none of a table of tracks; remove it")
         chrom, strand = unquote(match["chrom"]), _STRANDS[match["strand"]]

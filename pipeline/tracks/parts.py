@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pipeline.inputs.splice_sites import KINDS
 from pipeline.tracks.layout import SITES, TRACKS, ShardKey
 from pipeline.tracks.schema import ROW_GROUP_ROWS, TrackSchema, ref_letters, round_to_steps
-from pipeline.tracks.settings import MAX_SHARD_ROWS
+from pipeline.tracks.settings import MAX_PART_ROWS
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,8 @@ def _arrays(rows: ShardRows, schema: TrackSchema, *, rounded: bool) -> Iterator[
 
 def _require_sound(key: ShardKey, rows: ShardRows, schema: TrackSchema) -> None:
     where = f"shard {key.index} ({key.chrom}:{key.first}-{key.last} {key.strand})"
-    if not 0 < len(rows) <= MAX_SHARD_ROWS:
-        raise ValueError(f"{where} has {len(rows)} rows; a part holds 1 to {MAX_SHARD_ROWS}")
+    if not 0 < len(rows) <= MAX_PART_ROWS:
+        raise ValueError(f"{where} has {len(rows)} rows; a part holds 1 to {MAX_PART_ROWS}")
     if rows.scores.shape != (len(rows), len(schema.channels)) or len(rows.ref) != len(rows):
         raise ValueError(f"{where}: scores {rows.scores.shape} and {len(rows.ref)} bases for {len(rows)} rows")
     if not (rows.scores.min() >= 0 and rows.scores.max() <= 1):  # false for NaN too

@@ -28,7 +28,7 @@ from pipeline.batch.storage import Store
 from pipeline.coordinates import Interval, Strand, parse_region, reconcile_contigs, shortened
 from pipeline.inputs.selection import VERSIONED, nearest
 from pipeline.tracks.header import read_header, read_table
-from pipeline.tracks.layout import CONTIGS, LOCI, PLAN, SITES, TRACKS, TRANSCRIPTS, ShardKey
+from pipeline.tracks.layout import CONTIGS, LOCI, PLAN, SHARD_PARTS, SITES, TRACKS, TRANSCRIPTS, ShardKey
 from pipeline.tracks.scan import scan_parts
 from pipeline.tracks.settings import RunConfig
 from sptx_core.errors import InputError
@@ -48,7 +48,7 @@ class Tracks:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.header = read_header(store)
-        found = committed(store, TRACKS, self.fingerprint).values()
+        found = committed(store, TRACKS, self.fingerprint, SHARD_PARTS).values()
         self.parts = tuple(ShardPart(ShardKey.of(part), part.name, part.bytes) for part in found)
 
     @property
@@ -185,7 +185,7 @@ class Tracks:
 
     def status(self) -> RunStatus:
         """What is done, missing and failed at this moment."""
-        return read_status(self.store, TRACKS, self.fingerprint, self.header.shards)
+        return read_status(self.store, TRACKS, self.fingerprint, self.header.shards, SHARD_PARTS)
 
     def _scan(self, parts: Sequence[ShardPart], columns: Sequence[str] | None, *, sites: bool) -> pl.LazyFrame:
         table = SITES if sites else TRACKS

@@ -18,8 +18,9 @@ from sptx_core.windows import TRAINED_CORE, WindowSpec
 
 SELECTION, TABLE = "Selection", "What is computed"  # panels of the help
 
-# The limits of a shard: rows that one Parquet part may hold (about 100 MB rounded, 900 MB exact).
+# The limits of a shard: rows of its windows, of which one Parquet part is made (about 100 MB rounded, 900 MB exact).
 MAX_SHARD_ROWS = 16_000_000
+MAX_PART_ROWS = 64 * 262_144  # 64 row groups; windows may own more than their stride where cores overlap
 MAX_WINDOWS_PER_SHARD = MAX_SHARD_ROWS // TRAINED_CORE
 
 

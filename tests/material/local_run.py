@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.batch.cluster import Pool
 from pipeline.batch.job import Assignment, Job
+from pipeline.batch.layout import committed
 from pipeline.batch.manifest import write_manifest
 from pipeline.batch.record import RunRecord, create_or_resume
 from pipeline.batch.storage import Store
@@ -24,7 +25,7 @@ THREADS = 2
 
 
 def say(_: str) -> None:
-    """Nobody listens."""
+    """Print nothing."""
 
 
 def compute(job: Job) -> list[Receipt]:
@@ -32,11 +33,12 @@ def compute(job: Job) -> list[Receipt]:
     store = Store(job.settings.output or "")
     execution = job.choose_execution(Pool(1, THREADS, 0.0), None, say)
     record = RunRecord(job.format_version, job.fields, execution, job.about(), job.units, job.size)
-    create_or_resume(store, record, None, job.settings.to_yaml(), job.files_beside)
+    create_or_resume(store, record, job.settings.to_yaml(), job.side_files)
     worker = UnitWorker(Assignment(job.make_worker(execution), store.root, record.fingerprint, job.tables, 1))
     receipts = [Receipt(**worker(unit.to_row())) for unit in job.iter_units(list(range(job.units)))]
     assert not [receipt.error for receipt in receipts if receipt.error]
-    write_manifest(store, record.fingerprint, job.tables, job.manifest_columns)
+    parts = committed(store, job.tables[0], record.fingerprint, job.parts_named)
+    write_manifest(store, record.fingerprint, job.tables, parts.values(), job.manifest_columns)
     return receipts
 
 

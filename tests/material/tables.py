@@ -23,6 +23,7 @@ import numpy as np
 import polars as pl
 from material.genomes import Transcript
 
+from pipeline.batch.layout import committed
 from pipeline.batch.manifest import write_manifest
 from pipeline.batch.storage import Store
 from pipeline.tracks.layout import SITES, TABLES, TRACKS, ShardKey, manifest_columns
@@ -319,7 +320,8 @@ def commit_rows(store: Store, key: ShardKey, some: ShardRows, *, flanks: str = "
 
 def write_manifest_of(store: Store, *, flanks: str = "genomic", exact: bool = False) -> None:
     """Write the manifest of a table."""
-    write_manifest(store, fingerprint(flanks, exact=exact), TABLES, manifest_columns)
+    digest = fingerprint(flanks, exact=exact)
+    write_manifest(store, digest, TABLES, committed(store, TRACKS, digest).values(), manifest_columns)
 
 
 def put(store: Store, name: str, content: bytes | pl.DataFrame) -> None:

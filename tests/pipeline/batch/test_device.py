@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.batch.device import Compute, Device
+from pipeline.batch.device import POLL_SECONDS, Compute, Device
 from pipeline.batch.storage import Store
 from pipeline.batch.strikes import Strike, Strikes
 from sptx_core.errors import InputError
@@ -133,7 +134,8 @@ def test_neither_inputs_nor_outputs_are_kept_after_a_unit(strikes: Strikes) -> N
                 found = Large()
                 kept.append(weakref.ref(found))
                 yield found
-                del found, value
+                del found
+            del value
 
     device = device_of(strikes, compute)
     gc.disable()  # a cycle would be collected only by chance
@@ -145,10 +147,68 @@ def test_neither_inputs_nor_outputs_are_kept_after_a_unit(strikes: Strikes) -> N
             device.submit(inputs, strike).result(SECONDS)
             strikes.end(strike)
             del inputs
-        device.submit(Large(), strikes.of(2, alone=False)).result(SECONDS)  # the device has let go of all before it
-        assert [reference() for reference in kept[:4]] == [None] * 4
+            deadline = time.monotonic() + SECONDS  # no other unit comes: the device lets go by itself
+            while any(reference() is not None for reference in kept):
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
     finally:
         gc.enable()
+    assert len(kept) == 4
+
+
+def test_units_are_begun_in_the_order_of_the_queue_also_where_one_must_be_alone(strikes: Strikes) -> None:
+    begun: list[int] = []
+    release = threading.Semaphore(0)
+
+    def compute(inputs: Iterator[Any | None]) -> Iterator[Any]:
+        """Begins all that it is given, and ends one whenever it is released."""
+        waiting = 0
+        for unit in inputs:
+            if unit is not None:
+                begun.append(unit)
+                waiting += 1
+            while waiting and release.acquire(blocking=False):
+                waiting -= 1
+                yield None
+
+    device = device_of(strikes, compute)
+    all_strikes = [strikes.of(unit, alone=unit == 2) for unit in range(5)]
+    futures = [device.submit(unit, strike) for unit, strike in enumerate(all_strikes)]
+
+    def after(count: int) -> list[int]:
+        """What was begun once so many were, and a while later."""
+        deadline = time.monotonic() + SECONDS
+        while len(begun) < count:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(4 * POLL_SECONDS)
+        return list(begun)
+
+    def end(unit: int) -> None:
+        release.release()
+        futures[unit].result(SECONDS)
+        strikes.end(all_strikes[unit])
+
+    assert after(2) == [0, 1]
+    end(0)
+    assert after(2) == [0, 1]
+    end(1)
+    assert after(3) == [0, 1, 2]
+    end(2)
+    assert after(5) == [0, 1, 2, 3, 4]
+    for unit in (3, 4):
+        end(unit)
+
+
+def test_a_computation_that_ends_early_fails_what_it_had_begun(strikes: Strikes) -> None:
+    def compute(inputs: Iterator[Any | None]) -> Iterator[Any]:
+        for unit in inputs:
+            if unit is not None:
+                return
+            yield from ()
+
+    device = device_of(strikes, compute)
+    assert "before all outputs" in str(device.submit(0, strikes.of(0, alone=False)).exception(SECONDS))
 
 
 def test_a_failed_try_keeps_nothing(strikes: Strikes) -> None:

@@ -26,7 +26,7 @@ def test_a_job_describes_itself_by_what_it_counts(job: SquaresJob) -> None:
     assert job.describe() == "25 numbers"
     assert job.units == 3
     assert [unit.size for unit in job.iter_units([0, 1, 2])] == [10, 10, 5]
-    assert (job.about(), job.files_beside(), job.local_inputs()) == ({}, {}, [])
+    assert (job.about(), job.side_files(), job.local_inputs()) == ({}, {}, [])
     assert job.manifest_columns(Part(0, "", "0-9", "squares/x", 5)) == {}
 
 

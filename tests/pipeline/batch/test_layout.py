@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from hypothesis import given
@@ -37,6 +38,15 @@ def test_other_tables_runs_and_files_do_not_count(tmp_path: Path) -> None:
     ):
         store.write_atomic(name, b"")
     assert [part.name for part in committed(store, "table", FINGERPRINT).values()] == [own]
+
+
+def test_files_that_are_named_otherwise_than_a_jobs_parts_are_not_looked_at(tmp_path: Path) -> None:
+    """Such as a copy that somebody keeps beside the parts."""
+    store = Store(tmp_path)
+    for place in ("chrom=chr1", "backup/chrom=chr1"):
+        store.write_atomic(part_name("table", place, 7, "1-5", FINGERPRINT), b"")
+    named = re.compile(r"chrom=[^/]+/\d+-\d+")
+    assert [part.place for part in committed(store, "table", FINGERPRINT, named).values()] == ["chrom=chr1"]
 
 
 def test_parts_come_in_the_order_of_units(tmp_path: Path) -> None:

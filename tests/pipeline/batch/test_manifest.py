@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.batch.layout import MANIFEST, Part, part_name
+from pipeline.batch.layout import MANIFEST, Part, committed, part_name
 from pipeline.batch.manifest import write_manifest
 from pipeline.batch.storage import Store
 from sptx_core.errors import InputError
@@ -38,7 +38,7 @@ def columns(part: Part) -> dict[str, str]:
 
 
 def test_a_line_has_the_rows_bytes_and_digest_of_each_part(store: Store) -> None:
-    write_manifest(store, FINGERPRINT, TABLES, columns)
+    write_manifest(store, FINGERPRINT, TABLES, committed(store, TABLES[0], FINGERPRINT).values(), columns)
     frame = pl.read_parquet(store.path(MANIFEST))
     assert frame.columns[:2] == ["shard", "place"]
     assert frame["shard"].to_list() == [0, 1]
@@ -60,7 +60,7 @@ def test_a_part_that_cannot_be_read_is_named_with_what_to_delete(store: Store, d
     else:
         store.write_atomic(named("second", 1), damage)
     with pytest.raises(InputError) as refused:
-        write_manifest(store, FINGERPRINT, TABLES, columns)
+        write_manifest(store, FINGERPRINT, TABLES, committed(store, TABLES[0], FINGERPRINT).values(), columns)
     assert named("second", 1) in str(refused.value)
     assert f"delete {store.uri(named('first', 1))}" in str(refused.value)
     assert not store.exists(MANIFEST)

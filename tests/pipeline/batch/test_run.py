@@ -7,8 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,19 @@ import polars as pl
 import psutil
 import pytest
 from material import toy_job
-from material.processes import started_by
+from material.processes import PATIENCE, started_by, wait_for
 from material.toy_job import SquaresJob
 
+from pipeline.batch import cluster
+from pipeline.batch.cluster import Cluster
+from pipeline.batch.record import Execution, RunRecord, create_or_resume, read_record
 from pipeline.batch.run import run_job
+from pipeline.batch.storage import Store
 from pipeline.settings import JobSettings
 from sptx_core.errors import InputError
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = 120.0  # seconds that a run may take to get to a point
 UNITS = 40
 
 
@@ -40,17 +42,6 @@ def finish(output: Path, env: dict[str, str], log: Path, *, code: int = 0) -> st
     """The same command again, to its end; what it said."""
     assert start(output, 0.0, env, log).wait(PATIENCE) == code, log.read_text()
     return log.read_text()
-
-
-def wait_for(condition: Callable[[], Any], run: subprocess.Popen[bytes], log: Path) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        assert run.poll() is None, f"ended too early with {run.returncode}: {log.read_text()}"
-        time.sleep(0.01)
-    raise AssertionError(f"nothing after {PATIENCE} s: {log.read_text()}")
 
 
 def parts(output: Path) -> list[Path]:
@@ -73,19 +64,26 @@ def test_a_job_is_computed_whole_with_its_manifest(undisturbed: Path) -> None:
     assert not list(undisturbed.glob("strikes/*"))
 
 
-def test_actors_killed_mid_run_are_replaced_and_a_killed_driver_is_run_again_for_what_is_missing(
+def test_actors_killed_mid_run_are_replaced_and_the_run_ends_by_itself(
     undisturbed: Path, tmp_path: Path, clean_environment: dict[str, str], digests: Any
 ) -> None:
     output, log = tmp_path / "output", tmp_path / "log"
-    run = start(output, 0.3, clean_environment, log)
+    run = start(output, 0.1, clean_environment, log)
     wait_for(lambda: len(parts(output)) >= 3, run, log)
     actors = started_by(run, "MapWorker")
     assert actors
     for actor in actors:
         actor.kill()
-    before = len(parts(output))
-    wait_for(lambda: len(parts(output)) >= before + 5, run, log)  # those that replaced them
+    assert run.wait(PATIENCE) == 0, log.read_text()
+    assert digests(output) == digests(undisturbed)
 
+
+def test_a_killed_driver_is_run_again_and_computes_only_what_is_missing(
+    undisturbed: Path, tmp_path: Path, clean_environment: dict[str, str], digests: Any
+) -> None:
+    output, log = tmp_path / "output", tmp_path / "log"
+    run = start(output, 0.3, clean_environment, log)
+    wait_for(lambda: len(parts(output)) >= 3, run, log)
     orphans = started_by(run, "MapWorker")
     run.kill()
     run.wait(PATIENCE)
@@ -129,9 +127,7 @@ def test_a_finished_job_starts_nothing_and_writes_nothing(undisturbed: Path) -> 
     outcome = run_job(job(undisturbed), lambda line: pytest.fail(line))
     assert (outcome.complete, outcome.done, outcome.computed, outcome.missing, outcome.size) == (True, UNITS, 0, 0, 400)
     assert outcome.bytes == sum(path.stat().st_size for path in parts(undisturbed))
-    assert {
-        path: path.stat().st_mtime_ns for path in undisturbed.rglob("*") if path.is_file()
-    }.items() <= before.items()
+    assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*") if path.is_file()} == before
 
 
 def test_a_lost_manifest_is_written_again(undisturbed: Path, tmp_path: Path, digests: Any) -> None:
@@ -148,3 +144,19 @@ def test_an_output_that_is_missing_or_holds_another_run_is_refused(undisturbed: 
     with pytest.raises(InputError, match=re.escape("holds another run (count: there 400, here 300)")):
         run_job(job(undisturbed, 300), print)
     assert sorted(undisturbed.rglob("*")) == before
+
+
+def test_another_run_that_begins_while_ray_starts_is_not_overwritten(tmp_path: Path, monkeypatch: Any) -> None:
+    def session(*_: object, **__: object) -> Any:
+        """In place of Ray: while it starts, another driver begins another run at the same place."""
+        other = job(tmp_path, 300)
+        record = RunRecord(1, other.fields, Execution("cpu", "", "", "", 1, 1), {}, other.units, other.size)
+        create_or_resume(Store(tmp_path), record, "", dict)
+        return nullcontext(Cluster(embedded=True, nodes=1, cpus=2, cpus_per_node=2, gpus=0, log=tmp_path))
+
+    monkeypatch.setattr(cluster, "session", session)
+    with pytest.raises(InputError, match="holds another run"):
+        run_job(job(tmp_path), print)
+    record = read_record(Store(tmp_path), 1)
+    assert record is not None
+    assert record.fields["count"] == 300

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,3 +26,8 @@ def test_a_part_is_named_after_unit_and_run() -> None:
         "tracks/chrom=chr9/strand=plus/000007-101-400-0123456789ab.parquet"
     )
     assert Unit(7, "x", 1).part_name("t", "0123456789abcdef") == "t/000007-x-0123456789ab.parquet"
+
+
+def test_a_column_cannot_have_the_name_of_what_a_unit_has_itself() -> None:
+    with pytest.raises(ValueError, match="cannot be called label or size"):
+        Unit(7, "x", 1, columns={"size": 3, "label": "y", "chrom": "chr1"}).to_row()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import pickle
 import subprocess
 import sys
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -45,7 +47,13 @@ class Echo(Worker):
                 yield word.encode()
 
     def encode(self, unit: Unit, inputs: str, outputs: bytes) -> Mapping[str, bytes]:
+        if inputs == "unsound":
+            raise ValueError("no probability")
         return {"first": outputs, "second": inputs.upper().encode()}
+
+
+class Large:
+    """Something that must not be kept."""
 
 
 @pytest.fixture
@@ -92,7 +100,7 @@ def test_a_unit_that_is_there_is_not_written_again(assignment: Assignment) -> No
     assert not store.list("second/")
 
 
-@pytest.mark.parametrize("word", ["unreadable", "broken"])
+@pytest.mark.parametrize("word", ["unreadable", "broken", "unsound"])
 def test_a_unit_that_raises_is_tried_and_recorded_with_its_cause(assignment: Assignment, word: str) -> None:
     store = Store(assignment.root)
     receipt = call(assignment, named(word))
@@ -103,6 +111,32 @@ def test_a_unit_that_raises_is_tried_and_recorded_with_its_cause(assignment: Ass
     assert "Traceback" in recorded["cause"]
     assert not store.list("strikes/")
     assert not committed(store, "first", FINGERPRINT)
+
+
+def test_a_failed_try_keeps_nothing_in_memory(assignment: Assignment) -> None:
+    """The next one may need it."""
+    kept: list[weakref.ref[Large]] = []
+
+    class Heavy(Echo):
+        def read(self, unit: Unit) -> Any:
+            large = Large()
+            assert all(reference() is None for reference in kept)
+            kept.append(weakref.ref(large))
+            return large
+
+        def compute(self, inputs: Iterator[Any | None]) -> Iterator[Any]:
+            for large in inputs:
+                if large is not None:
+                    raise RuntimeError("enough")
+                yield from ()
+
+    worker = UnitWorker(replace(assignment, make_worker=Heavy))
+    gc.disable()  # a cycle would be collected only by chance
+    try:
+        assert "enough" in worker(UNIT.to_row())["error"]
+    finally:
+        gc.enable()
+    assert len(kept) == 3
 
 
 def test_a_commit_after_all_removes_the_record_of_a_failure(assignment: Assignment) -> None:

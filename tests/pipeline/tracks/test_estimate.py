@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ def test_the_estimate_counts_the_plan(example: Any) -> None:
 
 def test_hours_are_those_of_the_fastest_row_that_fits(example: Any) -> None:
     ready = job(example)
-    slower = ROW._replace(windows_per_second=1.0) if hasattr(ROW, "_replace") else ROW
+    slower = replace(ROW, windows_per_second=1.0)
     report = BenchReport("a machine", 2, "2.13", 24, 3, (slower, ROW))
     told = duration(ready, report, [1, 4])
     assert "2 windows/s measured on a machine (shared, float32)" in told

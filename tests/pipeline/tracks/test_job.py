@@ -146,7 +146,9 @@ def test_a_second_run_finds_nothing_to_do_and_leaves_the_parts_alone(example: An
 def test_a_folder_called_pipeline_beside_the_person_is_not_imported(example: Any, sptx: Run, tmp_path: Path) -> None:
     (tmp_path / "pipeline").mkdir()
     (tmp_path / "pipeline" / "__init__.py").write_text("raise RuntimeError('not this one')\n")
-    flags = ["--genes", "EPSILON5", "--output", "relative/table"]
+    flags = ["--genes", "EPSILON5", "--output", "relative/table", "--flanks", "transcript", "--exact"]
     # As with the installed `sptx` script, the driver itself has no working folder on its path.
     sptx("run", *example.inputs, *flags, cwd=tmp_path, env={"PYTHONSAFEPATH": "1"})
-    assert open_tracks(str(tmp_path / "relative" / "table")).scan().collect().height == 3_990
+    rows = open_tracks(str(tmp_path / "relative" / "table")).scan().collect()
+    assert rows.height == 3_990
+    assert rows["transcript_id"].n_unique() == 1

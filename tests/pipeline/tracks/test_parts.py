@@ -141,6 +141,6 @@ def test_rows_that_do_not_fit_the_shard_are_not_encoded(monkeypatch: pytest.Monk
         encode(rows.take(slice(0)), key=ShardKey(0, "chr1", "+", 1, 1))
     with pytest.raises(ValueError, match="9 bases for 10 rows"):
         encode(ShardRows(rows.pos, rows.ref[:9], rows.scores))
-    monkeypatch.setattr(parts, "MAX_SHARD_ROWS", 9)
+    monkeypatch.setattr(parts, "MAX_PART_ROWS", 9)
     with pytest.raises(ValueError, match="has 10 rows; a part holds 1 to 9"):
         encode(rows)

@@ -7,9 +7,9 @@ import io
 import polars as pl
 import pytest
 
-from pipeline.tracks.beside import tables_of
 from pipeline.tracks.plan import Plan, make_plan
 from pipeline.tracks.settings import Flanks
+from pipeline.tracks.side_tables import tables_of
 from sptx_core.windows import WindowSpec
 
 COLUMNS = {"gene_id": "G", "gene_name": "N", "gene_type": "t", "transcript_type": "t"}
