@@ -62,15 +62,20 @@ class Finished(NamedTuple):
 
 @pytest.fixture
 def sptx_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
-    """Run `sptx ARGUMENTS` in this process, where another one would only cost time."""
+    """Run `sptx ARGUMENTS` in this process, where another one would only cost time.
 
-    def call(*arguments: object) -> Finished:
+    `code` is the exit code that it must have, None for any.
+    """
+
+    def call(*arguments: object, code: int | None = 0) -> Finished:
         monkeypatch.setattr("sys.argv", ["sptx", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main()
         captured = capsys.readouterr()
         assert "Traceback" not in captured.err
-        return Finished(int(ended.value.code or 0), captured.out, captured.err)
+        finished = Finished(int(ended.value.code or 0), captured.out, captured.err)
+        assert code is None or finished.code == code, finished
+        return finished
 
     return call
 
