@@ -31,7 +31,7 @@ def say(_: str) -> None:
 def compute(job: Job) -> list[Receipt]:
     """Compute the whole job into its output; the receipts in the order of units."""
     store = Store(job.settings.output or "")
-    execution = job.choose_execution(Pool(1, THREADS, 0.0), None, say)
+    execution = job.choose_execution(Pool(1, job.settings.threads or THREADS, 0.0), None, say)
     record = RunRecord(job.format_version, job.fields, execution, job.about(), job.units, job.size)
     create_or_resume(store, record, job.settings.to_yaml(), job.side_files)
     worker = UnitWorker(Assignment(job.make_worker(execution), store.root, record.fingerprint, job.tables, 1))

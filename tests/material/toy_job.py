@@ -8,7 +8,6 @@ from functools import partial
 import polars as pl
 
 from pipeline.batch.job import Job, Worker
-from pipeline.batch.record import Execution
 from pipeline.batch.run import run_job
 from pipeline.batch.units import Unit
 from pipeline.settings import JobSettings
@@ -19,14 +18,15 @@ NUMBERS_A_UNIT = 10
 class SquaresWorker(Worker):
     """Numbers of a unit -> a Parquet table of them with their squares."""
 
-    def __init__(self, execution: Execution, seconds: float) -> None:
+    def __init__(self, execution, seconds):
         self.execution, self.seconds = execution, seconds
 
     def compute(self, inputs):
         for unit in inputs:
             if unit is not None:
                 time.sleep(self.seconds)
-                yield pl.DataFrame({"number": unit.columns["numbers"]}).with_columns(square=pl.col("number") ** 2)
+                table = pl.DataFrame({"number": list(unit.columns["numbers"]), "name": list(unit.columns["names"])})
+                yield table.with_columns(square=pl.col("number") ** 2)
 
     def encode(self, unit, inputs, outputs):
         content = io.BytesIO()
@@ -46,8 +46,9 @@ class SquaresJob(Job):
 
     def iter_units(self, wanted):
         for index in wanted:
-            numbers = range(index * NUMBERS_A_UNIT, min((index + 1) * NUMBERS_A_UNIT, self.size))
-            yield Unit(index, f"{numbers[0]}-{numbers[-1]}", len(numbers), columns={"numbers": list(numbers)})
+            numbers = list(range(index * NUMBERS_A_UNIT, min((index + 1) * NUMBERS_A_UNIT, self.size)))
+            columns = {"numbers": numbers, "names": list(map(str, numbers))}
+            yield Unit(index, f"{numbers[0]}-{numbers[-1]}", len(numbers), columns=columns)
 
     def make_worker(self, execution):
         return partial(SquaresWorker, execution, self.seconds)

@@ -6,6 +6,7 @@ import io
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
@@ -13,6 +14,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 import s3fs
+from material.local_run import compute_tracks
 from material.processes import start, wait_for
 from material.servers import s3_server
 
@@ -100,20 +102,23 @@ def _read_there(files: Any) -> None:
 
 
 def test_inputs_come_from_the_object_store_too(
-    example: Any, sptx: Run, s3: dict[str, str], files: Any, tmp_path: Path
+    example: Any, files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("SPTX_CACHE", str(tmp_path / "cache"))
     files.put_file(str(example.genome), f"{BUCKET}/in/genome.fa")
     files.put_file(str(example.annotation), f"{BUCKET}/in/annotation.gtf.gz")
     for name in ("config.json", "model.safetensors"):
         files.put_file(str(example.checkpoint / name), f"{BUCKET}/in/checkpoint/{name}")
-    inputs = ["--fasta", f"s3://{BUCKET}/in/genome.fa", "--gtf", f"s3://{BUCKET}/in/annotation.gtf.gz"]
-    inputs += ["--checkpoint", f"s3://{BUCKET}/in/checkpoint"]
-    flags = ["--genes", "EPSILON5", "--output", tmp_path / "table"]
-    sptx("run", *inputs, *flags, env={**s3, "SPTX_CACHE": str(tmp_path / "cache")})
-    assert open_tracks(str(tmp_path / "table")).scan().collect().height == 3_990
+    there = SimpleNamespace(
+        genome=f"s3://{BUCKET}/in/genome.fa",
+        annotation=f"s3://{BUCKET}/in/annotation.gtf.gz",
+        checkpoint=f"s3://{BUCKET}/in/checkpoint",
+    )
+    found = compute_tracks(there, tmp_path / "there", genes="EPSILON5").scan().collect()
+    assert found.height == 3_990
+    assert found.equals(compute_tracks(example, tmp_path / "here", genes="EPSILON5").scan().collect())
 
 
-def test_a_bucket_that_is_not_there_is_refused(example: Any, sptx: Run, s3: dict[str, str]) -> None:
-    done = sptx("run", *example.inputs, "--output", "s3://no-such-bucket/table", code=2, env=s3)
-    assert "no-such-bucket" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_a_bucket_that_is_not_there_is_refused(example: Any, sptx_here: Any, s3: dict[str, str]) -> None:
+    done = sptx_here("run", *example.inputs, "--output", "s3://no-such-bucket/table", code=2)
+    assert "no-such-bucket" in done.err

@@ -15,6 +15,7 @@ import polars as pl
 import psutil
 import pytest
 from material import toy_job
+from material.local_run import compute
 from material.processes import PATIENCE, started_by, wait_for
 from material.toy_job import SquaresJob
 
@@ -49,15 +50,17 @@ def parts(output: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, clean_environment: dict[str, str]) -> Path:
-    folder = tmp_path_factory.mktemp("toy")
-    finish(folder / "output", clean_environment, folder / "log")
-    return folder / "output"
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole output, computed in this process; what Ray computes has the same bytes, as tests below show."""
+    output = tmp_path_factory.mktemp("toy") / "output"
+    compute(SquaresJob(JobSettings(output=str(output), workers=2, threads=1), 400))
+    return output
 
 
 def test_a_job_is_computed_whole_with_its_manifest(undisturbed: Path) -> None:
     rows = pl.concat(pl.read_parquet(path) for path in parts(undisturbed))
     assert rows["number"].to_list() == list(range(400))
+    assert rows["name"].to_list() == list(map(str, range(400)))
     assert rows["square"].to_list() == [number**2 for number in range(400)]
     manifest = pl.read_parquet(undisturbed / "manifest.parquet")
     assert manifest["path"].to_list() == [str(path.relative_to(undisturbed)) for path in parts(undisturbed)]
