@@ -26,6 +26,7 @@ from pipeline.finetuning.labelled_sites import Sites
 from pipeline.finetuning.settings import Freeze
 from pipeline.inputs.network import channel_names, load_network
 from sptx_core.channels import SPLICE
+from sptx_core.checkpoint import Checkpoint
 from sptx_core.config import SpTransformerConfig
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
@@ -43,11 +44,14 @@ class Start(NamedTuple):
         The network; its configuration names its tissues.
     checkpoint_tissues : tuple of str or None
         Tissues of the checkpoint; None for a new network.
+    checkpoint : Checkpoint or None
+        The checkpoint as it was read; None for a new network.
 
     """
 
     model: SpTransformerModel
     checkpoint_tissues: tuple[str, ...] | None
+    checkpoint: Checkpoint | None = None
 
 
 def starting_network(
@@ -80,7 +84,7 @@ def starting_network(
     torch.manual_seed(seed)
     if checkpoint is None:
         return Start(_new_network(network or {}, usage_tissues), None)
-    loaded = load_network(checkpoint).model
+    loaded, read = load_network(checkpoint)
     known = channel_names(loaded.config)[len(SPLICE) :]
     tissues = known if set(usage_tissues) <= set(known) else usage_tissues
     model = SpTransformerModel(dataclasses.replace(loaded.config, tissues=len(tissues), tissue_names=tissues))
@@ -91,7 +95,7 @@ def starting_network(
                 values[row] = state[f"usage_head.{name}"][known.index(tissue)]
         state[f"usage_head.{name}"] = values
     model.load_state_dict(state)
-    return Start(model, known)
+    return Start(model, known, read)
 
 
 def _new_network(network: dict[str, Any], usage_tissues: tuple[str, ...]) -> SpTransformerModel:
@@ -127,7 +131,7 @@ def set_new_biases(start: Start, sites: Sites, bases: int, *, site_weight: float
         Weight of a site in the loss, by which the share of sites is multiplied.
 
     """
-    model, known = start
+    model, known, _ = start
     with torch.no_grad():
         if known is None:
             assert model.splice_head.bias is not None

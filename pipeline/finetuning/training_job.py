@@ -28,10 +28,8 @@ from pipeline.inputs.annotation import Annotation, check_spans, read_annotation
 from pipeline.inputs.genome import Genome
 from pipeline.inputs.junctions import files_by_tissue, measure_usage
 from pipeline.inputs.selection import Selection, select
-from pipeline.inputs.uris import local_checkpoint
 from pipeline.inputs.usage import KEYS, read_usage
 from sptx_core.channels import SPLICE
-from sptx_core.checkpoint import checkpoint_digest
 from sptx_core.errors import InputError
 from sptx_core.losses import UNLABELLED
 from sptx_core.model import SpTransformerModel
@@ -94,7 +92,8 @@ def prepare(config: FinetuneConfig, say: Say) -> TrainingJob:
     selected = _on_genome(_selected(config, annotation), contigs)
     usage = _measured_usage(config, genome, say)
     usage_tissues = () if usage is None else tuple(name for name in usage.columns if name not in _KEY_COLUMNS)
-    network = starting_network(config.checkpoint, config.network, usage_tissues, config.seed).model
+    start = starting_network(config.checkpoint, config.network, usage_tissues, config.seed)
+    network = start.model
     if config.core > network.config.max_seq_len:
         raise InputError(
             f"core = {config.core} exceeds the {network.config.max_seq_len} bases that the network predicts at once"
@@ -110,7 +109,7 @@ def prepare(config: FinetuneConfig, say: Say) -> TrainingJob:
         "settings": config.defining(),
         "genome": genome.digest(used),
         "examples": _digest(examples),
-        "checkpoint": None if config.checkpoint is None else checkpoint_digest(local_checkpoint(config.checkpoint)),
+        "checkpoint": None if start.checkpoint is None else start.checkpoint.digest(),
         "tissues": list(network.config.output_channels[len(SPLICE) :]),
     }
     order = TrainingOrder(config, usage_tissues, train, validation, test, config.output)
