@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?= dev
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 NATIVE := $(shell find sptx_core/engine/native tests/sptx_core/engine/native -name '*.cpp' -o -name '*.h')
 
 .PHONY: demo demo-checkpoint test check lint types clean

@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from material.example import write as write_example
 from material.local_run import compute_tracks
 from material.processes import SPTX
 
+from pipeline.batch import cluster
 from pipeline.cli import main
 
 
@@ -78,6 +80,14 @@ def sptx_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         return finished
 
     return call
+
+
+@pytest.fixture
+def without_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Jobs that run in this process compute their units in it, one after the other, and start no Ray."""
+    here = cluster.Cluster(embedded=True, nodes=1, cpus=2, cpus_per_node=2, gpus=0, log=tmp_path / "log")
+    monkeypatch.setattr(cluster, "session", lambda *_, **__: nullcontext(here))
+    monkeypatch.setattr(cluster, "execute", lambda rows, make_call, *_, **__: map(make_call(), rows))
 
 
 @pytest.fixture(scope="session")

@@ -60,6 +60,7 @@ def test_the_job_killed_and_run_again_gives_the_table_of_the_disk(
     example: Any,
     table: Path,
     sptx: Run,
+    sptx_here: Any,
     s3: dict[str, str],
     files: Any,
     tmp_path: Path,
@@ -75,7 +76,7 @@ def test_the_job_killed_and_run_again_gives_the_table_of_the_disk(
         assert pq.read_metadata(io.BytesIO(files.cat_file(name))).num_rows > 0
 
     sptx(*job, env=s3)
-    sptx("verify", ROOT, env=s3)
+    sptx_here("verify", ROOT)
     here = {str(path.relative_to(table)): path.read_bytes() for path in table.glob("*/**/*.parquet")}
     there = {name.removeprefix(f"{BUCKET}/table/"): files.cat_file(name) for name in parts(files)}
     there |= {
@@ -84,9 +85,8 @@ def test_the_job_killed_and_run_again_gives_the_table_of_the_disk(
     }
     assert there == here
     _read_there(files)
-    assert "6200" in sptx("query", ROOT, "ALPHA1", "--columns", "donor", env=s3).stdout.replace(",", "").replace(
-        "_", ""
-    )
+    printed = sptx_here("query", ROOT, "ALPHA1", "--columns", "donor").out
+    assert "6200" in printed.replace(",", "").replace("_", "")
 
 
 def _read_there(files: Any) -> None:

@@ -80,11 +80,10 @@ def test_what_no_node_has_is_refused() -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_job_on_three_nodes_of_which_one_is_lost(
-    cluster: Any, example: Any, table: Path, sptx: Run, tmp_path: Path, digests: Any
+    cluster: Any, example: Any, table: Path, sptx: Run, sptx_here: Any, tmp_path: Path, digests: Any
 ) -> None:
     output = tmp_path / "table"
-    refused = sptx(*flags_of(cluster, example, output), code=2)
-    assert "--shared-output" in refused.stderr
+    assert "--shared-output" in sptx_here(*flags_of(cluster, example, output), code=2).err
     assert not output.exists() or not list(output.glob("tracks/**/*.parquet"))
 
     lost = threading.Event()
@@ -102,5 +101,5 @@ def test_the_job_on_three_nodes_of_which_one_is_lost(
     killer.join()
     assert lost.is_set()
     assert "3 x " in done.stderr
-    sptx("verify", output)
+    sptx_here("verify", output)
     assert digests(output) == digests(table)

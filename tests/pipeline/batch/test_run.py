@@ -9,7 +9,7 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 import psutil
@@ -39,12 +39,6 @@ def start(output: Path, seconds: float, env: dict[str, str], log: Path) -> subpr
         return subprocess.Popen(command, env=env, stdout=stream, stderr=stream)
 
 
-def finish(output: Path, env: dict[str, str], log: Path, *, code: int = 0) -> str:
-    """The same command again, to its end; what it said."""
-    assert start(output, 0.0, env, log).wait(PATIENCE) == code, log.read_text()
-    return log.read_text()
-
-
 def parts(output: Path) -> list[Path]:
     return sorted(output.glob("squares/[!.]*.parquet"))
 
@@ -67,55 +61,77 @@ def test_a_job_is_computed_whole_with_its_manifest(undisturbed: Path) -> None:
     assert not list(undisturbed.glob("strikes/*"))
 
 
-def test_actors_killed_mid_run_are_replaced_and_the_run_ends_by_itself(
-    undisturbed: Path, tmp_path: Path, clean_environment: dict[str, str], digests: Any
-) -> None:
-    output, log = tmp_path / "output", tmp_path / "log"
-    run = start(output, 0.1, clean_environment, log)
-    wait_for(lambda: len(parts(output)) >= 3, run, log)
-    actors = started_by(run, "MapWorker")
+class Disturbed(NamedTuple):
+    """An output whose driver was killed, then whose actors were, with a unit that can never be written."""
+
+    output: Path
+    blocked: Path
+    survivors: dict[Path, tuple[int, int]]
+    """Part -> inode and time of those that the first process left."""
+    said: str
+    """By the second process, the same command, which ended by itself."""
+    code: int
+
+
+def identities(output: Path) -> dict[Path, tuple[int, int]]:
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in parts(output) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def disturbed(
+    undisturbed: Path, clean_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Disturbed:
+    """Every process starts a Ray, so that two of them serve several tests."""
+    folder = tmp_path_factory.mktemp("disturbed")
+    output, logs = folder / "output", (folder / "first", folder / "second")
+    blocked = output / parts(undisturbed)[4].relative_to(undisturbed)
+    blocked.mkdir(parents=True)  # a folder where the part should be
+    (blocked / "in the way").touch()
+
+    first = start(output, 0.3, clean_environment, logs[0])
+    wait_for(lambda: len(identities(output)) >= 3, first, logs[0])
+    orphans = started_by(first, "MapWorker")
+    first.kill()
+    first.wait(PATIENCE)
+    psutil.wait_procs(orphans, timeout=PATIENCE)  # until then an actor may still commit what it has begun
+    survivors = identities(output)
+    assert len(survivors) < UNITS - 1, "killed too late to test anything"
+
+    second = start(output, 0.1, clean_environment, logs[1])
+    wait_for(lambda: len(identities(output)) >= len(survivors) + 3, second, logs[1])
+    actors = started_by(second, "MapWorker")
     assert actors
     for actor in actors:
         actor.kill()
-    assert run.wait(PATIENCE) == 0, log.read_text()
-    assert digests(output) == digests(undisturbed)
+    code = second.wait(PATIENCE)
+    return Disturbed(output, blocked, survivors, logs[1].read_text(), code)
 
 
-def test_a_killed_driver_is_run_again_and_computes_only_what_is_missing(
-    undisturbed: Path, tmp_path: Path, clean_environment: dict[str, str], digests: Any
-) -> None:
-    output, log = tmp_path / "output", tmp_path / "log"
-    run = start(output, 0.3, clean_environment, log)
-    wait_for(lambda: len(parts(output)) >= 3, run, log)
-    orphans = started_by(run, "MapWorker")
-    run.kill()
-    run.wait(PATIENCE)
-    psutil.wait_procs(orphans, timeout=PATIENCE)  # until then an actor may still commit what it has begun
-    survivors = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in parts(output)}
-    assert len(survivors) < UNITS, "killed too late to test anything"
-
-    told = finish(output, clean_environment, log)
-    assert f"({len(survivors)} done, {UNITS - len(survivors)} to do)" in told
-    assert {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in survivors} == survivors
-    assert digests(output) == digests(undisturbed)
+def test_a_killed_driver_is_run_again_and_computes_only_what_is_missing(disturbed: Disturbed) -> None:
+    survivors = len(disturbed.survivors)
+    assert f"({survivors} done, {UNITS - survivors} to do)" in disturbed.said
+    now = identities(disturbed.output)
+    assert {path: now[path] for path in disturbed.survivors} == disturbed.survivors
 
 
-def test_a_unit_that_always_fails_leaves_the_rest_done_and_is_tried_again_by_the_next_run(
-    undisturbed: Path, tmp_path: Path, clean_environment: dict[str, str], digests: Any
-) -> None:
-    output, log = tmp_path / "output", tmp_path / "log"
-    blocked = parts(undisturbed)[4].relative_to(undisturbed)
-    (output / blocked).mkdir(parents=True)  # a folder where the part should be: it can never be written
-    (output / blocked / "in the way").touch()
-    told = finish(output, clean_environment, log, code=3)
-    assert "1 failures" in told
-    assert len([path for path in parts(output) if path.is_file()]) == UNITS - 1
-    recorded = json.loads((output / "failures" / "000004.json").read_text())
+def test_killed_actors_are_replaced_and_a_unit_that_always_fails_leaves_the_rest_done(disturbed: Disturbed) -> None:
+    assert disturbed.code == 3, disturbed.said
+    assert len(identities(disturbed.output)) == UNITS - 1
+    assert "1 failures" in disturbed.said
+    recorded = json.loads((disturbed.output / "failures" / "000004.json").read_text())
     assert recorded["attempts"] == 3
-    assert blocked.name in recorded["error"]
-    assert not (output / "manifest.parquet").exists()
-    shutil.rmtree(output / blocked)
-    assert f"({UNITS - 1} done, 1 to do)" in finish(output, clean_environment, log)
+    assert disturbed.blocked.name in recorded["error"]
+    assert not (disturbed.output / "manifest.parquet").exists()
+
+
+def test_what_failed_is_tried_again_by_the_next_run_and_all_bytes_are_those_of_an_undisturbed_one(
+    disturbed: Disturbed, undisturbed: Path, tmp_path: Path, without_ray: None, digests: Any
+) -> None:
+    output = shutil.copytree(disturbed.output, tmp_path / "output")
+    shutil.rmtree(output / disturbed.blocked.relative_to(disturbed.output))
+    said: list[str] = []
+    assert run_job(job(output), said.append).complete
+    assert any(f"({UNITS - 1} done, 1 to do)" in line for line in said)
     assert not list(output.glob("failures/*"))
     assert digests(output) == digests(undisturbed)
 

@@ -111,18 +111,17 @@ def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_process(
     assert json.loads((output / "run.json").read_text())["sites_threshold"] == 0.5
 
 
-@pytest.mark.slow
 def test_an_incomplete_run_names_its_failed_shards_and_ends_with_3(
-    example: Any, table: Path, tmp_path: Path, sptx: Any, sptx_here: Any
+    example: Any, table: Path, tmp_path: Path, without_ray: None, sptx_here: Any
 ) -> None:
     output = tmp_path / "table"
     blocked = committed(table)[4].relative_to(table)
     (output / blocked).mkdir(parents=True)  # a folder where the part should be: it can never be written
     (output / blocked / "in the way").touch()
-    run = sptx("run", *example.inputs, "--output", output, "--windows-per-shard", 1, code=3)
+    run = sptx_here("run", *example.inputs, "--output", output, "--windows-per-shard", 1, code=3)
     shard = int(blocked.name.split("-")[0])
-    assert f"shard {shard} failed" in run.stderr
-    assert "incomplete: " in run.stderr
+    assert f"shard {shard} failed" in run.err
+    assert "incomplete: " in run.err
     status = sptx_here("status", output, code=None)
     assert status.code == 3
     assert f"shard {shard} failed after 3 tries" in status.out
