@@ -1,17 +1,19 @@
-"""Compiles the engine's library for processors with AVX-512, where that is possible; all else is in pyproject.toml.
+"""Compiles the engine's library for processors with AVX-512, and packs the ready settings; all else: pyproject.toml.
 
-It is optional: without a C++ compiler, or on another architecture, installation goes on without it, and the engine does
-the same work by PyTorch's operators.
+The library is optional: without a C++ compiler, or on another architecture, installation goes on without it, and the
+engine does the same work by PyTorch's operators.
 """
 
 from __future__ import annotations
 
 import platform
 import runpy
+import shutil
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 from setuptools.modified import newer_group
 
 FOLDER = Path("sptx_core/engine/native/cpp")
@@ -28,6 +30,16 @@ INSTRUCTIONS = {
 }
 FLAGS = ["-std=c++17", "-O3", "-g0", "-ffp-contract=off", "-fno-exceptions", "-fno-rtti", "-fvisibility=hidden"]
 FLAGS += ["-Wno-maybe-uninitialized", "-Wno-uninitialized"]  # GCC's own headers of intrinsics cause these
+
+
+class BuildWithConfigs(build_py):
+    """Puts the ready settings of `configs/` into the package, where an installed sptx finds them by name."""
+
+    def run(self) -> None:
+        """Copy them after the package's own files; a checkout that is installed as it is needs no copy."""
+        super().run()
+        if not self.editable_mode:
+            shutil.copytree("configs", Path(self.build_lib) / "pipeline" / "configs", dirs_exist_ok=True)
 
 
 class BuildNative(build_ext):
@@ -57,4 +69,7 @@ def native() -> Extension:
 
 
 here = (platform.system(), platform.machine())
-setup(ext_modules=[native()] if here == ("Linux", "x86_64") else [], cmdclass={"build_ext": BuildNative})
+setup(
+    ext_modules=[native()] if here == ("Linux", "x86_64") else [],
+    cmdclass={"build_ext": BuildNative, "build_py": BuildWithConfigs},
+)

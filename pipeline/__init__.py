@@ -1,5 +1,29 @@
-"""The work around the network: annotation and genome in, partitioned Parquet tracks out, on Ray Data."""
+"""The work around the network: annotation and genome in, partitioned Parquet tracks out, on Ray Data.
 
-from pipeline.tracks.reader import Tracks, open_tracks
+The names below are loaded when they are first used (`__init__.pyi` says from where), so that importing this package
+loads neither Ray nor PyTorch.
 
-__all__ = ["Tracks", "open_tracks"]
+With the files of `sptx example demo`:
+
+>>> from pipeline import RunConfig, open_tracks, plan, run
+>>> inputs = {"fasta": "demo/genome.fa.gz", "gtf": "demo/annotation.gtf.gz", "checkpoint": "demo/checkpoint"}
+>>> settings = RunConfig(**inputs, genes=("SYN1-16",), output="demo/tracks")
+>>> print(plan(settings))  # doctest: +ELLIPSIS
+contigs: 1 by the same name
+6 transcripts, 1 loci, 3,759 bases, 5 windows, 1 shards
+...
+>>> run(settings, progress=False).complete  # doctest: +ELLIPSIS
+contigs: ...
+True
+>>> gene = open_tracks("demo/tracks").gene("SYN1-16")  # a Polars frame: a row for each base
+>>> gene.columns[:7]
+['chrom', 'strand', 'pos', 'ref', 'acceptor', 'donor', 'no_splice']
+
+"""
+
+import lazy_loader
+
+from sptx_core.version import __version__
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ += ["__version__"]

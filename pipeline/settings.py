@@ -2,13 +2,14 @@
 
 A command's settings are the fields of a `Settings` class; names, defaults, limits and help texts stand there alone.
 `load(yaml, flags)` merges a YAML file (keys are the fields) with command-line flags, which win, and validates the
-result. Paths are made absolute, so that a worker elsewhere reads the same file. Errors: `InputError` that names the
-setting and its source.
+result. In place of a file it takes the name of a ready one, which sptx brings along (`ready_settings`). Paths are made
+absolute, so that a worker elsewhere reads the same file. Errors: `InputError` that names the setting and its source.
 """
 
 from __future__ import annotations
 
 import os
+import textwrap
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -16,6 +17,7 @@ from typing import Annotated, Any, Self
 import fsspec
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from sptx_core.errors import InputError
 
@@ -110,6 +112,23 @@ class Settings(BaseModel):
         return yaml.safe_dump({name: values[name] for name in self.setting_names() if name in values}, sort_keys=False)
 
     @classmethod
+    def template(cls) -> str:
+        """Every setting as YAML, with its help as a comment, by panels of the help.
+
+        A setting that has no default value is commented out.
+        """
+        by_panel: dict[str, list[str]] = {}
+        for name in cls.setting_names():
+            field = cls.model_fields[name]
+            extra = field.json_schema_extra
+            panel = (extra.get("panel") if isinstance(extra, dict) else None) or "Only in settings files"
+            comments = textwrap.wrap(
+                f"{field.description}", 116, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
+            )
+            by_panel.setdefault(str(panel), []).extend([*comments, _template_line(name, field), ""])
+        return "\n".join(line for panel, lines in by_panel.items() for line in (f"## {panel}", "", *lines))
+
+    @classmethod
     def setting_names(cls) -> list[str]:
         """Names of the settings: a class's own before those that it shares with other classes."""
         shared = {name for kind in cls.__mro__[1:] if issubclass(kind, Settings) for name in kind.model_fields}
@@ -147,12 +166,33 @@ def ray_address(setting: str | None) -> str | None:
     return None if address == "local" else address
 
 
+def ready_settings() -> dict[str, Path]:
+    """Name -> file of the settings that sptx brings along."""
+    package = Path(__file__).parent
+    folders = [package / "configs"]  # of an installed package
+    if (package.parent / "pyproject.toml").is_file():
+        folders.append(package.parent / "configs")  # of a checkout
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
+
+
+def _template_line(name: str, field: FieldInfo) -> str:
+    if field.is_required() or field.default in (None, ()):
+        return f"# {name}:"
+    value = field.default.value if isinstance(field.default, StrEnum) else field.default
+    return yaml.safe_dump({name: value}).strip()
+
+
 def _read_yaml(uri: str) -> dict[str, Any]:
+    ready = ready_settings()
+    if uri in ready and not Path(uri).exists():
+        uri = str(ready[uri])
     try:
         with fsspec.open(uri, "rt") as stream:
             values = yaml.safe_load(stream)
     except FileNotFoundError:
-        raise InputError(f"settings file {uri} does not exist") from None
+        raise InputError(
+            f"settings file {uri} does not exist; ready ones, by name: {', '.join(ready) or 'none here'}"
+        ) from None
     except yaml.YAMLError as error:
         raise InputError(f"settings file {uri} is not valid YAML: {' '.join(str(error).split())}") from None
     except OSError as error:

@@ -135,10 +135,11 @@ TESTED_ELSEWHERE = {
     "sptx_core/engine/torch/encoder.py": "tests/sptx_core/engine/test_encoding.py",
     "pipeline/batch/training.py": "tests/pipeline/finetuning/test_finetune.py",
     "pipeline/cli/train.py": "tests/pipeline/finetuning/test_finetune.py",
+    "pipeline/cli/examples.py": "tests/pipeline/cli/test_app.py",
 }
 # Tests of what is no module: packaging, this file, C++ headers, whole jobs against real servers, benchmarks.
 NO_MODULE = ("test_setup.py", "test_architecture.py", "sptx_core/test_demo.py", "sptx_core/engine/native/cpp/")
-NO_MODULE += ("pipeline/test_whole_job.py", "benchmarks/")
+NO_MODULE += ("pipeline/test_whole_job.py", "pipeline/test_doors.py", "benchmarks/")
 
 
 def test_tests_mirror_the_sources() -> None:

@@ -29,16 +29,18 @@ class Progress:
         What of it was done before this run.
     counted
         What sizes count, as a plural: "bases".
+    shown
+        False prints nothing.
 
     """
 
-    def __init__(self, total: int, done: int, *, counted: str) -> None:
+    def __init__(self, total: int, done: int, *, counted: str, shown: bool = True) -> None:
         self.total, self.found, self.done = total, done, done
-        self.counted = counted
+        self.counted, self.shown = counted, shown
         self.failures = 0
         self.started = self.printed = time.monotonic()
         self.bar: RichProgress | None = None
-        if sys.stderr.isatty():
+        if shown and sys.stderr.isatty():
             self.bar = RichProgress(
                 BarColumn(),
                 TextColumn(f"{{task.completed:,.0f}} of {{task.total:,.0f}} {counted}, {{task.fields[rate]:,.0f}}/s,"),
@@ -76,6 +78,8 @@ class Progress:
         return (self.done - self.found) / max(time.monotonic() - self.started, 1e-9)
 
     def _line(self) -> None:
+        if not self.shown:
+            return
         self.printed = time.monotonic()
         left = (self.total - self.done) / self.rate if self.rate else float("inf")
         eta = f"{left / 60:,.1f} min left" if left < float("inf") else "time left unknown"

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pipeline.batch import cluster
 from pipeline.batch.cluster import Cluster, Pool
@@ -47,9 +48,22 @@ class Outcome:
         """Whether storage holds every unit of the job."""
         return self.done == self.units
 
+    def to_dict(self) -> dict[str, Any]:
+        """All figures as plain values, ready for JSON."""
+        return {"complete": self.complete, **asdict(self)}
 
-def run_job(job: Job, say: Say) -> Outcome:
+
+def run_job(job: Job, say: Say, *, progress: bool = True) -> Outcome:
     """Compute what storage lacks of the job.
+
+    Parameters
+    ----------
+    job : Job
+        The checked job.
+    say : callable
+        Called with sentences for a person.
+    progress : bool
+        Whether to show the progress line, on standard error.
 
     Raises
     ------
@@ -67,7 +81,7 @@ def run_job(job: Job, say: Say) -> Outcome:
     before = committed(store, receipts, digest, job.parts_named)
     failed: dict[int, str] = {}
     if stored is None or len(before) < job.units:
-        failed = _compute(job, store, [unit for unit in range(job.units) if unit not in before], say)
+        failed = _compute(job, store, [unit for unit in range(job.units) if unit not in before], say, progress=progress)
     parts = committed(store, receipts, digest, job.parts_named)
     if len(parts) == job.units and (len(before) < len(parts) or not store.exists(MANIFEST)):
         write_manifest(store, digest, job.tables, parts.values(), job.manifest_columns)
@@ -84,7 +98,7 @@ def run_job(job: Job, say: Say) -> Outcome:
     )
 
 
-def _compute(job: Job, store: Store, missing: list[int], say: Say) -> dict[int, str]:
+def _compute(job: Job, store: Store, missing: list[int], say: Say, *, progress: bool) -> dict[int, str]:
     """Have the `missing` units computed; the errors of those that failed."""
     settings = job.settings
     address, use_gpus = ray_address(settings.address), settings.gpus_per_worker != 0
@@ -102,11 +116,19 @@ def _compute(job: Job, store: Store, missing: list[int], say: Say) -> dict[int, 
         _delete_all(store, STRIKES, FAILURES)  # every start tries all that is missing afresh
         say(_start_line(job, record, pool, len(missing)))
         say(f"Ray's own messages go to {joined.log}")
-        return _collect(job, store, record, pool, missing, say, embedded=joined.embedded)
+        return _collect(job, store, record, pool, missing, say, embedded=joined.embedded, progress=progress)
 
 
 def _collect(
-    job: Job, store: Store, record: RunRecord, pool: Pool, missing: list[int], say: Say, *, embedded: bool
+    job: Job,
+    store: Store,
+    record: RunRecord,
+    pool: Pool,
+    missing: list[int],
+    say: Say,
+    *,
+    embedded: bool,
+    progress: bool,
 ) -> dict[int, str]:
     """Send the missing units out and hear their receipts; the errors of those that failed."""
     units = list(job.iter_units(missing))
@@ -119,7 +141,8 @@ def _collect(
     )
     failed: dict[int, str] = {}
     hardware = {record.execution.hardware}
-    with Progress(job.size, job.size - sum(unit.size for unit in units), counted=job.counted) as progress:
+    found = job.size - sum(unit.size for unit in units)
+    with Progress(job.size, found, counted=job.counted, shown=progress) as line:
         rows = [unit.to_row() for unit in units]
         for row in cluster.execute(rows, partial(UnitWorker, assignment), pool, embedded=embedded):
             receipt = Receipt(**row)
@@ -128,7 +151,7 @@ def _collect(
             if receipt.hardware not in hardware:
                 hardware.add(receipt.hardware)
                 say(f"some {job.called} run on {receipt.hardware}: equal within a storage step, not byte for byte")
-            progress.advance(receipt.size, failures=len(failed))
+            line.advance(receipt.size, failures=len(failed))
     return failed
 
 

@@ -8,31 +8,52 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
-from pipeline.cli import compute, look, network, train
+from pipeline.cli import compute, config, look, network, train
 from pipeline.cli.console import BAD_INPUT, print_error
+from pipeline.cli.examples import EXAMPLES
+from pipeline.cli.version import version_text
 from sptx_core.errors import InputError
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Compute": (compute.run, compute.plan, compute.usage, compute.example, compute.simulate),
-    "Look": (look.status, look.verify, look.query, look.plot, look.evaluate),
-    "Train": (train.finetune,),
-    "Checkpoints and engine": (network.convert, network.bench),
+    "Tracks": (compute.run, compute.plan, look.status, look.verify, look.query, look.plot, look.evaluate),
+    "Training": (compute.usage, train.finetune, compute.simulate),
+    "Tools": (compute.example, config.config, network.convert, network.bench),
 }
+"""Panel of the help -> its commands, both in the order of the work."""
 
 app = typer.Typer(
     name="sptx",
     help="Splice-site and tissue-usage tracks of a genome, by SpTransformer on Ray Data.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for panel, commands in COMMANDS.items():
     for command in commands:
-        app.command(rich_help_panel=panel)(command)
+        examples = "\n\n".join(["Examples:", *EXAMPLES[command.__name__]])
+        app.command(rich_help_panel=panel, epilog=examples)(command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(version_text())
+        raise typer.Exit
+
+
+@app.callback()
+def _sptx(
+    version: Annotated[  # its callback has printed it
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print versions and the engine paths usable here."
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.console import INCOMPLETE, INTERRUPTED, say
-from pipeline.cli.flags import with_flags
+from pipeline.cli.console import INCOMPLETE, INTERRUPTED, print_json, say, speaker
+from pipeline.cli.flags import AsJson, Quiet, with_flags
 from pipeline.cli.printing import print_table
 from pipeline.tracks.settings import RunConfig
 from sptx_core.errors import InputError
@@ -21,22 +21,22 @@ ESTIMATE = "Estimate"  # a panel of the help
 
 
 @with_flags(RunConfig)
-def run(settings: RunConfig) -> None:
+def run(settings: RunConfig, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Compute the tracks of every base of the selected transcripts.
 
     Killing it loses nothing: the same command again computes just what is missing. Ends with 3 when shards
     failed; `sptx status` names them.
     """
-    from pipeline.batch.run import run_job
-    from pipeline.tracks.prepare import prepare
+    from pipeline.tracks.run import run as run_tracks
 
-    if settings.output is None:
-        raise InputError("setting `output` is required (--output): where to put the table")
+    tell = speaker(quiet)
     try:
-        outcome = run_job(prepare(settings, say), say)
+        outcome = run_tracks(settings, tell, progress=not quiet)
     except KeyboardInterrupt:
         say("interrupted; the same command again goes on with what is missing")
         raise typer.Exit(INTERRUPTED) from None
+    if as_json:
+        print_json({"output": settings.output, **outcome.to_dict()})
     for shard, error in sorted(outcome.failed.items())[:MAX_FAILURES_SHOWN]:
         say(f"shard {shard} failed: {error}")
     if not outcome.complete:
@@ -46,7 +46,7 @@ def run(settings: RunConfig) -> None:
             f"`sptx status {settings.output}` names them"
         )
         raise typer.Exit(INCOMPLETE)
-    say(
+    tell(
         f"done: {outcome.size:,} bases in {outcome.units:,} parts ({outcome.computed:,} computed now), "
         f"{outcome.bytes:,} bytes, {outcome.bytes / outcome.size:.2f} bytes per base, at {settings.output}"
     )
@@ -69,6 +69,8 @@ def plan(
             show_default=False,
         ),
     ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what `run` would do, with the same flags: loci, bases, windows, shards, FLOPs, size, and with --rate hours.
 
@@ -79,12 +81,16 @@ def plan(
     from sptx_core.engine.bench import BenchReport
 
     report = BenchReport.load(rate) if rate else None
-    job = prepare(settings, say)
-    summary = estimate(job)
-    print_table(summary.by_contig, "Plan by contig")
-    typer.echo(summary.text)
-    if report:
-        typer.echo(duration(job, report, _numbers("--devices", devices or [])))
+    job = prepare(settings, speaker(quiet))
+    estimated = estimate(job)
+    lasting = duration(job, report, _numbers("--devices", devices or [])) if report else None
+    if as_json:
+        print_json({**estimated.to_dict(), **({"duration": lasting.to_dict()} if lasting else {})})
+        return
+    print_table(estimated.by_contig, "Plan by contig")
+    typer.echo(str(estimated))
+    if lasting:
+        typer.echo(str(lasting))
 
 
 def usage(

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from typing import Any
+
+import typer
 from rich.console import Console
 
 BAD_INPUT, INCOMPLETE = 2, 3
@@ -13,6 +18,16 @@ _notes = Console(stderr=True, highlight=False, soft_wrap=True)
 def say(sentence: str) -> None:
     """Print a line."""
     _notes.print(sentence, markup=False)
+
+
+def speaker(quiet: bool) -> Callable[[str], None]:
+    """`say`, or nothing where --quiet was given."""
+    return (lambda _: None) if quiet else say
+
+
+def print_json(values: dict[str, Any]) -> None:
+    """Print a JSON object on standard output."""
+    typer.echo(json.dumps(values, indent=2))
 
 
 def print_error(sentence: str) -> None:

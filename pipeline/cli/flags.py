@@ -25,12 +25,23 @@ What = Annotated[
 ]
 
 
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Say nothing on the way and show no progress; errors are still told.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as a JSON object on standard output.")]
+
+
 def with_flags(settings: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the flags of its settings; see the module."""
 
     def decorated(command: Callable[..., None]) -> Callable[..., None]:
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-        config = _option(str | None, "YAML file of settings, named as the flags; flags win", INPUTS, "--config")
+        config = _option(
+            str | None,
+            "YAML file of settings, named as the flags, or the name of a ready one (see `sptx config`); flags win",
+            INPUTS,
+            "--config",
+        )
         parameters = [_parameter("config", config)]
         fields = {name: settings.model_fields[name] for name in settings.setting_names()}
         parameters += [_parameter(name, _flag(name, field)) for name, field in fields.items() if _panel(field)]
@@ -56,7 +67,8 @@ def _flag(name: str, field: FieldInfo) -> Any:
     """The annotation of a setting's flag."""
     kind = _plain_type(field.annotation)
     default = field.default
-    shown = "" if field.is_required() or default in (None, (), False) else f" (default: {default})"
+    without = field.is_required() or default is None or default is False or default == ()
+    shown = "" if without else f" (default: {default})"
     return _option(kind | None, f"{field.description}{shown}", _panel(field), f"--{name.replace('_', '-')}")
 
 

@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipeline.cli.console import INCOMPLETE, say
-from pipeline.cli.flags import TableRoot, What
+from pipeline.cli.console import INCOMPLETE, print_json, say
+from pipeline.cli.flags import AsJson, TableRoot, What
 from pipeline.cli.printing import Format, write_rows
 from pipeline.settings import absolute
 from sptx_core.errors import InputError
@@ -23,34 +23,45 @@ MAX_SHARDS_SHOWN = 20  # of the missing ones, in `status`
 PRINTED_WIDTH = 130  # columns of tables that go to a file or another program
 
 
-def status(output: TableRoot) -> None:
+def status(output: TableRoot, as_json: AsJson = False) -> None:
     """Say what is done, missing and failed; ends with 3 while anything is missing."""
     from pipeline.tracks.reader import open_tracks
 
     found = open_tracks(absolute(output)).status()
     missing = len(found.missing)
     total = found.done + missing + len(found.failed)
-    typer.echo(f"{found.done:,} of {total:,} shards done, {missing:,} missing, {len(found.failed):,} failed")
-    if missing:
-        more = ", ..." if missing > MAX_SHARDS_SHOWN else ""
-        typer.echo(f"missing: {', '.join(map(str, found.missing[:MAX_SHARDS_SHOWN]))}{more}")
-    for failure in found.failed:
-        typer.echo(f"shard {failure.unit} failed after {failure.attempts} tries: {failure.error}")
-        typer.echo("  " + failure.cause.strip().replace("\n", "\n  "))
+    if as_json:
+        failed = [
+            {"shard": failure.unit, "attempts": failure.attempts, "error": failure.error, "cause": failure.cause}
+            for failure in found.failed
+        ]
+        print_json({"shards": total, "done": found.done, "missing": list(found.missing), "failed": failed})
+    else:
+        typer.echo(f"{found.done:,} of {total:,} shards done, {missing:,} missing, {len(found.failed):,} failed")
+        if missing:
+            more = ", ..." if missing > MAX_SHARDS_SHOWN else ""
+            typer.echo(f"missing: {', '.join(map(str, found.missing[:MAX_SHARDS_SHOWN]))}{more}")
+        for failure in found.failed:
+            typer.echo(f"shard {failure.unit} failed after {failure.attempts} tries: {failure.error}")
+            typer.echo("  " + failure.cause.strip().replace("\n", "\n  "))
     if found.done < total:
         raise typer.Exit(INCOMPLETE)
 
 
-def verify(output: TableRoot) -> None:
+def verify(output: TableRoot, as_json: AsJson = False) -> None:
     """Read every part back: schema, rows, coverage of the plan, checksums, probabilities; ends with 3 if unsound."""
     from pipeline.batch.storage import Store
     from pipeline.tracks.verify import verify as verify_table
 
     report = verify_table(Store(absolute(output)))
-    for problem in report.problems:
-        typer.echo(problem)
-    verdict = "unsound" if report.problems else "sound"
-    typer.echo(f"{verdict}: {report.parts:,} parts, {report.rows:,} rows, {report.bytes:,} bytes")
+    sizes = {"parts": report.parts, "rows": report.rows, "bytes": report.bytes}
+    if as_json:
+        print_json({"sound": not report.problems, "problems": list(report.problems), **sizes})
+    else:
+        for problem in report.problems:
+            typer.echo(problem)
+        verdict = "unsound" if report.problems else "sound"
+        typer.echo(f"{verdict}: {report.parts:,} parts, {report.rows:,} rows, {report.bytes:,} bytes")
     if report.problems:
         raise typer.Exit(INCOMPLETE)
 

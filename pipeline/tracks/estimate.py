@@ -8,7 +8,8 @@ positions with simulated usage of a trained network; what a table takes depends 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import polars as pl
 import torch
@@ -27,10 +28,37 @@ BYTES_PER_BASE_EXACT = 54.9  # unrounded float32, byte-stream-split; docs/table.
 
 @dataclass(frozen=True)
 class Estimate:
-    """Cost of a plan: a row a contig and strand, and a summary in words."""
+    """Cost of a plan; `str` of it is a summary in words."""
 
+    transcripts: int
+    loci: int
+    bases: int
+    """Of the table, counted on each strand."""
+    windows: int
+    shards: int
+    window_flops: int
+    """FLOPs of the published network on one window."""
+    flops: int
+    """FLOPs of all windows."""
+    bytes: float
+    """Of the tracks as Parquet, about."""
+    bytes_per_base: float
     by_contig: pl.DataFrame
-    text: str
+    """A row for each contig and strand: chrom, strand, loci, bases, windows, shards, MB."""
+
+    def __str__(self) -> str:
+        """Three lines."""
+        return (
+            f"{self.transcripts:,} transcripts, {self.loci:,} loci, {self.bases:,} bases, {self.windows:,} windows, "
+            f"{self.shards:,} shards\n"
+            f"{self.window_flops / 1e9:,.1f} GFLOP a window as published, {self.flops / 1e15:,.3f} PFLOP in all\n"
+            f"about {self.bytes / 1e6:,.1f} MB as Parquet ({self.bytes_per_base} bytes per base)"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures as plain values, ready for JSON."""
+        figures = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**figures, "by_contig": self.by_contig.to_dicts()}
 
 
 def window_flops(model: SpTransformerModel, spec: WindowSpec) -> int:
@@ -55,16 +83,44 @@ def estimate(job: TracksJob) -> Estimate:
         .with_columns((pl.col("bases") * per_base / 1e6).round(1).alias("MB"))
     )
     flops = window_flops(job.network.model, job.spec.windows)
-    text = (
-        f"{len(plan.transcripts):,} transcripts, {len(plan.loci):,} loci, {plan.bases:,} bases, "
-        f"{plan.windows:,} windows, {int(by_contig['shards'].sum()):,} shards\n"
-        f"{flops / 1e9:,.1f} GFLOP a window as published, {flops * plan.windows / 1e15:,.3f} PFLOP in all\n"
-        f"about {plan.bases * per_base / 1e6:,.1f} MB as Parquet ({per_base} bytes per base)"
+    return Estimate(
+        transcripts=len(plan.transcripts),
+        loci=len(plan.loci),
+        bases=plan.bases,
+        windows=plan.windows,
+        shards=int(by_contig["shards"].sum()),
+        window_flops=flops,
+        flops=flops * plan.windows,
+        bytes=plan.bases * per_base,
+        bytes_per_base=per_base,
+        by_contig=by_contig,
     )
-    return Estimate(by_contig, text)
 
 
-def duration(job: TracksJob, report: BenchReport, devices: Sequence[int]) -> str:
+@dataclass(frozen=True)
+class Duration:
+    """How long the engine works at a measured rate; `str` of it is a line."""
+
+    machine: str
+    path: str
+    precision: str
+    windows_per_second: float
+    hours: dict[int, float]
+    """Number of such devices -> hours, from 1 on."""
+
+    def __str__(self) -> str:
+        """The rate, then the time on one device and on several."""
+        alone, *shared = self.hours.items()
+        shares = [f"{count:,} like it: {_hours(hours)}" for count, hours in shared]
+        measured = f"{format_rate(self.windows_per_second)} windows/s measured on {self.machine}"
+        return f"{measured} ({self.path}, {self.precision}): " + "; ".join([_hours(alone[1]), *shares])
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures as plain values, ready for JSON."""
+        return asdict(self)
+
+
+def duration(job: TracksJob, report: BenchReport, devices: Sequence[int]) -> Duration:
     """Hours of the engine's work at the rate that `report` measured, on it and on as many like it as `devices` says.
 
     Start-up is not counted, and several devices are taken to share the work evenly; docs/performance.md has both.
@@ -79,10 +135,12 @@ def duration(job: TracksJob, report: BenchReport, devices: Sequence[int]) -> str
         raise InputError(f"--devices {', '.join(map(str, devices))}: each number must be at least 1")
     best = max(rows, key=lambda row: row.windows_per_second)
     hours = job.plan.windows / best.windows_per_second / 3600
-    shares = [f"{count:,} like it: {_hours(hours / count)}" for count in devices if count > 1]
-    return (
-        f"{format_rate(best.windows_per_second)} windows/s measured on {report.machine} ({best.path}, {precision}): "
-        + "; ".join([_hours(hours), *shares])
+    return Duration(
+        report.machine,
+        best.path,
+        precision,
+        best.windows_per_second,
+        {count: hours / count for count in dict.fromkeys([1, *devices])},
     )
 
 

@@ -15,6 +15,11 @@ TRIM_THRESHOLD_BYTES = 2**31 - 1  # the largest int
 DEVICE_LOST = ("CUDA error", "Triton Error [CUDA]")  # how PyTorch and Triton begin what the CUDA driver reports
 
 
+def devices() -> tuple[str, ...]:
+    """Kinds of devices of this machine that the engine computes on: "cpu", and "cuda" where there is a GPU."""
+    return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+
+
 @contextmanager
 def exact_arithmetic(device: str | torch.device) -> Iterator[None]:
     """Compute as scores are promised, whatever the rest of the process has asked PyTorch for.

@@ -209,3 +209,15 @@ ENGINE_PATHS = MappingProxyType(
     }
 )
 PATHS = (AUTO, *ENGINE_PATHS)
+
+
+def describe_paths(device: str) -> dict[str, str]:
+    """Name of each path -> the precisions in which it computes the published network on `device`, or why in none."""
+    described: dict[str, str] = {}
+    for name, path in ENGINE_PATHS.items():
+        requests = {p: PathRequest(SpTransformerConfig(), WindowSpec(), device, p) for p in PRECISIONS}
+        reasons = {precision: path.reasons_against(request) for precision, request in requests.items()}
+        usable = [precision for precision, against in reasons.items() if not against]
+        first_reason = next((against[0] for against in reasons.values() if against), "")
+        described[name] = ", ".join(usable) or f"not usable: {first_reason}"
+    return described

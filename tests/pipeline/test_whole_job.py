@@ -56,7 +56,7 @@ def parts(files: Any) -> list[str]:
     return sorted(files.glob(f"{BUCKET}/table/tracks/**/*.parquet"))
 
 
-def test_the_job_killed_and_run_again_gives_the_table_of_the_disk(
+def test_the_job_killed_and_run_again_with_more_workers_gives_the_table_of_the_disk(
     example: Any,
     table: Path,
     sptx: Run,
@@ -75,7 +75,12 @@ def test_the_job_killed_and_run_again_gives_the_table_of_the_disk(
     for name in parts(files):  # whatever is visible is whole
         assert pq.read_metadata(io.BytesIO(files.cat_file(name))).num_rows > 0
 
-    sptx(*job, env=s3)
+    # A folder called `pipeline` beside the person is not imported. As with the installed `sptx` script, the driver
+    # itself has no working folder on its path.
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "__init__.py").write_text("raise RuntimeError('not this one')\n")
+    done = sptx(*job, "--workers", 2, cwd=tmp_path, env={**s3, "PYTHONSAFEPATH": "1"})
+    assert "done: 34,740 bases" in done.stderr
     sptx_here("verify", ROOT)
     here = {str(path.relative_to(table)): path.read_bytes() for path in table.glob("*/**/*.parquet")}
     there = {name.removeprefix(f"{BUCKET}/table/"): files.cat_file(name) for name in parts(files)}

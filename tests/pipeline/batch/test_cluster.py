@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.batch.cluster import Cluster, Pool, choose_pool, on_every_node, on_worker, session
+from pipeline.batch.cluster import EMBEDDED_SYSTEM, Cluster, Pool, choose_pool, on_every_node, on_worker, session
 from sptx_core.errors import InputError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -26,6 +26,7 @@ def cluster() -> Iterator[Any]:
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     memory = 100 * 1024 * 1024
     head = {"num_cpus": 2, "object_store_memory": memory, "include_dashboard": False}
+    head["_system_config"] = EMBEDDED_SYSTEM  # quicker on few cores
     started = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
     for _ in range(2):
         started.add_node(num_cpus=2, object_store_memory=memory)

@@ -31,3 +31,10 @@ def test_the_rate_counts_what_this_run_computed(monkeypatch: pytest.MonkeyPatch)
     shown = Progress(1_000, 400, counted="bases")
     shown.advance(200, failures=0)
     assert shown.rate == 20.0
+
+
+def test_nothing_is_printed_where_it_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(10, 0, counted="bases", shown=False) as line:
+        line.advance(10, failures=0)
+    assert line.done == 10
+    assert capsys.readouterr() == ("", "")

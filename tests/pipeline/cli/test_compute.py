@@ -12,6 +12,7 @@ import psutil
 import pytest
 from material.processes import PATIENCE, start, wait_for
 
+from pipeline.batch import cluster
 from sptx_core.engine.bench import BenchReport, BenchRow
 
 
@@ -85,19 +86,28 @@ def committed(output: Path) -> list[Path]:
     return sorted(output.glob("tracks/**/[!.]*.parquet"))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_process(
-    example: Any, tmp_path: Path, clean_environment: dict[str, str], sent: signal.Signals
+def test_an_interrupted_run_says_how_to_go_on(
+    example: Any, tmp_path: Path, without_ray: None, sptx_here: Any, monkeypatch: Any
 ) -> None:
-    """With settings from a YAML file, over which flags win."""
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cluster, "execute", interrupt)
+    assert "same command again" in sptx_here("run", *example.inputs, "--output", tmp_path / "table", code=130).err
+
+
+@pytest.mark.slow
+def test_a_run_that_a_scheduler_ends_says_how_to_go_on_and_leaves_no_process(
+    example: Any, tmp_path: Path, clean_environment: dict[str, str]
+) -> None:
+    """With settings from a YAML file, over which flags win. SIGINT to a real Ray: in the tests of `finetune`."""
     output, log, settings = tmp_path / "table", tmp_path / "log", tmp_path / "settings.yaml"
     settings.write_text("windows_per_shard: 5\ngenes: [ALPHA1]\nsites_threshold: 0.5\n")
     flags = ["--config", settings, "--genes", "GAMMA3,BETA2", "--windows-per-shard", 1, "--output", output]
     run = start(["run", *example.inputs, *flags], clean_environment, log)
     wait_for(lambda: len(committed(output)) >= 2, run, log)
     children = psutil.Process(run.pid).children(recursive=True)
-    run.send_signal(sent)
+    run.send_signal(signal.SIGTERM)
     assert run.wait(PATIENCE) == 130
     assert "same command again" in log.read_text()
     assert "Traceback" not in log.read_text()
@@ -128,3 +138,18 @@ def test_an_incomplete_run_names_its_failed_shards_and_ends_with_3(
     assert "1 failed" in status.out
     assert blocked.name in status.out
     assert sptx_here("verify", output, code=None).code == 3
+
+
+def test_a_script_gets_json_and_silence(example: Any, sptx_here: Any, tmp_path: Path, without_ray: None) -> None:
+    job = [*example.inputs, "--genes", "EPSILON5,BETA2", "--output", tmp_path / "table", "--json", "--quiet"]
+    planned = sptx_here("plan", *job)
+    assert planned.err == ""
+    figures = json.loads(planned.out)
+    assert (figures["loci"], figures["bases"]) == (2, 3_990 + 6_500)
+    assert [row["chrom"] for row in figures["by_contig"]] == ["chr1", "chr2"]
+
+    ran = sptx_here("run", *job)
+    assert ran.err == ""
+    outcome = json.loads(ran.out)
+    assert (outcome["complete"], outcome["size"], outcome["failed"]) == (True, figures["bases"], {})
+    assert outcome["output"] == str(tmp_path / "table")

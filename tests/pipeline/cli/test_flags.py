@@ -93,6 +93,6 @@ def test_no_flag_has_gone(name: str, settings: type[Settings], flags: str) -> No
     command = typer.main.get_command(app).commands[name]
     found = {option for parameter in command.params for option in parameter.opts}
     assert {f"--{flag}" for flag in flags.split()} <= found
-    assert {parameter.name for parameter in command.params} - {"config", "rate", "devices"} <= set(
+    assert {parameter.name for parameter in command.params} - {"config", "rate", "devices", "quiet", "as_json"} <= set(
         settings.model_fields
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +52,18 @@ def test_verify_and_status_of_a_whole_table(table: Path, sptx_here: Any) -> None
     assert (verified.code, status.code) == (0, 0)
     assert verified.out.startswith("sound: ")
     assert " 0 missing, 0 failed" in status.out
+
+
+def test_a_script_gets_json(table: Path, tmp_path: Path, sptx_here: Any) -> None:
+    status = json.loads(sptx_here("status", table, "--json").out)
+    assert status == {"shards": status["done"], "done": 37, "missing": [], "failed": []}
+    verified = json.loads(sptx_here("verify", table, "--json").out)
+    assert (verified["sound"], verified["problems"], verified["rows"]) == (True, [], 34_740)
+
+    damaged = shutil.copytree(table, tmp_path / "damaged")
+    part = next(damaged.glob("tracks/**/*.parquet"))
+    part.unlink()
+    assert len(json.loads(sptx_here("status", damaged, "--json", code=3).out)["missing"]) == 1
+    told = json.loads(sptx_here("verify", damaged, "--json", code=3).out)
+    assert not told["sound"]
+    assert any(part.name.split("-")[0] in problem or "missing" in problem for problem in told["problems"])

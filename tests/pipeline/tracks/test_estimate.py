@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -34,7 +35,10 @@ def test_the_estimate_counts_the_plan(example: Any) -> None:
     found = estimate(ready)
     assert found.by_contig["bases"].sum() == ready.size == 34_740
     assert found.by_contig["shards"].sum() == ready.units
-    assert "34,740 bases" in found.text
+    assert "34,740 bases" in str(found)
+    figures = json.loads(json.dumps(found.to_dict()))
+    assert figures["bases"] == sum(row["bases"] for row in figures["by_contig"]) == 34_740
+    assert figures["flops"] == figures["windows"] * figures["window_flops"]
     exact = estimate(job(example, exact=True))
     assert exact.by_contig["MB"].sum() > 5 * found.by_contig["MB"].sum()
 
@@ -43,7 +47,9 @@ def test_hours_are_those_of_the_fastest_row_that_fits(example: Any) -> None:
     ready = job(example)
     slower = replace(ROW, windows_per_second=1.0)
     report = BenchReport("a machine", 2, "2.13", 24, 3, (slower, ROW))
-    told = duration(ready, report, [1, 4])
+    found = duration(ready, report, [1, 4])
+    told = str(found)
+    assert found.to_dict()["hours"] == {1: ready.plan.windows / 7200, 4: ready.plan.windows / 28800}
     assert "2 windows/s measured on a machine (shared, float32)" in told
     assert f"{ready.plan.windows / 120:,.1f} minutes" in told
     assert f"4 like it: {ready.plan.windows / 480:,.1f} minutes" in told

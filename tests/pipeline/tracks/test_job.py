@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,6 @@ from sptx_core.alphabet import reverse_complement
 from sptx_core.channels import CHANNELS
 from sptx_core.model import SpTransformerModel
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
 CORE, CONTEXT = 1000, 400
 SPLICE_STEP, USAGE_STEP = 1e-4, 1e-3
 ROUNDING = np.array([SPLICE_STEP] * 3 + [USAGE_STEP] * 15) / 2 + 1e-5
@@ -87,21 +83,6 @@ def test_a_gene_alone_gives_the_rows_that_it_has_in_the_whole(example: Any, tabl
     for names, step in ((CHANNELS[:3], SPLICE_STEP), (CHANNELS[3:], USAGE_STEP)):
         difference = np.abs(gene.select(names).to_numpy() - whole.select(names).to_numpy())
         assert difference.max() <= step * 1.01
-
-
-@pytest.mark.slow
-def test_same_settings_give_the_same_bytes_whatever_the_workers(
-    example: Any, table: Path, sptx: Run, tmp_path: Path, digests: Any
-) -> None:
-    """By Ray in processes of their own, beside a folder called `pipeline` that none of them imports."""
-    (tmp_path / "pipeline").mkdir()
-    (tmp_path / "pipeline" / "__init__.py").write_text("raise RuntimeError('not this one')\n")
-    threads = json.loads((table / "run.json").read_text())["execution"]["threads"]
-    flags = ["--output", "relative/table", "--windows-per-shard", 1, "--workers", 2, "--threads", threads]
-    # As with the installed `sptx` script, the driver itself has no working folder on its path.
-    done = sptx("run", *example.inputs, *flags, cwd=tmp_path, env={"PYTHONSAFEPATH": "1"})
-    assert "done: 34,740 bases" in done.stderr
-    assert digests(tmp_path / "relative" / "table") == digests(table)
 
 
 def test_regions_clip_the_rows_but_not_the_windows(example: Any, table: Path, tmp_path: Path) -> None:

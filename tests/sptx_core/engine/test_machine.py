@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sptx_core.engine import is_device_lost
-from sptx_core.engine.machine import exact_arithmetic, require_device
+from sptx_core.engine.machine import devices, exact_arithmetic, require_device
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,7 @@ def test_exact_arithmetic_ends_with_the_context() -> None:
         assert matmul.allow_tf32
     finally:
         matmul.allow_tf32 = before
+
+
+def test_a_machine_has_a_cpu_and_perhaps_a_gpu() -> None:
+    assert devices() == (("cpu", "cuda") if torch.cuda.is_available() else ("cpu",))

@@ -9,7 +9,7 @@ from material.engine_networks import NATIVE, SMALL, TRITON
 from sptx_core.config import SpTransformerConfig
 from sptx_core.engine import PATHS
 from sptx_core.engine.native import library
-from sptx_core.engine.paths import ENGINE_PATHS, PathRequest, resolve
+from sptx_core.engine.paths import ENGINE_PATHS, PathRequest, describe_paths, resolve
 from sptx_core.errors import InputError
 from sptx_core.windows import WindowSpec
 
@@ -156,3 +156,10 @@ def test_a_path_that_cannot_be_used_is_refused_with_the_reasons(
 
 def test_the_published_network_can_share() -> None:
     assert reasons("shared", request_for(SpTransformerConfig(), WindowSpec())) == ""
+
+
+def test_each_path_is_described_by_its_precisions_or_the_reason_against_it() -> None:
+    described = describe_paths("cpu")
+    assert set(described) == set(ENGINE_PATHS)
+    assert (described["reference"], described["shared"]) == ("float32", "float32, bfloat16")
+    assert described["triton"].startswith("not usable: needs a")

@@ -1,0 +1,47 @@
+"""The command `config`: settings files to start from."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.console import say
+from pipeline.finetuning.settings import FinetuneConfig
+from pipeline.settings import Settings, ready_settings
+from pipeline.tracks.settings import RunConfig
+from sptx_core.errors import InputError
+from sptx_core.files import write_atomic
+
+
+class Configurable(StrEnum):
+    """Commands that take a settings file."""
+
+    RUN = "run"
+    FINETUNE = "finetune"
+
+
+SETTINGS: dict[Configurable, type[Settings]] = {Configurable.RUN: RunConfig, Configurable.FINETUNE: FinetuneConfig}
+
+
+def config(
+    command: Annotated[Configurable, typer.Argument(help="Command that the settings are for.")] = Configurable.RUN,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="File to write instead of standard output.", show_default=False)
+    ] = None,
+) -> None:
+    """Write all settings of a command as YAML with comments, for its --config, and name the ready settings.
+
+    Ready settings, such as gpu-cluster, come with sptx: --config takes their names in place of a file.
+    """
+    head = f"# Settings of `sptx {command.value}`, for --config: each with its default. Flags win over this file."
+    text = f"{head}\n\n{SETTINGS[command].template()}"
+    if to is None:
+        typer.echo(text, nl=False)
+    elif to.exists():
+        raise InputError(f"--to {to} exists already; it is not overwritten")
+    else:
+        write_atomic(to, text.encode())
+    say(f"ready settings, by name: {', '.join(ready_settings()) or 'none here'}")

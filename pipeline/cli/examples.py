@@ -1,0 +1,50 @@
+"""Two examples for the end of each command's help: the usual call, and one that shows what else it can do."""
+
+from __future__ import annotations
+
+INPUTS = "--fasta GRCh38.fa.gz --gtf gencode.gtf.gz --checkpoint SpTransformer_pytorch.ckpt"
+
+EXAMPLES: dict[str, tuple[str, str]] = {
+    "run": (
+        f"sptx run {INPUTS} --genes TP53 --output tp53",
+        f"sptx run --config gpu-node {INPUTS} --tags MANE_Select --output s3://bucket/mane",
+    ),
+    "plan": (
+        f"sptx plan {INPUTS} --biotypes protein_coding",
+        f"sptx plan --config gpu-cluster {INPUTS} --rate bench.json --devices 8,64",
+    ),
+    "status": ("sptx status tp53", "sptx status s3://bucket/mane --json"),
+    "verify": ("sptx verify tp53", "sptx verify s3://bucket/mane --json"),
+    "query": (
+        "sptx query tp53 TP53 --columns acceptor,donor,brain",
+        "sptx query tp53 chr17:7,668,402-7,687,550 --strand - --sites --format csv --to sites.csv",
+    ),
+    "plot": (
+        "sptx plot tp53 TP53 --to tp53.png",
+        "sptx plot tp53 TP53 --usage usage.parquet --threshold 0.5 --short-introns --to tp53.svg",
+    ),
+    "evaluate": (
+        "sptx evaluate mane --gtf gencode.gtf.gz",
+        "sptx evaluate mane --gtf gencode.gtf.gz --usage usage.parquet --to evaluation",
+    ),
+    "usage": (
+        "sptx usage --junctions brain=brain.SJ.out.tab --to usage.parquet",
+        "sptx usage --junctions brain=b1.SJ.out.tab,b2.SJ.out.tab --junctions liver=l1.SJ.out.tab --to usage.tsv",
+    ),
+    "finetune": (
+        f"sptx finetune {INPUTS} --usage usage.parquet --validation chr10 --test chr9 --output training",
+        "sptx finetune --config finetune.yaml --junctions brain=brain.SJ.out.tab --freeze encoders --output training",
+    ),
+    "simulate": ("sptx simulate genome --contigs 2", "sptx simulate gencode-sized --annotation-only"),
+    "example": ("sptx example demo", "sptx example elsewhere/demo"),
+    "config": ("sptx config --to settings.yaml", "sptx config finetune --to finetune.yaml"),
+    "convert": (
+        "sptx convert SpTransformer_pytorch.ckpt sptransformer",
+        "sptx convert multimolecule/sptransformer sptransformer",
+    ),
+    "bench": (
+        "sptx bench --windows 4 --repeats 1",
+        "sptx bench --device cuda --paths reference,shared,triton --windows 960 --save bench.json",
+    ),
+}
+"""Command -> its examples."""

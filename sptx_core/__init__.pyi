@@ -1,0 +1,12 @@
+from .attention import SpTransformerAttentionMap as SpTransformerAttentionMap
+from .config import HeadConfig as HeadConfig
+from .config import SpTransformerConfig as SpTransformerConfig
+from .config import SpTransformerFeatureEncoderConfig as SpTransformerFeatureEncoderConfig
+from .engine.calibration import calibrate as calibrate
+from .engine.predictor import Predictor as Predictor
+from .errors import InputError as InputError
+from .model import SpTransformerModel as SpTransformerModel
+from .token_prediction import SpTransformerForTokenPrediction as SpTransformerForTokenPrediction
+from .tokenizer import DnaTokenizer as DnaTokenizer
+from .version import __version__ as __version__
+from .windows import WindowSpec as WindowSpec
