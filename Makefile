@@ -6,7 +6,7 @@ EXTRAS ?= dev
 TEST_PROCESSES ?= 3
 NATIVE := $(shell find sptx_core/engine/native tests/sptx_core/engine/native -name '*.cpp' -o -name '*.h')
 
-.PHONY: demo demo-checkpoint test check lint types clean
+.PHONY: demo demo-checkpoint test check lint types wheel clean
 
 # torch comes first and alone, so that a CPU build that is already there (see README.md) is kept.
 $(VENV)/ready: pyproject.toml setup.py constraints.txt sptx_core/engine/native/sources.py $(NATIVE)
@@ -38,5 +38,16 @@ lint: $(VENV)/ready
 types: $(VENV)/ready
 	$(BIN)/mypy
 
+# Builds source distribution and wheel, installs the wheel into an empty environment and runs the demo from there.
+wheel: $(VENV)/ready
+	rm -rf dist wheel-check
+	$(BIN)/python -m build --outdir dist
+	$(PYTHON) -m venv wheel-check/environment
+	wheel-check/environment/bin/python -m pip install --quiet -c constraints.txt torch
+	wheel-check/environment/bin/python -m pip install --quiet -c constraints.txt "$$(ls dist/*.whl)[plots,duckdb]"
+	cp workflows/demo.py wheel-check/
+	cd wheel-check && PATH="$$PWD/environment/bin:$$PATH" environment/bin/python demo.py demo
+	cd wheel-check && environment/bin/sptx --version && environment/bin/sptx config 2>&1 | grep gpu-cluster
+
 clean:
-	rm -rf demo demo-checkpoint build *.egg-info
+	rm -rf demo demo-checkpoint wheel-check build dist *.egg-info

@@ -11,7 +11,10 @@ import typer
 
 from pipeline.cli.app import COMMANDS, app
 from pipeline.cli.examples import EXAMPLES
+from pipeline.finetuning.settings import FinetuneConfig
+from pipeline.tracks.settings import RunConfig
 
+SETTINGS = {"run": RunConfig, "plan": RunConfig, "finetune": FinetuneConfig}
 NAMES = [command.__name__ for commands in COMMANDS.values() for command in commands]
 
 
@@ -35,6 +38,10 @@ def test_help_shows_every_flag_with_its_text_and_default_and_two_examples(
         assert text, f"{name}: {parameter.name} has no help"
         assert text.endswith("."), f"{name}: {parameter.name}"
         (line,) = (line for line in lines if words(text) in line)
+        if name in SETTINGS and (field := SETTINGS[name].model_fields.get(parameter.name)):
+            default = None if field.is_required() else field.default
+            assert default in (None, False, ()) or f"(default: {default})" in line
+            continue
         default = parameter.default() if callable(parameter.default) else parameter.default
         shown = not (parameter.required or default is None or default is False or default in ((), [], ...))
         if shown:

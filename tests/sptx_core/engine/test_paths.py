@@ -162,4 +162,4 @@ def test_each_path_is_described_by_its_precisions_or_the_reason_against_it() -> 
     described = describe_paths("cpu")
     assert set(described) == set(ENGINE_PATHS)
     assert (described["reference"], described["shared"]) == ("float32", "float32, bfloat16")
-    assert described["triton"].startswith("not usable: needs a")
+    assert described["triton"].startswith("not usable: runs on GPUs only")
