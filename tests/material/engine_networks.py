@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from material.networks import NATIVE
 from torch import Tensor
 
 from sptx_core import channels
@@ -35,24 +36,6 @@ SMALL = SpTransformerConfig(
 )
 """Of every kind of layer."""
 SMALL_SPEC = WindowSpec(core=20, context=60, overlap=5)
-
-# Sizes that the compiled library takes, with kernels that leave a tap over and such that do not.
-_NATIVE_STAGES = (ResidualStage(2, 3, 1), ResidualStage(1, 5, 4), ResidualStage(1, 11, 5))
-NATIVE = SpTransformerConfig(
-    context=100,
-    max_seq_len=192,
-    encoders=(
-        SpTransformerFeatureEncoderConfig(64, _NATIVE_STAGES),
-        SpTransformerFeatureEncoderConfig(32, _NATIVE_STAGES[:2]),  # reaches less far
-    ),
-    input_path_channels=8,
-    hidden_size=64,
-    layers=3,
-    heads=2,
-    local_heads=1,
-    bucket_size=64,
-    feed_forward_size=96,
-)
 
 # Sizes that the Triton kernels take.
 TRITON = SpTransformerConfig(

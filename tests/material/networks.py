@@ -47,6 +47,7 @@ SMALL = SpTransformerConfig(
     local_heads=1,
     feed_forward_size=64,
 )
+# With kernels that leave a tap over and such that do not.
 NATIVE = SpTransformerConfig(
     context=100,
     max_seq_len=192,

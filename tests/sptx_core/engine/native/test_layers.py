@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from material.engine_networks import NATIVE
+from material.networks import NATIVE
 
 from sptx_core.config import SpTransformerConfig
 from sptx_core.engine.bench import run_bench, seeded_model
