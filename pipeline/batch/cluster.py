@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from sptx_core.errors import InputError
 
@@ -254,39 +254,44 @@ def _unwrapped(call: Callable[[], T]) -> T:
 
 @contextmanager
 def _noise_to(log: Path) -> Iterator[None]:
-    """Standard output and error of the process go to a file, those of Python's own code stay where they are.
+    """What is written to descriptors 1 and 2 goes to a file; what Python's own code prints still reaches the person.
 
-    Ray's processes and C++ core write to the descriptors, which no logging level silences.
+    Ray's processes and C++ core write to the descriptors, which no logging level silences. Python's streams get
+    descriptors of their own, unless they have them already, as in a notebook.
     """
-    descriptors = (sys.stdout.fileno(), sys.stderr.fileno()) if _has_descriptors() else ()
-    if not descriptors:
+    try:
+        saved = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
+    except OSError:  # closed, as in some daemons
         yield
         return
     sys.stdout.flush()
     sys.stderr.flush()
     streams = sys.stdout, sys.stderr
-    saved = [os.dup(descriptor) for descriptor in descriptors]
-    ours = [os.fdopen(os.dup(descriptor), "w", buffering=1) for descriptor in descriptors]
+    ours = [
+        os.fdopen(os.dup(descriptor), "w", buffering=1) if _descriptor(stream) == descriptor else stream
+        for descriptor, stream in zip(saved, streams, strict=True)
+    ]
     with log.open("ab") as file:
         try:
             sys.stdout, sys.stderr = ours
-            for descriptor in descriptors:
+            for descriptor in saved:
                 os.dup2(file.fileno(), descriptor)
             yield
         finally:
             sys.stdout, sys.stderr = streams
-            for descriptor, original, stream in zip(descriptors, saved, ours, strict=True):
-                stream.close()
+            for (descriptor, original), stream, before in zip(saved.items(), ours, streams, strict=True):
+                if stream is not before:
+                    stream.close()
                 os.dup2(original, descriptor)
                 os.close(original)
 
 
-def _has_descriptors() -> bool:
-    """False where a notebook or a test has replaced the standard streams."""
+def _descriptor(stream: TextIO) -> int | None:
+    """The descriptor that a stream writes to; None where a notebook or a test has replaced it."""
     try:
-        return (sys.stdout.fileno(), sys.stderr.fileno()) == (1, 2)
+        return stream.fileno()
     except (OSError, ValueError):  # io.UnsupportedOperation is both
-        return False
+        return None
 
 
 def _stop_on_sigterm() -> None:
