@@ -223,7 +223,7 @@ def test_tensors_in_several_files_are_the_same_network(layout: str, tmp_path: Pa
         assert_holds(load_checkpoint(source), model)
         assert checkpoint_digest(source) == whole.digest()
     next(tmp_path.glob("model-00002*")).unlink()
-    with pytest.raises(InputError, match=r"cannot read the checkpoint .* model-00002-of-\d+.safetensors"):
+    with pytest.raises(InputError, match=r"cannot read the checkpoint .*model-00002-of-\d+.safetensors"):
         load_checkpoint(tmp_path)
 
 
