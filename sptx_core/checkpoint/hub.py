@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from sptx_core.errors import InputError
 
@@ -82,9 +82,11 @@ def _faults_named(failure: str) -> Iterator[None]:
 
     # The bases are the errors of the HTTP library, another one in each major version of huggingface_hub. ValueError: an
     # impossible id, or an answer that no hub gives. RuntimeError: what hf_xet raises when its connection breaks.
+    transport = cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)
+    faults: tuple[type[Exception], ...] = (OSError, ValueError, RuntimeError, *transport)
     try:
         yield
-    except (OSError, ValueError, RuntimeError, *HfHubHTTPError.__bases__) as error:
+    except faults as error:
         raise InputError(failure + _reason(error)) from error
 
 

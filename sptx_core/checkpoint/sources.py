@@ -14,7 +14,7 @@ import json
 import os
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -104,14 +104,36 @@ def locate_config(source: Source, *, revision: str | None = None, token: Token =
     InputError
         As `locate` does.
     """
-    path = _on_this_machine(source, revision)
-    if path is None:
-        path = download(str(source), [CONFIG_FILE], revision=revision, token=token)
-    elif path.is_file():
+    path = locate_some(source, [CONFIG_FILE], revision=revision, token=token)
+    if path.is_file():
         return locate(path).config
     if not (path / CONFIG_FILE).is_file():
         raise InputError(f"{source} is no checkpoint folder: it lacks {CONFIG_FILE}")
     return path / CONFIG_FILE
+
+
+def locate_some(source: Source, names: Sequence[str], *, revision: str | None = None, token: Token = None) -> Path:
+    """Find a file or folder, or download some files of a hub id into one.
+
+    Parameters
+    ----------
+    source, revision, token
+        As in `locate`.
+    names
+        The files that are downloaded of a hub id, as far as it has them.
+
+    Returns
+    -------
+    Path
+        The file, or the folder, which may lack any of them.
+
+    Raises
+    ------
+    InputError
+        There is nothing of that name, or a revision is asked of a file or folder.
+    """
+    path = _on_this_machine(source, revision)
+    return path or download(str(source), names, revision=revision, token=token)
 
 
 def _on_this_machine(source: Source, revision: str | None) -> Path | None:
@@ -181,7 +203,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_shards(index: Path) -> dict[str, Tensor]:
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for name, expected in _shards(index).items():
         found = _read_safetensors(index.with_name(name))
         if lacking := [tensor for tensor in expected if tensor not in found]:

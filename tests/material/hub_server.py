@@ -142,14 +142,16 @@ class _Call(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         path = self.path.partition("?")[0]
         content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.calls.append(call := f"{self.command} {path}")
-        self.server.tokens.add(self.headers.get("Authorization", "").removeprefix("Bearer ") or None)
         if path == "/api/repos/create":
             wanted = json.loads(content)
-            name = f"{wanted['organization']}/{wanted['name']}"
-            path = f"/api/models/{name}/create"
+            path = f"/api/models/{wanted['organization']}/{wanted['name']}/create"
         match = re.fullmatch(r"(?:/api/models)?/([\w.-]+/[\w.-]+)(?:/(\w+))?(?:/([^/]+))?(?:/([^/]+))?", path)
-        repository, verb, revision, file = match.groups() if match else ("", "", "", "")
+        repository, verb, revision, file = match.groups() if match else ("api/", "", "", "")
+        if repository.startswith("api/"):  # what huggingface_hub asks for on its own account
+            self._refuse(Refusal(404))
+            return
+        self.server.calls.append(call := f"{self.command} {path}")
+        self.server.tokens.add(self.headers.get("Authorization", "").removeprefix("Bearer ") or None)
         place = self.server.repositories.get(repository)
         if place and place.refusal and re.fullmatch(place.refusal.calls, call):
             self._refuse(place.refusal)

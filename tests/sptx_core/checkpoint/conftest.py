@@ -1,15 +1,14 @@
-"""A small network, its tensors under official names, a file for them, and a hub."""
+"""A small network, its tensors under official names, and a file for them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from material.checkpoints import OFFICIAL, official_tensors
-from material.hub_server import HubServer, hub_server, use_hub
 from material.networks import network_of
 from torch import Tensor
 
@@ -35,19 +34,3 @@ def save(tmp_path: Path) -> Callable[[Any], Path]:
         return tmp_path / "x.ckpt"
 
     return write
-
-
-@pytest.fixture(scope="session")
-def running_hub() -> Iterator[HubServer]:
-    with hub_server() as server:
-        yield server
-
-
-@pytest.fixture
-def hub(running_hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HubServer:
-    """An empty hub on loopback, which is the hub of this process for a test."""
-    running_hub.repositories.clear()
-    running_hub.calls.clear()
-    running_hub.tokens.clear()
-    use_hub(running_hub.url, tmp_path / "cache", monkeypatch)
-    return running_hub
