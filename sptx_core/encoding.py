@@ -90,11 +90,14 @@ def batch(
     """
     if return_tensors not in (None, "pt"):
         raise InputError(f"return_tensors must be 'pt' or None, not {return_tensors!r}")
-    length = 0
-    if padding not in (False, "do_not_pad"):
-        if pad is None:
-            raise InputError("sequences cannot be filled up: there is no pad_token")
-        length = (max_length or 0) if padding == "max_length" else max(map(len, rows), default=0)
+    length = None
+    if padding == "max_length":
+        length = max_length
+    elif padding in (True, "longest"):
+        length = max(map(len, rows), default=0)
+    if length is not None and pad is None:
+        raise InputError("sequences cannot be filled up: there is no pad_token")
+    length = length or 0
     ids = [row + [pad] * (length - len(row)) for row in rows]
     masks = [[1] * len(row) + [0] * (length - len(row)) for row in rows]
     if return_tensors is None:

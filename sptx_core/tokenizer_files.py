@@ -64,15 +64,16 @@ def _cutting(settings: Any) -> Cutting:
 
 def _special_tokens(settings: Mapping[str, Any], tokens: Sequence[str]) -> SpecialTokens:
     """Special tokens by role; one that the settings leave out is the usual one if that is a token."""
-    roles = {
-        role: _text(settings[f"{role}_token"]) if f"{role}_token" in settings else usual if usual in tokens else None
-        for role, usual in DEFAULTS.items()
-    }
-    roles["bos"] = _text(settings["bos_token"]) if "bos_token" in settings else roles["cls"]
+    given = {role: _text(settings[f"{role}_token"]) for role in (*DEFAULTS, "bos") if f"{role}_token" in settings}
+    roles = {role: usual if usual in tokens else None for role, usual in DEFAULTS.items()} | given
+    roles.setdefault("bos", roles["cls"])
     more = settings.get("extra_special_tokens", settings.get("additional_special_tokens")) or []
     if not isinstance(more, list):
         raise InputError(f"extra_special_tokens must be a list, not {more!r}")
-    return SpecialTokens(**roles, additional=tuple(x for x in map(_text, more) if x != roles["null"]))
+    others = [_text(token) for token in more]
+    if "null" not in given and "extra_special_tokens" in settings and NULL not in others:
+        roles["null"] = None  # MultiMolecule's own files have it there or nowhere
+    return SpecialTokens(**roles, additional=tuple(token for token in others if token != roles["null"]))
 
 
 def _text(token: Any) -> Any:

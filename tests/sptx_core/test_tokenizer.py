@@ -280,7 +280,8 @@ def outcome(call: Any) -> Any:
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@pytest.mark.filterwarnings("ignore:`max_length` is ignored when `padding`")
+@settings(max_examples=200, deadline=None)
 @given(choices=CHOICES, sequences=st.lists(TEXT, min_size=1, max_size=3), call=CALL)
 def test_ids_are_those_of_multimolecule(
     choices: dict[str, Any], sequences: list[str], call: dict[str, Any], port: Any
@@ -325,10 +326,10 @@ def test_saved_tokenizers_are_loaded_by_the_other_package(choices: dict[str, Any
     ours.save_pretrained(tmp_path / "ours")
     theirs.save_pretrained(tmp_path / "theirs")
     assert same(ours, port.DnaTokenizer.from_pretrained(tmp_path / "ours"))
-    # MultiMolecule leaves two settings out of its files, so that its own package loads another tokenizer, too.
+    # MultiMolecule leaves one setting out of its files, so that its own package loads another tokenizer, too.
     again = port.DnaTokenizer.from_pretrained(tmp_path / "theirs")
     assert same(DnaTokenizer.from_pretrained(tmp_path / "theirs"), again)
-    assert same(ours, again) == (not {"do_upper_case", "null_token"} & {*choices})
+    assert same(ours, again) == ("do_upper_case" not in choices)
 
 
 @pytest.mark.slow

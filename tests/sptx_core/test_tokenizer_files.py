@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -43,6 +44,13 @@ def test_what_settings_leave_out_is_as_usual(tmp_path: Path) -> None:
     vocabulary, cutting = read_tokenizer(tmp_path)
     assert vocabulary.special == SpecialTokens(bos="<cls>", cls="<cls>", pad="<pad>", mask="<mask>", null="<null>")
     assert cutting == Cutting()
+
+
+def test_null_stands_among_the_others_if_the_settings_do_not_name_it(folder: Path) -> None:
+    change(folder, null_token=None, extra_special_tokens=["<x>", "<null>"])
+    assert read_tokenizer(folder)[0].special == SPECIAL
+    change(folder, extra_special_tokens=["<x>"])
+    assert read_tokenizer(folder)[0].special == dataclasses.replace(SPECIAL, null=None)
 
 
 def test_older_files(folder: Path) -> None:
