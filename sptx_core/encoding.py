@@ -97,9 +97,10 @@ def batch(
         length = max(map(len, rows), default=0)
     if length is not None and pad is None:
         raise InputError("sequences cannot be filled up: there is no pad_token")
-    length = length or 0
-    ids = [row + [pad] * (length - len(row)) for row in rows]
-    masks = [[1] * len(row) + [0] * (length - len(row)) for row in rows]
+    filler = [] if pad is None else [pad]
+    lacking = [max(0, (length or 0) - len(row)) for row in rows]
+    ids = [row + filler * more for row, more in zip(rows, lacking, strict=True)]
+    masks = [[1] * len(row) + [0] * more for row, more in zip(rows, lacking, strict=True)]
     if return_tensors is None:
         return Encoding(input_ids=ids, attention_mask=masks)
     if len({len(row) for row in ids}) > 1:
