@@ -28,6 +28,7 @@ Token = str | bool | None
 """
 
 COMMIT_MESSAGE = "Checkpoint of sptx"
+NO_CONNECTION = ("ConnectError", "ConnectTimeout", "ConnectionError")  # of httpx and requests; Python's own is hf_xet's
 ACCESS = "give a token that has access (token=, HF_TOKEN or `hf auth login`)"
 
 
@@ -81,7 +82,7 @@ def _faults_named(failure: str) -> Iterator[None]:
     from huggingface_hub.errors import HfHubHTTPError  # late: see download
 
     # The bases are the errors of the HTTP library, another one in each major version of huggingface_hub. ValueError: an
-    # impossible id, or an answer that no hub gives. RuntimeError: what hf_xet raises when its connection breaks.
+    # impossible id, or an answer that no hub gives. RuntimeError: some of hf_xet, which moves large files.
     transport = cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)
     faults: tuple[type[Exception], ...] = (OSError, ValueError, RuntimeError, *transport)
     try:
@@ -103,16 +104,16 @@ def _reason(error: BaseException) -> str:
         return _refusal(error)
     if "Proxy" in kind:
         return f"the proxy refuses the way to the Hugging Face hub ({words}): check HTTPS_PROXY and NO_PROXY"
-    if kind.startswith("Connect"):
+    if kind in NO_CONNECTION and not isinstance(error, ConnectionError):
         return (
             f"the Hugging Face hub at {constants.ENDPOINT} cannot be reached ({words}): "
             "check the connection, HF_ENDPOINT and HTTPS_PROXY"
         )
     if isinstance(error, json.JSONDecodeError):
         return f"{constants.ENDPOINT} does not answer as a Hugging Face hub does: check HF_ENDPOINT and HTTPS_PROXY"
-    if isinstance(error, errors.HfHubHTTPError.__bases__) and not isinstance(error, OSError):
+    if isinstance(error, ConnectionError) or not isinstance(error, OSError | ValueError):
         return f"the connection to the Hugging Face hub broke off ({words or kind}): try again"
-    return f"the Hugging Face hub's library says: {words or kind}"
+    return f"the Hugging Face hub's library says: {words}"
 
 
 def _refusal(error: HfHubHTTPError) -> str:

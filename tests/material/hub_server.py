@@ -74,7 +74,7 @@ class Repository:
 
 
 class HubServer(ThreadingHTTPServer):
-    """The hub; `repositories` by id "owner/name", `calls` as "METHOD /path", `tokens` as they came."""
+    """The hub; `repositories` by id "owner/name", `calls` as "METHOD /path", `tokens` of these."""
 
     daemon_threads = True
 
@@ -83,6 +83,7 @@ class HubServer(ThreadingHTTPServer):
         self.repositories: dict[str, Repository] = {}
         self.calls: list[str] = []
         self.tokens: set[str | None] = set()
+        self.upload_mode = "regular"  # "lfs" sends clients to a storage of large files, which this hub has not
 
     @property
     def url(self) -> str:
@@ -161,7 +162,8 @@ class _Call(BaseHTTPRequestHandler):
         elif place is None:
             self._refuse(NOT_FOUND)
         elif verb == "preupload":
-            files = [{"path": x["path"], "uploadMode": "regular"} for x in json.loads(content)["files"]]
+            mode = self.server.upload_mode
+            files = [{"path": x["path"], "uploadMode": mode} for x in json.loads(content)["files"]]
             self._send(json.dumps({"files": [{**x, "shouldIgnore": False} for x in files]}).encode())
         elif verb == "commit":
             lines = [json.loads(line) for line in content.splitlines()]

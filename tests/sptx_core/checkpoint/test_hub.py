@@ -177,6 +177,12 @@ def test_a_connection_that_drops_within_a_file(hub: HubServer) -> None:
     assert (download(NAME, WANTED) / "model.safetensors").read_bytes() == FILES["model.safetensors"]
 
 
+def test_a_storage_of_large_files_that_is_not_there(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "upload_mode", "lfs")
+    with pytest.raises(InputError, match=r"^cannot push to ours/network: the connection to the .* broke off \(.*404"):
+        upload(write, "ours/network", private=False, token="t")
+
+
 def test_a_hub_that_is_not_there(hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
