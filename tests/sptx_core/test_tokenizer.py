@@ -30,6 +30,27 @@ def test_examples_in_the_docstring_run() -> None:
     assert result.attempted >= 8
 
 
+@pytest.mark.parametrize(
+    ("choices", "sequence", "ids"),
+    [
+        ({}, "<pad><cls><eos><unk><mask><null>ACGTNRYSWKMBDHVX|.*-?", [1, *range(27), 2]),
+        ({}, "acgt", [1, 6, 7, 8, 9, 2]),
+        ({}, "acgu", [1, 6, 7, 8, 9, 2]),
+        ({"replace_U_with_T": False}, "acgu", [1, 6, 7, 8, 3, 2]),
+        ({"nmers": 3}, "tataaagta", [1, 84, 21, 81, 6, 8, 19, 71, 2]),
+        ({"codon": True}, "tataaagta", [1, 84, 6, 71, 2]),
+    ],
+)
+def test_the_ids_on_multimolecules_page(choices: dict[str, Any], sequence: str, ids: list[int]) -> None:
+    assert DnaTokenizer(**choices)(sequence)["input_ids"] == ids
+
+
+def test_the_refusal_on_multimolecules_page() -> None:
+    words = "length of input sequence must be a multiple of 3 for codon tokenization, but got 10"
+    with pytest.raises(ValueError, match=f"^{words}$"):
+        DnaTokenizer(codon=True)("tataaagtaa")
+
+
 @pytest.mark.parametrize(("name", "size"), [("standard", 27), ("iupac", 22), ("streamline", 11), ("nucleobase", 10)])
 def test_letters_are_numbered_after_the_six_special_tokens(name: str, size: int) -> None:
     tokenizer = DnaTokenizer(name)
@@ -158,7 +179,7 @@ def test_impossible_settings_are_refused(choices: dict[str, Any], message: str) 
 
 
 def test_impossible_sequences_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"^length of input sequence must be a multiple of 3 for codon .*, but got 4$"):
+    with pytest.raises(InputError, match="multiple of 3 for codon tokenization, but got 4"):
         DnaTokenizer(codon=True)("ACGT")
     with pytest.raises(InputError, match="ask for padding"):
         DnaTokenizer()(["ACGT", "A"], return_tensors="pt")
