@@ -12,7 +12,7 @@ import http.client
 import json
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -73,7 +73,8 @@ def upload(save: Callable[[Path], None], repository: str, *, private: bool, toke
 
             hub = huggingface_hub.HfApi(token=token)
             hub.create_repo(repository, private=private, exist_ok=True)
-            return str(hub.upload_folder(repo_id=repository, folder_path=folder, commit_message=COMMIT_MESSAGE))
+            commit = hub.upload_folder(repo_id=repository, folder_path=folder, commit_message=COMMIT_MESSAGE)
+            return str(commit.commit_url)
 
 
 @contextmanager
@@ -129,6 +130,13 @@ def _refusal(error: HfHubHTTPError) -> str:
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return f"{answer}: {ACCESS}"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        pause = re.search(r"after \d+ seconds", str(error))  # read from the answer's headers by huggingface_hub
-        return f"{answer}: try again {pause[0] if pause else 'later'}"
+        return f"{answer}: try again {_pause(error.response.headers)}"
     return f"{answer}: try again later" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else answer
+
+
+def _pause(headers: Mapping[str, str]) -> str:
+    """When the hub listens again; RateLimit: "api";r=[requests left];t=[seconds] is its own header."""
+    seconds = re.search(r"\bt=(\d+)", headers.get("RateLimit", "")) or re.match(
+        r"(\d+)$", headers.get("Retry-After", "")
+    )
+    return f"after {seconds[1]} seconds" if seconds else "later"

@@ -186,7 +186,8 @@ class _Call(BaseHTTPRequestHandler):
         if files is None:
             self._refuse(Refusal(404, "RevisionNotFound", f"Invalid rev id: {revision}"))
         elif verb in (None, "revision"):
-            self._send(json.dumps({"id": repository, "sha": commit}).encode())
+            siblings = [{"rfilename": name} for name in files]
+            self._send(json.dumps({"id": repository, "sha": commit, "siblings": siblings}).encode())
         elif verb == "tree":
             listing = [{"type": "file", "path": x, "size": len(y), "oid": _oid(y)} for x, y in files.items()]
             self._send(json.dumps(listing).encode())

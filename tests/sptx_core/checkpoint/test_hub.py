@@ -110,6 +110,7 @@ def test_an_upload_without_changes_is_none(hub: HubServer) -> None:
             "401 Unauthorized (Invalid credentials in Authorization header): give a token that",
         ),
         (material.LIMITED, "create a HF account or login): try again after 55 seconds"),
+        (material.LIMITED._replace(headers=(("Retry-After", "7"),)), "): try again after 7 seconds"),
         (material.LIMITED._replace(headers=()), "429 Too Many Requests (We had to rate limit your IP. To continue"),
         (material.LIMITED._replace(headers=()), "): try again later"),
         (material.DOWN, "503 Service Unavailable: try again later"),

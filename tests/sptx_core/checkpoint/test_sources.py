@@ -158,6 +158,7 @@ def test_several_files_are_downloaded_and_only_those_of_the_index(hub: HubServer
     hub.put_folder("someone/network", sharded)
     files = locate("someone/network")
     assert hub.downloaded() == ["config.json", *sorted(SHARDS.values()), INDEX]
+    assert hub.calls.count("GET /api/models/someone/network/revision/main") == 1  # all of the commit found first
     assert_equal(read_tensors(files.tensors), TENSORS)
     hub.calls.clear()
     locate("someone/network")
