@@ -65,7 +65,7 @@ class Checkpoint:
     """
     source: str = "the checkpoint"
     """What messages call it: the file or folder that it was read from."""
-    dtype: torch.dtype = torch.float32
+    dtype: torch.dtype = field(default=torch.float32, kw_only=True)
     """The type that the network's floating-point tensors had in the file; of the first, if they differed."""
 
     def digest(self) -> str:
@@ -136,10 +136,8 @@ def load_checkpoint(source: Source, *, revision: str | None = None, token: Token
     else:
         config = _infer_config(tensors, layout, files.tensors)
     head = {name: _copied(tensor, torch.float32) for name, tensor in head_part(found).items()}
-    floats = (tensor.dtype for tensor in tensors.values() if tensor.is_floating_point())
-    return Checkpoint(
-        config, _fitted(tensors, layout, config, files.tensors), head, str(source), next(floats, torch.float32)
-    )
+    dtype = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), torch.float32)
+    return Checkpoint(config, _fitted(tensors, layout, config, files.tensors), head, str(source), dtype=dtype)
 
 
 def load_config(source: Source, *, revision: str | None = None, token: Token = None) -> SpTransformerConfig:
