@@ -1,9 +1,9 @@
 """Checkpoint folders from and to the Hugging Face hub.
 
 In and out: repository ids "owner/name" and folders on this machine. The address of the hub, the cache folder and the
-user's token come from huggingface_hub's own settings. Without a way to the hub, and in its offline mode, the copy in
-that cache is used if there is one. Whatever the hub refuses, or the way to it, is an `InputError` of one line: what the
-hub says, or which part of the way is closed.
+user's token come from huggingface_hub's own settings. Of a hub that does not answer, and in its offline mode, the copy
+in that cache is used if there is one. Whatever else the hub refuses, or the way to it, is an `InputError` of one line:
+what the hub says, or which part of the way is closed, and what to do.
 """
 
 from __future__ import annotations

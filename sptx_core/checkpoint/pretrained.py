@@ -102,7 +102,7 @@ class PretrainedNetwork(nn.Module):
         Raises
         ------
         InputError
-            The configuration is that of no possible network, or `dtype` is no type for one.
+            `dtype` is none of those that `from_pretrained` takes.
         """
         precision = _precision(dtype, checkpoint)
         with torch.device("meta"):  # no memory and no random numbers for tensors that the checkpoint has

@@ -76,8 +76,9 @@ def test_without_a_token_nothing_is_filled_up() -> None:
     assert batch(ROWS, False, None, None, None).input_ids == ROWS
     assert batch(ROWS, "max_length", None, None, None).input_ids == ROWS  # no length, no filling up
     for padding in (True, "longest", "max_length"):
-        with pytest.raises(InputError, match="there is no pad_token"):
-            batch(ROWS, padding, 3, None, None)
+        for rows in (ROWS, [[]]):
+            with pytest.raises(InputError, match="there is no pad_token"):
+                batch(rows, padding, 3, None, None)
 
 
 def test_tensors() -> None:

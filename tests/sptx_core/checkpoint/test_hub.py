@@ -126,10 +126,14 @@ def test_what_the_hub_says_is_said(refusal: Refusal, words: str, hub: HubServer)
         assert "Root=1-2" not in message  # of use to the hub alone
 
 
-def test_a_gated_repository_says_where_to_ask_for_access(hub: HubServer) -> None:
-    hub.refuse(NAME, material.GATED)
-    with pytest.raises(InputError, match=rf"^cannot load the checkpoint {NAME}: .*403 .*Visit its page to ask"):
+@pytest.mark.parametrize("status", [401, 403])  # without a token, and with one of somebody who has not asked
+def test_a_gated_repository_says_where_to_ask_for_access(status: int, hub: HubServer) -> None:
+    hub.refuse(NAME, material.GATED._replace(status=status))
+    with pytest.raises(
+        InputError, match=rf"^cannot load the checkpoint {NAME}: .* {status} .*Visit its page to ask"
+    ) as e:
         download(NAME, WANTED)
+    assert "check the name" not in str(refused.value)  # which is right
 
 
 def test_a_revision_that_is_not_there_is_named(hub: HubServer) -> None:
@@ -185,9 +189,12 @@ def test_a_storage_of_large_files_that_is_not_there(hub: HubServer, monkeypatch:
 
 
 def test_a_hub_that_is_not_there(hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = download(NAME, WANTED)
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     use_hub(url, tmp_path / "cache", monkeypatch)
+    assert download(NAME, WANTED) == folder  # the copy
+    use_hub(url, tmp_path / "other", monkeypatch)
     for message in refusals():
         assert f"the Hugging Face hub at {url} cannot be reached (" in message
         assert "HF_ENDPOINT" in message
