@@ -225,6 +225,16 @@ class DnaTokenizer:
         return self._cutting.codon
 
     @property
+    def replace_U_with_T(self) -> bool:  # noqa: N802  # MultiMolecule's name
+        """Whether U is read as T."""
+        return self._cutting.replace_U_with_T
+
+    @property
+    def do_upper_case(self) -> bool:
+        """Whether lower case is read as upper case."""
+        return self._cutting.do_upper_case
+
+    @property
     def vocabulary(self) -> dict[str, int]:
         """The id of each token."""
         return dict(self._vocabulary.ids)

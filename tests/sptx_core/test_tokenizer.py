@@ -223,7 +223,8 @@ def test_what_is_saved_is_loaded_again(choices: dict[str, Any], hub: HubServer, 
         DnaTokenizer.from_pretrained("someone/tokenizer", revision="v1", token="t"),
     ):
         assert same(loaded, tokenizer)
-        assert (loaded.nmers, loaded.codon) == (tokenizer.nmers, tokenizer.codon)
+        for name in ("nmers", "codon", "replace_U_with_T", "do_upper_case"):
+            assert getattr(loaded, name) == getattr(tokenizer, name) == choices.get(name, getattr(tokenizer, name))
         assert loaded.all_special_tokens == tokenizer.all_special_tokens
     assert hub.tokens == {"t"}
 
@@ -315,9 +316,10 @@ def test_ids_are_those_of_multimolecule(
     assert ours.get_vocab() == theirs.get_vocab()
     assert ours.all_special_tokens == theirs.all_special_tokens
     assert ours.all_special_ids == theirs.all_special_ids
-    for role in ("cls", "eos", "pad", "unk", "mask", "sep", "bos"):
-        for name in (f"{role}_token", f"{role}_token_id"):
-            assert getattr(ours, name) == getattr(theirs, name), name
+    roles = ("cls", "eos", "pad", "unk", "mask", "sep", "bos")
+    names = [name for role in roles for name in (f"{role}_token", f"{role}_token_id")]
+    for name in (*names, "nmers", "codon", "replace_U_with_T", "do_upper_case"):
+        assert getattr(ours, name) == getattr(theirs, name), name
     tokens = outcome(lambda: theirs.tokenize(sequences[0]))
     assert outcome(lambda: ours.tokenize(sequences[0])) == tokens
     assert outcome(lambda: ours.convert_tokens_to_ids(tokens)) == outcome(lambda: theirs.convert_tokens_to_ids(tokens))
