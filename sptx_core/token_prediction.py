@@ -37,6 +37,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sptx_core.checkpoint.checkpoint import Checkpoint, load_checkpoint
+from sptx_core.checkpoint.hub import Token
 from sptx_core.checkpoint.pretrained import PretrainedNetwork, in_float32
 from sptx_core.checkpoint.shapes import head_shapes, misfits
 from sptx_core.checkpoint.sources import Source
@@ -70,40 +71,52 @@ class SpTransformerForTokenPrediction(PretrainedNetwork):
 
     @classmethod
     def from_pretrained(
-        cls, source: Source, *, head: HeadConfig | None = None, device: str | torch.device = "cpu"
+        cls,
+        source: Source,
+        *,
+        head: HeadConfig | None = None,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype | str | None = None,
+        revision: str | None = None,
+        token: Token = None,
     ) -> Self:
         """Load the network of a checkpoint with its head, ready to predict.
 
         Parameters
         ----------
-        source
-            A file, a folder or a hub id.
+        source, device, dtype, revision, token
+            As in `PretrainedNetwork.from_pretrained`.
         head
             Sizes of a new head with random weights, which replaces that of the checkpoint.
-        device
-            Where the network goes.
 
         Returns
         -------
         SpTransformerForTokenPrediction
-            In evaluation mode, float32. A checkpoint without a head gets a new one with random weights.
+            In evaluation mode. A checkpoint without a head gets a new one with random weights.
 
         Raises
         ------
         InputError
             The checkpoint cannot be read, or its head does not fit its configuration.
         """
-        return cls.from_checkpoint(load_checkpoint(source), head=head, device=device)
+        checkpoint = load_checkpoint(source, revision=revision, token=token)
+        return cls.from_checkpoint(checkpoint, head=head, device=device, dtype=dtype)
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: Checkpoint, *, head: HeadConfig | None = None, device: str | torch.device = "cpu"
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        head: HeadConfig | None = None,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype | str | None = None,
     ) -> Self:
         """Build the network of a checkpoint that is already loaded; see `from_pretrained`.
 
         What it shares with the checkpoint is said in `PretrainedNetwork.from_checkpoint`.
         """
-        return super().from_checkpoint(checkpoint if head is None else checkpoint.with_new_head(head), device=device)
+        checkpoint = checkpoint if head is None else checkpoint.with_new_head(head)
+        return super().from_checkpoint(checkpoint, device=device, dtype=dtype)
 
     def load_tensors(self, checkpoint: Checkpoint) -> None:
         """Put the tensors of a checkpoint in place of the network's own; a head that it lacks gets random weights."""

@@ -13,10 +13,10 @@ The modules, each of which uses those before it:
 `sptx_core.model` uses this package; this package never imports a network.
 """
 
-from sptx_core.checkpoint.checkpoint import Checkpoint, checkpoint_digest, load_checkpoint, save_checkpoint
+from sptx_core.checkpoint.checkpoint import Checkpoint, checkpoint_digest, load_checkpoint, load_config, save_checkpoint
 from sptx_core.checkpoint.names import Layout, renamed
 from sptx_core.checkpoint.pretrained import PretrainedNetwork
-from sptx_core.checkpoint.sources import CONFIG_FILE, TENSOR_FILE, Source, locate
+from sptx_core.checkpoint.sources import CONFIG_FILE, TENSOR_FILE, Source, locate, locate_some
 
 __all__ = [
     "CONFIG_FILE",
@@ -27,7 +27,9 @@ __all__ = [
     "Source",
     "checkpoint_digest",
     "load_checkpoint",
+    "load_config",
     "locate",
+    "locate_some",
     "renamed",
     "save_checkpoint",
 ]

@@ -6,7 +6,8 @@ Read:
 - MultiMolecule's safetensors, with or without a head on top of the network;
 - our own folders: `model.safetensors` and `config.json`.
 
-A folder, a hub id or a single file may be given (`sptx_core.checkpoint.sources`). Sizes come from the `config.json`
+A folder, a hub id or a single file may be given, and safetensors may lie in several files with an index
+(`sptx_core.checkpoint.sources`). Sizes come from the `config.json`
 that a folder must hold and that a safetensors file may have beside it. Without it they are read off the tensors, and
 context, heads and dilations, which leave no trace there, are taken to be those of the published network. An official
 checkpoint of 15 tissues has the names of the published ones.
@@ -32,9 +33,10 @@ from torch import Tensor
 
 from sptx_core.channels import TISSUES
 from sptx_core.checkpoint import multimolecule_settings
+from sptx_core.checkpoint.hub import Token
 from sptx_core.checkpoint.names import Layout, head_part, is_counter, layout_of, network_part, renamed, with_head
 from sptx_core.checkpoint.shapes import config_from_shapes, misfits, network_shapes
-from sptx_core.checkpoint.sources import CONFIG_FILE, TENSOR_FILE, Source, locate, read_tensors
+from sptx_core.checkpoint.sources import CONFIG_FILE, TENSOR_FILE, Source, locate, locate_config, read_tensors
 from sptx_core.config import HeadConfig, SpTransformerConfig
 from sptx_core.errors import InputError
 from sptx_core.files import write_atomic
@@ -63,6 +65,8 @@ class Checkpoint:
     """
     source: str = "the checkpoint"
     """What messages call it: the file or folder that it was read from."""
+    dtype: torch.dtype = field(default=torch.float32, kw_only=True)
+    """The type that the network's floating-point tensors had in the file; of the first, if they differed."""
 
     def digest(self) -> str:
         """Identify the network: the same digest means the same predictions, whatever file held it.
@@ -94,13 +98,17 @@ def checkpoint_digest(source: Source) -> str:
     return load_checkpoint(source).digest()
 
 
-def load_checkpoint(source: Source) -> Checkpoint:
+def load_checkpoint(source: Source, *, revision: str | None = None, token: Token = None) -> Checkpoint:
     """Read a checkpoint, once, and check that every tensor fits.
 
     Parameters
     ----------
     source
         A file, a folder or a hub id.
+    revision
+        For a hub id: a branch, a tag or a commit; by default the newest commit of `main`.
+    token
+        For a hub id: a token of the hub; by default that of the login or of `HF_TOKEN`, if there is one.
 
     Returns
     -------
@@ -113,7 +121,7 @@ def load_checkpoint(source: Source) -> Checkpoint:
         The checkpoint cannot be read, is none of this network, or does not fit its sizes.
     """
     try:
-        files = locate(source)
+        files = locate(source, revision=revision, token=token)
         found = read_tensors(files.tensors)
     except OSError as error:
         raise InputError(f"cannot read the checkpoint {source}: {error}") from error
@@ -128,7 +136,34 @@ def load_checkpoint(source: Source) -> Checkpoint:
     else:
         config = _infer_config(tensors, layout, files.tensors)
     head = {name: _copied(tensor, torch.float32) for name, tensor in head_part(found).items()}
-    return Checkpoint(config, _fitted(tensors, layout, config, files.tensors), head, str(source))
+    dtype = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), torch.float32)
+    return Checkpoint(config, _fitted(tensors, layout, config, files.tensors), head, str(source), dtype=dtype)
+
+
+def load_config(source: Source, *, revision: str | None = None, token: Token = None) -> SpTransformerConfig:
+    """Read the sizes of a checkpoint alone, from its `config.json`.
+
+    Parameters
+    ----------
+    source, revision, token
+        As in `load_checkpoint`.
+
+    Returns
+    -------
+    SpTransformerConfig
+        That of `load_checkpoint`. Tensors are neither downloaded nor read, except those of a file that has no
+        `config.json` beside it.
+
+    Raises
+    ------
+    InputError
+        There is no such checkpoint, or its configuration cannot be read.
+    """
+    try:
+        path = locate_config(source, revision=revision, token=token)
+    except OSError as error:
+        raise InputError(f"cannot read the checkpoint {source}: {error}") from error
+    return load_checkpoint(source).config if path is None else _read_config(path)
 
 
 def save_checkpoint(checkpoint: Checkpoint, directory: Source) -> None:

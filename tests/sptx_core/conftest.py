@@ -1,11 +1,13 @@
-"""What tests of the engine share."""
+"""What tests of the science share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+from material.hub_server import HubServer, hub_server, use_hub
 
 
 @pytest.fixture
@@ -15,3 +17,19 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def running_hub() -> Iterator[HubServer]:
+    with hub_server() as server:
+        yield server
+
+
+@pytest.fixture
+def hub(running_hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HubServer:
+    """An empty hub on loopback, which is the hub of this process for a test."""
+    running_hub.repositories.clear()
+    running_hub.calls.clear()
+    running_hub.tokens.clear()
+    use_hub(running_hub.url, tmp_path / "cache", monkeypatch)
+    return running_hub

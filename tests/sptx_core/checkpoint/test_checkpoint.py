@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import safetensors.torch
 import torch
@@ -20,11 +21,12 @@ from material.checkpoints import (
     multimolecule_folder,
     multimolecule_tensors,
 )
+from material.hub_server import HubServer
 from material.networks import network_of
 from torch import Tensor
 
 from sptx_core.channels import TISSUES
-from sptx_core.checkpoint import Checkpoint, checkpoint_digest, load_checkpoint, save_checkpoint
+from sptx_core.checkpoint import Checkpoint, checkpoint_digest, load_checkpoint, load_config, save_checkpoint
 from sptx_core.config import HeadConfig, SpTransformerConfig
 from sptx_core.demo import demo_checkpoint
 from sptx_core.errors import InputError
@@ -203,6 +205,56 @@ def test_saving_where_a_file_stands_is_refused(model: SpTransformerModel, tmp_pa
     (tmp_path / "taken").write_text("")
     with pytest.raises(InputError, match=r"cannot save a checkpoint to .*taken"):
         save_checkpoint(model.to_checkpoint(), tmp_path / "taken")
+
+
+@pytest.mark.parametrize("layout", ["ours", "multimolecule"])
+def test_tensors_in_several_files_are_the_same_network(layout: str, tmp_path: Path) -> None:
+    model = network_of(MULTIMOLECULE).requires_grad_(False)
+    if layout == "ours":
+        save_checkpoint(model.to_checkpoint(), tmp_path)
+    else:
+        multimolecule_folder(tmp_path, multimolecule_tensors(model))
+    whole = load_checkpoint(tmp_path)
+    tensors = safetensors.torch.load_file(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    huggingface_hub.save_torch_state_dict(tensors, tmp_path, max_shard_size="10KB")
+    assert len(list(tmp_path.glob("model-*-of-*.safetensors"))) > 2
+    for source in (tmp_path, tmp_path / "model.safetensors.index.json"):
+        assert_holds(load_checkpoint(source), model)
+        assert checkpoint_digest(source) == whole.digest()
+    next(tmp_path.glob("model-00002*")).unlink()
+    with pytest.raises(InputError, match=r"cannot read the checkpoint .*model-00002-of-\d+.safetensors"):
+        load_checkpoint(tmp_path)
+
+
+# --- configuration alone ---------------------------------------------------------------------------------------------
+
+
+def test_a_configuration_is_read_without_tensors(model: SpTransformerModel, hub: HubServer, tmp_path: Path) -> None:
+    save_checkpoint(model.to_checkpoint(), tmp_path / "ours")
+    multimolecule_folder(tmp_path / "theirs", {})
+    hub.put_folder("someone/ours", tmp_path / "ours", "v1")
+    for folder in ("ours", "theirs"):
+        (tmp_path / folder / "model.safetensors").write_bytes(b"no tensors")
+    assert load_config(tmp_path / "ours") == OFFICIAL
+    assert load_config(tmp_path / "theirs") == MULTIMOLECULE
+    assert load_config("someone/ours", revision="v1", token="t") == OFFICIAL
+    assert hub.downloaded() == ["config.json"]
+    assert hub.tokens == {"t"}
+
+
+def test_a_file_without_a_configuration_beside_it_has_that_of_its_tensors(
+    official: dict[str, Tensor], save: Callable[[Any], Path]
+) -> None:
+    assert load_config(save(official)) == OFFICIAL
+
+
+def test_a_configuration_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file or folder"):
+        load_config(tmp_path / "nothing")
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(InputError, match="describes no SpTransformer network: model_type is 'bert'"):
+        load_config(tmp_path)
 
 
 def test_our_tensors_need_their_configuration(model: SpTransformerModel, tmp_path: Path) -> None:

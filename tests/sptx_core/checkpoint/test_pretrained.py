@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import pytest
 import safetensors.torch
 import torch
 from material.checkpoints import assert_equal
+from material.hub_server import HubServer
 from material.networks import network_of, tiny_config
+from torch import Tensor
 
 from sptx_core.checkpoint import load_checkpoint
 from sptx_core.config import HeadConfig
+from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.token_prediction import SpTransformerForTokenPrediction
 
@@ -128,23 +131,60 @@ def test_the_network_below_a_head_loads_alone_and_keeps_its_digest(tmp_path: Pat
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_pushed_to_the_hub_can_be_loaded(kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Hub:
-        def __init__(self, token: str | None) -> None:
-            assert token == "t"
-
-        def create_repo(self, repository: str, *, private: bool, exist_ok: bool) -> None:
-            assert (repository, private, exist_ok) == ("ours/network", True, True)
-
-        def upload_folder(self, *, repo_id: str, folder_path: str, commit_message: str) -> str:
-            shutil.copytree(folder_path, tmp_path / repo_id)
-            return f"address of {repo_id}"
-
-    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda repository, **_: str(tmp_path / repository))
+def test_what_is_pushed_to_the_hub_can_be_loaded(kind: Any, hub: HubServer) -> None:
     network = made(kind)
-    assert network.push_to_hub("ours/network", private=True, token="t") == "address of ours/network"
+    address = network.push_to_hub("ours/network", private=True, token="t")
+    assert address.startswith(f"{hub.url}/ours/network/commit/")
+    assert hub.tokens == {"t"}
     assert torch.equal(kind.from_pretrained("ours/network")(IDS).logits, network(IDS).logits)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_revision_is_loaded_with_a_token(kind: Any, hub: HubServer, tmp_path: Path) -> None:
+    network = made(kind)
+    network.save_pretrained(tmp_path / "v1")
+    hub.put_folder("someone/network", tmp_path / "v1", "v1")
+    loaded = kind.from_pretrained("someone/network", revision="v1", token="t")
+    assert hub.tokens == {"t"}
+    assert torch.equal(loaded(IDS).logits, network(IDS).logits)
+    with pytest.raises(InputError, match="Invalid rev id: main"):
+        kind.from_pretrained("someone/network", token="t")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [
+        (None, torch.float32),
+        (torch.float64, torch.float64),
+        ("float64", torch.float64),
+        ("bfloat16", torch.bfloat16),
+        ("torch.float16", torch.float16),
+        ("auto", torch.float32),
+    ],
+)
+def test_a_network_is_loaded_in_the_precision_asked_for(
+    dtype: Any, expected: torch.dtype, kind: Any, tmp_path: Path
+) -> None:
+    made(kind).save_pretrained(tmp_path)
+    loaded = kind.from_pretrained(tmp_path, dtype=dtype)
+    assert {x.dtype for x in loaded.state_dict().values() if x.is_floating_point()} == {expected}
+    assert torch.equal(loaded(IDS).logits, made(kind).to(expected)(IDS).logits)
+
+
+def test_auto_is_the_precision_of_the_file(official: dict[str, Tensor], save: Callable[[Any], Path]) -> None:
+    for dtype in (torch.bfloat16, torch.float32):
+        path = save({name: x.to(dtype) for name, x in official.items()})
+        assert load_checkpoint(path).dtype == dtype
+        assert {x.dtype for x in SpTransformerModel.from_pretrained(path, dtype="auto").parameters()} == {dtype}
+        assert {x.dtype for x in SpTransformerModel.from_pretrained(path).parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("dtype", ["int8", torch.int64, "double precision", torch.complex64, 32])
+def test_other_precisions_are_refused(dtype: Any, tmp_path: Path) -> None:
+    made(SpTransformerModel).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=rf"dtype must be one of float32, .* or 'auto', not {dtype}$"):
+        SpTransformerModel.from_pretrained(tmp_path, dtype=dtype)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

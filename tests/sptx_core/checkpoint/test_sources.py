@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import pytest
 import safetensors.torch
 import torch
 from material.checkpoints import assert_equal
+from material.hub_server import HubServer
 from torch import Tensor
 
-from sptx_core.checkpoint.sources import locate, read_tensors
+from sptx_core.checkpoint.sources import locate, locate_config, read_tensors
 from sptx_core.errors import InputError
 
 TENSORS = {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([[3]])}
@@ -62,25 +63,137 @@ def test_a_place_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_hub_id_is_downloaded_unless_a_folder_has_that_name(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: HubServer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def snapshot_download(repository: str, *, allow_patterns: list[str]) -> str:
-        assert (repository, allow_patterns) == ("someone/network", ["config.json", "model.safetensors"])
-        return str(folder)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    hub.put_folder("someone/network", folder)
+    files = locate("someone/network")
+    assert hub.downloaded() == ["config.json", "model.safetensors"]
+    assert_equal(read_tensors(files.tensors), TENSORS)
+    assert files.config is not None
     monkeypatch.chdir(tmp_path)
-    assert locate("someone/network") == (folder / "model.safetensors", folder / "config.json")
     Path("someone/network").mkdir(parents=True)
     with pytest.raises(InputError, match="someone/network is no checkpoint folder"):
         locate("someone/network")
 
 
+def test_revision_and_token_go_to_the_hub(hub: HubServer, folder: Path) -> None:
+    hub.put_folder("someone/network", folder, "v1")
+    for find in (locate, locate_config):
+        hub.tokens.clear()
+        assert find("someone/network", revision="v1", token="t")
+        assert hub.tokens == {"t"}
+        with pytest.raises(InputError, match="Invalid rev id: main"):
+            find("someone/network", token="t")
+
+
+def test_what_is_on_this_machine_has_no_revisions(folder: Path) -> None:
+    for find in (locate, locate_config):
+        find(folder, revision="main", token="t")
+        with pytest.raises(InputError, match=r"is on this machine and has no revision v1: leave the revision out$"):
+            find(folder, revision="v1")
+
+
+def test_a_configuration_is_found_without_its_tensors(hub: HubServer, folder: Path) -> None:
+    hub.put_folder("someone/network", folder)
+    (folder / "model.safetensors").unlink()
+    assert locate_config(folder) == folder / "config.json"
+    found = locate_config("someone/network")
+    assert found is not None
+    assert found.read_text() == "{}"
+    assert hub.downloaded() == ["config.json"]
+
+
+def test_the_configuration_of_a_file(folder: Path) -> None:
+    torch.save(TENSORS, folder / "x.ckpt")
+    assert locate_config(folder / "model.safetensors") == folder / "config.json"
+    assert locate_config(folder / "x.ckpt") is None
+    (folder / "config.json").unlink()
+    assert locate_config(folder / "model.safetensors") is None
+    with pytest.raises(InputError, match=r"it lacks config.json$"):
+        locate_config(folder)
+    with pytest.raises(InputError, match="no such file or folder"):
+        locate_config(folder / "nothing")
+
+
 @pytest.mark.parametrize("source", ["name", "a/b/c", "/a/b", "s3://a/b", "../a"])
-def test_what_is_no_hub_id_is_not_looked_up(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("looked up"))
+def test_what_is_no_hub_id_is_not_looked_up(source: str, hub: HubServer) -> None:
     with pytest.raises(InputError, match=r"no such file or folder$"):
         locate(source)
+    assert not hub.calls
+
+
+# --- tensors in several files ----------------------------------------------------------------------------------------
+
+INDEX = "model.safetensors.index.json"
+SHARDS = {"a": "model-1-of-2.safetensors", "b": "model-2-of-2.safetensors"}
+
+
+@pytest.fixture
+def sharded(folder: Path) -> Path:
+    """The same checkpoint with each tensor in a file of its own."""
+    (folder / "model.safetensors").unlink()
+    for tensor, name in SHARDS.items():
+        safetensors.torch.save_file({tensor: TENSORS[tensor]}, folder / name)
+    write_index(folder, SHARDS)
+    return folder
+
+
+def write_index(folder: Path, files: Any) -> None:
+    (folder / INDEX).write_text(json.dumps({"metadata": {"total_size": 16}, "weight_map": files}))
+
+
+def test_tensors_in_several_files_are_read_by_their_index(sharded: Path) -> None:
+    for source in (sharded, sharded / INDEX):
+        assert locate(source) == (sharded / INDEX, sharded / "config.json")
+    assert_equal(read_tensors(sharded / INDEX), TENSORS)
+
+
+def test_one_file_is_read_before_several(sharded: Path) -> None:
+    safetensors.torch.save_file(TENSORS, sharded / "model.safetensors")
+    assert locate(sharded).tensors == sharded / "model.safetensors"
+
+
+def test_several_files_are_downloaded_and_only_those_of_the_index(hub: HubServer, sharded: Path) -> None:
+    (sharded / "other.safetensors").touch()
+    hub.put_folder("someone/network", sharded)
+    files = locate("someone/network")
+    assert hub.downloaded() == ["config.json", *sorted(SHARDS.values()), INDEX]
+    assert hub.calls.count("GET /api/models/someone/network/revision/main") == 1  # all of the commit found first
+    assert_equal(read_tensors(files.tensors), TENSORS)
+    hub.calls.clear()
+    locate("someone/network")
+    assert not hub.downloaded()  # they are in the cache
+
+
+def test_several_files_are_not_downloaded_beside_one(hub: HubServer, sharded: Path) -> None:
+    safetensors.torch.save_file(TENSORS, sharded / "model.safetensors")
+    hub.put_folder("someone/network", sharded)
+    assert locate("someone/network").tensors.name == "model.safetensors"
+    assert not set(hub.downloaded()) & set(SHARDS.values())
+
+
+def test_a_file_takes_from_each_file_what_the_index_says(sharded: Path) -> None:
+    safetensors.torch.save_file({"a": torch.zeros(9), "b": TENSORS["b"]}, sharded / SHARDS["b"])
+    assert_equal(read_tensors(sharded / INDEX), TENSORS)
+
+
+def test_a_tensor_that_is_not_where_the_index_says_is_named(sharded: Path) -> None:
+    write_index(sharded, SHARDS | {"b": SHARDS["a"]})
+    with pytest.raises(InputError, match=r"model-1-of-2.safetensors lacks b, which model.safetensors.index.json says"):
+        read_tensors(sharded / INDEX)
+
+
+@pytest.mark.parametrize("files", [None, {}, [], {"a": 1}, {"a": "../x"}, {"a": "/x"}, {"a": ".."}, {"a": ""}])
+def test_what_is_no_index_is_refused(files: Any, sharded: Path) -> None:
+    write_index(sharded, files)
+    with pytest.raises(InputError, match=rf"{INDEX} is no index of tensors: expected their files, in its folder"):
+        read_tensors(sharded / INDEX)
+
+
+def test_an_index_that_was_cut_off_is_refused(sharded: Path) -> None:
+    (sharded / INDEX).write_text((sharded / INDEX).read_text()[:50])
+    with pytest.raises(InputError, match=rf"{INDEX} is damaged or incomplete: "):
+        read_tensors(sharded / INDEX)
 
 
 # --- what they hold --------------------------------------------------------------------------------------------------
