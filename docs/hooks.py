@@ -1,0 +1,133 @@
+"""What MkDocs does not do by itself: pages from files beside docs/, and the reference of the command line.
+
+- Files that stand elsewhere in the repository (`BESIDE`) become pages. Links are written for readers of the repository
+  (`../CONTRIBUTING.md`, `docs/table.md`); here they are turned to the pages of the site.
+- `<!-- commands -->` on a page becomes a section for each command of `sptx`, made from the program itself, with the
+  panels of its help. (mkdocs-click reads commands of the package click, which Typer no longer makes; mkdocs-typer2
+  leaves out the panels.)
+- `<!-- also exported: PACKAGE -->` becomes the names that a package exports and that the page does not hold yet, so
+  that no public name is left out.
+"""
+
+from __future__ import annotations
+
+import importlib
+import posixpath
+import re
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import typer
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+from pipeline.cli.app import app
+from pipeline.finetuning.settings import FinetuneConfig
+from pipeline.settings import Settings
+from pipeline.tracks.settings import RunConfig
+
+ROOT = Path(__file__).parents[1]
+BESIDE = {  # file of the repository -> its place on the site
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "sptx_core/demo/network/README.md": "demo-network.md",
+    "configs/demo-network.yaml": "configs/demo-network.yaml",
+}
+SETTINGS: dict[str, type[Settings]] = {"run": RunConfig, "finetune": FinetuneConfig}  # those with keys for YAML alone
+_LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(?=[)#])")
+_COMMANDS = "<!-- commands -->"
+_ALSO_EXPORTED = re.compile(r"<!-- also exported: (\w+) -->")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the files beside docs/."""
+    for source, place in BESIDE.items():
+        files.append(File.generated(config, place, content=(ROOT / source).read_text()))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Turn links to the site's pages and fill in what is generated."""
+    place = page.file.src_uri
+    source = next((source for source, other in BESIDE.items() if other == place), f"docs/{place}")
+    markdown = _LINK.sub(lambda found: _on_site(found[1], source, place), markdown)
+    if _COMMANDS in markdown:
+        markdown = markdown.replace(_COMMANDS, "\n".join(_commands()))
+    return _ALSO_EXPORTED.sub(lambda found: "\n".join(_also_exported(found[1], markdown)), markdown)
+
+
+def _on_site(target: str, source: str, place: str) -> str:
+    """Where a link from the page at `place`, a file of the repository, leads on the site."""
+    named = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
+    if named not in BESIDE and not named.startswith("docs/"):
+        return target  # which the strict build refuses
+    on_site = BESIDE.get(named) or named.removeprefix("docs/")
+    return posixpath.relpath(on_site, posixpath.dirname(place) or ".")
+
+
+def _commands() -> Iterator[str]:
+    """Markdown of every command, in the order of the help."""
+    group = typer.main.get_command(app)
+    context = typer.Context(group, info_name="sptx")
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        within = typer.Context(command, info_name=name, parent=context)
+        usage = " ".join(["sptx", name, *command.collect_usage_pieces(within)])
+        yield from (f"## `sptx {name}`", "", command.help or "", "", "```", usage, "```", "")
+        records = [(_panel(option), option.get_help_record(within)) for option in command.get_params(within)]
+        shown = [(panel, record) for panel, record in records if record is not None]
+        for panel, rows in groupby(sorted(shown, key=lambda row: _first_place(row[0], shown)), lambda row: row[0]):
+            yield from _table(panel, [record for _, record in rows])
+        yield from _table("In a settings file alone", _yaml_keys(name))
+        if command.epilog:
+            yield from (command.epilog, "")
+
+
+def _panel(option: Any) -> str:
+    """The panel of the help in which an option or argument stands."""
+    return option.rich_help_panel or ("Arguments" if option.param_type_name == "argument" else "Options")
+
+
+def _first_place(panel: str, rows: list[tuple[str, tuple[str, str]]]) -> int:
+    """Where a panel begins, so that panels come in the order of their first options."""
+    return next(place for place, row in enumerate(rows) if row[0] == panel)
+
+
+def _table(title: str, rows: list[tuple[str, str]]) -> Iterator[str]:
+    if rows:
+        yield from (f"| {title} | |", "| --- | --- |")
+        yield from (f"| `{name}` | {_cell(text)} |" for name, text in rows)
+        yield ""
+
+
+def _yaml_keys(command: str) -> list[tuple[str, str]]:
+    """Settings of a command that are no flags: key, and what it says with its default."""
+    settings = SETTINGS.get(command)
+    names = settings.setting_names() if settings else []
+    keys = []
+    for name in names:
+        field = settings.model_fields[name]
+        if not (field.json_schema_extra or {}).get("panel"):
+            text = field.description
+            keys.append((name, f"{text[0].upper()}{text[1:]}. [default: {field.default}]"))
+    return keys
+
+
+def _cell(text: str) -> str:
+    """Text that stands for itself in a cell of a table."""
+    return text.replace("\\[", "[").replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("\n", " ")
+
+
+def _also_exported(package: str, markdown: str) -> Iterator[str]:
+    """Entries for the public names of a package that the page does not hold."""
+    for name in getattr(importlib.import_module(package), "__all__", ()):
+        if not name.startswith("__") and not re.search(rf"\b{name}\b", _entries(markdown)):
+            yield from (f"::: {package}.{name}", "")
+
+
+def _entries(markdown: str) -> str:
+    """The lines of a page that name what it documents."""
+    return "\n".join(re.findall(r"^::: .*\n(?:    .*\n)*", markdown, re.MULTILINE))
