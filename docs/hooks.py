@@ -15,7 +15,6 @@ import importlib
 import posixpath
 import re
 from collections.abc import Iterator
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,9 @@ BESIDE = {  # file of the repository -> its place on the site
     "configs/demo-network.yaml": "configs/demo-network.yaml",
 }
 SETTINGS: dict[str, type[Settings]] = {"run": RunConfig, "finetune": FinetuneConfig}  # those with keys for YAML alone
+SHORT = 5  # lines of a table that is repeated, where a longer one is referred to
 _LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(?=[)#])")
+_PAGE = re.compile(r"docs/([\w-]+\.md)")
 _COMMANDS = "<!-- commands -->"
 _ALSO_EXPORTED = re.compile(r"<!-- also exported: (\w+) -->")
 
@@ -72,35 +73,42 @@ def _commands() -> Iterator[str]:
     """Markdown of every command, in the order of the help."""
     group = typer.main.get_command(app)
     context = typer.Context(group, info_name="sptx")
+    shown: dict[str, str] = {}  # long table -> the first command that has it
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         within = typer.Context(command, info_name=name, parent=context)
         usage = " ".join(["sptx", name, *command.collect_usage_pieces(within)])
-        yield from (f"## `sptx {name}`", "", command.help or "", "", "```", usage, "```", "")
-        records = [(_panel(option), option.get_help_record(within)) for option in command.get_params(within)]
-        shown = [(panel, record) for panel, record in records if record is not None]
-        for panel, rows in groupby(sorted(shown, key=lambda row: _first_place(row[0], shown)), lambda row: row[0]):
-            yield from _table(panel, [record for _, record in rows])
-        yield from _table("In a settings file alone", _yaml_keys(name))
+        text = _PAGE.sub(r"[\1](../\1)", command.help or "")
+        yield from (f"## `sptx {name}`", "", text, "", "```sh", usage, "```", "")
+        tables = {title: "\n".join(_table(title, rows)) for title, rows in _panels(command, within, name).items()}
+        told = [title for title, table in tables.items() if shown.get(table, name) != name]
+        if told:
+            first = shown[tables[told[0]]]
+            yield f"**{', '.join(told)}**: as for [`sptx {first}`](#sptx-{first}).\n"
+        yield from (table for title, table in tables.items() if title not in told)
+        shown |= {table: name for table in tables.values() if table.count("\n") > SHORT and table not in shown}
         if command.epilog:
             yield from (command.epilog, "")
 
 
-def _panel(option: Any) -> str:
-    """The panel of the help in which an option or argument stands."""
-    return option.rich_help_panel or ("Arguments" if option.param_type_name == "argument" else "Options")
-
-
-def _first_place(panel: str, rows: list[tuple[str, tuple[str, str]]]) -> int:
-    """Where a panel begins, so that panels come in the order of their first options."""
-    return next(place for place, row in enumerate(rows) if row[0] == panel)
+def _panels(command: Any, context: typer.Context, name: str) -> dict[str, list[tuple[str, str]]]:
+    """Flags and arguments of a command by the panels of its help, each with its text."""
+    panels: dict[str, list[tuple[str, str]]] = {}
+    for option in command.get_params(context):
+        record = option.get_help_record(context)
+        if record is not None and option.name != "help":
+            kind = "Arguments" if option.param_type_name == "argument" else "Options"
+            panels.setdefault(option.rich_help_panel or kind, []).append(record)
+    keys = _yaml_keys(name)
+    return panels | ({"In a settings file alone": keys} if keys else {})
 
 
 def _table(title: str, rows: list[tuple[str, str]]) -> Iterator[str]:
-    if rows:
-        yield from (f"| {title} | |", "| --- | --- |")
-        yield from (f"| `{name}` | {_cell(text)} |" for name, text in rows)
-        yield ""
+    yield from (f"| {title} | | |", "| --- | --- | --- |")
+    for names, text in rows:
+        flag, _, value = names.partition(" ")
+        yield f"| `{flag}` | {_cell(value.strip('<>'))} | {_cell(text)} |"
+    yield ""
 
 
 def _yaml_keys(command: str) -> list[tuple[str, str]]:

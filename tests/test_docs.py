@@ -48,7 +48,7 @@ class Block(NamedTuple):
 
 def blocks(page: Path) -> list[Block]:
     found, section, question = [], "", ""
-    for match in re.finditer(r"^(##+) (.*)$|^```(\w*)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
+    for match in re.finditer(r"^(##+) ([^\n]*)$|^```(\w*)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
         level, title, language, text = match.groups()
         if level is None:
             found.append(Block(language, section, question, text))
