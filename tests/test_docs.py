@@ -7,7 +7,6 @@ an annotation, measured usage, positions, and the demo's network in place of the
 from __future__ import annotations
 
 import csv
-import importlib.util
 import re
 import shlex
 import shutil
@@ -17,6 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -287,13 +287,11 @@ def test_commands_on_a_page_exist(page: Path) -> None:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built strictly: every warning is an error."""
-    for package in ("mkdocs", "material", "mkdocstrings_handlers.python"):
+    for package in ("mkdocs", "mkdocs-material", "mkdocstrings-python"):
         try:
-            missing = importlib.util.find_spec(package) is None
-        except ModuleNotFoundError:
-            missing = True
-        if missing:
-            pytest.skip("the extra docs is not installed")
+            version(package)
+        except PackageNotFoundError:
+            pytest.skip(f"{package} is not installed (extra docs)")
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -314,6 +312,7 @@ class Loaded(HTMLParser):
             self.addresses += [given[name] or "" for name in ("src", "href", "srcset", "data") if name in given]
 
 
+@pytest.mark.slow
 def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
     pages = list(site.rglob("*.html"))
     assert len(pages) > 20
@@ -326,6 +325,7 @@ def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
         assert not re.search(r"(@import|url\()\s*[\"']?(https?:)?//", style.read_text()), style
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["pipeline", "sptx_core"])
 def test_the_reference_holds_every_public_name(package: str, site: Path) -> None:
     head, body = (site / "objects.inv").read_bytes().rsplit(b"zlib.\n", 1)
@@ -339,6 +339,7 @@ def test_the_reference_holds_every_public_name(package: str, site: Path) -> None
             assert documented & {defined, f"{package}.{name}"}, name
 
 
+@pytest.mark.slow
 def test_the_reference_holds_every_command_and_flag(site: Path) -> None:
     text = (site / "reference" / "commands.html").read_text()
     for name, command in typer.main.get_command(app).commands.items():
