@@ -107,7 +107,7 @@ def _table(title: str, rows: list[tuple[str, str]]) -> Iterator[str]:
     yield from (f"| {title} | | |", "| --- | --- | --- |")
     for names, text in rows:
         flag, _, value = names.partition(" ")
-        yield f"| `{flag}` | {_cell(value.strip('<>'))} | {_cell(text)} |"
+        yield f"| `{flag}` | {_cell(value.strip('<>').replace('|', ' | '))} | {_cell(text)} |"
     yield ""
 
 
