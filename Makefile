@@ -6,7 +6,7 @@ EXTRAS ?= dev
 TEST_PROCESSES ?= 2
 NATIVE := $(shell find sptx_core/engine/native tests/sptx_core/engine/native -name '*.cpp' -o -name '*.h')
 
-.PHONY: demo demo-checkpoint docs test check lint types clean
+.PHONY: demo demo-checkpoint test check lint types clean
 
 # torch comes first and alone, so that a CPU build that is already there (see README.md) is kept.
 $(VENV)/ready: pyproject.toml setup.py constraints.txt sptx_core/engine/native/sources.py $(NATIVE)
@@ -23,8 +23,9 @@ demo-checkpoint: $(VENV)/ready
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python workflows/demo_checkpoint.py demo-checkpoint --keep
 
 # The documentation as a site, in build/site; every warning is an error.
+.PHONY: docs
 docs: $(VENV)/ready
-	$(BIN)/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # Files of tests go to processes in the order in which they stand, so that the longest (benchmarks) begin first.
 test: $(VENV)/ready
