@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 import posixpath
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ BESIDE = {  # file of the repository -> its place on the site
     "configs/demo-network.yaml": "configs/demo-network.yaml",
 }
 SETTINGS: dict[str, type[Settings]] = {"run": RunConfig, "finetune": FinetuneConfig}  # those with keys for YAML alone
+MAX_WIDTH = 100  # characters of a line of code
 SHORT = 5  # lines of a table that is repeated, where a longer one is referred to
 _LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(?=[)#])")
 _PAGE = re.compile(r"docs/([\w-]+\.md)")
@@ -70,9 +72,12 @@ def _on_site(target: str, source: str, place: str) -> str:
 
 
 def _commands() -> Iterator[str]:
-    """Markdown of every command, in the order of the help."""
+    """Markdown of the program and of every command, in the order of the help."""
     group = typer.main.get_command(app)
     context = typer.Context(group, info_name="sptx")
+    own = _panels(group, context)
+    if own:
+        yield from ("## `sptx`", "", *map(_table, own, own.values()))
     shown: dict[str, str] = {}  # long table -> the first command that has it
     for name in group.list_commands(context):
         command = group.get_command(context, name)
@@ -80,18 +85,18 @@ def _commands() -> Iterator[str]:
         usage = " ".join(["sptx", name, *command.collect_usage_pieces(within)])
         text = _PAGE.sub(r"[\1](../\1)", command.help or "")
         yield from (f"## `sptx {name}`", "", text, "", "```sh", usage, "```", "")
-        tables = {title: "\n".join(_table(title, rows)) for title, rows in _panels(command, within, name).items()}
-        told = [title for title, table in tables.items() if shown.get(table, name) != name]
+        panels = _panels(command, within) | _yaml_keys(name)
+        tables = {title: _table(title, rows) for title, rows in panels.items()}
+        told = [title for title, table in tables.items() if table in shown]
         if told:
             first = shown[tables[told[0]]]
             yield f"**{', '.join(told)}**: as for [`sptx {first}`](#sptx-{first}).\n"
         yield from (table for title, table in tables.items() if title not in told)
         shown |= {table: name for table in tables.values() if table.count("\n") > SHORT and table not in shown}
-        if command.epilog:
-            yield from (command.epilog, "")
+        yield from _examples(command.epilog or "")
 
 
-def _panels(command: Any, context: typer.Context, name: str) -> dict[str, list[tuple[str, str]]]:
+def _panels(command: Any, context: typer.Context) -> dict[str, list[tuple[str, str]]]:
     """Flags and arguments of a command by the panels of its help, each with its text."""
     panels: dict[str, list[tuple[str, str]]] = {}
     for option in command.get_params(context):
@@ -99,29 +104,39 @@ def _panels(command: Any, context: typer.Context, name: str) -> dict[str, list[t
         if record is not None and option.name != "help":
             kind = "Arguments" if option.param_type_name == "argument" else "Options"
             panels.setdefault(option.rich_help_panel or kind, []).append(record)
-    keys = _yaml_keys(name)
-    return panels | ({"In a settings file alone": keys} if keys else {})
+    return panels
 
 
-def _table(title: str, rows: list[tuple[str, str]]) -> Iterator[str]:
-    yield from (f"| {title} | | |", "| --- | --- | --- |")
+def _table(title: str, rows: list[tuple[str, str]]) -> str:
+    lines = [f"| {title} | | |", "| --- | --- | --- |"]
     for names, text in rows:
-        flag, _, value = names.partition(" ")
-        yield f"| `{flag}` | {_cell(value.strip('<>').replace('|', ' | '))} | {_cell(text)} |"
-    yield ""
+        flags, _, value = names.replace(", ", ",").partition(" ")
+        lines.append(
+            f"| `{flags.replace(',', ', ')}` | {_cell(value.strip('<>').replace('|', ' | '))} | {_cell(text)} |"
+        )
+    return "\n".join([*lines, ""])
 
 
-def _yaml_keys(command: str) -> list[tuple[str, str]]:
-    """Settings of a command that are no flags: key, and what it says with its default."""
+def _examples(epilog: str) -> Iterator[str]:
+    """What stands at the end of a help; command lines as code, in lines that fit."""
+    for paragraph in filter(None, epilog.split("\n\n")):
+        if paragraph.startswith("sptx "):
+            lines = textwrap.wrap(paragraph, MAX_WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+            yield from ("```sh", " \\\n".join(lines), "```", "")
+        else:
+            yield from (paragraph, "")
+
+
+def _yaml_keys(command: str) -> dict[str, list[tuple[str, str]]]:
+    """Settings of a command that are no flags: a panel with each key and what it says, with its default."""
     settings = SETTINGS.get(command)
-    names = settings.setting_names() if settings else []
     keys = []
-    for name in names:
+    for name in settings.setting_names() if settings else ():
         field = settings.model_fields[name]
         if not (field.json_schema_extra or {}).get("panel"):
             text = field.description
             keys.append((name, f"{text[0].upper()}{text[1:]}. [default: {field.default}]"))
-    return keys
+    return {"In a settings file alone": keys} if keys else {}
 
 
 def _cell(text: str) -> str:
