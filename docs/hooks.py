@@ -121,8 +121,9 @@ def _examples(epilog: str) -> Iterator[str]:
     """What stands at the end of a help; command lines as code, in lines that fit."""
     for paragraph in filter(None, epilog.split("\n\n")):
         if paragraph.startswith("sptx "):
-            lines = textwrap.wrap(paragraph, MAX_WIDTH, subsequent_indent="    ", break_on_hyphens=False)
-            yield from ("```sh", " \\\n".join(lines), "```", "")
+            kept = re.sub(r" (?!-)", "\0", paragraph)  # a flag and its value stay on one line
+            lines = textwrap.wrap(kept, MAX_WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+            yield from ("```sh", " \\\n".join(lines).replace("\0", " "), "```", "")
         else:
             yield from (paragraph, "")
 
