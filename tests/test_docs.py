@@ -247,18 +247,22 @@ def test_more_recipes(desk: Path) -> None:
 HUB_ID = "owner/name"  # stands for a repository of the hub, which no test may ask
 
 
-def pages_with_python() -> list[Path]:
-    return [page for page in PAGES if page != RECIPES and any(block.language == "python" for block in blocks(page))]
+def pages_with_code() -> list[Path]:
+    return [
+        page for page in PAGES if page != RECIPES and {block.language for block in blocks(page)} & {"python", "sql"}
+    ]
 
 
-@pytest.mark.parametrize("page", pages_with_python(), ids=lambda page: page.stem)
-def test_python_on_a_page_runs(page: Path, desk: Path) -> None:
+@pytest.mark.parametrize("page", pages_with_code(), ids=lambda page: page.stem)
+def test_code_on_a_page_runs(page: Path, desk: Path) -> None:
     names: dict[str, Any] = {}
     for block in blocks(page):
         if block.language == "python":
             program = ast.parse(block.text)
             program.body = [one for one in program.body if HUB_ID not in ast.unparse(one)]
             exec(compile(program, page.name, "exec"), names)
+        elif block.language == "sql":
+            assert duckdb.sql(block.text).fetchall()
     drawn = [path.name for path in desk.glob("*.png") if path.stat().st_size > 10_000]
     assert drawn == (["dock8.png"] if page.stem == "plot" else [])
 
