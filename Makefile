@@ -22,6 +22,11 @@ demo: $(VENV)/ready
 demo-checkpoint: $(VENV)/ready
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python workflows/demo_checkpoint.py demo-checkpoint --keep
 
+# The documentation as a site, in build/site; every warning is an error.
+.PHONY: docs
+docs: $(VENV)/ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 # Files of tests go to processes in the order in which they stand, so that the longest (benchmarks) begin first.
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder

@@ -141,6 +141,8 @@ TESTED_ELSEWHERE = {
 NO_MODULE = ("test_setup.py", "test_architecture.py", "sptx_core/test_demo.py", "sptx_core/engine/native/cpp/")
 NO_MODULE += ("pipeline/test_whole_job.py", "pipeline/test_doors.py", "benchmarks/")
 
+NO_MODULE += ("test_docs.py",)  # what people read
+
 
 def test_tests_mirror_the_sources() -> None:
     expected = {
