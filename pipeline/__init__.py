@@ -5,20 +5,19 @@ loads neither Ray nor PyTorch.
 
 With the files of `sptx example demo`:
 
->>> from pipeline import RunConfig, open_tracks, plan, run
->>> inputs = {"fasta": "demo/genome.fa.gz", "gtf": "demo/annotation.gtf.gz", "checkpoint": "demo/checkpoint"}
->>> settings = RunConfig(**inputs, genes=("SYN1-16",), output="demo/tracks")
->>> print(plan(settings))  # doctest: +ELLIPSIS
-contigs: 1 by the same name
-6 transcripts, 1 loci, 3,759 bases, 5 windows, 1 shards
-...
->>> run(settings, progress=False).complete  # doctest: +ELLIPSIS
-contigs: ...
-True
->>> gene = open_tracks("demo/tracks").gene("SYN1-16")  # a Polars frame: a row for each base
->>> gene.columns[:7]
-['chrom', 'strand', 'pos', 'ref', 'acceptor', 'donor', 'no_splice']
-
+    >>> from pipeline import RunConfig, open_tracks, plan, run
+    >>> inputs = {"fasta": "demo/genome.fa.gz", "gtf": "demo/annotation.gtf.gz", "checkpoint": "demo/checkpoint"}
+    >>> settings = RunConfig(**inputs, genes=("SYN1-16",), output="demo/tracks")
+    >>> print(plan(settings))  # doctest: +ELLIPSIS
+    contigs: 1 by the same name
+    6 transcripts, 1 loci, 3,759 bases, 5 windows, 1 shards
+    ...
+    >>> run(settings, progress=False).complete  # doctest: +ELLIPSIS
+    contigs: ...
+    True
+    >>> gene = open_tracks("demo/tracks").gene("SYN1-16")  # a Polars frame: a row for each base
+    >>> gene.columns[:7]
+    ['chrom', 'strand', 'pos', 'ref', 'acceptor', 'donor', 'no_splice']
 """
 
 import lazy_loader

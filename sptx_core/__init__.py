@@ -2,18 +2,17 @@
 
 The names below are loaded when they are first used (`__init__.pyi` says from where).
 
->>> import torch
->>> from sptx_core import DnaTokenizer, SpTransformerConfig, SpTransformerModel
->>> config = SpTransformerConfig(context=40, max_seq_len=256, layers=1, tissue_names=("brain", "heart"), tissues=2)
->>> network = SpTransformerModel(config).eval()  # random weights; `from_pretrained` loads trained ones
->>> ids = DnaTokenizer.of_network()(["ACGTN" * 20], return_tensors="pt")["input_ids"]
->>> with torch.inference_mode():
-...     scores = network(ids).scores()
->>> scores.shape  # windows, bases, channels
-torch.Size([1, 100, 5])
->>> network.output_channels
-('no_splice', 'acceptor', 'donor', 'brain', 'heart')
-
+    >>> import torch
+    >>> from sptx_core import DnaTokenizer, SpTransformerConfig, SpTransformerModel
+    >>> config = SpTransformerConfig(context=40, max_seq_len=256, layers=1, tissue_names=("brain", "heart"), tissues=2)
+    >>> network = SpTransformerModel(config).eval()  # random weights; `from_pretrained` loads trained ones
+    >>> ids = DnaTokenizer.of_network()(["ACGTN" * 20], return_tensors="pt")["input_ids"]
+    >>> with torch.inference_mode():
+    ...     scores = network(ids).scores()
+    >>> scores.shape  # windows, bases, channels
+    torch.Size([1, 100, 5])
+    >>> network.output_channels
+    ('no_splice', 'acceptor', 'donor', 'brain', 'heart')
 """
 
 import lazy_loader
