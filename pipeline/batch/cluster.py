@@ -39,6 +39,8 @@ EMBEDDED_SYSTEM = {
     "task_events_report_interval_ms": 0,
     "event_stats": False,
 }
+# Nobody takes the one machine of an embedded Ray away, and a training's end should be noticed at once.
+EMBEDDED_TRAIN = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
 MAX_CPU_THREADS = 8  # beyond this a convolution of one micro-batch gains little from another core
 
 
@@ -83,6 +85,8 @@ def session(address: str | None, *, object_store_mb: int, use_gpus: bool) -> Ite
         if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
             options["runtime_env"] = {"working_dir": empty}
         if address is None:
+            for name, value in EMBEDDED_TRAIN.items():
+                os.environ.setdefault(name, value)
             options |= {
                 "address": "local",
                 "include_dashboard": False,
