@@ -11,6 +11,7 @@ import functools
 import inspect
 import types
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import typer
@@ -18,7 +19,7 @@ from pydantic.fields import FieldInfo
 
 from pipeline.settings import INPUTS, Settings
 
-Option = Callable[..., None]
+MAX_CHOICES_SHOWN = 18  # characters of "float32|bfloat16" and its like in a help
 TableRoot = Annotated[str, typer.Argument(help="Root of the table: a folder or a URI.", show_default=False)]
 What = Annotated[
     str, typer.Argument(help="chr9:214,854-220,000 (1-based inclusive), a gene or a transcript id.", show_default=False)
@@ -69,13 +70,17 @@ def _flag(name: str, field: FieldInfo) -> Any:
     default = field.default
     without = field.is_required() or default is None or default is False or default == ()
     shown = "" if without else f" (default: {default})"
-    return _option(kind | None, f"{field.description}{shown}", _panel(field), f"--{name.replace('_', '-')}")
+    text, metavar = f"{field.description}{shown}", None
+    if isinstance(kind, type) and issubclass(kind, StrEnum) and len("|".join(kind)) > MAX_CHOICES_SHOWN:
+        # They would push the names of flags out of a terminal of 80 columns.
+        text, metavar = f"{field.description}; one of {', '.join(kind)}{shown}", "<choice>"
+    return _option(kind | None, text, _panel(field), f"--{name.replace('_', '-')}", metavar)
 
 
-def _option(kind: Any, text: str, panel: str, name: str) -> Any:
+def _option(kind: Any, text: str, panel: str, name: str, metavar: str | None = None) -> Any:
+    help_text = f"{text[0].upper()}{text[1:]}."
     return Annotated[
-        kind,
-        typer.Option(name, help=f"{text[0].upper()}{text[1:]}.", rich_help_panel=panel, show_default=False),
+        kind, typer.Option(name, help=help_text, rich_help_panel=panel, show_default=False, metavar=metavar)
     ]
 
 

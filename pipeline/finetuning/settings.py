@@ -78,9 +78,7 @@ class FinetuneConfig(Settings):
     core: int = setting(1000, DATA, "predicted bases of a training window", ge=1)
     empty_windows: float = setting(1.0, DATA, "windows without a site in an epoch for each window with one", ge=0)
 
-    freeze: Freeze = setting(
-        Freeze.NOTHING, OPTIMIZATION, "parts that are not trained: nothing, encoders, or body (all but the heads)"
-    )
+    freeze: Freeze = setting(Freeze.NOTHING, OPTIMIZATION, "parts that are not trained; body is all but the heads")
     epochs: float = setting(10, OPTIMIZATION, "passes over the windows that have a site", gt=0)
     batch: int = setting(16, OPTIMIZATION, "windows in a step, over all workers", ge=1)
     learning_rate: float = setting(1e-4, OPTIMIZATION, "highest learning rate, reached after the warm-up", gt=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from enum import StrEnum
 from typing import Any
 
 import pytest
@@ -48,6 +49,18 @@ def test_help_shows_every_flag_with_its_text_and_default_and_two_examples(
             assert f"default: {getattr(default, 'value', default)}" in line or f"[default: {parameter.name}]" in line
     at = lines.index("Examples:")
     assert tuple(line for line in lines[at + 1 :] if line) == EXAMPLES[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_flags_are_whole_in_a_terminal_of_80_columns(name: str, sptx_here: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    shown = sptx_here(name, "--help").out
+    for parameter in typer.main.get_command(app).commands[name].params:
+        assert all(re.search(rf"{re.escape(option)}\b", shown) for option in parameter.opts), parameter.name
+    fields = SETTINGS[name].model_fields.values() if name in SETTINGS else ()
+    choices = [choice.value for field in fields if isinstance(field.default, StrEnum) for choice in type(field.default)]
+    assert all(choice in words(shown) for choice in choices)
 
 
 @pytest.mark.parametrize(("name", "example"), [(name, example) for name in NAMES for example in EXAMPLES[name]])
