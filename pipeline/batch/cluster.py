@@ -13,6 +13,7 @@ import logging
 import math
 import os
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -67,8 +68,24 @@ class Pool:
 
 @contextmanager
 def session(address: str | None, *, object_store_mb: int, use_gpus: bool) -> Iterator[Cluster]:
-    """Ray for the duration of the block; an embedded one ends with it, a joined cluster is only left."""
-    log = Path(tempfile.gettempdir()) / f"sptx-ray-{os.getpid()}.log"
+    """Ray for the duration of the block; an embedded one ends with it, a joined cluster is only left.
+
+    What Ray itself prints goes to a log that only its owner can read. It is kept when the block ends by an error.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="sptx-ray-"))
+    log, empty = folder / "log", folder / "empty"
+    empty.mkdir()
+    try:
+        with _ray(address, object_store_mb, use_gpus, log, empty) as joined:
+            yield joined
+    except BaseException:
+        empty.rmdir()
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _ray(address: str | None, object_store_mb: int, use_gpus: bool, log: Path, empty: Path) -> Iterator[Cluster]:
     with _noise_to(log):
         os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")  # read when Ray is imported
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -80,10 +97,9 @@ def session(address: str | None, *, object_store_mb: int, use_gpus: bool) -> Ite
 
         # Workers start in an empty folder: Ray would put the driver's own first on their path, and a folder there
         # called `pipeline` would be imported instead of ours. A Ray job has settled its working folder itself.
-        empty = tempfile.mkdtemp(prefix="sptx-cwd-")
         options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
-            options["runtime_env"] = {"working_dir": empty}
+            options["runtime_env"] = {"working_dir": str(empty)}
         if address is None:
             for name, value in EMBEDDED_TRAIN.items():
                 os.environ.setdefault(name, value)
@@ -120,7 +136,6 @@ def session(address: str | None, *, object_store_mb: int, use_gpus: bool) -> Ite
             )
         finally:
             ray.shutdown()
-            Path(empty).rmdir()
 
 
 def choose_pool(cluster: Cluster, workers: int | None, threads: int | None, gpus_per_worker: float | None) -> Pool:

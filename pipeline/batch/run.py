@@ -115,7 +115,7 @@ def _compute(job: Job, store: Store, missing: list[int], say: Say, *, progress: 
         store.sweep()
         _delete_all(store, STRIKES, FAILURES)  # every start tries all that is missing afresh
         say(_start_line(job, record, pool, len(missing)))
-        say(f"Ray's own messages go to {joined.log}")
+        say(f"Ray's own messages go to {joined.log}, which is kept if this fails")
         return _collect(job, store, record, pool, missing, say, embedded=joined.embedded, progress=progress)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -46,12 +47,26 @@ def test_tasks_run_on_a_worker_and_on_every_node(cluster: Any) -> None:
     def refuse() -> None:
         raise InputError("not on this node")
 
+    logs: list[Path] = []
     with session(cluster.address, object_store_mb=80, use_gpus=False) as joined:
+        logs.append(joined.log)
+        assert joined.log.parent.stat().st_mode & 0o077 == 0  # nobody else reads it
         assert (joined.embedded, joined.nodes, joined.cpus, joined.cpus_per_node) == (False, 3, 6.0, 2.0)
         assert on_worker(divmod, 7, 2, gpus=0) == (3, 1)
         with pytest.raises(InputError, match=r"^not on this node$"):
             on_worker(refuse, gpus=0)
         assert len(set(on_every_node(os.getpid))) == 3
+    assert not logs[0].parent.exists()
+
+    def fail_in_a_session() -> None:
+        with session(cluster.address, object_store_mb=80, use_gpus=False) as joined:
+            logs.append(joined.log)
+            refuse()
+
+    with pytest.raises(InputError):
+        fail_in_a_session()
+    assert [path.name for path in logs[1].parent.iterdir()] == ["log"]
+    shutil.rmtree(logs[1].parent)
 
 
 @pytest.mark.parametrize(
