@@ -24,6 +24,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -41,6 +42,8 @@ from sptx_core.files import write_atomic
 
 MODEL_TYPE = "sptx"
 """`model_type` in our config.json."""
+BESIDE = "multimolecule"
+"""Entry of our config.json with the settings that only `sptx_core.multimolecule` has."""
 
 READS_INPUT = re.compile(r"(encoders\.\d+\.input|input_path\.0)\.weight")  # weights [C, input channels, 1]
 
@@ -63,6 +66,8 @@ class Checkpoint:
     """
     source: str = "the checkpoint"
     """What messages call it: the file or folder that it was read from."""
+    beside: dict[str, Any] = field(default_factory=dict)
+    """What its config.json says besides, by MultiMolecule's names (`multimolecule_settings.beside_of`)."""
 
     def digest(self) -> str:
         """Identify the network: the same digest means the same predictions, whatever file held it.
@@ -128,7 +133,8 @@ def load_checkpoint(source: Source) -> Checkpoint:
     else:
         config = _infer_config(tensors, layout, files.tensors)
     head = {name: _copied(tensor, torch.float32) for name, tensor in head_part(found).items()}
-    return Checkpoint(config, _fitted(tensors, layout, config, files.tensors), head, str(source))
+    beside = {} if files.config is None else read_beside(files.config)
+    return Checkpoint(config, _fitted(tensors, layout, config, files.tensors), head, str(source), beside=beside)
 
 
 def save_checkpoint(checkpoint: Checkpoint, directory: Source) -> None:
@@ -153,6 +159,8 @@ def save_checkpoint(checkpoint: Checkpoint, directory: Source) -> None:
     tensors = with_head(checkpoint.tensors, checkpoint.head) if checkpoint.head else checkpoint.tensors
     content = safetensors.torch.save({name: x.contiguous() for name, x in tensors.items()}, {"format": "pt"})
     config = {"model_type": MODEL_TYPE, "config": checkpoint.config.to_dict()}
+    if checkpoint.beside:
+        config[BESIDE] = checkpoint.beside
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CONFIG_FILE).unlink(missing_ok=True)
@@ -162,18 +170,44 @@ def save_checkpoint(checkpoint: Checkpoint, directory: Source) -> None:
         raise InputError(f"cannot save a checkpoint to {folder}: {error}") from error
 
 
+def read_beside(path: Path) -> dict[str, Any]:
+    """What a config.json says besides the sizes of the network: `Checkpoint.beside`.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read.
+    """
+    model_type, content = _read_json(path)
+    if model_type == multimolecule_settings.MODEL_TYPE:
+        return multimolecule_settings.beside_of(content)
+    beside = content.get(BESIDE, {})
+    if not isinstance(beside, dict):
+        raise InputError(f"{path}: {BESIDE} must hold settings by name, not {beside!r}")
+    return multimolecule_settings.beside_of(beside)
+
+
 def _read_config(path: Path) -> SpTransformerConfig:
     """The configuration in our config.json or in MultiMolecule's."""
+    model_type, content = _read_json(path)
     try:
-        content = json.loads(path.read_bytes())
-        model_type = content.get("model_type") if isinstance(content, dict) else None
         if model_type == MODEL_TYPE:
-            return SpTransformerConfig.from_dict(content.get("config"))
+            sizes: Any = content.get("config")
+            return SpTransformerConfig.from_dict(sizes)
         if model_type == multimolecule_settings.MODEL_TYPE:
             return multimolecule_settings.config_of(content)
-    except (OSError, ValueError) as error:  # an InputError is a ValueError
+    except InputError as error:
         raise InputError(f"{path}: {error}") from error
     raise InputError(f"{path} describes no SpTransformer network: model_type is {model_type!r}")
+
+
+def _read_json(path: Path) -> tuple[Any, dict[str, Any]]:
+    """The model_type in a config.json, and all that the file holds."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {error}") from error
+    return (content.get("model_type"), content) if isinstance(content, dict) else (None, {})
 
 
 def _infer_config(tensors: Mapping[str, Tensor], layout: Layout, path: Path) -> SpTransformerConfig:
