@@ -180,7 +180,7 @@ class SpTransformerConfig:
     def to_dict(self) -> dict[str, Any]:
         """Give the settings as plain values in nested dictionaries and lists, ready for JSON."""
         values = {name: getattr(self, name) for name in (*DOCUMENTED, *INHERITED)}
-        plain = {"encoders": [dict(encoder) for encoder in self.encoders], "head": dict(self.head)}
+        plain = {"encoders": [encoder.to_dict() for encoder in self.encoders], "head": dict(self.head)}
         return {"model_type": self.model_type} | values | plain
 
     def update(self, settings: Mapping[str, Any]) -> None:

@@ -85,6 +85,11 @@ class SpTransformerFeatureEncoderConfig(_ByName):
         """The same configuration by our names."""
         return own.SpTransformerFeatureEncoderConfig(self.hidden_size, self.stages)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values: `hidden_size`, and `stages` where they are not the published ones."""
+        values = dataclasses.asdict(self)
+        return values if self.stages != type(self)().stages else dict(self)
+
 
 def own_encoders(given: Any) -> tuple[own.SpTransformerFeatureEncoderConfig, ...]:
     """Encoders by our names from a list of `SpTransformerFeatureEncoderConfig`, mappings or ours; None: published."""
@@ -100,6 +105,8 @@ def _encoder(given: Any) -> own.SpTransformerFeatureEncoderConfig:
         return given
     if isinstance(given, SpTransformerFeatureEncoderConfig):
         return given.network
-    if not isinstance(given, Mapping) or [*given] not in ([], ["hidden_size"]):
+    if not isinstance(given, Mapping) or not {*given} <= {"hidden_size", "stages"}:
         raise InputError(f"an encoder has a hidden_size and no other setting, not {given!r}")
-    return SpTransformerFeatureEncoderConfig(**given).network
+    sizes = {"channels" if name == "hidden_size" else name: value for name, value in given.items()}
+    with in_words_of({"channels": "hidden_size"}):
+        return own.SpTransformerConfig.from_dict({"encoders": [sizes]}).encoders[0]
