@@ -53,7 +53,6 @@ from sptx_core.model import SpTransformerModel
 from sptx_core.outputs import SpTransformerTokenPredictorOutput
 
 UNKNOWN_CLASS = -100  # as in PyTorch's cross_entropy and in MultiMolecule
-LOADING = {"revision", "token"}  # options of from_pretrained that are of load_checkpoint; the others build
 NORM_EPS = 1e-12  # of MultiMolecule's heads, whose weights are loaded here
 
 
@@ -79,7 +78,9 @@ class SpTransformerForTokenPrediction(PretrainedNetwork):
         self.token_head = TokenPredictionHead(self.head_config, config.hidden_size)
 
     @classmethod
-    def from_pretrained(cls, source: Source, *, head: HeadConfig | None = None, **options: Any) -> Self:
+    def from_pretrained(
+        cls, source: Source, *, head: HeadConfig | None = None, device: str | torch.device = "cpu"
+    ) -> Self:
         """Load the network of a checkpoint with its head, ready to predict.
 
         Parameters
@@ -88,35 +89,32 @@ class SpTransformerForTokenPrediction(PretrainedNetwork):
             A file, a folder or a hub id.
         head
             Sizes of a new head with random weights, which replaces that of the checkpoint.
-        **options
-            As in `PretrainedNetwork.from_pretrained`.
+        device
+            Where the network goes.
 
         Returns
         -------
         SpTransformerForTokenPrediction
-            In evaluation mode. A checkpoint without a head gets a new one with random weights, of the sizes that its
-            settings have for it, if they have any.
+            In evaluation mode, float32. A checkpoint without a head gets a new one with random weights.
 
         Raises
         ------
         InputError
             The checkpoint cannot be read, or its head does not fit its configuration.
         """
-        of_file = {name: options.pop(name) for name in LOADING & options.keys()}
-        return cls.from_checkpoint(load_checkpoint(source, **of_file), head=head, **options)
+        return cls.from_checkpoint(load_checkpoint(source), head=head, device=device)
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint, *, head: HeadConfig | None = None, **options: Any) -> Self:
+    def from_checkpoint(
+        cls, checkpoint: Checkpoint, *, head: HeadConfig | None = None, device: str | torch.device = "cpu"
+    ) -> Self:
         """Build the network of a checkpoint that is already loaded; see `from_pretrained`.
 
-        What it shares with the checkpoint is said in `PretrainedNetwork.from_checkpoint`.
+        A head that the checkpoint lacks has the sizes that its settings name, if they name any. What network and
+        checkpoint share is said in `PretrainedNetwork.from_checkpoint`.
         """
-        if head is not None:
-            checkpoint = checkpoint.with_new_head(head)
-        elif checkpoint.config.head is None:
-            config = dataclasses.replace(checkpoint.config, head=head_of(checkpoint.beside))
-            checkpoint = dataclasses.replace(checkpoint, config=config)
-        return super().from_checkpoint(checkpoint, **options)
+        checkpoint = _with_described_head(checkpoint) if head is None else checkpoint.with_new_head(head)
+        return super().from_checkpoint(checkpoint, device=device)
 
     def load_tensors(self, checkpoint: Checkpoint) -> None:
         """Put the tensors of a checkpoint in place of the network's own; a head that it lacks gets random weights."""
@@ -187,6 +185,15 @@ class SpTransformerForTokenPrediction(PretrainedNetwork):
             attentions=found.attentions,
             choices=found.choices,
         )
+
+
+def _with_described_head(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint with the head that its settings describe, if its configuration has none."""
+    if checkpoint.config.head is not None:
+        return checkpoint
+    return dataclasses.replace(
+        checkpoint, config=dataclasses.replace(checkpoint.config, head=head_of(checkpoint.beside))
+    )
 
 
 class TokenPredictionHead(nn.Module):
