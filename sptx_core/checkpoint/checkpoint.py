@@ -59,6 +59,8 @@ class Checkpoint:
     config: SpTransformerConfig
     tensors: dict[str, Tensor]
     """The network, by our names: on the CPU, float32, counters of training steps int64."""
+    beside: dict[str, Any] = field(default_factory=dict, kw_only=True)
+    """What its config.json says besides, by MultiMolecule's names (`multimolecule_settings.beside_of`)."""
     head: dict[str, Tensor] = field(default_factory=dict)
     """A head on top of the network, by the names in the head, on the CPU, float32; empty if there is none.
 
@@ -66,8 +68,6 @@ class Checkpoint:
     """
     source: str = "the checkpoint"
     """What messages call it: the file or folder that it was read from."""
-    beside: dict[str, Any] = field(default_factory=dict)
-    """What its config.json says besides, by MultiMolecule's names (`multimolecule_settings.beside_of`)."""
 
     def digest(self) -> str:
         """Identify the network: the same digest means the same predictions, whatever file held it.
