@@ -98,9 +98,9 @@ NO_SUCH_TOKEN = ("bos_token_id", "eos_token_id")  # MultiMolecule's heads would 
 class SpTransformerConfig:
     """A configuration by MultiMolecule's names, which holds one by ours.
 
-    Attributes may be set as long as no network has been built with them; those that say what a call returns
-    (`output_...`, `return_dict`) are read at each call. `encoders` and `tissue_names` are copies: assign a list to
-    change them. Settings of a head are `head`, or `num_labels` and `problem_type` for what it leaves out.
+    Attributes can be set. A network keeps the sizes that it was built with; what a call returns (`output_...`,
+    `return_dict`) is read at each call. `encoders` and `tissue_names` are copies: assign a list to change them. A head
+    is described by `head`, and by `num_labels` and `problem_type` where `head` leaves these out.
 
     Parameters
     ----------
@@ -291,7 +291,11 @@ class SpTransformerConfig:
     __hash__ = None  # type: ignore[assignment]  # it can be changed
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__} {json.dumps(self.to_dict(), indent=2)}"
+        try:
+            settings = self.to_dict()
+        except InputError:  # a head that a checkpoint describes, does not have, and could not have
+            settings = self.network.to_dict() | self.beside
+        return f"{type(self).__name__} {json.dumps(settings, indent=2)}"
 
 
 def _checked(name: str, value: Any) -> Any:

@@ -95,6 +95,12 @@ def test_a_ragged_batch_is_filled_up_with_empty_columns(kind: str, model: SpTran
     assert torch.equal(model(**given).logits, model(IDS, cut_off(6)).logits)
 
 
+def test_a_nested_mask_is_refused(model: SpTransformerModel) -> None:
+    nested = pytest.importorskip("danling").NestedTensor([IDS[0] > 0, IDS[1] > 0])
+    with pytest.raises(InputError, match=re.escape("a plain tensor of shape [2, 10], not a NestedTensor")):
+        model(IDS, attention_mask=nested)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

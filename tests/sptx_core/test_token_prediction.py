@@ -229,7 +229,9 @@ def test_impossible_heads_are_refused(settings: dict[str, Any], message: str) ->
         SpTransformerConfig(head=settings)  # type: ignore[arg-type]  # the point
 
 
-@pytest.mark.parametrize("settings", [{}, {"transform": "nonlinear", "problem_type": "multilabel", "bias": False}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"transform": "nonlinear", "problem_type": "multilabel", "bias": False}, {"problem_type": None}]
+)
 def test_saved_and_loaded_it_predicts_the_same(settings: dict[str, Any], tmp_path: Path) -> None:
     model = predictor(**settings)
     model.save_pretrained(tmp_path)

@@ -289,13 +289,15 @@ def test_settings_of_a_folder_of_multimolecule_count(kind: Any, tmp_path: Path) 
     assert model.from_checkpoint(model.to_checkpoint()).config == model.config
 
 
-def test_a_configuration_read_first_makes_the_same_head(tmp_path: Path) -> None:
+def test_a_head_is_described_by_the_folder_by_a_configuration_or_by_the_call(tmp_path: Path) -> None:
     folder = multimolecule_folder(
         tmp_path, multimolecule_tensors(network_of(MULTIMOLECULE)), num_labels=3, problem_type="binary"
     )
     config = SpTransformerConfig.from_pretrained(folder)
     assert SpTransformerForTokenPrediction(config).head_config == own.HeadConfig(3, "binary")
-    assert SpTransformerForTokenPrediction.from_pretrained(folder, config=config).config.num_labels == 3
+    load = SpTransformerForTokenPrediction.from_pretrained
+    assert load(folder, config=config).head_config == own.HeadConfig(3, "binary")
+    assert load(folder, num_labels=2).head_config == own.HeadConfig(2, "binary")
 
 
 def test_a_head_that_cannot_be_hinders_only_who_asks_for_it(tmp_path: Path) -> None:
@@ -303,6 +305,7 @@ def test_a_head_that_cannot_be_hinders_only_who_asks_for_it(tmp_path: Path) -> N
         tmp_path, multimolecule_tensors(network_of(MULTIMOLECULE)), head={"act": "sigmoid", "num_labels": 3}
     )
     model = SpTransformerModel.from_pretrained(folder)
+    assert "sigmoid" in repr(model.config)
     for ask in (lambda: model.config.head, lambda: SpTransformerForTokenPrediction.from_pretrained(folder)):
         with pytest.raises(InputError, match="act of the head is 'sigmoid'"):
             ask()
