@@ -48,12 +48,14 @@ def pages(shared: Path) -> Path:
     return shared / "page"
 
 
-@pytest.fixture(autouse=True)
-def _hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The repository's id names a folder here, with a small network."""
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The id of the published repository, which names a folder here, with a small network."""
     monkeypatch.chdir(tmp_path)
-    config = SpTransformerConfig(context=4, num_hidden_layers=1, bucket_size=8, max_seq_len=32)
+    sizes = {"context": 4, "attention_hidden_size": 16, "num_hidden_layers": 1, "bucket_size": 8, "max_seq_len": 32}
+    config = SpTransformerConfig(**sizes, hidden_size=4, encoders=[{"hidden_size": 4}])
     SpTransformerModel(config).save_pretrained("multimolecule/sptransformer")
+    return "multimolecule/sptransformer"
 
 
 def with_our_import(text: str) -> doctest.DocTest:
@@ -64,6 +66,7 @@ def with_our_import(text: str) -> doctest.DocTest:
 
 
 @pytest.mark.parametrize(("name", "examples"), [("model-card.txt", (5, 9)), ("api-page.txt", (5, 9, 12, 4, 9, 9))])
+@pytest.mark.usefixtures("hub")
 def test_scripts_of_the_pages_as_text_run(name: str, examples: tuple[int, ...], pages: Path) -> None:
     found = SCRIPT.findall((pages / name).read_text())
     with torch.random.fork_rng():
@@ -102,8 +105,8 @@ def test_names_of_the_api_page_are_there(name: str) -> None:
     assert isinstance(getattr(multimolecule, name), type)
 
 
-def test_fields_of_outputs_are_those_of_the_api_page() -> None:
-    output = SpTransformerModel.from_pretrained("multimolecule/sptransformer")(
+def test_fields_of_outputs_are_those_of_the_api_page(hub: str) -> None:
+    output = SpTransformerModel.from_pretrained(hub)(
         torch.zeros(1, 8).long(), output_attentions=True, output_hidden_states=True, output_contexts=True
     )
     assert list(output) == ["last_hidden_state", "logits", "contexts", "hidden_states", "attentions"]
