@@ -162,7 +162,7 @@ def test_weights_and_values_give_the_output_of_the_layer_again(local_heads: int)
 
 @pytest.mark.parametrize("train", [False, True])
 def test_a_map_is_a_mapping_of_records_without_gradients(train: bool) -> None:
-    model = network().train(train)
+    model = network().requires_grad_().train(train)
     output = model(random_ids(13), output_attentions=True)
     found = output.attentions[0]
     assert output.logits.requires_grad

@@ -282,7 +282,18 @@ def test_checkpointing_is_turned_off_again() -> None:
 
 
 def test_settings_of_checkpointing_that_there_are_not_are_refused() -> None:
-    with pytest.raises(InputError, match=r"may hold use_reentrant, preserve_rng_state, not depth"):
+    with pytest.raises(InputError, match=r"may hold use_reentrant, preserve_rng_state; there is no setting depth"):
         network().gradient_checkpointing_enable(gradient_checkpointing_kwargs={"depth": 1})
     with pytest.raises(InputError, match="settings are gradient_checkpointing_kwargs"):
         network().gradient_checkpointing_enable({"use_reentrant": True})  # type: ignore[arg-type]  # the point
+
+
+def test_settings_of_checkpointing_reach_pytorch() -> None:
+    model = network_of(SMALL).train().requires_grad_(False)
+    model.layers.requires_grad_()
+    model.gradient_checkpointing_enable()
+    model(random_ids(10)).logits.sum().backward()
+    assert model.layers[0].expand.weight.grad is not None
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
+    with pytest.warns(UserWarning, match="requires_grad=True"):  # which only reentrant checkpointing needs
+        model(random_ids(10))
