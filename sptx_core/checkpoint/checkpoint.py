@@ -76,7 +76,7 @@ class Checkpoint:
         -------
         str
             sha256 of sizes, names and tensors, in hexadecimal. Four input channels count as five with zero weights for
-            N. Counters of training steps, names of tissues and a head on top do not count.
+            N. Counters of training steps, names of tissues, a head on top and settings beside the sizes do not count.
         """
         config = dataclasses.replace(self.config, input_channels=5, tissue_names=None, head=None)
         digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())

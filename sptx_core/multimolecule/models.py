@@ -46,6 +46,7 @@ class SpTransformerPreTrainedModel(PretrainedNetwork):
     base_model_prefix = "model"
     supports_gradient_checkpointing = True
     has_head = False
+    """Whether there is a head on top."""
     config: SpTransformerConfig  # type: ignore[assignment]  # by MultiMolecule's names; `sizes` is by ours
 
     @classmethod

@@ -44,7 +44,10 @@ class _ByName(Mapping[str, Any]):
 
 @dataclass(frozen=True)
 class HeadConfig(_ByName):
-    """The settings of a head: attributes and a mapping. Those that are None are the network's."""
+    """The settings of a head: attributes and a mapping; `sptx_core.config.HeadConfig` has those that can be chosen.
+
+    Where `num_labels` and `problem_type` are None, those of the `SpTransformerConfig` count.
+    """
 
     num_labels: int | None = None
     hidden_size: int | None = None
