@@ -149,7 +149,14 @@ def load_checkpoint(source: Source, *, revision: str | None = None, token: Token
 
 
 def load_config(source: Source, *, revision: str | None = None, token: Token = None) -> SpTransformerConfig:
-    """Read the sizes of a checkpoint alone, from its `config.json`.
+    """Read the sizes of a checkpoint alone, from its `config.json`; see `load_settings`."""
+    return load_settings(source, revision=revision, token=token)[0]
+
+
+def load_settings(
+    source: Source, *, revision: str | None = None, token: Token = None
+) -> tuple[SpTransformerConfig, dict[str, Any]]:
+    """Read what the `config.json` of a checkpoint says.
 
     Parameters
     ----------
@@ -159,8 +166,10 @@ def load_config(source: Source, *, revision: str | None = None, token: Token = N
     Returns
     -------
     SpTransformerConfig
-        That of `load_checkpoint`. Tensors are neither downloaded nor read, except those of a file that has no
-        `config.json` beside it.
+        The sizes, as in `Checkpoint.config`. Tensors are neither downloaded nor read, except those of a file that has
+        no `config.json` beside it.
+    dict
+        `Checkpoint.beside`.
 
     Raises
     ------
@@ -171,7 +180,10 @@ def load_config(source: Source, *, revision: str | None = None, token: Token = N
         path = locate_config(source, revision=revision, token=token)
     except OSError as error:
         raise InputError(f"cannot read the checkpoint {source}: {error}") from error
-    return load_checkpoint(source).config if path is None else _read_config(path)
+    if path is None:
+        checkpoint = load_checkpoint(source, revision=revision, token=token)
+        return checkpoint.config, checkpoint.beside
+    return _read_config(path), read_beside(path)
 
 
 def save_checkpoint(checkpoint: Checkpoint, directory: Source) -> None:

@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from sptx_core import config as own
-from sptx_core.checkpoint.checkpoint import load_checkpoint
+from sptx_core.checkpoint.checkpoint import load_settings
 from sptx_core.checkpoint.multimolecule_settings import (
     BESIDE,
     FIXED,
@@ -152,7 +152,7 @@ class SpTransformerConfig:
 
     @classmethod
     def from_pretrained(cls, source: Source, **options: Any) -> Self:
-        """Read the configuration of a checkpoint.
+        """Read the configuration of a checkpoint, without its tensors.
 
         Parameters
         ----------
@@ -167,8 +167,7 @@ class SpTransformerConfig:
             The checkpoint cannot be read, or a setting is unknown or impossible.
         """
         of_file = {name: options.pop(name) for name in LOADING & options.keys()}
-        checkpoint = load_checkpoint(source, **of_file)
-        config = cls.of(checkpoint.config, checkpoint.beside)
+        config = cls.of(*load_settings(source, **of_file))
         config.update(options)
         return config
 

@@ -283,6 +283,7 @@ def test_stages_that_only_ours_can_have_are_kept() -> None:
 def test_the_configuration_of_a_checkpoint_is_read(tmp_path: Path) -> None:
     beside = {"output_attentions": True, "num_labels": 3, "head": {"num_labels": None, "dropout": 0.5}}
     folder = multimolecule_folder(tmp_path, multimolecule_tensors(network_of(MULTIMOLECULE)), **beside)
+    (folder / "model.safetensors").write_bytes(b"of which nothing is read")
     config = SpTransformerConfig.from_pretrained(folder)
     assert config.network == MULTIMOLECULE
     assert config.output_attentions
