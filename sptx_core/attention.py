@@ -8,7 +8,8 @@ cut the sequence into L / bucket_size buckets, scale scores by D ** -0.5 and ret
   the sparse Sinkhorn attention of Tay et al. (2020), with the best bucket in place of a soft permutation.
 
 `attention_map` computes the weights with which they attended. It computes them a second time, beside the fused kernels,
-which do not return them; so recording them changes no number of the network.
+which do not return them; so recording them changes no number of the network. They are records: no gradients lead
+through them, also in training.
 
 There are no parameters here; `sptx_core.model.Attention` holds the projections.
 """
@@ -21,6 +22,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from sptx_core.output_base import Output
 
 LOOK = 1  # buckets on either side of its own that a local head attends to, as published
 
@@ -39,12 +42,12 @@ class SinkhornChoice(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class SpTransformerAttentionMap:
+class SpTransformerAttentionMap(Output):
     """The weights with which one layer attended, for the keys that it attended to.
 
     B sequences, W = bucket_size, S = sequence_length attended positions in S / W buckets. The first predicted base is
     at position (S - predicted bases) // 2. The weights of a query sum to 1 over its keys. If there are no heads of a
-    kind, its tensors are None.
+    kind, its tensors are None and no entries of the mapping.
     """
 
     local_attentions: Tensor | None
@@ -116,6 +119,7 @@ def sinkhorn_attention(query: Tensor, key: Tensor, value: Tensor, bucket_size: i
     return attended, choice
 
 
+@torch.no_grad()
 def attention_map(
     query: Tensor, key: Tensor, choice: SinkhornChoice, local_heads: int, bucket_size: int
 ) -> SpTransformerAttentionMap:
@@ -135,7 +139,7 @@ def attention_map(
     Returns
     -------
     SpTransformerAttentionMap
-        In the type of `query`.
+        In the type of `query`, without gradients.
     """
     heads, length = query.shape[1:3]
     buckets = length // bucket_size

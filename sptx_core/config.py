@@ -76,8 +76,9 @@ class HeadConfig:
     """A head on top of the network that predicts labels for every base; see `sptx_core.token_prediction`."""
 
     num_labels: int = 15
-    problem_type: str = "regression"
-    """"regression", "binary" or "multilabel" (any number of labels a base), or "multiclass" (exactly one)."""
+    problem_type: str | None = "regression"
+    """"regression", "binary" or "multilabel" (any number of labels a base), or "multiclass" (exactly one); None for
+    what the labels of a call say."""
     transform: str | None = None
     """A layer before the last: "linear" (with a LayerNorm), "nonlinear" (with a GELU and a LayerNorm), or None."""
     dropout: float = 0.0
@@ -87,8 +88,10 @@ class HeadConfig:
 
     def __post_init__(self) -> None:
         _require_integers(self)
-        if self.problem_type not in PROBLEM_TYPES:
-            raise InputError(f"problem_type must be one of {', '.join(PROBLEM_TYPES)}, not {self.problem_type!r}")
+        if self.problem_type not in (*PROBLEM_TYPES, None):
+            raise InputError(
+                f"problem_type must be one of {', '.join(PROBLEM_TYPES)}, or None, not {self.problem_type!r}"
+            )
         if self.transform not in TRANSFORMS:
             raise InputError(f"transform must be 'linear', 'nonlinear' or None, not {self.transform!r}")
         if not (isinstance(self.dropout, int | float) and 0 <= self.dropout < 1):

@@ -5,10 +5,11 @@ The input is either `input_ids`, integers 0..4 for A C G T N, [B, W], or `inputs
 W = L + 2 * context; without them W = L, and `context` empty columns are added on both sides. L bases are predicted.
 
 `attention_mask` [B, W] is 0 where a position shall not be read: its column is then empty (all zeros), like those beyond
-the ends of the sequence. A ragged batch is a list of sequences, [W] of ids or [W, input_channels] of columns, or a
-nested tensor. It is filled up with empty columns at the 3' ends. The position embedding depends on where a base lies
-among all attended positions, so that the prediction of a shorter sequence depends on the length of the longest in its
-batch; where that matters, predict sequences one by one.
+the ends of the sequence. A mask of floats may hold shares from 0 to 1, by which columns are multiplied. A ragged batch
+is a list of sequences, [W] of ids or [W, input_channels] of columns, or a nested tensor, PyTorch's or danling's. It is
+filled up with empty columns at the 3' ends. The position embedding depends on where a base lies among all attended
+positions, so that the prediction of a shorter sequence depends on the length of the longest in its batch; where that
+matters, predict sequences one by one.
 
 Impossible input is an `InputError`.
 """
@@ -77,21 +78,66 @@ def read_batch(
     given = input_ids if inputs_embeds is None else inputs_embeds
     if given is None or not (input_ids is None or inputs_embeds is None):
         raise InputError(f"give either input_ids or inputs_embeds, not {'neither' if given is None else 'both'}")
-    tensor, mask = _padded(given, attention_mask, flanked)
+    if is_ragged(given) and (attention_mask is not None or flanked):
+        raise InputError(
+            "a ragged batch has its own attention_mask and no flanks: fill it up to one tensor to give these"
+        )
+    tensor, filled = filled_up(given)
     if inputs_embeds is None:
         _check_ids(tensor)
     else:
         _check_embeds(tensor, config.input_channels)
     _check_length(tensor.shape[1], config, flanked)
     columns = one_hot(tensor, config.input_channels, dtype) if inputs_embeds is None else tensor.mT.to(dtype)
+    mask = filled if attention_mask is None else attention_mask
+    present = None
     if mask is not None:
-        if mask.shape != tensor.shape[:2]:
-            raise InputError(f"attention_mask must have shape {list(tensor.shape[:2])}, not {list(mask.shape)}")
-        mask = mask != 0
-        columns = columns * mask[:, None].to(dtype)
+        share = _share_read(mask, tensor.shape[:2])
+        columns = columns * share[:, None].to(dtype)
+        present = share != 0
         if flanked:
-            mask = mask[:, config.context : mask.shape[1] - config.context]
-    return Batch(columns if flanked else F.pad(columns, (config.context, config.context)), mask)
+            present = present[:, config.context : present.shape[1] - config.context]
+    return Batch(columns if flanked else F.pad(columns, (config.context, config.context)), present)
+
+
+def is_ragged(given: Sequences) -> bool:
+    """Whether a batch is a list of sequences or a nested tensor rather than one plain tensor."""
+    return not isinstance(given, Tensor) or given.is_nested or _is_danling(given)
+
+
+def filled_up(given: Sequences, fill: float = 0) -> tuple[Tensor, Tensor | None]:
+    """Make one tensor of a batch.
+
+    Parameters
+    ----------
+    given
+        A tensor, or a ragged batch, whose sequences are filled up at the ends.
+    fill
+        The value to fill up with.
+
+    Returns
+    -------
+    Tensor
+        [B, W, ...].
+    Tensor or None
+        bool [B, W], False where the batch was filled up; None for a tensor.
+
+    Raises
+    ------
+    InputError
+        The sequences of a ragged batch are of several kinds, or none of numbers.
+    """
+    if isinstance(given, Tensor) and not is_ragged(given):
+        return given, None
+    try:
+        rows = list(given.unbind()) if isinstance(given, Tensor) else [torch.as_tensor(row) for row in given]
+    except (TypeError, ValueError) as error:  # text, say
+        raise InputError(f"the sequences of a ragged batch must be numbers: {error}") from error
+    if not rows or len({(row.shape[1:], row.is_floating_point()) for row in rows}) > 1 or not rows[0].ndim:
+        raise InputError("a ragged batch must hold one or more sequences, all of one kind")
+    lengths = torch.tensor([len(row) for row in rows], device=rows[0].device)
+    places = torch.arange(max(len(row) for row in rows), device=rows[0].device)
+    return pad_sequence(rows, batch_first=True, padding_value=fill), places < lengths[:, None]
 
 
 def one_hot(codes: Tensor, input_channels: int, dtype: torch.dtype) -> Tensor:
@@ -114,23 +160,22 @@ def one_hot(codes: Tensor, input_channels: int, dtype: torch.dtype) -> Tensor:
     return (codes[:, None] == torch.arange(input_channels, device=codes.device)[:, None]).to(dtype)
 
 
-def _padded(given: Sequences, mask: Tensor | None, flanked: bool) -> tuple[Tensor, Tensor | None]:
-    """A batch as one tensor, and its mask; a ragged batch is padded."""
-    if isinstance(given, Tensor) and not given.is_nested:
-        return given, mask
-    if mask is not None or flanked:
-        raise InputError(
-            "a ragged batch has its own attention_mask and no flanks: fill it up to one tensor to give these"
-        )
-    try:
-        rows = list(given.unbind()) if isinstance(given, Tensor) else [torch.as_tensor(row) for row in given]
-    except (TypeError, ValueError) as error:  # text, say
-        raise InputError(f"the sequences of a ragged batch must be numbers: {error}") from error
-    if not rows or len({(row.shape[1:], row.is_floating_point()) for row in rows}) > 1 or not rows[0].ndim:
-        raise InputError("a ragged batch must hold one or more sequences, all of one kind")
-    lengths = torch.tensor([len(row) for row in rows], device=rows[0].device)
-    places = torch.arange(max(len(row) for row in rows), device=rows[0].device)
-    return pad_sequence(rows, batch_first=True), places < lengths[:, None]
+def _is_danling(tensor: Tensor) -> bool:
+    """Whether this is a NestedTensor of the danling package, which calls itself a plain tensor."""
+    return hasattr(tensor, "to_torch_nested")
+
+
+def _share_read(mask: Any, shape: torch.Size) -> Tensor:
+    """How much of each column is read, from 0 to 1: bool, or floats as given."""
+    if not isinstance(mask, Tensor) or is_ragged(mask):
+        raise InputError(f"attention_mask must be a plain tensor of shape {list(shape)}, not a {type(mask).__name__}")
+    if mask.shape != shape:
+        raise InputError(f"attention_mask must have shape {list(shape)}, not {list(mask.shape)}")
+    if not mask.is_floating_point():
+        return mask != 0
+    if not torch.compiler.is_compiling() and not ((mask >= 0) & (mask <= 1)).all():  # NaN is neither
+        raise InputError("attention_mask must hold 0, 1, or shares between them, found other values")
+    return mask
 
 
 def _check_ids(ids: Tensor) -> None:

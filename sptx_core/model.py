@@ -18,7 +18,9 @@ its parameters, float64 included. Impossible input is an `InputError`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -35,8 +37,12 @@ from sptx_core.attention import (
 )
 from sptx_core.checkpoint.pretrained import PretrainedNetwork
 from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
+from sptx_core.errors import InputError
 from sptx_core.inputs import Sequences, read_batch
 from sptx_core.outputs import SpTransformerModelOutput
+
+CHECKPOINT_SETTINGS: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": True}
+"""Settings of PyTorch's checkpointing that may be given, and what they are otherwise."""
 
 
 class SpTransformerModel(PretrainedNetwork):
@@ -52,8 +58,9 @@ class SpTransformerModel(PretrainedNetwork):
 
     def __init__(self, config: SpTransformerConfig | None = None) -> None:
         super().__init__()
-        self.config = config = config or SpTransformerConfig()
+        self.config = self.sizes = config = config or SpTransformerConfig()
         self.gradient_checkpointing = False
+        self.checkpoint_settings = dict(CHECKPOINT_SETTINGS)
         path, hidden = config.input_path_channels, config.hidden_size
         self.encoders = nn.ModuleList(FeatureEncoder(config.input_channels, encoder) for encoder in config.encoders)
         self.input_path = nn.Sequential(nn.Conv1d(config.input_channels, path, 1), nn.Conv1d(path, path, 1))
@@ -67,7 +74,7 @@ class SpTransformerModel(PretrainedNetwork):
     @property
     def output_channels(self) -> tuple[str, ...]:
         """Names of the 3 + tissues channels of `logits`: the splice classes, then the tissues."""
-        return self.config.output_channels
+        return self.sizes.output_channels
 
     def postprocess(self, outputs: SpTransformerModelOutput | Tensor) -> tuple[Tensor, tuple[str, ...]]:
         """Turn logits into splice probabilities and leave usage as it is.
@@ -127,7 +134,7 @@ class SpTransformerModel(PretrainedNetwork):
             The input has a wrong type, shape, length or code.
         """
         dtype = self.norm.weight.dtype
-        batch = read_batch(self.config, dtype, input_ids, attention_mask, inputs_embeds, flanked=flanked)
+        batch = read_batch(self.sizes, dtype, input_ids, attention_mask, inputs_embeds, flanked=flanked)
         return self.predict_columns(
             batch.columns,
             output_attentions=output_attentions,
@@ -159,14 +166,14 @@ class SpTransformerModel(PretrainedNetwork):
         SpTransformerModelOutput
             For the L = W - 2 * context bases between the flanks.
         """
-        length = columns.shape[2] - 2 * self.config.context
-        before = (self.config.max_seq_len - length) // 2  # attended positions before the first predicted base
+        length = columns.shape[2] - 2 * self.sizes.context
+        before = (self.sizes.max_seq_len - length) // 2  # attended positions before the first predicted base
         core = slice(before, before + length)
 
         # columns: [B, 4 or 5, W]
         features = [part(columns) for part in (*self.encoders, self.input_path)]  # each [B, C, W]
-        first = self.config.context - before
-        x = torch.cat([_stretch(part, first, self.config.max_seq_len) for part in features], 1)  # [B, C, S]
+        first = self.sizes.context - before
+        x = torch.cat([_stretch(part, first, self.sizes.max_seq_len) for part in features], 1)  # [B, C, S]
         x = self.position(self.fusion(x).transpose(1, 2).contiguous())  # [B, S, C], in memory too: the layers read rows
         states, chosen, maps = [], [], []  # one entry a layer
         for layer in self.layers:
@@ -187,7 +194,9 @@ class SpTransformerModel(PretrainedNetwork):
             choices=choices,
         )
 
-    def gradient_checkpointing_enable(self, enable: bool = True) -> None:
+    def gradient_checkpointing_enable(
+        self, enable: bool = True, *, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None
+    ) -> None:
         """Train with less memory: attention layers are computed a second time for their gradients.
 
         The encoders are computed once, because a second time would count their batch statistics twice.
@@ -195,16 +204,38 @@ class SpTransformerModel(PretrainedNetwork):
         Parameters
         ----------
         enable
-            False turns it off again.
+            False turns it off again, as `gradient_checkpointing_disable` does.
+        gradient_checkpointing_kwargs
+            Settings of `torch.utils.checkpoint.checkpoint`: `use_reentrant` (False unless given) or
+            `preserve_rng_state`.
+
+        Raises
+        ------
+        InputError
+            There is no such setting.
         """
-        self.gradient_checkpointing = enable
+        settings = dict(gradient_checkpointing_kwargs or {})
+        if type(enable) is not bool:
+            raise InputError(
+                f"enable must be true or false, not {enable!r}: settings are gradient_checkpointing_kwargs"
+            )
+        if unknown := sorted(settings.keys() - CHECKPOINT_SETTINGS.keys()):
+            known = ", ".join(CHECKPOINT_SETTINGS)
+            raise InputError(
+                f"gradient_checkpointing_kwargs may hold {known}; there is no setting {', '.join(unknown)}"
+            )
+        self.gradient_checkpointing, self.checkpoint_settings = enable, {**CHECKPOINT_SETTINGS, **settings}
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Compute every layer once again, with the memory that this takes."""
+        self.gradient_checkpointing_enable(False)
 
     def _pass(
         self, layer: nn.Module, x: Tensor, record: bool
     ) -> tuple[Tensor, SinkhornChoice, SpTransformerAttentionMap | None]:
         recompute = self.gradient_checkpointing and self.training
         found: tuple[Tensor, SinkhornChoice, SpTransformerAttentionMap | None] = (
-            checkpoint(layer, x, record, use_reentrant=False) if recompute else layer(x, record)
+            checkpoint(layer, x, record, **self.checkpoint_settings) if recompute else layer(x, record)
         )
         return found
 

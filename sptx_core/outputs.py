@@ -1,38 +1,19 @@
-"""What the networks return: objects whose attributes are also the entries of an ordered mapping.
+"""What the networks return: objects whose attributes are also the entries of an ordered mapping (`Output`).
 
 Attributes that were not asked for are None, and no entries of the mapping. B sequences, L predicted bases.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator, KeysView, Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from sptx_core import channels
 from sptx_core.attention import SinkhornChoice, SpTransformerAttentionMap
+from sptx_core.output_base import Output
 
-
-class Output(Mapping[str, Any]):
-    """A dataclass that is also a mapping of those of its fields that are not None."""
-
-    def keys(self) -> KeysView[str]:
-        """Names of the entries; they print like those of an `OrderedDict`, as MultiMolecule's do."""
-        return OrderedDict.fromkeys(self).keys()
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in set(self):
-            raise KeyError(name)
-        return getattr(self, name)
-
-    def __iter__(self) -> Iterator[str]:
-        return (field.name for field in fields(self) if getattr(self, field.name) is not None)  # type: ignore[arg-type]  # every subclass is a dataclass
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
+__all__ = ["Output", "SpTransformerModelOutput", "SpTransformerTokenPredictorOutput"]
 
 
 @dataclass(frozen=True, eq=False)

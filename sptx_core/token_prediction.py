@@ -9,10 +9,14 @@ With labels there is a loss, the mean over all known labels:
 | --- | --- | --- |
 | regression | floats [B, L, num_labels] | squared error |
 | binary, multilabel | 0 or 1, [B, L, num_labels] | cross-entropy of each label with a sigmoid |
-| multiclass | integers [B, L] below num_labels | cross-entropy with a softmax |
+| multiclass | integers [B, L] or [B, L, 1], 0 to num_labels - 1 | cross-entropy with a softmax |
 
 Where num_labels is 1, labels may be [B, L]. A label is unknown if it is NaN, or -100 for a class; positions that
 `attention_mask` hides and those that fill up a ragged batch are left out as well. If no label is known the loss is 0.
+Labels of a ragged batch may be ragged as their sequences are.
+
+If problem_type is None, each call's labels say which it is: floats are of a regression; integers are binary where
+num_labels is 1, multilabel if there are num_labels of them a base, and multiclass if there is one.
 
     >>> import torch
     >>> from sptx_core.config import HeadConfig, SpTransformerConfig
@@ -30,7 +34,8 @@ labels of another shape, and a head that does not fit its configuration are an `
 from __future__ import annotations
 
 import dataclasses
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -38,12 +43,13 @@ from torch import Tensor, nn
 
 from sptx_core.checkpoint.checkpoint import Checkpoint, load_checkpoint
 from sptx_core.checkpoint.hub import Token
+from sptx_core.checkpoint.multimolecule_settings import head_of
 from sptx_core.checkpoint.pretrained import PretrainedNetwork, in_float32
 from sptx_core.checkpoint.shapes import head_shapes, misfits
 from sptx_core.checkpoint.sources import Source
 from sptx_core.config import HeadConfig, SpTransformerConfig
 from sptx_core.errors import InputError
-from sptx_core.inputs import Sequences, read_batch
+from sptx_core.inputs import Sequences, filled_up, read_batch
 from sptx_core.model import SpTransformerModel
 from sptx_core.outputs import SpTransformerTokenPredictorOutput
 
@@ -61,12 +67,15 @@ class SpTransformerForTokenPrediction(PretrainedNetwork):
         those of `HeadConfig()`.
     """
 
+    network_class: type[SpTransformerModel] = SpTransformerModel
+    """What `model`, the network below the head, is."""
+
     def __init__(self, config: SpTransformerConfig | None = None) -> None:
         super().__init__()
         config = config or SpTransformerConfig()
         self.head_config = config.head or HeadConfig()
-        self.config = dataclasses.replace(config, head=self.head_config)
-        self.model = SpTransformerModel(self.config)
+        self.config = self.sizes = dataclasses.replace(config, head=self.head_config)
+        self.model = self.network_class(self.sizes)
         self.token_head = TokenPredictionHead(self.head_config, config.hidden_size)
 
     @classmethod
@@ -113,15 +122,16 @@ class SpTransformerForTokenPrediction(PretrainedNetwork):
     ) -> Self:
         """Build the network of a checkpoint that is already loaded; see `from_pretrained`.
 
-        What it shares with the checkpoint is said in `PretrainedNetwork.from_checkpoint`.
+        A head that the checkpoint lacks has the sizes that its settings name, if they name any. What network and
+        checkpoint share is said in `PretrainedNetwork.from_checkpoint`.
         """
-        checkpoint = checkpoint if head is None else checkpoint.with_new_head(head)
+        checkpoint = _with_described_head(checkpoint) if head is None else checkpoint.with_new_head(head)
         return super().from_checkpoint(checkpoint, device=device, dtype=dtype)
 
     def load_tensors(self, checkpoint: Checkpoint) -> None:
         """Put the tensors of a checkpoint in place of the network's own; a head that it lacks gets random weights."""
         self.model.load_tensors(checkpoint)
-        hidden_size = self.config.hidden_size
+        hidden_size = self.sizes.hidden_size
         if not checkpoint.head:
             self.token_head = TokenPredictionHead(self.head_config, hidden_size)
         elif faults := misfits(checkpoint.head, head_shapes(self.head_config, hidden_size)):
@@ -131,14 +141,24 @@ class SpTransformerForTokenPrediction(PretrainedNetwork):
 
     def to_checkpoint(self) -> Checkpoint:
         """Network and head as a checkpoint; on the CPU in float32 they share their memory with it."""
-        return Checkpoint(self.config, in_float32(self.model), in_float32(self.token_head))
+        return Checkpoint(self.sizes, in_float32(self.model), in_float32(self.token_head))
+
+    def gradient_checkpointing_enable(
+        self, enable: bool = True, *, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Train with less memory; see `SpTransformerModel.gradient_checkpointing_enable`."""
+        self.model.gradient_checkpointing_enable(enable, gradient_checkpointing_kwargs=gradient_checkpointing_kwargs)
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Compute every layer once again, with the memory that this takes."""
+        self.model.gradient_checkpointing_disable()
 
     def forward(
         self,
         input_ids: Sequences | None = None,
         attention_mask: Tensor | None = None,
         inputs_embeds: Sequences | None = None,
-        labels: Tensor | None = None,
+        labels: Sequences | None = None,
         *,
         flanked: bool = False,
         **outputs: bool,
@@ -166,7 +186,7 @@ class SpTransformerForTokenPrediction(PretrainedNetwork):
             Input or labels have a wrong type, shape, length or code.
         """
         dtype = self.model.norm.weight.dtype
-        batch = read_batch(self.config, dtype, input_ids, attention_mask, inputs_embeds, flanked=flanked)
+        batch = read_batch(self.sizes, dtype, input_ids, attention_mask, inputs_embeds, flanked=flanked)
         found = self.model.predict_columns(batch.columns, **outputs)
         logits = self.token_head(found.last_hidden_state)
         return SpTransformerTokenPredictorOutput(
@@ -177,6 +197,15 @@ class SpTransformerForTokenPrediction(PretrainedNetwork):
             attentions=found.attentions,
             choices=found.choices,
         )
+
+
+def _with_described_head(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint with the head that its settings describe, if its configuration has none."""
+    if checkpoint.config.head is not None:
+        return checkpoint
+    return dataclasses.replace(
+        checkpoint, config=dataclasses.replace(checkpoint.config, head=head_of(checkpoint.beside))
+    )
 
 
 class TokenPredictionHead(nn.Module):
@@ -211,7 +240,7 @@ class HeadTransform(nn.Module):
         return normed
 
 
-def loss(logits: Tensor, labels: Tensor, present: Tensor | None, problem_type: str) -> Tensor:
+def loss(logits: Tensor, labels: Sequences, present: Tensor | None, problem_type: str | None) -> Tensor:
     """Compute the mean loss of all known labels.
 
     Parameters
@@ -219,11 +248,12 @@ def loss(logits: Tensor, labels: Tensor, present: Tensor | None, problem_type: s
     logits
         [B, L, num_labels].
     labels
-        [B, L, num_labels], or [B, L] of classes or of a single label.
+        [B, L, num_labels], or [B, L] of classes or of a single label; a ragged batch of these.
     present
         bool [B, L], True where labels count; None if they count everywhere.
     problem_type
-        One of `sptx_core.config.PROBLEM_TYPES`; the module's table has the loss of each.
+        One of `sptx_core.config.PROBLEM_TYPES`, or None for `problem_of` the labels; the module's table has the loss of
+        each.
 
     Returns
     -------
@@ -233,25 +263,57 @@ def loss(logits: Tensor, labels: Tensor, present: Tensor | None, problem_type: s
     Raises
     ------
     InputError
-        `labels` have another shape.
+        `labels` have another shape, or a label is none of this problem.
     """
-    classes = problem_type == "multiclass"
-    if not classes and logits.shape[2] == 1 and labels.shape == logits.shape[:2]:
-        labels = labels[..., None]
-    expected = logits.shape[: 2 if classes else 3]
-    if labels.shape != expected:
-        raise InputError(f"labels must have shape {list(expected)}, not {list(labels.shape)}")
-    known = labels != UNKNOWN_CLASS if classes else ~labels.isnan()
+    labels, filled = filled_up(labels)
+    if filled is not None and not (filled.all() or (present is not None and torch.equal(filled, present))):
+        raise InputError("labels of a ragged batch must be as long as its sequences")
+    problem = problem_type or problem_of(labels, logits.shape[2])
+    classes = problem == "multiclass"
+    labels = _in_shape(labels, logits.shape[: 2 if classes else 3])
+    known = ~labels.isnan()
+    if classes:
+        known = known & (labels != UNKNOWN_CLASS)
     if present is not None:
         known = known & (present if classes else present[..., None])
     logits, labels = logits[known], labels[known]
     if not len(labels):
         return logits.sum()  # 0, with gradients
     if classes:
+        _check_classes(labels, logits.shape[1])
         return F.cross_entropy(logits, labels.long())
     labels = labels.to(logits.dtype)
-    return (
-        F.mse_loss(logits, labels)
-        if problem_type == "regression"
-        else F.binary_cross_entropy_with_logits(logits, labels)
-    )
+    if problem == "regression":
+        return F.mse_loss(logits, labels)
+    if not ((labels >= 0) & (labels <= 1)).all():
+        raise InputError(f"{problem} labels must be 0..1, found {labels.min():g}..{labels.max():g}")
+    return F.binary_cross_entropy_with_logits(logits, labels)
+
+
+def problem_of(labels: Tensor, num_labels: int) -> str:
+    """What a head of num_labels is to predict if its labels are of this type and shape; the module has the rule."""
+    if labels.is_floating_point():
+        return "regression"
+    if num_labels == 1:
+        return "binary"
+    return "multilabel" if labels.ndim == 3 and labels.shape[2] == num_labels else "multiclass"
+
+
+def _in_shape(labels: Tensor, shape: torch.Size) -> Tensor:
+    """The labels with the axis of a single label as the shape has it."""
+    if len(shape) == 3 and shape[2] == 1 and labels.shape == shape[:2]:
+        return labels[..., None]
+    if len(shape) == 2 and labels.shape == (*shape, 1):
+        return labels[..., 0]
+    if labels.shape != shape:
+        raise InputError(f"labels must have shape {list(shape)}, not {list(labels.shape)}")
+    return labels
+
+
+def _check_classes(labels: Tensor, num_labels: int) -> None:
+    """Refuse known labels [n] that are no classes."""
+    wrong = labels[(labels < 0) | (labels >= num_labels) | (labels != labels.long())]
+    if len(wrong):
+        raise InputError(
+            f"class labels must be 0..{num_labels - 1}, or {UNKNOWN_CLASS} where unknown, found {wrong[0].item():g}"
+        )

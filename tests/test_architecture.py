@@ -137,11 +137,13 @@ TESTED_ELSEWHERE = {
     "pipeline/cli/train.py": "tests/pipeline/finetuning/test_finetune.py",
     "pipeline/cli/examples.py": "tests/pipeline/cli/test_app.py",
 }
-# Tests of what is no module: packaging, this file, C++ headers, whole jobs against real servers, benchmarks.
+# Tests of what is no module: packaging, this file, C++ headers, whole jobs against real servers, benchmarks, and what
+# others published of the network: its pages, and its package.
 NO_MODULE = ("test_setup.py", "test_architecture.py", "sptx_core/test_demo.py", "sptx_core/engine/native/cpp/")
 NO_MODULE += ("pipeline/test_whole_job.py", "pipeline/test_doors.py", "benchmarks/")
 
 NO_MODULE += ("test_docs.py",)  # what people read
+NO_MODULE += ("sptx_core/multimolecule/test_page.py", "sptx_core/multimolecule/test_against_port.py")
 
 
 def test_tests_mirror_the_sources() -> None:

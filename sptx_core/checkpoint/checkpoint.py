@@ -25,6 +25,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -43,6 +44,8 @@ from sptx_core.files import write_atomic
 
 MODEL_TYPE = "sptx"
 """`model_type` in our config.json."""
+BESIDE = "multimolecule"
+"""Entry of our config.json with the settings that only `sptx_core.multimolecule` has."""
 
 READS_INPUT = re.compile(r"(encoders\.\d+\.input|input_path\.0)\.weight")  # weights [C, input channels, 1]
 
@@ -58,6 +61,8 @@ class Checkpoint:
     config: SpTransformerConfig
     tensors: dict[str, Tensor]
     """The network, by our names: on the CPU, float32, counters of training steps int64."""
+    beside: dict[str, Any] = field(default_factory=dict, kw_only=True)
+    """What its config.json says besides, by MultiMolecule's names (`multimolecule_settings.beside_of`)."""
     head: dict[str, Tensor] = field(default_factory=dict)
     """A head on top of the network, by the names in the head, on the CPU, float32; empty if there is none.
 
@@ -75,7 +80,7 @@ class Checkpoint:
         -------
         str
             sha256 of sizes, names and tensors, in hexadecimal. Four input channels count as five with zero weights for
-            N. Counters of training steps, names of tissues and a head on top do not count.
+            N. Counters of training steps, names of tissues, a head on top and settings beside the sizes do not count.
         """
         config = dataclasses.replace(self.config, input_channels=5, tissue_names=None, head=None)
         digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
@@ -137,11 +142,21 @@ def load_checkpoint(source: Source, *, revision: str | None = None, token: Token
         config = _infer_config(tensors, layout, files.tensors)
     head = {name: _copied(tensor, torch.float32) for name, tensor in head_part(found).items()}
     dtype = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), torch.float32)
-    return Checkpoint(config, _fitted(tensors, layout, config, files.tensors), head, str(source), dtype=dtype)
+    beside = {} if files.config is None else read_beside(files.config)
+    return Checkpoint(
+        config, _fitted(tensors, layout, config, files.tensors), head, str(source), dtype=dtype, beside=beside
+    )
 
 
 def load_config(source: Source, *, revision: str | None = None, token: Token = None) -> SpTransformerConfig:
-    """Read the sizes of a checkpoint alone, from its `config.json`.
+    """Read the sizes of a checkpoint alone, from its `config.json`; see `load_settings`."""
+    return load_settings(source, revision=revision, token=token)[0]
+
+
+def load_settings(
+    source: Source, *, revision: str | None = None, token: Token = None
+) -> tuple[SpTransformerConfig, dict[str, Any]]:
+    """Read what the `config.json` of a checkpoint says.
 
     Parameters
     ----------
@@ -151,8 +166,10 @@ def load_config(source: Source, *, revision: str | None = None, token: Token = N
     Returns
     -------
     SpTransformerConfig
-        That of `load_checkpoint`. Tensors are neither downloaded nor read, except those of a file that has no
-        `config.json` beside it.
+        The sizes, as in `Checkpoint.config`. Tensors are neither downloaded nor read, except those of a file that has
+        no `config.json` beside it.
+    dict
+        `Checkpoint.beside`.
 
     Raises
     ------
@@ -163,7 +180,10 @@ def load_config(source: Source, *, revision: str | None = None, token: Token = N
         path = locate_config(source, revision=revision, token=token)
     except OSError as error:
         raise InputError(f"cannot read the checkpoint {source}: {error}") from error
-    return load_checkpoint(source).config if path is None else _read_config(path)
+    if path is None:
+        checkpoint = load_checkpoint(source, revision=revision, token=token)
+        return checkpoint.config, checkpoint.beside
+    return _read_config(path), read_beside(path)
 
 
 def save_checkpoint(checkpoint: Checkpoint, directory: Source) -> None:
@@ -188,6 +208,8 @@ def save_checkpoint(checkpoint: Checkpoint, directory: Source) -> None:
     tensors = with_head(checkpoint.tensors, checkpoint.head) if checkpoint.head else checkpoint.tensors
     content = safetensors.torch.save({name: x.contiguous() for name, x in tensors.items()}, {"format": "pt"})
     config = {"model_type": MODEL_TYPE, "config": checkpoint.config.to_dict()}
+    if checkpoint.beside:
+        config[BESIDE] = checkpoint.beside
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CONFIG_FILE).unlink(missing_ok=True)
@@ -197,18 +219,44 @@ def save_checkpoint(checkpoint: Checkpoint, directory: Source) -> None:
         raise InputError(f"cannot save a checkpoint to {folder}: {error}") from error
 
 
+def read_beside(path: Path) -> dict[str, Any]:
+    """What a config.json says besides the sizes of the network: `Checkpoint.beside`.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read.
+    """
+    model_type, content = _read_json(path)
+    if model_type == multimolecule_settings.MODEL_TYPE:
+        return multimolecule_settings.beside_of(content)
+    beside = content.get(BESIDE, {})
+    if not isinstance(beside, dict):
+        raise InputError(f"{path}: {BESIDE} must hold settings by name, not {beside!r}")
+    return multimolecule_settings.beside_of(beside)
+
+
 def _read_config(path: Path) -> SpTransformerConfig:
     """The configuration in our config.json or in MultiMolecule's."""
+    model_type, content = _read_json(path)
     try:
-        content = json.loads(path.read_bytes())
-        model_type = content.get("model_type") if isinstance(content, dict) else None
         if model_type == MODEL_TYPE:
-            return SpTransformerConfig.from_dict(content.get("config"))
+            sizes: Any = content.get("config")
+            return SpTransformerConfig.from_dict(sizes)
         if model_type == multimolecule_settings.MODEL_TYPE:
             return multimolecule_settings.config_of(content)
-    except (OSError, ValueError) as error:  # an InputError is a ValueError
+    except InputError as error:
         raise InputError(f"{path}: {error}") from error
     raise InputError(f"{path} describes no SpTransformer network: model_type is {model_type!r}")
+
+
+def _read_json(path: Path) -> tuple[Any, dict[str, Any]]:
+    """The model_type in a config.json, and all that the file holds."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {error}") from error
+    return (content.get("model_type"), content) if isinstance(content, dict) else (None, {})
 
 
 def _infer_config(tensors: Mapping[str, Tensor], layout: Layout, path: Path) -> SpTransformerConfig:

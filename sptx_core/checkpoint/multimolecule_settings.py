@@ -11,8 +11,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from sptx_core.alphabet import N_CODE
 from sptx_core.channels import SPLICE
-from sptx_core.config import HeadConfig, SpTransformerConfig
+from sptx_core.config import HeadConfig, SpTransformerConfig, SpTransformerFeatureEncoderConfig
 from sptx_core.errors import InputError
 
 MODEL_TYPE = "sptransformer"
@@ -34,15 +35,32 @@ SETTINGS = {
     "num_tissues": "tissues",
 }
 """Our name for each setting that sizes the network."""
-FIXED = {
+FIXED: dict[str, Any] = {
     "hidden_act": "relu",
     "intermediate_act": "gelu",
     "batch_norm_eps": 1e-5,
     "num_splice_labels": len(SPLICE),
 }
 """The only value that the network has for these."""
-FIXED_OF_HEAD = {"transform_act": "gelu", "act": None, "layer_norm_eps": 1e-12, "loss_weight": None}
+FIXED_OF_HEAD: dict[str, Any] = {"transform_act": "gelu", "act": None, "layer_norm_eps": 1e-12, "loss_weight": None}
 """The only value that the head has for these."""
+OF_HEAD = ("num_labels", "problem_type", "head")
+"""Settings of a head on top. What `head` leaves out, or has as None, the first two say."""
+BESIDE: dict[str, Any] = {
+    "batch_norm_momentum": 0.1,
+    "output_contexts": False,
+    "output_attentions": False,
+    "output_hidden_states": False,
+    "return_dict": True,
+    "pad_token_id": N_CODE,
+    "bos_token_id": None,
+    "eos_token_id": None,
+    "unk_token_id": N_CODE,
+    "mask_token_id": None,
+    "null_token_id": None,
+}
+"""Settings that our configuration has no place for, as published: how statistics are averaged in training, what a call
+returns, and the numbers of a tokenizer's tokens. None changes a prediction."""
 
 
 def config_of(settings: Mapping[str, Any]) -> SpTransformerConfig:
@@ -64,22 +82,66 @@ def config_of(settings: Mapping[str, Any]) -> SpTransformerConfig:
     InputError
         A setting has a value that this network cannot have.
     """
+    with_head = ARCHITECTURE_WITH_HEAD in (settings.get("architectures") or ())
+    return SpTransformerConfig(**sizes_of(settings), head=head_of(settings) if with_head else None)
+
+
+def sizes_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the settings of the network, by our names, from those that are given.
+
+    Raises
+    ------
+    InputError
+        A setting has a value that this network cannot have.
+    """
     for name, value in FIXED.items():
         if settings.get(name, value) != value:
             raise InputError(f"{name} is {settings[name]!r}, but this network can only have {value!r}")
     ours = {name: settings[theirs] for theirs, name in SETTINGS.items() if theirs in settings}
     if "encoders" in settings:
         try:
-            ours["encoders"] = [{"channels": encoder["hidden_size"]} for encoder in settings["encoders"]]
+            sizes = [encoder["hidden_size"] for encoder in settings["encoders"]]
         except (KeyError, TypeError) as error:
             raise InputError(f"encoders must be a list of hidden sizes, not {settings['encoders']!r}") from error
-    names = settings.get("tissue_names")
-    if not isinstance(names, list) or names != [f"tissue_{index}" for index in range(len(names))]:
-        ours["tissue_names"] = names
-    head = settings.get("head")
-    if isinstance(head, Mapping) and ARCHITECTURE_WITH_HEAD in (settings.get("architectures") or ()):
-        ours["head"] = head_settings_of(head)
-    return SpTransformerConfig.from_dict(ours)
+        ours["encoders"] = tuple(map(SpTransformerFeatureEncoderConfig, sizes))
+    if "tissue_names" in settings:
+        names = settings["tissue_names"]
+        if not isinstance(names, list | tuple | None):
+            raise InputError(f"tissue_names must be a list, not {names!r}")
+        placeholders = [f"tissue_{index}" for index in range(len(names or ()))]
+        ours["tissue_names"] = None if names is None or list(names) == placeholders else tuple(names)
+    return ours
+
+
+def beside_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that `config_of` has no place for, where they differ from `BESIDE`.
+
+    Settings of a head are among them if the network was saved without it: they are those of a head that it may get.
+    """
+    unused = () if ARCHITECTURE_WITH_HEAD in (settings.get("architectures") or ()) else OF_HEAD
+    further = {name: settings[name] for name in unused if name in settings}
+    return further | {n: settings[n] for n, value in BESIDE.items() if settings.get(n, value) != value}
+
+
+def head_of(settings: Mapping[str, Any]) -> HeadConfig | None:
+    """The head that MultiMolecule's settings describe, or None if they say nothing of one.
+
+    Raises
+    ------
+    InputError
+        A setting has a value that this head cannot have.
+    """
+    if not any(name in settings for name in OF_HEAD):
+        return None
+    found = {name: settings[name] for name in OF_HEAD if name in settings}
+    head = found.pop("head", None) or {}
+    if not isinstance(head, Mapping):
+        raise InputError(f"head must hold settings by name, not {head!r}")
+    given = {name: value for name, value in head.items() if value is not None or name not in OF_HEAD}
+    width = settings.get("attention_hidden_size")
+    if width is not None and given.get("hidden_size") not in (None, width):
+        raise InputError(f"hidden_size of the head is {given['hidden_size']!r}, but it reads {width} channels")
+    return HeadConfig(**head_settings_of(found | given))
 
 
 def head_settings_of(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What every network with a configuration can do: be built from a checkpoint, saved to a folder, pushed to the hub.
 
 `SpTransformerModel` and `SpTransformerForTokenPrediction` inherit these four calls. A subclass takes its configuration
-as the one argument of its constructor, keeps it as `config`, and says how its tensors lie in a `Checkpoint`
+as the one argument of its constructor, keeps it as `config` and `sizes`, and says how its tensors lie in a `Checkpoint`
 (`load_tensors`, `to_checkpoint`) where they are more than the network's own.
 """
 
@@ -30,6 +30,8 @@ class PretrainedNetwork(nn.Module):
     """A network that checkpoints can hold."""
 
     config: SpTransformerConfig
+    sizes: SpTransformerConfig
+    """The sizes that the network was built with: `config`, but for classes whose `config` has other names for them."""
 
     @classmethod
     def from_pretrained(
@@ -116,7 +118,7 @@ class PretrainedNetwork(nn.Module):
 
     def to_checkpoint(self) -> Checkpoint:
         """The network as a checkpoint; on the CPU in float32 the two share their memory."""
-        return Checkpoint(self.config, in_float32(self))
+        return Checkpoint(self.sizes, in_float32(self))
 
     def save_pretrained(self, directory: Source) -> None:
         """Write `model.safetensors` (float32) and `config.json`.

@@ -145,7 +145,7 @@ def run_bench(
     if windows < 1 or repeats < 1:
         raise InputError(f"{windows} windows in {repeats} turns measure nothing: choose at least one of each.")
     model = seeded_model(config or SpTransformerConfig(), seed)
-    spec = spec or WindowSpec(context=model.config.context)
+    spec = spec or WindowSpec(context=model.sizes.context)
     first, end = spec.input_span(0, windows - 1)
     stretch = np.random.default_rng(seed).integers(0, 4, end - first, dtype=np.uint8)
     sides = [

@@ -126,7 +126,7 @@ def calibrate(
         path=path,
         precision=precision,
         batches=(batch,) if batch else GPU_BATCHES,
-        has_triton=not ENGINE_PATHS["triton"].reasons_against(PathRequest(model.config, spec, device, precision)),
+        has_triton=not ENGINE_PATHS["triton"].reasons_against(PathRequest(model.sizes, spec, device, precision)),
         device=device,
     )
     return Calibration(hardware(device), *choice)

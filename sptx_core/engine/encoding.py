@@ -113,7 +113,7 @@ def fold_encoders(model: SpTransformerModel, spec: WindowSpec) -> FoldedEncoders
     spec : WindowSpec
         How the windows lie.
     """
-    config = model.config
+    config = model.sizes
     margin = AttendedSpan.of(config, spec).margin
     bias = _bias(model.fusion)[:, None]
     fusion = model.fusion.weight[..., 0]  # [hidden, C of all parts]
@@ -213,7 +213,7 @@ class StretchEncoder:
     ) -> None:
         folded = fold_encoders(model, spec)
         self.spec, self.divides_work = spec, divides_work
-        self.span = AttendedSpan.of(model.config, spec)
+        self.span = AttendedSpan.of(model.sizes, spec)
         self.input_tables = [table.to(wide).contiguous() for table in folded.input_tables]
         self.fused_table = folded.fused_table.to(wide).contiguous()
         self.stages = [

@@ -71,9 +71,9 @@ class Predictor:
         path: str = AUTO,
     ) -> None:
         _require_valid(model, spec, precision, device, batch)
-        entry = resolve(path, PathRequest(model.config, spec, device, precision))
+        entry = resolve(path, PathRequest(model.sizes, spec, device, precision))
         self.spec, self.path, self.device = spec, entry.name, torch.device(device)
-        self.channels = len(channels.SPLICE) + model.config.tissues
+        self.channels = len(channels.SPLICE) + model.sizes.tissues
         has_batches = self.device.type != "cpu" or entry.name == "reference"
         ready = copy.deepcopy(model).to(device=device).eval()
         with torch.inference_mode(), exact_arithmetic(device):
@@ -171,7 +171,7 @@ class Predictor:
 
 def _require_valid(model: SpTransformerModel, spec: WindowSpec, precision: str, device: str, batch: int) -> None:
     """Check what no path could work with."""
-    config = model.config
+    config = model.sizes
     if spec.context != config.context:
         raise InputError(f"windows have {spec.context} flanking bases and the network reads {config.context}: use its.")
     if spec.core > config.max_seq_len:

@@ -158,3 +158,21 @@ def test_weights_and_values_give_the_output_of_the_layer_again(local_heads: int)
     x = torch.randn(2, 20, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     attended, _, found = attention(x, True)
     assert torch.allclose(contracted(attention, x, found), attended, atol=1e-12)
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_a_map_is_a_mapping_of_records_without_gradients(train: bool) -> None:
+    model = network().requires_grad_().train(train)
+    output = model(random_ids(13), output_attentions=True)
+    found = output.attentions[0]
+    assert output.logits.requires_grad
+    assert list(found)[:4] == ["local_attentions", "local_key_positions", "sinkhorn_attentions", "sinkhorn_reorder"]
+    assert len(found) == len(found.to_tuple()) == 10
+    assert found["sinkhorn_reorder"] is found[3] is found.sinkhorn_reorder
+    assert not any(value.requires_grad for value in found.to_tuple()[:4])
+
+
+def test_kinds_of_heads_that_are_missing_have_no_entries() -> None:
+    (found, *_) = network(4)(random_ids(13), output_attentions=True).attentions
+    assert "sinkhorn_attentions" not in found
+    assert found["num_sinkhorn_heads"] == 0

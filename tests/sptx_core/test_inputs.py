@@ -72,14 +72,33 @@ def test_a_full_mask_changes_nothing(model: SpTransformerModel) -> None:
     assert torch.equal(model(IDS, attention_mask=cut_off(10)).logits, model(IDS).logits)
 
 
-@pytest.mark.parametrize("kind", ["tensors", "lists", "nested", "columns", "nested columns"])
+@pytest.mark.parametrize("flanked", [False, True])
+def test_a_share_multiplies_a_column(flanked: bool, model: SpTransformerModel) -> None:
+    ids = F.pad(IDS, (6, 6), value=2) if flanked else IDS
+    share = torch.rand(ids.shape, generator=torch.Generator().manual_seed(1))
+    expected = model(inputs_embeds=F.one_hot(ids, 5) * share[..., None], flanked=flanked).logits
+    assert torch.equal(model(ids, share, flanked=flanked).logits, expected)
+    assert torch.equal(model(ids, torch.ones(ids.shape), flanked=flanked).logits, model(ids, flanked=flanked).logits)
+
+
+@pytest.mark.parametrize(
+    "kind", ["tensors", "lists", "nested", "danling", "columns", "nested columns", "danling columns"]
+)
 def test_a_ragged_batch_is_filled_up_with_empty_columns(kind: str, model: SpTransformerModel) -> None:
     rows = [EMBEDS[0], EMBEDS[1, :6]] if "columns" in kind else [IDS[0], IDS[1, :6]]
     ragged: Any = [row.tolist() for row in rows] if kind == "lists" else rows
     if "nested" in kind:
         ragged = torch.nested.nested_tensor(rows, layout=torch.jagged)
+    if "danling" in kind:
+        ragged = pytest.importorskip("danling").NestedTensor(rows)
     given = {"inputs_embeds": ragged} if "columns" in kind else {"input_ids": ragged}
     assert torch.equal(model(**given).logits, model(IDS, cut_off(6)).logits)
+
+
+def test_a_nested_mask_is_refused(model: SpTransformerModel) -> None:
+    nested = pytest.importorskip("danling").NestedTensor([IDS[0] > 0, IDS[1] > 0])
+    with pytest.raises(InputError, match=re.escape("a plain tensor of shape [2, 10], not a NestedTensor")):
+        model(IDS, attention_mask=nested)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +110,10 @@ def test_a_ragged_batch_is_filled_up_with_empty_columns(kind: str, model: SpTran
         ({"inputs_embeds": IDS}, "inputs_embeds must be floating-point"),
         ({"inputs_embeds": EMBEDS[:, :0]}, "nothing to predict"),
         ({"input_ids": IDS, "attention_mask": IDS[:, :4]}, "attention_mask must have shape [2, 10], not [2, 4]"),
+        ({"input_ids": IDS, "attention_mask": [[1] * 10] * 2}, "a plain tensor of shape [2, 10], not a list"),
+        ({"input_ids": IDS, "attention_mask": torch.full((2, 10), 1.5)}, "0, 1, or shares between them"),
+        ({"input_ids": IDS, "attention_mask": torch.full((2, 10), -1.0)}, "0, 1, or shares between them"),
+        ({"input_ids": IDS, "attention_mask": torch.full((2, 10), torch.nan)}, "0, 1, or shares between them"),
         ({"input_ids": [IDS[0]], "attention_mask": IDS[:1]}, "ragged batch has its own attention_mask"),
         ({"input_ids": [IDS[0]], "flanked": True}, "and no flanks"),
         ({"input_ids": []}, "one or more sequences"),

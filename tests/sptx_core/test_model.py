@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sptx_core.alphabet import N_CODE
 from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
+from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 
 GOLDEN_TOLERANCE = 2e-5  # float32 against the original network; float64 moves its logits by up to 3.5e-6
@@ -255,11 +256,12 @@ def test_training_mode_reaches_every_parameter() -> None:
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
 
 
-def test_checkpointed_layers_have_the_same_gradients_and_are_computed_twice() -> None:
+@pytest.mark.parametrize("settings", [None, {"use_reentrant": True}, {"preserve_rng_state": False}])
+def test_checkpointed_layers_have_the_same_gradients_and_are_computed_twice(settings: dict[str, bool] | None) -> None:
     gradients, passes = [], []
     for enable in (False, True):
         model = network_of(SMALL).train()
-        model.gradient_checkpointing_enable(enable)
+        model.gradient_checkpointing_enable(enable, gradient_checkpointing_kwargs=settings)
         times: list[int] = []
         model.layers[0].register_forward_pre_hook(lambda _module, _given, times=times: times.append(1))
         model(random_ids(10)).logits.square().sum().backward()
@@ -269,3 +271,29 @@ def test_checkpointed_layers_have_the_same_gradients_and_are_computed_twice() ->
     for name, plain in gradients[0].items():
         assert plain is not None
         assert torch.allclose(plain, gradients[1][name], atol=1e-6), name
+
+
+def test_checkpointing_is_turned_off_again() -> None:
+    model = network()
+    model.gradient_checkpointing_enable()
+    assert model.gradient_checkpointing
+    model.gradient_checkpointing_disable()
+    assert not model.gradient_checkpointing
+
+
+def test_settings_of_checkpointing_that_there_are_not_are_refused() -> None:
+    with pytest.raises(InputError, match=r"may hold use_reentrant, preserve_rng_state; there is no setting depth"):
+        network().gradient_checkpointing_enable(gradient_checkpointing_kwargs={"depth": 1})
+    with pytest.raises(InputError, match="settings are gradient_checkpointing_kwargs"):
+        network().gradient_checkpointing_enable({"use_reentrant": True})  # type: ignore[arg-type]  # the point
+
+
+def test_settings_of_checkpointing_reach_pytorch() -> None:
+    model = network_of(SMALL).train().requires_grad_(False)
+    model.layers.requires_grad_()
+    model.gradient_checkpointing_enable()
+    model(random_ids(10)).logits.sum().backward()
+    assert model.layers[0].expand.weight.grad is not None
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
+    with pytest.warns(UserWarning, match="requires_grad=True"):  # which only reentrant checkpointing needs
+        model(random_ids(10))

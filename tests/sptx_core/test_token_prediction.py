@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from material.checkpoints import MULTIMOLECULE, multimolecule_folder, multimolecule_tensors
 from material.networks import network_of, tiny_config
 from torch import Tensor
 
@@ -107,6 +108,84 @@ def test_a_single_label_may_leave_its_axis_out() -> None:
     assert torch.equal(model(IDS, labels=REAL[..., 0]).loss, model(IDS, labels=REAL[..., :1]).loss)
 
 
+def test_classes_may_have_an_axis_of_their_own_and_be_floats() -> None:
+    model = predictor(problem_type="multiclass")
+    expected = model(IDS, labels=CLASSES).loss
+    unknown = CLASSES.float()
+    unknown[0, 3] = torch.nan
+    assert torch.equal(model(IDS, labels=CLASSES[..., None]).loss, expected)
+    assert torch.equal(model(IDS, labels=CLASSES.float()).loss, expected)
+    assert torch.equal(
+        model(IDS, labels=unknown).loss, model(IDS, labels=unknown.nan_to_num(-100)[..., None].long()).loss
+    )
+
+
+@pytest.mark.parametrize(
+    ("num_labels", "labels", "expected"),
+    [
+        (3, REAL, "regression"),
+        (3, BITS, "multilabel"),
+        (3, BITS.bool(), "multilabel"),
+        (3, BITS.float(), "regression"),
+        (3, CLASSES, "multiclass"),
+        (3, CLASSES[..., None], "multiclass"),
+        (1, REAL[..., 0], "regression"),
+        (1, BITS[..., 0], "binary"),
+        (1, BITS[..., :1], "binary"),
+    ],
+)
+def test_labels_say_what_a_head_predicts_that_does_not(num_labels: int, labels: Tensor, expected: str) -> None:
+    silent = predictor(num_labels=num_labels, problem_type=None)
+    told = predictor(num_labels=num_labels, problem_type=expected)
+    assert torch.equal(silent(IDS, labels=labels).loss, told(IDS, labels=labels).loss)
+    assert silent.config.head.problem_type is None
+
+
+def test_problem_types_differ_in_their_loss() -> None:
+    assert len({predictor(problem_type=kind)(IDS, labels=BITS).loss.item() for kind in ("regression", "binary")}) == 2
+
+
+@pytest.mark.parametrize("wrong", [3, -1, -99, 1.5])
+@pytest.mark.parametrize("axis", [False, True])
+def test_classes_that_there_are_not_are_refused(wrong: float, axis: bool) -> None:
+    labels = CLASSES.to(torch.float64 if wrong == 1.5 else torch.int64, copy=True)
+    labels[1, 4] = wrong
+    with pytest.raises(InputError, match=re.escape(f"must be 0..2, or -100 where unknown, found {wrong}")):
+        predictor(problem_type="multiclass")(IDS, labels=labels[..., None] if axis else labels)
+
+
+@pytest.mark.parametrize("problem_type", ["binary", "multilabel"])
+@pytest.mark.parametrize("wrong", [2, -1])
+def test_bits_that_are_none_are_refused(wrong: int, problem_type: str) -> None:
+    labels = BITS.clone()
+    labels[1, 4, 0] = wrong
+    with pytest.raises(InputError, match=f"{problem_type} labels must be 0..1, found"):
+        predictor(problem_type=problem_type)(IDS, labels=labels)
+    predictor(problem_type=problem_type)(IDS, labels=BITS * 0.5)  # shares are labels
+
+
+@pytest.mark.parametrize("kind", ["list", "nested", "danling"])
+@pytest.mark.parametrize(("problem_type", "labels"), PROBLEMS)
+def test_labels_of_a_ragged_batch_may_be_ragged(problem_type: str, labels: Tensor, kind: str) -> None:
+    def ragged(x: Tensor) -> Any:
+        rows = [x[0], x[1, :6]]
+        if kind == "danling":
+            return pytest.importorskip("danling").NestedTensor(rows)
+        return torch.nested.nested_tensor(rows, layout=torch.jagged) if kind == "nested" else rows
+
+    model = predictor(problem_type=problem_type)
+    assert torch.equal(model(ragged(IDS), labels=ragged(labels)).loss, model(ragged(IDS), labels=labels).loss)
+    with pytest.raises(InputError, match="labels of a ragged batch must be as long as its sequences"):
+        model(IDS, labels=ragged(labels))
+
+
+def test_a_mask_and_labels_in_a_list_go_together() -> None:
+    mask = torch.ones(2, 10)
+    mask[0, 2] = 0
+    model = predictor()
+    assert torch.equal(model(IDS, mask, labels=list(REAL)).loss, model(IDS, mask, labels=REAL).loss)
+
+
 @pytest.mark.parametrize("labels", [REAL[:, :4], REAL[..., :2], CLASSES])
 def test_labels_of_another_shape_are_refused(labels: Tensor) -> None:
     with pytest.raises(InputError, match=re.escape("labels must have shape [2, 10, 3], not")):
@@ -150,7 +229,9 @@ def test_impossible_heads_are_refused(settings: dict[str, Any], message: str) ->
         SpTransformerConfig(head=settings)  # type: ignore[arg-type]  # the point
 
 
-@pytest.mark.parametrize("settings", [{}, {"transform": "nonlinear", "problem_type": "multilabel", "bias": False}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"transform": "nonlinear", "problem_type": "multilabel", "bias": False}, {"problem_type": None}]
+)
 def test_saved_and_loaded_it_predicts_the_same(settings: dict[str, Any], tmp_path: Path) -> None:
     model = predictor(**settings)
     model.save_pretrained(tmp_path)
@@ -169,6 +250,33 @@ def test_a_network_alone_gets_a_new_head_of_the_sizes_asked_for(tmp_path: Path) 
     assert model(IDS).logits.shape == (2, 10, 2)
     assert torch.equal(model.model(IDS).logits, network(IDS).logits)
     assert SpTransformerForTokenPrediction.from_pretrained(tmp_path)(IDS).logits.shape == (2, 10, 15)
+
+
+@pytest.mark.parametrize("with_head", [False, True])
+def test_a_folder_of_multimolecule_keeps_the_settings_of_its_head(with_head: bool, tmp_path: Path) -> None:
+    tensors = multimolecule_tensors(network_of(MULTIMOLECULE))
+    head = {"num_labels": None, "problem_type": "multiclass", "transform": "linear", "dropout": 0.5}
+    folder = multimolecule_folder(tmp_path, tensors, num_labels=3, problem_type="binary", head=head)
+    model = SpTransformerForTokenPrediction.from_pretrained(folder)
+    assert model.config.head == HeadConfig(3, "multiclass", "linear", 0.5)
+    assert torch.equal(model.model.norm.weight, network_of(MULTIMOLECULE).norm.weight)
+    assert SpTransformerModel.from_pretrained(folder).config.head is None
+    if with_head:  # its weights are kept, too, where the file does not say whose network it is
+        saved = {f"model.{name}": x for name, x in tensors.items()}
+        saved |= {f"token_head.{name}": x for name, x in model.token_head.state_dict().items()}
+        multimolecule_folder(folder, saved, num_labels=3, problem_type="binary", head=head)
+        again = SpTransformerForTokenPrediction.from_pretrained(folder)
+        assert torch.equal(again(IDS).logits, model(IDS).logits)
+
+
+def test_a_head_that_cannot_be_is_refused_where_it_is_asked_for(tmp_path: Path) -> None:
+    folder = multimolecule_folder(
+        tmp_path, multimolecule_tensors(network_of(MULTIMOLECULE)), head={"act": "sigmoid", "num_labels": 3}
+    )
+    SpTransformerModel.from_pretrained(folder)
+    with pytest.raises(InputError, match="act of the head is 'sigmoid'"):
+        SpTransformerForTokenPrediction.from_pretrained(folder)
+    SpTransformerForTokenPrediction.from_pretrained(folder, head=HeadConfig(2))
 
 
 @pytest.mark.parametrize("head", [HeadConfig(3), HeadConfig(2, "binary", "linear")])
@@ -198,3 +306,18 @@ def test_training_reaches_network_and_head() -> None:
     silent = [name for name, parameter in model.named_parameters() if parameter.grad is None]
     assert all(name.startswith(("model.splice_head", "model.usage_head")) for name in silent)
     assert len(silent) == 4
+
+
+def test_gradient_checkpointing_is_that_of_the_network() -> None:
+    model = predictor().train()
+    losses = []
+    for turn in (model.gradient_checkpointing_disable, model.gradient_checkpointing_enable):
+        turn()
+        times: list[int] = []
+        hook = model.model.layers[0].register_forward_pre_hook(lambda *_, times=times: times.append(1))
+        model(IDS, labels=REAL).loss.backward()
+        losses.append(len(times))
+        hook.remove()
+    assert losses == [1, 2]
+    with pytest.raises(InputError, match="gradient_checkpointing_kwargs may hold"):
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"depth": 1})

@@ -50,7 +50,7 @@ class TorchTransformer:
     def __init__(
         self, model: SpTransformerModel, spec: WindowSpec, dtype: torch.dtype, wide: torch.dtype, rows: int | None
     ) -> None:
-        self.core = CoreBuckets.of(model.config, spec)
+        self.core = CoreBuckets.of(model.sizes, spec)
         self.layers = [TorchLayer(layer, dtype, wide, rows) for layer in model.layers if isinstance(layer, Layer)]
         self.heads = OutputHeads(model, wide)
 

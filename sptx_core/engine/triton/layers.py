@@ -44,7 +44,7 @@ class TritonTransformer:
     """
 
     def __init__(self, model: SpTransformerModel, spec: WindowSpec, dtype: torch.dtype) -> None:
-        self.core = CoreBuckets.of(model.config, spec)
+        self.core = CoreBuckets.of(model.sizes, spec)
         self.layers = [TritonLayer(layer, dtype) for layer in model.layers if isinstance(layer, Layer)]
         self.heads = OutputHeads(model, torch.float32)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -164,6 +165,18 @@ def test_a_head_is_saved_and_loaded_beside_the_network(model: SpTransformerModel
     assert loaded.digest() == Checkpoint(OFFICIAL, model.state_dict()).digest()
 
 
+def test_settings_beside_the_sizes_are_read_saved_and_loaded(tmp_path: Path) -> None:
+    tensors = multimolecule_tensors(network_of(MULTIMOLECULE))
+    loaded = load_checkpoint(multimolecule_folder(tmp_path / "theirs", tensors, output_attentions=True))
+    assert loaded.beside == {"output_attentions": True}
+    save_checkpoint(loaded, tmp_path / "ours")
+    assert load_checkpoint(tmp_path / "ours").beside == loaded.beside
+    plain = network_of(MULTIMOLECULE).to_checkpoint()
+    assert plain.digest() == loaded.digest()
+    save_checkpoint(plain, tmp_path / "plain")
+    assert set(json.loads((tmp_path / "plain" / "config.json").read_text())) == {"model_type", "config"}
+
+
 def test_a_new_head_shares_the_network(model: SpTransformerModel) -> None:
     config = dataclasses.replace(OFFICIAL, head=HeadConfig(3))
     checkpoint = Checkpoint(config, model.state_dict(), {"decoder.weight": torch.zeros(3, 16)})
@@ -178,6 +191,14 @@ def test_a_malformed_configuration_is_refused(text: str, model: SpTransformerMod
     save_checkpoint(model.to_checkpoint(), tmp_path)
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(InputError, match=re.escape(str(tmp_path / "config.json"))):
+        load_checkpoint(tmp_path)
+
+
+def test_malformed_settings_beside_the_sizes_are_refused(model: SpTransformerModel, tmp_path: Path) -> None:
+    save_checkpoint(dataclasses.replace(model.to_checkpoint(), beside={"output_contexts": True}), tmp_path)
+    text = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(re.sub(r'"multimolecule": \{[^}]*\}', '"multimolecule": [3]', text))
+    with pytest.raises(InputError, match=re.escape("multimolecule must hold settings by name, not [3]")):
         load_checkpoint(tmp_path)
 
 

@@ -1,9 +1,8 @@
 """The network by MultiMolecule's names: its scripts for SpTransformer run with this import in place of its own.
 
 The two packages call settings differently, and one name means two things: MultiMolecule's `hidden_size` is the width of
-the path around the encoders, ours that of the attention layers (its `attention_hidden_size`). The two functions here
-take MultiMolecule's names and return our configurations; all other names are those of `sptx_core`. Outputs have
-the same entries and shapes in both packages.
+the path around the encoders, ours that of the attention layers (its `attention_hidden_size`). The classes here have
+MultiMolecule's names and hold ours; docs/network.md lists what runs, and what differs on purpose.
 
     >>> import torch
     >>> from sptx_core.multimolecule import SpTransformerConfig, SpTransformerFeatureEncoderConfig
@@ -14,22 +13,22 @@ the same entries and shapes in both packages.
     ...     intermediate_size=64, bucket_size=8, max_seq_len=40, num_tissues=2, num_labels=4,
     ... )
     >>> model = SpTransformerModel(config).eval()
-    >>> model.config.hidden_size, model.config.input_path_channels
-    (32, 6)
-    >>> input_ids = torch.randint(5, (2, 30))
+    >>> model.config.hidden_size, model.config.attention_hidden_size, model.sizes.hidden_size
+    (6, 32, 32)
+    >>> input_ids = torch.randint(config.vocab_size, (2, 30))
     >>> output = model(input_ids, output_attentions=True, output_hidden_states=True)
     >>> output["logits"].shape, output["last_hidden_state"].shape, len(output["hidden_states"])
     (torch.Size([2, 30, 5]), torch.Size([2, 30, 32]), 4)
     >>> scores, channels = model.postprocess(output)
     >>> channels
-    ('no_splice', 'acceptor', 'donor', 'tissue_0', 'tissue_1')
+    ['no_splice', 'acceptor', 'donor', 'tissue_0', 'tissue_1']
 
 There is one `SpTransformerAttentionMap` a layer. Here it has 40 / 8 = 5 buckets of 8 positions; local heads come first.
 
     >>> first = output["attentions"][0]
     >>> first.local_attentions.shape, first.local_key_positions.shape
     (torch.Size([2, 1, 5, 8, 24]), torch.Size([5, 24]))
-    >>> first.sinkhorn_attentions.shape, first.sinkhorn_reorder.shape
+    >>> first["sinkhorn_attentions"].shape, first["sinkhorn_reorder"].shape
     (torch.Size([2, 3, 5, 8, 16]), torch.Size([2, 3, 5, 5]))
     >>> first.num_local_heads, first.num_sinkhorn_heads, first.sequence_length
     (1, 3, 40)
@@ -56,68 +55,28 @@ A saved network, loaded again, and its tokenizer, which numbers A C G T (or U) N
 A setting that this network does not have, or a value that it cannot have, is an `InputError`.
 """
 
-from __future__ import annotations
-
-import dataclasses
-from collections.abc import Sequence
-from typing import Any
-
-from sptx_core import config as own
 from sptx_core.attention import SpTransformerAttentionMap
-from sptx_core.checkpoint.multimolecule_settings import FIXED, SETTINGS, config_of, head_settings_of
-from sptx_core.errors import InputError
-from sptx_core.model import SpTransformerModel
-from sptx_core.token_prediction import SpTransformerForTokenPrediction
+from sptx_core.multimolecule.config import SpTransformerConfig
+from sptx_core.multimolecule.models import (
+    SpTransformerForTokenPrediction,
+    SpTransformerModel,
+    SpTransformerPreTrainedModel,
+)
+from sptx_core.multimolecule.parts import HeadConfig, SpTransformerFeatureEncoderConfig
+from sptx_core.output_base import Output as ModelOutput
+from sptx_core.outputs import SpTransformerModelOutput, SpTransformerTokenPredictorOutput
 from sptx_core.tokenizer import DnaTokenizer
 
 __all__ = [
     "DnaTokenizer",
+    "HeadConfig",
+    "ModelOutput",
     "SpTransformerAttentionMap",
     "SpTransformerConfig",
     "SpTransformerFeatureEncoderConfig",
     "SpTransformerForTokenPrediction",
     "SpTransformerModel",
+    "SpTransformerModelOutput",
+    "SpTransformerPreTrainedModel",
+    "SpTransformerTokenPredictorOutput",
 ]
-
-HEAD_SETTINGS = {"num_labels", "problem_type"}  # settings of the head that are given beside those of the network
-
-
-def SpTransformerFeatureEncoderConfig(hidden_size: int = 128) -> own.SpTransformerFeatureEncoderConfig:  # noqa: N802  # stands for a class
-    """Make the configuration of an encoder.
-
-    Parameters
-    ----------
-    hidden_size
-        Its channels; its stages are the published ones.
-    """
-    return own.SpTransformerFeatureEncoderConfig(hidden_size)
-
-
-def SpTransformerConfig(  # noqa: N802  # stands for a class
-    *, encoders: Sequence[own.SpTransformerFeatureEncoderConfig] | None = None, **settings: Any
-) -> own.SpTransformerConfig:
-    """Make our configuration from MultiMolecule's settings.
-
-    Parameters
-    ----------
-    encoders
-        What `SpTransformerFeatureEncoderConfig` of this module returned; by default the published two.
-    **settings
-        MultiMolecule's settings; those left out are as published. `num_labels`, `problem_type` and `head` are of the
-        head.
-
-    Raises
-    ------
-    InputError
-        There is no such setting, or the network cannot have its value.
-    """
-    head = dict(settings.pop("head", None) or {})
-    for name in HEAD_SETTINGS & settings.keys():
-        head.setdefault(name, settings.pop(name))
-    known = {*SETTINGS, *FIXED, "tissue_names"}
-    if unknown := sorted({*settings} - known):
-        raise InputError(f"this network has no setting {', '.join(unknown)}")
-    if encoders is not None:
-        settings["encoders"] = [{"hidden_size": encoder.channels} for encoder in encoders]
-    config = config_of(settings)
-    return dataclasses.replace(config, head=own.HeadConfig(**head_settings_of(head))) if head else config
