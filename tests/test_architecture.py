@@ -41,7 +41,6 @@ HELD = {
     "typer": ("pipeline/cli/",),
     "torch": ("sptx_core/", "pipeline/batch/training.py", "pipeline/finetuning/", "pipeline/tracks/"),
     "pyranges": ("pipeline/tracks/plan.py",),
-    "pyfaidx": ("pipeline/inputs/genome.py",),
 }
 
 

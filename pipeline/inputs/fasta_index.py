@@ -1,0 +1,276 @@
+"""The index of a FASTA: where each contig lies in the text, read from a `.fai` or found by reading the text once.
+
+Format: the FASTA index of `samtools faidx` (faidx(5)), one line a contig in the order of the file: name, bases, offset
+of the first base, bases and bytes of a full line, separated by tabs. Offsets are in bytes of the text, decompressed.
+
+A FASTA is read as samtools reads it. A contig's name is the first word after `>`. All lines of a contig but the last
+have the same number of bases and the same line end (LF or CRLF). Blank lines may stand before, between and after
+contigs, not within one. In addition a UTF-8 byte order mark may begin the file, contigs without a base are listed
+(samtools leaves them out), and what samtools takes in silence is refused: two contigs of one name, a contig without a
+name, and white space within a line of sequence.
+
+Errors: `InputError` with the number of the line for text that is no FASTA; `IndexMismatch` for an index that is none.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.inputs.bgzip import IndexMismatch
+from sptx_core.errors import InputError
+
+BOM = codecs.BOM_UTF8
+CHUNK_BYTES = 4 << 20  # of text searched for line ends at a time
+_MAX_HEADER_BYTES = 1 << 20  # a longer line that begins with ">" is no header
+_MAX_DIGITS = 18  # of a number in a `.fai`: less than 2**63
+_BLANK = 32  # the code of a space; all white space of ASCII lies at or below it
+_LF, _CR, _HEADER = b"\n\r>"
+
+_BEFORE = "text before the first contig, whose line begins with `>`"
+_WHITE = "white space or a control code within a line of sequence"
+
+Ints = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.uint8]  # of letters, as the file holds them
+
+
+class Contig(NamedTuple):
+    """One line of a `.fai`: bases of the contig, byte offset of its first base, bases and bytes of a full line."""
+
+    length: int
+    offset: int
+    line_bases: int
+    line_bytes: int
+
+    def byte(self, base: int) -> int:
+        """Byte offset of a base (0-based) in the text."""
+        return self.offset + base // self.line_bases * self.line_bytes + base % self.line_bases
+
+    @property
+    def end(self) -> int:
+        """Byte offset after the last base."""
+        return self.byte(self.length - 1) + 1 if self.length else self.offset
+
+
+def read_fai(path: Path) -> dict[str, Contig]:
+    """Read a `.fai`.
+
+    Parameters
+    ----------
+    path : Path
+        The index.
+
+    Returns
+    -------
+    dict
+        Name -> contig, in the order of the file.
+
+    Raises
+    ------
+    IndexMismatch
+        The file is no index.
+    OSError
+        As the file system raises it.
+    """
+    contigs: dict[str, Contig] = {}
+    try:
+        lines = path.read_bytes().decode().split("\n")
+    except UnicodeDecodeError:
+        raise IndexMismatch(f"{path} is no text") from None
+    for line in lines if lines[-1] else lines[:-1]:
+        name, *numbers = line.removesuffix("\r").split("\t")
+        if len(numbers) != len(Contig._fields) or not all(map(_is_number, numbers)) or name in contigs:
+            raise IndexMismatch(f"{path} is no FASTA index")
+        contig = Contig(*map(int, numbers))
+        if contig.length and not 0 < contig.line_bases <= contig.line_bytes:
+            raise IndexMismatch(f"{path} is no FASTA index")
+        contigs[name] = contig
+    if not contigs:
+        raise IndexMismatch(f"{path} is empty")
+    return contigs
+
+
+def fai_text(contigs: dict[str, Contig]) -> str:
+    """The content of a `.fai`."""
+    return "".join("\t".join(map(str, (name, *contig))) + "\n" for name, contig in contigs.items())
+
+
+def find_contigs(chunks: Iterable[bytes], uri: str, chunk_bytes: int = CHUNK_BYTES) -> dict[str, Contig]:
+    """Read a FASTA from its beginning to its end, and find its contigs.
+
+    Parameters
+    ----------
+    chunks : iterable of bytes
+        The text in pieces of any size.
+    uri : str
+        Name of the file, for messages.
+    chunk_bytes : int
+        Small pieces are joined to about as many bytes, which are searched at once.
+
+    Returns
+    -------
+    dict
+        Name -> contig, in the order of the file.
+
+    Raises
+    ------
+    InputError
+        The text is no FASTA.
+    """
+    search = _Search(uri)
+    pending, size = [], 0
+    for chunk in chunks:
+        pending.append(chunk)
+        size += len(chunk)
+        if size >= chunk_bytes:
+            search.take(b"".join(pending))
+            pending, size = [], 0
+    search.take(b"".join(pending))
+    return search.end()
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS
+
+
+class _Search:
+    """Reads text piece by piece; keeps the contig that it is in, and what has come of an unfinished line."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.contigs: dict[str, Contig] = {}
+        self.offset = 0  # of the text taken so far, the unfinished line left out
+        self.line = 1  # number of the line that begins there
+        self.rest = b""  # the unfinished line: all of a header, the last byte of sequence
+        self.hidden = 0  # bytes of the unfinished line before `rest`
+        self.name: str | None = None
+        self.contig = Contig(0, 0, 0, 0)
+        self.is_over = False  # the contig has had a short or a blank line, its last
+
+    def take(self, text: bytes) -> None:
+        """Go on with the next piece."""
+        if self.offset == 0 and self.line == 1 and not self.rest and text.startswith(BOM):
+            text = text[len(BOM) :]
+            self.offset = len(BOM)
+        text = self.rest + text
+        whole = text.rfind(b"\n") + 1
+        if whole:
+            self._lines(text[:whole])
+            self.hidden = 0
+        self._keep(text[whole:])
+
+    def end(self) -> dict[str, Contig]:
+        """Finish, and give the contigs."""
+        if self.rest:
+            self._lines(self.rest + b"\n")  # as samtools counts a last line without its end
+        self._finish()
+        if not any(contig.length for contig in self.contigs.values()):
+            raise InputError(f"{self.uri} holds no base: a FASTA has lines of `>name`, each followed by its sequence")
+        return self.contigs
+
+    def _keep(self, rest: bytes) -> None:
+        """Keep an unfinished line, of sequence only how long it is."""
+        if self.hidden or not rest.startswith(b">"):
+            if self.name is None and rest:
+                self._refuse(self.line, _BEFORE)
+            codes = np.frombuffer(rest[:-1], np.uint8)
+            if (codes <= _BLANK).any():
+                self._refuse(self.line, _WHITE)
+            self.hidden += len(codes)
+            rest = rest[-1:]
+        elif len(rest) > _MAX_HEADER_BYTES:
+            self._refuse(self.line, "the line begins with `>`, but it is too long for the name of a contig")
+        self.rest = rest
+
+    def _lines(self, text: bytes) -> None:
+        """Take whole lines, of which the first may have begun before with `hidden` bytes."""
+        codes = np.frombuffer(text, np.uint8)
+        at = np.flatnonzero(codes <= _BLANK)
+        ends = at[codes[at] == _LF] + 1
+        starts = np.concatenate([[0], ends[:-1]])
+        sizes = ends - starts
+        sizes[0] += self.hidden
+        crlf = (codes[ends - 2] == _CR) & (ends - starts > 1)  # ends - 2 may be -1: then the line is a lone LF
+        is_header = codes[starts] == _HEADER
+        is_header[0] &= not self.hidden
+        blanks = at[(codes[at] != _LF) & ~((codes[at] == _CR) & (codes[np.minimum(at + 1, len(codes) - 1)] == _LF))]
+        self._check_blanks(codes, blanks, ends, is_header)
+        bases = sizes - 1 - crlf
+        offsets = self.offset + np.cumsum(sizes)  # of the line after each
+        headers = np.flatnonzero(is_header)
+        self._sequence(sizes, bases, slice(0, headers[0] if len(headers) else len(sizes)))
+        for rank, header in enumerate(headers):
+            self._begin(text[starts[header] : ends[header]], self.line + int(header), int(offsets[header]))
+            last = headers[rank + 1] if rank + 1 < len(headers) else len(sizes)
+            self._sequence(sizes, bases, slice(header + 1, last))
+        self.offset, self.line = int(offsets[-1]), self.line + len(sizes)
+
+    def _check_blanks(self, codes: Codes, blanks: Ints, ends: Ints, is_header: npt.NDArray[np.bool_]) -> None:
+        """Refuse white space that is no line end, but for what separates the words of a header."""
+        lines = np.searchsorted(ends, blanks, "right")
+        faulty = ~is_header[lines] | (codes[blanks] == _CR)
+        if faulty.any():
+            first = np.flatnonzero(faulty)[0]
+            line = int(lines[first])
+            if self.name is None and not is_header[: line + 1].any():
+                self._refuse(self.line + line, _BEFORE)
+            if codes[blanks[first]] == _CR:
+                self._refuse(self.line + line, "a carriage return that no line feed follows; lines end in LF or CRLF")
+            self._refuse(self.line + line, _WHITE)
+
+    def _begin(self, header: bytes, line: int, offset: int) -> None:
+        """Begin the contig whose first line of sequence lies at `offset`."""
+        self._finish()
+        words = header[1:].split(maxsplit=1)
+        if not words:
+            self._refuse(line, "`>` without the name of a contig")
+        try:
+            self.name = words[0].decode()
+        except UnicodeDecodeError:
+            self._refuse(line, f"the name of contig {words[0]!r} is not UTF-8 text")
+        if self.name in self.contigs:
+            self._refuse(line, f"contig {self.name} is there a second time; names of contigs must differ")
+        self.contig, self.is_over = Contig(0, offset, 0, 0), False
+
+    def _finish(self) -> None:
+        if self.name is not None:
+            self.contigs[self.name] = self.contig
+
+    def _sequence(self, sizes: Ints, bases: Ints, lines: slice) -> None:
+        """Add consecutive lines (their bytes and bases) to the contig."""
+        sizes, bases, first = sizes[lines], bases[lines], self.line + int(lines.start)
+        filled = np.flatnonzero(bases)
+        if self.name is None:
+            if len(filled):
+                self._refuse(first + int(filled[0]), _BEFORE)
+            return
+        if not len(sizes):
+            return
+        length, offset, line_bases, line_bytes = self.contig
+        if not line_bases and not self.is_over:
+            line_bases, line_bytes = (int(bases[0]), int(sizes[0])) if bases[0] else (0, 0)
+        partial = np.flatnonzero((sizes != line_bytes) | (bases != line_bases))
+        last = 0 if self.is_over else int(partial[0]) if len(partial) else len(sizes)
+        if last < len(sizes) and (bases[last] > line_bases or sizes[last] > line_bytes) and bases[last]:
+            self._uneven(first + last)
+        after = filled[filled > last] if not self.is_over else filled
+        if last < len(sizes) and len(after):
+            self._uneven(first + int(after[0]))
+        length += last * line_bases + (int(bases[last]) if last < len(sizes) else 0)
+        self.is_over = self.is_over or last < len(sizes)
+        self.contig = Contig(length, offset, line_bases, line_bytes)
+
+    def _uneven(self, line: int) -> NoReturn:
+        self._refuse(
+            line,
+            f"a line of contig {self.name} that is longer than those before it, or follows a shorter or blank one; all "
+            "but the last must have the same number of bases and the same line end, or places cannot be found in it",
+        )
+
+    def _refuse(self, line: int, problem: str) -> NoReturn:
+        raise InputError(f"{self.uri} line {line}: {problem}")
