@@ -70,7 +70,7 @@ def _told() -> Iterator[None]:
 def output_told() -> Iterator[None]:
     """Within it, what keeps standard output from being written is an `InputError`."""
     stream = sys.stdout
-    sys.stdout = _Output(stream)  # type: ignore[assignment]
+    sys.stdout = _Output(stream)
     try:
         yield
     finally:

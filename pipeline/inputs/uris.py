@@ -23,7 +23,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import fsspec
 from fsspec.core import split_protocol, url_to_fs
@@ -160,7 +160,7 @@ def cache_place(identity: str, name: str) -> Path:
 
 
 @contextmanager
-def _opened(uri: str) -> Iterator[BinaryIO]:
+def _opened(uri: str) -> Iterator[Any]:
     """The file, open for reading; a local path is taken as it is, whatever `::` or `*` it may hold."""
     path = local_path(uri)
     if path is not None:

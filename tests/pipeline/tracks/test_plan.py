@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import polars as pl
 import pytest
@@ -76,6 +77,27 @@ def wanted_bases(given_transcripts: pl.DataFrame, flanks: Flanks, clip: list[Int
                 continue
             bases.add((contig, strand, name if flanks is Flanks.TRANSCRIPT else "", pos))
     return sorted(bases)
+
+
+def test_transcripts_beyond_the_largest_position_of_the_table_are_refused() -> None:
+    limit = 2**31 - 1
+    frame = pl.DataFrame(
+        {
+            "transcript_id": ["T", "Pt1.1"],
+            "contig": ["chr4", "chr4"],
+            "strand": ["+", "+"],
+            "start": [limit - 600, limit - 500],
+            "end": [limit, limit + 1],
+        }
+    )
+    options: dict[str, Any] = {"spec": WindowSpec(), "flanks": Flanks.GENOMIC, "windows_per_shard": 64}
+    message = (
+        r"transcript Pt1\.1 ends at base 2,147,483,648 of contig chr4, but positions in the table are 32-bit and end "
+        r"at 2,147,483,647; select others, on this contig those of --regions chr4:-2147483647"
+    )
+    with pytest.raises(InputError, match=message):
+        make_plan(frame, {"chr4": 2_160_000_000}, **options)
+    assert make_plan(frame.head(1), {"chr4": 2_160_000_000}, **options).shards["last"].item(-1) == limit - 1
 
 
 @settings(max_examples=60, deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -352,6 +353,33 @@ DUCKDB_QUERY = """
     WHERE tracks.donor >= 0.5
     ORDER BY chrom, strand, pos
 """
+
+
+def documented_sql() -> list[tuple[str, str]]:
+    """Page and text of every piece of SQL in the documentation."""
+    repository = Path(__file__).parents[3]
+    pages = [repository / "README.md", *sorted((repository / "docs").rglob("*.md"))]
+    return [(page.name, sql) for page in pages for sql in re.findall(r"```sql\n(.*?)```", page.read_text(), re.DOTALL)]
+
+
+@pytest.mark.parametrize(("page", "sql"), documented_sql(), ids=lambda text: text.split()[0])
+def test_the_documented_sql_keeps_contigs_text_where_all_are_numbers(
+    page: str, sql: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = {3: [0.9] * len(TISSUES)}
+    parts = [tables.Part(chrom, "+", range(1, 9), donor={3: 0.75}, usage=usage) for chrom in ("1", "2")]
+    tables.write(tmp_path / "tracks", parts)
+    monkeypatch.chdir(tmp_path)  # the page's table is the folder `tracks`
+    with duckdb.connect() as connection:
+        relation = connection.sql(sql)
+        assert str(relation.types[relation.columns.index("chrom")]) == "VARCHAR"
+        rows = relation.fetchall()
+        assert sorted(row[0] for row in rows) == ["1", "2"]
+        assert connection.sql(f"FROM ({sql.strip().rstrip(';')}) WHERE chrom = 'X'").fetchall() == []
+
+
+def test_the_documentation_has_sql() -> None:
+    assert {page for page, _ in documented_sql()} >= {"README.md", "table.md"}
 
 
 def in_duckdb(root: str, *filesystems: fsspec.AbstractFileSystem) -> pl.DataFrame:
