@@ -101,7 +101,7 @@ def reason(error: BaseException) -> str:
 
 
 def require_writable(path: Path) -> None:
-    """Check, before any work is done, that a file can be written; nothing is written.
+    """Check, before any work is done, that a file can be written; nothing is left there.
 
     Parameters
     ----------
@@ -118,9 +118,14 @@ def require_writable(path: Path) -> None:
     folder = path.absolute().parent
     if not folder.is_dir():
         raise InputError(f"{path} cannot be written: there is no folder {folder}; make it first")
-    asked = path if path.exists() and not path.is_file() else folder  # a device or pipe is written in place
-    if not os.access(asked, os.W_OK):
-        raise InputError(f"{path} cannot be written: {asked} does not allow it; choose another place")
+    if path.exists() and not path.is_file():  # a device or a pipe, which is written in place
+        if not os.access(path, os.W_OK):
+            raise InputError(f"{path} cannot be written: permission denied")
+        return
+    probe = _beside(path)
+    with writing(path):
+        probe.touch(exist_ok=False)  # permissions alone do not tell: file systems may be read-only or full
+        probe.unlink()
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -178,7 +183,7 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextmanager
 def _renamed_to(path: Path) -> Iterator[Path]:
     """A hidden name beside `path` for a file that is renamed to it at the end, or removed after an error."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary = _beside(path)
     try:
         yield temporary
         temporary.replace(path)
@@ -190,3 +195,8 @@ def _renamed_to(path: Path) -> Iterator[Path]:
         os.fsync(folder)  # the rename itself must survive a power cut
     finally:
         os.close(folder)
+
+
+def _beside(path: Path) -> Path:
+    """A hidden name in the same folder that nobody else uses."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")

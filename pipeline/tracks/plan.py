@@ -11,7 +11,8 @@ Coordinates are 0-based, half-open and genomic. Frames:
   loci         locus int32, chrom, strand, start, end int64, transcripts int32, transcript_id, origin_start, origin_end
                (the last three: transcript mode; the whole transcript's span, which lays the windows)
   shards       shard int32, chrom, strand, first, last (least and largest position, 0-based), windows, rows, pieces
-Errors: a plan without a base, or with one beyond `MAX_POSITION`, is an `InputError`.
+Errors: a plan without a base, with one beyond `MAX_POSITION`, or on a contig that cannot name a folder,
+is an `InputError`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from numpy.typing import NDArray
 
 from pipeline.coordinates import Interval
 from pipeline.tracks.axis import Axis, Origin
+from pipeline.tracks.layout import require_folder
 from pipeline.tracks.settings import MAX_POSITION, MAX_SHARD_ROWS, Flanks
 from pipeline.tracks.shards import Piece, Shard
 from sptx_core.errors import InputError
@@ -122,6 +124,8 @@ def make_plan(
         .with_columns(pl.col("locus").cast(pl.Int32))
     )
     used = loci["chrom"].unique(maintain_order=True).to_list()
+    for name in used:
+        require_folder(name)
     names = annotation_names or {}
     contigs = pl.DataFrame(
         {

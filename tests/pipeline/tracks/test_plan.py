@@ -100,6 +100,26 @@ def test_transcripts_beyond_the_largest_position_of_the_table_are_refused() -> N
     assert make_plan(frame.head(1), {"chr4": 2_160_000_000}, **options).shards["last"].item(-1) == limit - 1
 
 
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("c" * 249, True),
+        ("c" * 250, False),
+        ("é" * 42, False),
+        ("a/b=c ..", True),
+        ("__HIVE_DEFAULT_PARTITION__", False),
+    ],
+)
+def test_contigs_that_cannot_name_a_folder_are_refused(name: str, kept: bool) -> None:
+    frame = pl.DataFrame({"transcript_id": ["T"], "contig": [name], "strand": ["+"], "start": [5], "end": [9]})
+    options: dict[str, Any] = {"spec": WindowSpec(), "flanks": Flanks.GENOMIC, "windows_per_shard": 64}
+    if kept:
+        assert make_plan(frame, {name: 10}, **options).bases == 4
+        return
+    with pytest.raises(InputError, match=f"contig {name[:60]}.* cannot be the name of a folder"):
+        make_plan(frame, {name: 10}, **options)
+
+
 @settings(max_examples=60, deadline=None)
 @given(transcripts(), specs, st.sampled_from(Flanks), st.integers(1, 9), regions)
 def test_every_selected_base_is_in_exactly_one_piece(
