@@ -15,7 +15,8 @@ Errors: `InputError` with the number of the line for text that is no FASTA; `Ind
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -28,14 +29,20 @@ from sptx_core.errors import InputError
 BOM = codecs.BOM_UTF8
 CHUNK_BYTES = 4 << 20  # of text searched for line ends at a time
 _MAX_HEADER_BYTES = 1 << 20  # a longer line that begins with ">" is no header
-_MAX_DIGITS = 18  # of a number in a `.fai`: less than 2**63
+_NUMBER = r"\t([0-9]{1,18})"  # less than 2**63
+_FAI_LINE = re.compile(rf"^([^\t\n]+){4 * _NUMBER}\r?$", re.MULTILINE)
 _BLANK = 32  # the code of a space; all white space of ASCII lies at or below it
 _LF, _CR, _HEADER = b"\n\r>"
 
 _BEFORE = "text before the first contig, whose line begins with `>`"
+_UNEVEN = (
+    "the line is longer than those of its contig before it, or follows a shorter or blank one; all but the last must "
+    "have the same number of bases and the same line end, or places cannot be found in the file"
+)
 _WHITE = "white space or a control code within a line of sequence"
 
 Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.uint8]  # of letters, as the file holds them
 
 
@@ -77,21 +84,15 @@ def read_fai(path: Path) -> dict[str, Contig]:
     OSError
         As the file system raises it.
     """
-    contigs: dict[str, Contig] = {}
     try:
-        lines = path.read_bytes().decode().split("\n")
+        text = path.read_bytes().decode()
     except UnicodeDecodeError:
         raise IndexMismatch(f"{path} is no text") from None
-    for line in lines if lines[-1] else lines[:-1]:
-        name, *numbers = line.removesuffix("\r").split("\t")
-        if len(numbers) != len(Contig._fields) or not all(map(_is_number, numbers)) or name in contigs:
-            raise IndexMismatch(f"{path} is no FASTA index")
-        contig = Contig(*map(int, numbers))
-        if contig.length and not 0 < contig.line_bases <= contig.line_bytes:
-            raise IndexMismatch(f"{path} is no FASTA index")
-        contigs[name] = contig
-    if not contigs:
-        raise IndexMismatch(f"{path} is empty")
+    found = _FAI_LINE.findall(text)
+    contigs = {name: Contig(*map(int, numbers)) for name, *numbers in found}
+    is_whole = len(contigs) == text.count("\n") + (not text.endswith("\n"))
+    if not is_whole or any(length and not 0 < bases <= size for length, _, bases, size in contigs.values()):
+        raise IndexMismatch(f"{path} is no FASTA index")
     return contigs
 
 
@@ -134,8 +135,18 @@ def find_contigs(chunks: Iterable[bytes], uri: str, chunk_bytes: int = CHUNK_BYT
     return search.end()
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS
+class _Stretches(NamedTuple):
+    """Lines of sequence in a piece of text by contig: where the contig begins there, and what they add to it."""
+
+    begins: Ints
+    bases: Ints
+    line_bases: Ints
+    line_bytes: Ints
+    is_over: Flags
+
+    def of_contigs(self) -> Iterator[list[int]]:
+        """All but `begins`, as lists."""
+        return (column.tolist() for column in self[1:])
 
 
 class _Search:
@@ -193,24 +204,48 @@ class _Search:
         at = np.flatnonzero(codes <= _BLANK)
         ends = at[codes[at] == _LF] + 1
         starts = np.concatenate([[0], ends[:-1]])
-        sizes = ends - starts
-        sizes[0] += self.hidden
-        crlf = (codes[ends - 2] == _CR) & (ends - starts > 1)  # ends - 2 may be -1: then the line is a lone LF
         is_header = codes[starts] == _HEADER
         is_header[0] &= not self.hidden
         blanks = at[(codes[at] != _LF) & ~((codes[at] == _CR) & (codes[np.minimum(at + 1, len(codes) - 1)] == _LF))]
         self._check_blanks(codes, blanks, ends, is_header)
-        bases = sizes - 1 - crlf
+        sizes = ends - starts
+        crlf = (codes[ends - 2] == _CR) & (sizes > 1)  # ends - 2 may be -1: then the line is a lone LF
+        sizes[0] += self.hidden
+        bases = np.where(is_header, 0, sizes - 1 - crlf)
+        stretches = self._stretches(sizes, bases, is_header)
         offsets = self.offset + np.cumsum(sizes)  # of the line after each
-        headers = np.flatnonzero(is_header)
-        self._sequence(sizes, bases, slice(0, headers[0] if len(headers) else len(sizes)))
-        for rank, header in enumerate(headers):
-            self._begin(text[starts[header] : ends[header]], self.line + int(header), int(offsets[header]))
-            last = headers[rank + 1] if rank + 1 < len(headers) else len(sizes)
-            self._sequence(sizes, bases, slice(header + 1, last))
+        for begin, after, length, line_bases, line_bytes, is_over in zip(
+            stretches.begins.tolist(), offsets[stretches.begins].tolist(), *stretches.of_contigs(), strict=True
+        ):
+            if is_header[begin]:
+                self._begin(text[starts[begin] : ends[begin]], self.line + begin, after)
+            self.contig = Contig(self.contig.length + length, self.contig.offset, line_bases, line_bytes)
+            self.is_over = self.is_over or is_over
         self.offset, self.line = int(offsets[-1]), self.line + len(sizes)
 
-    def _check_blanks(self, codes: Codes, blanks: Ints, ends: Ints, is_header: npt.NDArray[np.bool_]) -> None:
+    def _stretches(self, sizes: Ints, bases: Ints, is_header: Flags) -> _Stretches:
+        """Lines (their bytes and bases) by contig; refuses lines of which an index cannot tell where they are."""
+        lines, count = np.arange(len(sizes)), len(sizes)
+        goes_on = not is_header[0]
+        begins = np.concatenate([[0] if goes_on else [], np.flatnonzero(is_header)]).astype(np.int64)
+        owner = np.cumsum(is_header) - (0 if goes_on else 1)
+        if goes_on and self.name is None and bases[owner == 0].any():
+            self._refuse(self.line + int(np.flatnonzero(bases)[0]), _BEFORE)
+        first = np.minimum(begins + is_header[begins], count - 1)  # its first line, or a header, which has no base
+        line_bases, line_bytes = bases[first], np.where(bases[first] > 0, sizes[first], 0)
+        if goes_on and (self.contig.line_bases or self.is_over):
+            line_bases[0], line_bytes[0] = self.contig.line_bases, self.contig.line_bytes
+        is_full = (sizes == line_bytes[owner]) & (bases == line_bases[owner])
+        last = np.minimum.reduceat(np.where(is_header | is_full, count, lines), begins)
+        if goes_on and self.is_over:
+            last[0] = -1
+        is_longer = (bases > line_bases[owner]) | (sizes > line_bytes[owner])
+        uneven = (bases > 0) & ((lines > last[owner]) | ((lines == last[owner]) & is_longer))
+        if uneven.any():
+            self._refuse(self.line + int(np.flatnonzero(uneven)[0]), _UNEVEN)
+        return _Stretches(begins, np.add.reduceat(bases, begins), line_bases, line_bytes, last < count)
+
+    def _check_blanks(self, codes: Codes, blanks: Ints, ends: Ints, is_header: Flags) -> None:
         """Refuse white space that is no line end, but for what separates the words of a header."""
         lines = np.searchsorted(ends, blanks, "right")
         faulty = ~is_header[lines] | (codes[blanks] == _CR)
@@ -240,37 +275,6 @@ class _Search:
     def _finish(self) -> None:
         if self.name is not None:
             self.contigs[self.name] = self.contig
-
-    def _sequence(self, sizes: Ints, bases: Ints, lines: slice) -> None:
-        """Add consecutive lines (their bytes and bases) to the contig."""
-        sizes, bases, first = sizes[lines], bases[lines], self.line + int(lines.start)
-        filled = np.flatnonzero(bases)
-        if self.name is None:
-            if len(filled):
-                self._refuse(first + int(filled[0]), _BEFORE)
-            return
-        if not len(sizes):
-            return
-        length, offset, line_bases, line_bytes = self.contig
-        if not line_bases and not self.is_over:
-            line_bases, line_bytes = (int(bases[0]), int(sizes[0])) if bases[0] else (0, 0)
-        partial = np.flatnonzero((sizes != line_bytes) | (bases != line_bases))
-        last = 0 if self.is_over else int(partial[0]) if len(partial) else len(sizes)
-        if last < len(sizes) and (bases[last] > line_bases or sizes[last] > line_bytes) and bases[last]:
-            self._uneven(first + last)
-        after = filled[filled > last] if not self.is_over else filled
-        if last < len(sizes) and len(after):
-            self._uneven(first + int(after[0]))
-        length += last * line_bases + (int(bases[last]) if last < len(sizes) else 0)
-        self.is_over = self.is_over or last < len(sizes)
-        self.contig = Contig(length, offset, line_bases, line_bytes)
-
-    def _uneven(self, line: int) -> NoReturn:
-        self._refuse(
-            line,
-            f"a line of contig {self.name} that is longer than those before it, or follows a shorter or blank one; all "
-            "but the last must have the same number of bases and the same line end, or places cannot be found in it",
-        )
 
     def _refuse(self, line: int, problem: str) -> NoReturn:
         raise InputError(f"{self.uri} line {line}: {problem}")

@@ -242,17 +242,23 @@ def _check_contigs(contigs: dict[str, Contig], text: Callable[[int, int], bytes]
     previous = 0
     for name, contig in sorted(contigs.items(), key=lambda item: item[1].offset):
         between = text(previous, contig.offset) if 0 < contig.offset - previous <= _MAX_HEADER_BYTES else b""
-        *lines, after = between.removeprefix(BOM).split(b"\n")
-        named = bool(lines) and lines[-1][:1] == b">" and lines[-1][1:].split(maxsplit=1)[:1] == [name.encode()]
-        if after or not named or not all(map(_is_no_sequence, lines)):
+        if not _leads_to(name.encode(), between.removeprefix(BOM)):
             raise IndexMismatch(f"{name} does not start at byte {contig.offset}")
-        if contig.end > limit or (contig.length and not text(contig.end - 1, contig.end).strip()):
-            raise IndexMismatch(f"{name} does not end at byte {contig.end}")
+        previous = contig.end
+        if previous > limit or (contig.length and not text(previous - 1, previous).strip()):
+            raise IndexMismatch(f"{name} does not end at byte {previous}")
         if contig.length > contig.line_bases and not _breaks_lines(contig, text):
             raise IndexMismatch(f"{name} does not have lines of {contig.line_bases} bases")
-        previous = contig.end
     if not all(map(_is_no_sequence, text(previous, previous + _MAX_HEADER_BYTES).split(b"\n"))):
         raise IndexMismatch("the file goes on after the last contig")
+
+
+def _leads_to(name: bytes, between: bytes) -> bool:
+    """Whether the text between two contigs is blank but for the header of the second, its last line."""
+    at = between.rfind(b"\n", 0, -1) + 1
+    if between[-1:] != b"\n" or between[at : at + 1] != b">":
+        return False
+    return between[at + 1 :].split(None, 1)[:1] == [name] and all(map(_is_no_sequence, between[:at].split(b"\n")))
 
 
 def _breaks_lines(contig: Contig, text: Callable[[int, int], bytes]) -> bool:

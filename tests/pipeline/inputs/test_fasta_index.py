@@ -74,11 +74,11 @@ def test_contigs_without_a_base_are_listed() -> None:
         (b">a\n>b\n", r"g\.fa holds no base: a FASTA has"),
         (b"\nACGT\n>a\nACGT\n", r"g\.fa line 2: text before the first contig"),
         (b"no fasta at all", r"g\.fa line 1: text before the first contig"),
-        (b">a\nACGT\nACGTA\n", r"g\.fa line 3: a line of contig a that is longer"),
-        (b">a\nACGT\nAC\nACGT\n", r"g\.fa line 4: a line of contig a .* follows a shorter"),
-        (b">a\nACGT\n\nACGT\n", r"g\.fa line 4: a line of contig a .* or blank one"),
-        (b">a\n\nACGT\n", r"g\.fa line 3: a line of contig a"),
-        (b">a\nACGT\nACG\r\nACGT\n", r"g\.fa line 4: a line of contig a"),  # as many bytes, but fewer bases
+        (b">a\nACGT\nACGTA\n", r"g\.fa line 3: the line is longer than those"),
+        (b">a\nACGT\nAC\nACGT\n", r"g\.fa line 4: the line is longer .* follows a shorter"),
+        (b">a\nACGT\n\nACGT\n", r"g\.fa line 4: the line is longer .* or blank one"),
+        (b">a\n\nACGT\n", r"g\.fa line 3: the line is longer"),
+        (b">a\nACGT\nACG\r\nACGT\n", r"g\.fa line 4: the line is longer"),  # as many bytes, but fewer bases
         (b">a\nACGT\n>a\nACGT\n", r"g\.fa line 3: contig a is there a second time"),
         (b">a\nACGT\n> \nACGT\n", r"g\.fa line 3: `>` without the name of a contig"),
         (b">a\nACGT\nAC T\n", r"g\.fa line 3: white space"),
