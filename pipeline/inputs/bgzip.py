@@ -214,7 +214,9 @@ def read_text(file: BinaryIO, index: BlockIndex, first: int, end: int) -> bytes:
     try:
         text = gzip.decompress(compressed)
     except _DAMAGE as error:
-        raise IndexMismatch(f"its index .gzi does not fit, or the file is damaged ({error})") from error
+        raise IndexMismatch(
+            f"its index .gzi does not fit, or the file is damaged ({error}); delete the index"
+        ) from error
     if inside and len(text) != plain[high] - plain[low]:
-        raise IndexMismatch("its index .gzi does not fit: blocks hold more or less text than it says")
+        raise IndexMismatch("its index .gzi does not fit, blocks hold more or less text than it says; delete the index")
     return text[first - int(plain[low]) : end - int(plain[low])]

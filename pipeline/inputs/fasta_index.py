@@ -31,7 +31,7 @@ CHUNK_BYTES = 4 << 20  # of text searched for line ends at a time
 _MAX_HEADER_BYTES = 1 << 20  # a longer line that begins with ">" is no header
 _NUMBER = r"\t([0-9]{1,18})"  # less than 2**63
 _FAI_LINE = re.compile(rf"^([^\t\n]+){4 * _NUMBER}\r?$", re.MULTILINE)
-_BLANK = 32  # the code of a space; all white space of ASCII lies at or below it
+_FIRST, _LAST = np.uint8(ord("!")), np.uint8(ord("~"))  # of the characters of ASCII that are visible
 _LF, _CR, _HEADER = b"\n\r>"
 
 _BEFORE = "text before the first contig, whose line begins with `>`"
@@ -39,7 +39,7 @@ _UNEVEN = (
     "the line is longer than those of its contig before it, or follows a shorter or blank one; all but the last must "
     "have the same number of bases and the same line end, or places cannot be found in the file"
 )
-_WHITE = "white space or a control code within a line of sequence"
+_WHITE = "white space or a character that is no letter of ASCII within a line of sequence"
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -149,6 +149,11 @@ class _Stretches(NamedTuple):
         return (column.tolist() for column in self[1:])
 
 
+def _is_invisible(codes: Codes) -> Flags:
+    """Whether letters are white space, control codes or none of ASCII."""
+    return codes - _FIRST > _LAST - _FIRST  # below the first, the difference wraps around
+
+
 class _Search:
     """Reads text piece by piece; keeps the contig that it is in, and what has come of an unfinished line."""
 
@@ -190,7 +195,7 @@ class _Search:
             if self.name is None and rest:
                 self._refuse(self.line, _BEFORE)
             codes = np.frombuffer(rest[:-1], np.uint8)
-            if (codes <= _BLANK).any():
+            if _is_invisible(codes).any():
                 self._refuse(self.line, _WHITE)
             self.hidden += len(codes)
             rest = rest[-1:]
@@ -201,7 +206,7 @@ class _Search:
     def _lines(self, text: bytes) -> None:
         """Take whole lines, of which the first may have begun before with `hidden` bytes."""
         codes = np.frombuffer(text, np.uint8)
-        at = np.flatnonzero(codes <= _BLANK)
+        at = np.flatnonzero(_is_invisible(codes))
         ends = at[codes[at] == _LF] + 1
         starts = np.concatenate([[0], ends[:-1]])
         is_header = codes[starts] == _HEADER
@@ -268,6 +273,8 @@ class _Search:
             self.name = words[0].decode()
         except UnicodeDecodeError:
             self._refuse(line, f"the name of contig {words[0]!r} is not UTF-8 text")
+        if any(letter < " " or letter == "\x7f" for letter in self.name):
+            self._refuse(line, f"the name of contig {self.name!r} holds a control code")
         if self.name in self.contigs:
             self._refuse(line, f"contig {self.name} is there a second time; names of contigs must differ")
         self.contig, self.is_over = Contig(0, offset, 0, 0), False

@@ -83,9 +83,11 @@ def test_contigs_without_a_base_are_listed() -> None:
         (b">a\nACGT\n> \nACGT\n", r"g\.fa line 3: `>` without the name of a contig"),
         (b">a\nACGT\nAC T\n", r"g\.fa line 3: white space"),
         (b">a\nACGT\nAC", None),
-        (b">a\nAC\x00T\n", r"g\.fa line 2: .*control code"),
+        (b">a\nAC\x00T\n", r"g\.fa line 2: .*no letter"),
+        (b">a\nACGT\xc3\xa9\n", r"g\.fa line 2: .*no letter"),
         (b">a\rACGT\r>b\rACGT\r", r"g\.fa line 1: a carriage return that no line feed follows"),
         (b">\xffa\nACGT\n", r"g\.fa line 1: the name of contig b'\\xffa' is not UTF-8 text"),
+        (b">a\x00b\nACGT\n", r"g\.fa line 1: the name of contig 'a\\x00b' holds a control code"),
         (b">" + b"x" * (1 << 20) + b"x", r"g\.fa line 1: the line begins with `>`, but it is too long"),
     ],
 )
