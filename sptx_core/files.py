@@ -35,13 +35,16 @@ _MAX_REASON = 300  # letters of a library's message that a sentence quotes
 
 
 @contextmanager
-def reading(name: Name) -> Iterator[None]:
+def reading(name: Name, *, parsed: bool = True) -> Iterator[None]:
     """Turn what reading a file raises into one sentence.
 
     Parameters
     ----------
     name
         The file, as the sentence calls it.
+    parsed
+        Whether a library parses the file inside, so that its exceptions are about the content. False where the lines
+        inside do more than that: an exception of Polars there may as well be a bug.
 
     Raises
     ------
@@ -58,7 +61,7 @@ def reading(name: Name) -> Iterator[None]:
     except IsADirectoryError as error:
         raise InputError(f"{os.fspath(name)} is a folder, not a file") from error
     except Exception as error:
-        if not tells_of_a_file(error):
+        if not tells_of_a_file(error, parsed=parsed):
             raise
         raise InputError(f"{os.fspath(name)} cannot be read: {reason(error)}") from error
 
@@ -87,11 +90,14 @@ def writing(name: Name) -> Iterator[None]:
         raise InputError(f"{os.fspath(name)} cannot be written: {reason(error)}") from error
 
 
-def tells_of_a_file(error: BaseException) -> bool:
-    """Whether an exception says what is wrong with a file or the way to it, rather than with the program."""
-    return isinstance(error, _FAULTS) or any(
-        kind.__module__.partition(".")[0] in _LIBRARIES for kind in type(error).__mro__
-    )
+def tells_of_a_file(error: BaseException, *, parsed: bool = True) -> bool:
+    """Whether an exception says what is wrong with a file or the way to it, rather than with the program.
+
+    `parsed` is as in `reading`.
+    """
+    libraries = _LIBRARIES if parsed else _LIBRARIES.difference(_FORMATS)
+    packages = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
+    return isinstance(error, _FAULTS) or not packages.isdisjoint(libraries)
 
 
 def reason(error: BaseException) -> str:

@@ -179,7 +179,7 @@ def _errors_named(uri: str) -> Iterator[None]:
     path = local_path(uri)
     if path is not None and path.is_dir():
         raise InputError(f"{uri} is a folder, not a file")
-    with reading(uri):
+    with reading(uri, parsed=False):  # the text is understood there, too
         yield
 
 

@@ -125,6 +125,14 @@ def test_a_bug_stays_what_it_is(kind: str) -> None:
         assert not isinstance(again.value, InputError)
 
 
+def test_where_more_is_done_than_parsing_an_error_of_polars_is_a_bug() -> None:
+    with pytest.raises(pl.exceptions.ColumnNotFoundError), reading("x", parsed=False):
+        pl.DataFrame({"a": [1]})["b"]
+    for kind in ("a cut gzip", "no UTF-8", "a store that refuses"):
+        with pytest.raises(InputError, match=r"^x cannot be read: "), reading("x", parsed=False):
+            FAULTS[kind]()
+
+
 def test_missing_files_and_folders_are_told(tmp_path: Path) -> None:
     for name, message in (("absent", "does not exist"), ("", "is a folder, not a file")):
         path = tmp_path / name

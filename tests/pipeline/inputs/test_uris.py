@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import polars as pl
 import pytest
 from material.servers import object_store
 from s3fs import S3FileSystem
@@ -84,6 +85,8 @@ def test_a_fault_in_the_middle_of_a_file_is_named_and_a_bug_is_not(tmp_path: Pat
             stream.read().decode()
         with pytest.raises(KeyError), open_input(uri) as stream:
             {}[stream.read()]
+        with pytest.raises(pl.exceptions.ColumnNotFoundError), open_input(uri) as stream:
+            pl.DataFrame({"text": [stream.read()]})["line"]
 
 
 def test_places_in_the_cache_differ_by_what_they_are_for(cache: Path) -> None:
