@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
 from sptx_core.errors import InputError
 
-_RANGE = re.compile(r"(?P<contig>.+):(?P<first>[\d,]+)-(?P<last>[\d,]+)")
+_RANGE = re.compile(r"(?P<contig>.+):(?P<first>[0-9,]*)-?(?P<last>[0-9,]*)")
+_MAX_DIGITS = 18  # of a position: less than 2**63
 _UCSC_SCAFFOLD = re.compile(r"[^_]+_(?P<accession>[A-Z]+\d+)v(?P<version>\d+)(?:_(?:random|alt|fix))?")
 _MAX_LISTED = 8  # names that a message shows of a longer list
+_MITOCHONDRION, _HG19_MITOCHONDRION = 16_569, 16_571  # bases of NC_012920, which all others use, and of NC_001807
 
 
 class Strand(StrEnum):
@@ -58,19 +60,23 @@ class Interval(NamedTuple):
         return f"{self.contig}:{self.start + 1}-{self.end}"
 
 
-def parse_region(text: str) -> Interval:
-    """Read a region that a person typed.
+def parse_region(text: str, contigs: Iterable[str] = ()) -> Interval:
+    """Read a region that a person typed, as samtools does ("samtools view", "REGIONS"; "samtools faidx").
 
     Parameters
     ----------
     text : str
-        `contig:first-last` (1-based, inclusive; commas are thousands separators) or `contig` alone for all of it.
-        A contig name may hold colons when a range follows it (`HLA-A*01:01:5-90`).
+        `contig` for all of it, `contig:first-last`, `contig:first` or `contig:first-` to its end, or `contig:-last`
+        from its beginning. Positions are 1-based and inclusive; commas in them are thousands separators.
+    contigs : iterable of str
+        Names that may be meant. A text that is one of them, or stands for one by the rule of this module, is that
+        contig as a whole, whatever colons it holds (`HLA-A*01:01:01:01`); in any other text the last colon begins the
+        range (`HLA-A*01:01:5-90`).
 
     Returns
     -------
     Interval
-        0-based, half-open.
+        0-based, half-open. Whether there is such a contig is for the caller to say.
 
     Raises
     ------
@@ -78,15 +84,19 @@ def parse_region(text: str) -> Interval:
         For any other form, a first base below 1, and a last base before the first.
     """
     region = text.strip()
-    match = _RANGE.fullmatch(region)
-    if match is None:
-        if not region or ":" in region:
-            raise InputError(f"region {text!r} cannot be read: write contig:first-last, as in chr9:214,854-220,000")
+    if region and (":" not in region or region in reconcile_contigs([region], contigs).mapping):
         return Interval(region, 0, None)
-    first, last = (match[name].replace(",", "") for name in ("first", "last"))
-    if not first or not last or int(first) < 1 or int(last) < int(first):
+    match = _RANGE.fullmatch(region)
+    first, last = (match[name].replace(",", "") if match else "" for name in ("first", "last"))
+    if match is None or not 0 < max(len(first), len(last)) <= _MAX_DIGITS:
+        raise InputError(
+            f"region {text!r} cannot be read: write contig, contig:first-last, contig:first- or contig:-last, as in "
+            "chr9:214,854-220,000"
+        )
+    start, end = int(first or 1) - 1, int(last) if last else None
+    if start < 0 or (end is not None and end <= start):
         raise InputError(f"region {text!r} is empty: positions count from 1 and the last is not before the first")
-    return Interval(match["contig"], int(first) - 1, int(last))
+    return Interval(match["contig"], start, end)
 
 
 @dataclass(frozen=True)
@@ -157,6 +167,42 @@ def require_contigs(contigs: ContigMap, fasta: Iterable[str]) -> None:
             f"the annotation's contigs {shortened(contigs.unmatched)} are not in the FASTA, "
             f"which holds {shortened(list(fasta))}; give a FASTA of the same assembly or select other contigs"
         )
+
+
+def mitochondrion_note(mapping: Mapping[str, str], lengths: Mapping[str, int]) -> str | None:
+    """What to mind where the mitochondria of an annotation and of a FASTA may be two sequences.
+
+    UCSC's hg19 has a chrM of its own, NC_001807 with 16,571 bases. The MT of Ensembl's GRCh37 and everything that
+    GENCODE, Ensembl and RefSeq annotate is NC_012920 with 16,569, whose positions differ.
+
+    Parameters
+    ----------
+    mapping : mapping of str to str
+        Name in the annotation -> name in the FASTA, of the contigs in use.
+    lengths : mapping of str to int
+        Bases of each contig of the FASTA.
+
+    Returns
+    -------
+    str or None
+        A sentence, None where there is nothing to mind.
+    """
+    for name, held in mapping.items():
+        if _plain_form(held) != "MT":
+            continue
+        if lengths[held] == _HG19_MITOCHONDRION:
+            return (
+                f"{held} of the FASTA has {_HG19_MITOCHONDRION:,} bases, as only UCSC's hg19 has it (NC_001807): leave "
+                f"{name} out unless the annotation was made on it; those of Ensembl, GENCODE and RefSeq have "
+                f"{_MITOCHONDRION:,} bases (NC_012920) and other positions"
+            )
+        if name != held and lengths[held] == _MITOCHONDRION:
+            return (
+                f"{name} of the annotation is taken to be {held} of the FASTA with {_MITOCHONDRION:,} bases "
+                f"(NC_012920): leave it out if the annotation was made on UCSC's hg19, whose chrM has "
+                f"{_HG19_MITOCHONDRION:,} bases and other positions"
+            )
+    return None
 
 
 def shortened(names: Sequence[str]) -> str:

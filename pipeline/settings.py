@@ -9,6 +9,7 @@ absolute, so that a worker elsewhere reads the same file. Errors: `InputError` t
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +21,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.fields import FieldInfo
 
 from sptx_core.errors import InputError
+from sptx_core.files import reading, reason
+
+_THOUSANDS = re.compile(r"[0-9]{3}(?:-[0-9]*)?")  # what follows a comma within a region
 
 
 class Precision(StrEnum):
@@ -39,7 +43,7 @@ def _split(value: object) -> object:
 
 
 def _split_regions(value: object) -> object:
-    """As `_split`, but a comma followed by digits is a thousands separator, not the next region."""
+    """As `_split`, but a comma before three digits is a thousands separator, not the next region."""
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list | tuple):
@@ -51,7 +55,7 @@ def _split_regions(value: object) -> object:
             text = part.strip()
             if not text:
                 continue
-            if fresh or ":" in text or not text.replace("-", "").isdigit():
+            if fresh or not _THOUSANDS.fullmatch(text):
                 regions.append(text)
             else:
                 regions[-1] += "," + text
@@ -61,7 +65,7 @@ def _split_regions(value: object) -> object:
 
 def absolute(uri: str) -> str:
     """`uri` unchanged when it names a protocol, else the absolute local path (a trailing slash is dropped)."""
-    if "://" in uri or "::" in uri:
+    if "://" in uri:
         return uri.rstrip("/")
     return str(Path(uri).expanduser().absolute())
 
@@ -187,21 +191,29 @@ def _read_yaml(uri: str) -> dict[str, Any]:
     if uri in ready and not Path(uri).exists():
         uri = str(ready[uri])
     try:
-        with fsspec.open(uri, "rt") as stream:
-            values = yaml.safe_load(stream)
-    except FileNotFoundError:
-        raise InputError(
-            f"settings file {uri} does not exist; ready ones, by name: {', '.join(ready) or 'none here'}"
-        ) from None
-    except yaml.YAMLError as error:
-        raise InputError(f"settings file {uri} is not valid YAML: {' '.join(str(error).split())}") from None
-    except OSError as error:
-        raise InputError(f"settings file {uri} cannot be read: {error}") from None
+        values = yaml.safe_load(_content(uri))
+    except (ValueError, RecursionError, yaml.YAMLError) as error:  # dates that are none, and nesting without end
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"settings file {uri} is not valid YAML: {reason(error)}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise InputError(f"settings file {uri} must hold `name: value` lines, not a {type(values).__name__}")
     return values
+
+
+def _content(uri: str) -> bytes:
+    with reading(f"settings file {uri}"):
+        if "://" not in uri:  # a path is taken as it is, whatever `::` it may hold
+            path = Path(uri).expanduser()
+            if not path.exists():
+                ready = ", ".join(ready_settings()) or "none here"
+                raise InputError(f"settings file {uri} does not exist; ready ones, by name: {ready}")
+            return path.read_bytes()
+        with fsspec.open(uri, "rb") as stream:
+            content: bytes = stream.read()
+        return content
 
 
 def _error_sentence(error: ValidationError, yaml_uri: str | None, settings: type[Settings]) -> str:

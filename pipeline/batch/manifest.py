@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from pipeline.batch.layout import MANIFEST, Part, part_name
 from pipeline.batch.storage import Store
 from sptx_core.errors import InputError
+from sptx_core.files import writing
 
 READERS = 4  # parts that are read at once, each in memory whole
 
@@ -66,7 +67,8 @@ def write_manifest(
         lines = list(pool.map(line, parts))
     buffer = io.BytesIO()
     pl.DataFrame(lines).with_columns(pl.col("shard").cast(pl.Int32)).write_parquet(buffer)
-    store.write_atomic(MANIFEST, buffer.getvalue())
+    with writing(store.uri(MANIFEST)):
+        store.write_atomic(MANIFEST, buffer.getvalue())
 
 
 def _measure(store: Store, name: str, receipt: str) -> tuple[int, int, str]:

@@ -21,6 +21,7 @@ from typing import Any, Self
 from pipeline.batch.layout import RUN_FILE, SETTINGS_FILE
 from pipeline.batch.storage import Store
 from sptx_core.errors import InputError
+from sptx_core.files import reading, writing
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,10 @@ def read_record(store: Store, format_version: int) -> RunRecord | None:
     """
     if not store.exists(RUN_FILE):
         return None
-    return RunRecord.from_json(store.read_bytes(RUN_FILE), store.uri(RUN_FILE), format_version)
+    where = store.uri(RUN_FILE)
+    with reading(where):
+        content = store.read_bytes(RUN_FILE)
+    return RunRecord.from_json(content, where, format_version)
 
 
 def require_same_run(store: Store, stored: RunRecord | None, fields: Mapping[str, Any]) -> None:
@@ -179,10 +183,10 @@ def create_or_resume(
     stored = read_record(store, record.format_version)
     require_same_run(store, stored, record.fields)
     if stored is None:
-        for name, content in side_files().items():
-            store.write_atomic(name, content)
-        store.write_atomic(SETTINGS_FILE, settings_yaml.encode())
-        store.write_atomic(RUN_FILE, record.to_json())
+        files = {**side_files(), SETTINGS_FILE: settings_yaml.encode(), RUN_FILE: record.to_json()}
+        for name, content in files.items():
+            with writing(store.uri(name)):
+                store.write_atomic(name, content)
         return record, None
     was, now = stored.execution, record.execution
     if was.same_hardware(now):

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from pipeline.batch.layout import ANY_PART, FAILURES, committed, failure_name
 from pipeline.batch.storage import Store
+from sptx_core.errors import InputError
+from sptx_core.files import reading
 
 
 class Failure(NamedTuple):
@@ -54,8 +56,12 @@ def read_status(store: Store, table: str, fingerprint: str, units: int, named: r
 
 
 def _read_failure(store: Store, name: str) -> Failure | None:
+    with reading(store.uri(name)):
+        try:
+            body = json.loads(store.read_bytes(name))
+        except FileNotFoundError:  # tried again, and committed since the listing
+            return None
     try:
-        body = json.loads(store.read_bytes(name))
-    except FileNotFoundError:  # tried again, and committed since the listing
-        return None
-    return Failure(body["shard"], body["error"], body["cause"], body["attempts"])
+        return Failure(body["shard"], body["error"], body["cause"], body["attempts"])
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{store.uri(name)} is not the record of a failure ({error!r}); remove it") from None

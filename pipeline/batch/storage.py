@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from fsspec.core import url_to_fs
-from pyarrow import PythonFile
-from pyarrow.fs import FileSystem, FSSpecHandler, LocalFileSystem, PyFileSystem
+from fsspec.implementations.local import LocalFileSystem
+from pyarrow import PythonFile, fs
 
 from sptx_core.errors import InputError
 from sptx_core.files import write_atomic
@@ -43,7 +43,10 @@ class Store:
         self.root = text.rstrip("/") if "://" in text else str(Path(text).expanduser().absolute())
         try:
             # Listings must show what other processes committed since, so none is ever cached.
-            self._fs, self._base = url_to_fs(self.root, use_listings_cache=False)
+            if self.is_local:  # a path is taken as it is, whatever `::` it may hold
+                self._fs, self._base = LocalFileSystem(use_listings_cache=False), _path_of(self.root)
+            else:
+                self._fs, self._base = url_to_fs(self.root, use_listings_cache=False)
         except ImportError as error:
             extra = EXTRAS.get(self.protocol)
             remedy = f"install sptx[{extra}]" if extra else "install its fsspec package"
@@ -136,9 +139,9 @@ class Store:
         except Exception as error:  # each store's client raises errors of its own
             raise InputError(f"output {self.root} cannot be written: {error or type(error).__name__}") from error
 
-    def arrow_filesystem(self) -> FileSystem:
+    def arrow_filesystem(self) -> fs.FileSystem:
         """The same files for pyarrow; takes the addresses of `path`."""
-        return LocalFileSystem() if self.is_local else PyFileSystem(_RangeReads(self._fs))
+        return fs.LocalFileSystem() if self.is_local else fs.PyFileSystem(_RangeReads(self._fs))
 
     def _require_atomic_put(self) -> None:
         if self.protocol not in OBJECT_STORES:
@@ -163,11 +166,16 @@ class Store:
             yield path[len(self._base) :].lstrip("/"), int(details["size"])
 
 
-class _RangeReads(FSSpecHandler):  # type: ignore[misc]  # pyarrow is not typed
+class _RangeReads(fs.FSSpecHandler):  # type: ignore[misc]  # pyarrow is not typed
     """fsspec files for pyarrow, which asks for the ranges it needs: reading ahead would fetch many times as much."""
 
     def open_input_file(self, path: str) -> PythonFile:
         return PythonFile(self.fs.open(path, mode="rb", cache_type="none"), mode="r")
+
+
+def _path_of(root: str) -> str:
+    """The absolute path that a local root names."""
+    return str(Path(root.partition("://")[2] or root).absolute())
 
 
 def _is_hidden(name: str) -> bool:

@@ -1,16 +1,23 @@
-"""What commands say on the way, on standard error, and the exit codes that they end with."""
+"""What commands say on the way, on standard error; standard output whose faults are told; and exit codes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, Any
 
 import typer
 from rich.console import Console
 
+from sptx_core.errors import InputError
+from sptx_core.files import reason
+
 BAD_INPUT, INCOMPLETE = 2, 3
 INTERRUPTED = 130  # as shells count a process ended by SIGINT
+READER_GONE = 141  # as shells count a process ended by SIGPIPE: `| head` has seen enough
 
 _notes = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -33,3 +40,58 @@ def print_json(values: dict[str, Any]) -> None:
 def print_error(sentence: str) -> None:
     """Print a line in red."""
     _notes.print(sentence, style="red", markup=False)
+
+
+class _Output:
+    """A stream whose faults are told as those of standard output, whatever prints there: Typer, Rich or a command."""
+
+    def __init__(self, stream: IO[Any]) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @property
+    def buffer(self) -> _Output:
+        """The same for bytes."""
+        return _Output(self._stream.buffer)  # type: ignore[attr-defined]
+
+    def write(self, content: Any) -> int:
+        """As the stream does."""
+        with _told():
+            return self._stream.write(content)
+
+    def flush(self) -> None:
+        """As the stream does."""
+        with _told():
+            self._stream.flush()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # no fault: whoever reads has seen enough
+        raise
+    except OSError as error:
+        drop_output()
+        raise InputError(f"standard output cannot be written: {reason(error)}") from error
+
+
+@contextmanager
+def output_told() -> Iterator[None]:
+    """Within it, what keeps standard output from being written is an `InputError`."""
+    stream = sys.stdout
+    sys.stdout = _Output(stream)
+    try:
+        yield
+    finally:
+        sys.stdout = stream
+
+
+def drop_output() -> None:
+    """Lead standard output nowhere, or Python would complain of it once more as it ends."""
+    with suppress(OSError, ValueError):  # a stream of a test or notebook has no descriptor
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

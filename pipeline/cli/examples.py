@@ -17,7 +17,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     "verify": ("sptx verify tp53", "sptx verify s3://bucket/mane --json"),
     "query": (
         "sptx query tp53 TP53 --columns acceptor,donor,brain",
-        "sptx query tp53 chr17:7,668,402-7,687,550 --strand - --sites --format csv --to sites.csv",
+        "sptx query tp53 chr17:7,668,402-7,687,550 --strand - --sites --to sites.csv",
     ),
     "plot": (
         "sptx plot tp53 TP53 --to tp53.png",

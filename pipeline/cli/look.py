@@ -14,10 +14,10 @@ from rich.console import Console
 
 from pipeline.cli.console import INCOMPLETE, print_json, say
 from pipeline.cli.flags import AsJson, TableRoot, What
-from pipeline.cli.printing import Format, write_rows
+from pipeline.cli.printing import Format, choose_format, write_rows
 from pipeline.settings import absolute
 from sptx_core.errors import InputError
-from sptx_core.files import write_atomic
+from sptx_core.files import require_writable, write_atomic, writing
 
 MAX_SHARDS_SHOWN = 20  # of the missing ones, in `status`
 PRINTED_WIDTH = 130  # columns of tables that go to a file or another program
@@ -74,17 +74,24 @@ def query(
         str | None, typer.Option(help="Score columns, such as acceptor,donor,brain (default: all).", show_default=False)
     ] = None,
     sites: Annotated[bool, typer.Option("--sites", help="Read the sites table: unrounded, likely sites only.")] = False,
-    form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    form: Annotated[
+        Format | None,
+        typer.Option("--format", help="How to print (default: by the name of --to, else table).", show_default=False),
+    ] = None,
     to: Annotated[
-        Path | None, typer.Option("--to", help="File to write instead of standard output.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--to", help="File to write instead of standard output: .csv, .tsv or .parquet.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Print the rows of a region, a gene or a transcript."""
     from pipeline.tracks.reader import open_tracks
 
+    chosen = choose_format(form, to)
     names = [name.strip() for name in columns.split(",") if name.strip()] if columns else None
     frame = open_tracks(absolute(output)).query(what, strand=strand, columns=names, sites=sites)
-    write_rows(frame, form, to)
+    write_rows(frame, chosen, to)
 
 
 def plot(
@@ -166,12 +173,14 @@ def evaluate(
             to.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"--to {to} is no folder to write to ({error.strerror})") from None
+        require_writable(to / "evaluation.json")
     measured = read_usage(absolute(usage)) if usage else None
     found = evaluate_table(tracks, read_annotation(absolute(gtf)), measured, say)
     console = Console()
     for table in tables(found):
         (console if console.is_terminal else Console(width=PRINTED_WIDTH)).print(table)
     if to:
-        write_atomic(to / "evaluation.json", found.to_json().encode())
+        with writing(to / "evaluation.json"):
+            write_atomic(to / "evaluation.json", found.to_json().encode())
         drawn = draw_evaluation(tracks, found, to, form.value) if plots else []
         say(f"written to {to}: {', '.join(['evaluation.json', *(path.name for path in drawn)])}")

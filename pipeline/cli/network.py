@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.console import say
+from sptx_core.files import require_writable
 
 
 def convert(
@@ -40,6 +41,8 @@ def bench(
     from sptx_core.engine.bench import BenchReport, format_report, pairs, run_bench
 
     earlier = BenchReport.load(compare) if compare else None
+    if save:
+        require_writable(save)
     runs = pairs(paths.split(","), precisions.split(","))
     report = run_bench(runs=runs, device=device, batch=batch, windows=windows, repeats=repeats)
     if save:

@@ -1,16 +1,26 @@
-"""Tables on standard output or in a file, as `sptx` prints them."""
+"""Tables on standard output or in a file, as `sptx` prints them.
+
+A table for people is cut on the screen (`SCREEN_ROWS`); a file always holds all rows, whatever its form.
+"""
 
 from __future__ import annotations
 
+import io
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import polars as pl
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from sptx_core.errors import InputError
+from sptx_core.files import replacing, require_writable, writing
+
+SCREEN_ROWS = 60  # of a table for people, on standard output
+_ROWS_AT_A_TIME = 100_000  # of text: what a reader that closes the pipe does not want is not made
 
 
 class Format(StrEnum):
@@ -18,24 +28,78 @@ class Format(StrEnum):
 
     TABLE = "table"
     CSV = "csv"
+    TSV = "tsv"
     PARQUET = "parquet"
 
 
+SEPARATORS = {Format.CSV: ",", Format.TSV: "\t"}
+_ENDINGS = {f".{form}": form for form in (*SEPARATORS, Format.PARQUET)}
+
+
+def choose_format(form: Format | None, to: Path | None) -> Format:
+    """The form in which rows are written, before any work is done.
+
+    Parameters
+    ----------
+    form
+        What was asked for, None for whatever fits.
+    to
+        File to write, None for standard output.
+
+    Returns
+    -------
+    Format
+        `form`, else what the ending of the file's name says, else a table for people.
+
+    Raises
+    ------
+    InputError
+        The name says another form than `form`, or none is given and it says none; or the file cannot be written.
+    """
+    if to is None:
+        return form or Format.TABLE
+    named = _ENDINGS.get(to.suffix.lower())
+    if form is not None and named is not None and form is not named:
+        raise InputError(f"--to {to} is the name of a {named} file, but --format is {form}; change one of the two")
+    chosen = form or named
+    if chosen is None:
+        raise InputError(f"--to {to} does not tell its form: end its name in {', '.join(_ENDINGS)}, or give --format")
+    require_writable(to)
+    return chosen
+
+
 def write_rows(frame: pl.DataFrame, form: Format, to: Path | None) -> None:
-    """Print `frame`, or write it to a file."""
-    if form is Format.TABLE:
-        with pl.Config(tbl_rows=60, tbl_cols=-1, tbl_width_chars=200, tbl_hide_dataframe_shape=False):
-            text = f"{frame}\n"
-        if to is None:
-            typer.echo(text, nl=False)
+    """Print `frame`, or write all of it to a file, which appears whole or not at all."""
+    if to is None:
+        if form is Format.TABLE:
+            typer.echo(_as_table(frame, SCREEN_ROWS), nl=False)
         else:
-            to.write_text(text)
+            _write(frame, form, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
         return
-    target: Any = to if to is not None else sys.stdout.buffer
-    if form is Format.CSV:
-        frame.write_csv(target)
-    else:
-        frame.write_parquet(target)
+    with writing(to), replacing(to) as target, target.open("wb") as file:
+        if form is Format.TABLE:
+            file.write(_as_table(frame, -1).encode())
+        else:
+            _write(frame, form, file)
+
+
+def _write(frame: pl.DataFrame, form: Format, file: BinaryIO) -> None:
+    if form is Format.PARQUET:
+        content = io.BytesIO()  # Polars would report a closed pipe in words of its own
+        frame.write_parquet(content)
+        file.write(content.getbuffer())
+        return
+    separator = SEPARATORS[form]
+    file.write(frame.clear().write_csv(separator=separator).encode())
+    for some in frame.iter_slices(_ROWS_AT_A_TIME):
+        file.write(some.write_csv(separator=separator, include_header=False).encode())
+
+
+def _as_table(frame: pl.DataFrame, rows: int) -> str:
+    """The frame as a person reads it; -1 rows are all."""
+    with pl.Config(tbl_rows=rows, tbl_cols=-1, tbl_width_chars=200, tbl_hide_dataframe_shape=False):
+        return f"{frame}\n"
 
 
 def print_table(frame: pl.DataFrame, title: str) -> None:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from pipeline.coordinates import shortened
+from pipeline.coordinates import mitochondrion_note, shortened
 from pipeline.evaluation.ranking import Ranking, Reliability
 from pipeline.evaluation.site_metrics import SiteCounter, SiteMetrics
 from pipeline.evaluation.truth import read_truth
@@ -191,6 +191,9 @@ def evaluate(
     comparison = None if usage is None else UsageComparison(tracks, truth, usage)
     counter = SiteCounter(tracks, truth)
     say(f"{len(truth.contigs)} contigs in common: {shortened(list(truth.contigs.values()))}")
+    note = mitochondrion_note(truth.contigs, dict(tracks.contigs.select("chrom", "length").iter_rows()))
+    if note:
+        say(note)
     by_contig: dict[str, list[ShardPart]] = {}
     for part in tracks.parts:
         by_contig.setdefault(part.key.chrom, []).append(part)

@@ -32,6 +32,7 @@ from pipeline.finetuning.training_job import TrainingJob
 from pipeline.finetuning.training_report import REPORT_FILE, write_result
 from pipeline.settings import ray_address
 from sptx_core.errors import InputError
+from sptx_core.files import reading, writing
 
 TRAINING_FILE = "training.json"
 
@@ -65,8 +66,7 @@ def run(job: TrainingJob, say: Say) -> dict[str, Any]:
         say(f"finished before: {store.uri(REPORT_FILE)}; give another --output to train again")
     else:
         _train(job, store, say)
-    report: dict[str, Any] = json.loads(store.read_bytes(REPORT_FILE))
-    return report
+    return _read_json(store, REPORT_FILE)
 
 
 def create_or_resume(store: Store, fields: dict[str, Any]) -> None:
@@ -90,9 +90,10 @@ def create_or_resume(store: Store, fields: dict[str, Any]) -> None:
         other = next(iter(store.list()), None)
         if other is not None:
             raise InputError(f"{store.root} holds other files ({other}): choose an empty folder for --output")
-        store.write_atomic(TRAINING_FILE, (json.dumps(fields, indent=1) + "\n").encode())
+        with writing(store.uri(TRAINING_FILE)):
+            store.write_atomic(TRAINING_FILE, (json.dumps(fields, indent=1) + "\n").encode())
         return
-    before = json.loads(store.read_bytes(TRAINING_FILE))
+    before = _read_json(store, TRAINING_FILE)
     now = json.loads(json.dumps(fields))  # as it would be read back: tuples become lists
     changed = [name for name in now["settings"] if now["settings"][name] != before.get("settings", {}).get(name)]
     changed += [name for name in now if name != "settings" and now[name] != before.get(name)]
@@ -101,6 +102,15 @@ def create_or_resume(store: Store, fields: dict[str, Any]) -> None:
             f"{store.root} holds another training, which differs in {', '.join(changed)}: "
             "give its settings to go on with it, or another --output"
         )
+
+
+def _read_json(store: Store, name: str) -> dict[str, Any]:
+    """What the output holds under a name; `InputError` where that is no record of a training."""
+    with reading(store.uri(name)):
+        content = json.loads(store.read_bytes(name))
+    if not isinstance(content, dict):
+        raise InputError(f"{store.uri(name)} is not the record of a training; give another --output")
+    return content
 
 
 def train_worker(order: TrainingOrder, rank: int, world_size: int, device: torch.device, say: Say) -> None:

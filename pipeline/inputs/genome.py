@@ -1,70 +1,50 @@
 """An indexed FASTA -> the bases of any stretch of a contig.
 
 In: a path or URI of a FASTA, plain or bgzip (recognised by content). Its index `.fai` (and `.gzi` for bgzip) lies
-beside it or is built there. A FASTA on a server is copied once to this machine's cache, with its index
-(`pipeline.inputs.uris`).
+beside it or is built there, or in this machine's cache where the folder cannot be written. A FASTA on a server is
+copied once to the cache, with its index (`pipeline.inputs.uris`).
 
 Out: codes of bases [start, end) as uint8 (`sptx_core.alphabet`), 0-based half-open on the plus strand, N beyond the
 contig's ends. Lower case (soft masking) reads as upper case, and ambiguity letters read as N.
 
-Formats: the FASTA index as `samtools faidx` writes it (name, length, offset, bases a line, bytes a line), and the
-`.gzi` of htslib's `bgzip`: the number of entries, then for every block but the first its offset in the compressed and
-in the plain file, all uint64, little-endian. pyfaidx builds both. An index is used if it fits the file, whatever the
-ages of the two: each header must stand right before its contig, and nothing may follow the last contig. An index that
-does not fit is built anew. In addition every read checks that lines end where the index says, so that no base is ever
-taken from a wrong place.
+What a FASTA and its index may look like is said in `pipeline.inputs.fasta_index` and `pipeline.inputs.bgzip`. An index
+is used if it fits the file, whatever the ages of the two: each header must stand right before its contig, the contig's
+first line must end where the index says, and nothing may follow the last contig. An index that does not fit or cannot
+be read is built anew by pyfaidx. Where that cannot (blank lines, a byte order mark, a file that is cut), the file is
+read here, as samtools reads it, which gives the index or names the faulty line. In addition every read checks that
+lines end where the index says, so that no base is ever taken from a wrong place.
 
-Errors: `InputError` for a file that is not a FASTA, or is plain gzip; for an index that is missing and cannot be built;
-for a letter that is no nucleotide; and for a contig that the FASTA does not hold.
+Errors: `InputError` for a file that is not a FASTA, is plain gzip, or is damaged; for an index that is missing and can
+be kept nowhere; for a letter that is no nucleotide; and for a contig that the FASTA does not hold.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
 import tempfile
-import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
-from pyfaidx import Faidx, FastaIndexingError
+from pyfaidx import Faidx
 
-from pipeline.inputs.text import GZIP_MAGIC
-from pipeline.inputs.uris import local_copy
+from pipeline.inputs.bgzip import IndexMismatch, has_end, index_of, is_bgzip, iter_blocks, read_gzi, read_text
+from pipeline.inputs.fasta_index import BOM, Contig, fai_text, find_contigs, read_fai
+from pipeline.inputs.uris import cache_place, local_copy
 from sptx_core.alphabet import N_CODE, Codes, encode
 from sptx_core.errors import InputError
+from sptx_core.files import reading, reason, write_atomic
 
 DIGEST_CHUNK_BASES = 4 << 20  # bases in memory at a time for a digest
 _DIGEST_THREADS = min(8, os.cpu_count() or 1)
-_MAX_HEADER_BYTES = 1 << 16  # more bytes between two contigs mean that the index is wrong
-_BGZF_MAGIC = GZIP_MAGIC + b"\x08\x04"  # gzip with an extra field; its first subfield is BC (SAM specification, 4.1)
-
-
-class _Contig(NamedTuple):
-    """One line of a `.fai`: bases of the contig, byte offset of its first base, bases and bytes of a full line."""
-
-    length: int
-    offset: int
-    line_bases: int
-    line_bytes: int
-
-    def byte(self, base: int) -> int:
-        """Byte offset of a base (0-based) in the plain file."""
-        return self.offset + base // self.line_bases * self.line_bytes + base % self.line_bases
-
-    @property
-    def end(self) -> int:
-        """Byte offset after the last base."""
-        return self.byte(self.length - 1) + 1 if self.length else self.offset
-
-
-class _IndexMismatch(Exception):  # noqa: N818  # no error for the caller: the index is then built anew
-    """The index does not fit the file."""
+_MAX_HEADER_BYTES = 1 << 20  # more bytes between two contigs mean that the index is wrong
+_CHUNK_BYTES = 4 << 20  # of plain text read at a time to build an index
+_WINDOW_BYTES = 1 << 16  # read at once to check an index: contigs of a draft assembly are short
+_LINE_ENDS = b"\n\r"
 
 
 class Genome:
@@ -86,12 +66,14 @@ class Genome:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self._path = local_copy(uri, siblings=tuple(f"{uri.rpartition('/')[2]}{ending}" for ending in (".fai", ".gzi")))
-        self._is_bgzf = _is_bgzf(self._path, uri)
-        try:
-            self._read_index()
-        except (_IndexMismatch, FileNotFoundError) as reason:
-            self._build_index(reason)
-            self._read_index()
+        with reading(uri):
+            self._is_bgzip = is_bgzip(self._path, uri)
+            self._index = self._path  # where `.fai` and `.gzi` lie, less these endings
+            fault = self._load_index(self._index)
+            if fault is not None:
+                self._index = cache_place(f"index of {self._path} {_version(self._path)}", self._path.name)
+                if self._load_index(self._index) is not None:
+                    self._build_index(fault)
 
     def __reduce__(self) -> tuple[type[Genome], tuple[str]]:
         return Genome, (self.uri,)
@@ -128,8 +110,9 @@ class Genome:
         first, last = max(start, 0), min(end, record.length)
         if first < last:
             try:
-                codes[first - start : last - start] = self._read_bases(record, first, last)
-            except (_IndexMismatch, InputError) as error:
+                with reading(self.uri):
+                    codes[first - start : last - start] = self._read_bases(record, first, last)
+            except (IndexMismatch, InputError) as error:
                 raise InputError(f"{self.uri}, contig {contig} from base {first + 1}: {error}") from error
         return codes
 
@@ -159,121 +142,162 @@ class Genome:
             sha.update(self.fetch(contig, start, end).tobytes())
         return sha.hexdigest()
 
-    def _read_bases(self, record: _Contig, start: int, end: int) -> Codes:
+    def _read_bases(self, record: Contig, start: int, end: int) -> Codes:
         """Codes of bases [start, end), which lie within the contig."""
         with self._path.open("rb") as file:
-            text = np.frombuffer(self._read_exactly(file, record.byte(start), record.byte(end - 1) + 1), np.uint8)
+            content = self._read_text(file, record.byte(start), record.byte(end - 1) + 1)
+        if len(content) < record.byte(end - 1) + 1 - record.byte(start):
+            raise IndexMismatch(f"the file ends before its index {self._index}.fai says; delete the index")
+        text = np.frombuffer(content, np.uint8)
         into_line = start % record.line_bases
         lines = (end - 1) // record.line_bases - start // record.line_bases + 1
         # Padded to whole lines, the text is a grid [lines, line_bytes] with the line ends in its last columns.
         whole = np.full(lines * record.line_bytes, ord("\n"), np.uint8)
         whole[into_line : into_line + len(text)] = text
         grid = whole.reshape(lines, record.line_bytes)
-        if not np.isin(grid[:, record.line_bases :], (ord("\n"), ord("\r"))).all():
-            raise _IndexMismatch(
-                f"its index does not fit, lines do not end where {self._path}.fai says; delete the index"
+        if not np.isin(grid[:, record.line_bases :], tuple(_LINE_ENDS)).all():
+            raise IndexMismatch(
+                f"its index does not fit, lines do not end where {self._index}.fai says; delete the index"
             )
         return encode(grid[:, : record.line_bases].ravel()[into_line : into_line + end - start].tobytes())
 
-    def _read_exactly(self, file: BinaryIO, first: int, end: int) -> bytes:
-        """Bytes [first, end) of the plain text, all of which the file must hold."""
-        content = self._read_up_to(file, first, end)
-        if len(content) < end - first:
-            raise _IndexMismatch(
-                f"its index does not fit, the file ends before {self._path}.fai says; delete the index"
-            )
-        return content
+    def _read_text(self, file: BinaryIO, first: int, end: int) -> bytes:
+        """Bytes [first, end) of the text, or fewer where the text ends before `end`."""
+        if self._blocks is not None:
+            return read_text(file, self._blocks, first, end)
+        file.seek(first)
+        return file.read(end - first)
 
-    def _read_up_to(self, file: BinaryIO, first: int, end: int) -> bytes:
-        """Bytes [first, end) of the plain text, or fewer where the text ends before `end`."""
-        if self._blocks is None:
-            file.seek(first)
-            return file.read(end - first)
-        packed, plain = self._blocks
-        low, high = int(np.searchsorted(plain, first, "right")) - 1, int(np.searchsorted(plain, end, "left"))
-        file.seek(int(packed[low]))
-        compressed = file.read(int(packed[high] - packed[low])) if high < len(packed) else file.read()
+    def _load_index(self, index: Path) -> str | None:
+        """Read an index, and check that it fits the file; what is wrong with it, None where it is sound."""
         try:
-            return gzip.decompress(compressed)[first - int(plain[low]) : end - int(plain[low])]
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise _IndexMismatch(f"its index {self._path}.gzi does not fit, or the file is damaged") from error
-
-    def _read_index(self) -> None:
-        """Read the index and check that it fits the file."""
-        self._contigs = _read_fai(Path(f"{self._path}.fai"))
-        self._blocks = _read_gzi(Path(f"{self._path}.gzi")) if self._is_bgzf else None
-        previous_end = 0
-        with self._path.open("rb") as file:
-            for name, contig in sorted(self._contigs.items(), key=lambda item: item[1].offset):
-                if not 0 < contig.offset - previous_end <= _MAX_HEADER_BYTES:
-                    raise _IndexMismatch(f"{self._path}.fai does not fit: {name} cannot start at byte {contig.offset}")
-                header = self._read_exactly(file, previous_end, contig.offset).rstrip().rpartition(b"\n")[2]
-                if header[1:].split(maxsplit=1)[:1] != [name.encode()]:
-                    raise _IndexMismatch(
-                        f"{self._path}.fai does not fit: {name} does not start at byte {contig.offset}"
-                    )
-                previous_end = contig.end
-            if self._read_up_to(file, previous_end, previous_end + _MAX_HEADER_BYTES).strip():
-                raise _IndexMismatch(f"{self._path}.fai does not fit: the file goes on after the last contig")
-
-    def _build_index(self, reason: Exception) -> None:
-        """Build the index in a temporary folder and move it beside the file; `reason` is why the old one was no use."""
-        why = str(reason) if isinstance(reason, _IndexMismatch) else f"{self.uri} has no index"
-        try:
-            folder = tempfile.TemporaryDirectory(dir=self._path.parent, prefix=".sptx-index-")
+            contigs = read_fai(Path(f"{index}.fai"))
+            size = self._path.stat().st_size
+            self._blocks = read_gzi(Path(f"{index}.gzi"), size) if self._is_bgzip else None
+        except FileNotFoundError:
+            return f"{self.uri} has no index"
+        except IndexMismatch as mismatch:
+            return str(mismatch)
         except OSError as error:
-            raise InputError(
-                f"{why}, and none can be built in {self._path.parent} ({error.strerror}); run `samtools faidx` on "
-                "a copy of the file in a folder that can be written"
-            ) from error
-        with folder:
-            link = Path(folder.name) / (
-                "genome.fa.gz" if self._is_bgzf else "genome.fa"
-            )  # pyfaidx tells bgzip by the file's name
-            link.symlink_to(self._path)
+            return f"the index {index}.fai cannot be read ({reason(error)})"
+        try:
+            with self._path.open("rb") as file:
+                limit = size if self._blocks is None else self._blocks.text_limit
+                _check_contigs(contigs, _Window(partial(self._read_text, file)), limit)
+        except IndexMismatch as mismatch:
+            return f"{index}.fai does not fit: {mismatch}"
+        self._contigs = contigs
+        return None
+
+    def _build_index(self, fault: str) -> None:
+        """Read the whole file for its index, and write that beside it or into the cache."""
+        if not self._find_by_pyfaidx():
+            self._find_by_reading()
+        cached, problems = self._index, []
+        for place in (self._path, cached):
             try:
-                Faidx(str(link)).close()
-            except (FastaIndexingError, ValueError, OSError) as error:
-                problem = str(error).replace(str(link), self.uri)
-                raise InputError(f"no index can be built for {self.uri}: {problem}") from error
-            for ending in (".fai", ".gzi") if self._is_bgzf else (".fai",):
-                Path(f"{link}{ending}").replace(f"{self._path}{ending}")
-
-
-def _is_bgzf(path: Path, uri: str) -> bool:
-    """Whether the file is bgzip; raises `InputError` for plain gzip."""
-    with path.open("rb") as file:
-        head = file.read(18)
-    if head.startswith(_BGZF_MAGIC) and head[12:14] == b"BC":
-        return True
-    if head.startswith(GZIP_MAGIC):
+                if place is cached:
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                if self._blocks is not None:
+                    write_atomic(Path(f"{place}.gzi"), self._blocks.to_gzi())
+                write_atomic(Path(f"{place}.fai"), fai_text(self._contigs).encode())
+            except OSError as error:
+                problems.append(f"{place.parent} ({reason(error)})")
+            else:
+                self._index = place
+                return
         raise InputError(
-            f"{uri} is plain gzip, which cannot be read at random places; "
-            f"recompress it with htslib's bgzip: gunzip -c {uri} | bgzip > genome.fa.gz"
+            f"{fault}, and none can be written to {' or '.join(problems)}; run `samtools faidx` on a copy of the file "
+            "in a folder that can be written, or set SPTX_CACHE to such a folder"
         )
-    return False
+
+    def _find_by_pyfaidx(self) -> bool:
+        """Find contigs and blocks by pyfaidx; False where it cannot, or where what it finds does not fit the file."""
+        if self._is_bgzip and not has_end(self._path):
+            return False
+        try:
+            with tempfile.TemporaryDirectory(prefix="sptx-index-") as folder:
+                # pyfaidx tells bgzip by the file's name, and writes beside it.
+                link = Path(folder) / ("genome.fa.gz" if self._is_bgzip else "genome.fa")
+                link.symlink_to(self._path.absolute())
+                Faidx(str(link)).close()
+                return self._load_index(link) is None
+        except Exception:  # it raises many kinds, and none tells the line; reading the file here does
+            return False
+
+    def _find_by_reading(self) -> None:
+        """Find contigs and blocks as samtools does, also where pyfaidx cannot, or say in which line they are wrong."""
+        blocks: list[tuple[int, int]] = []
+        with self._path.open("rb") as file:
+            self._contigs = find_contigs(self._chunks(file, blocks), self.uri)
+        self._blocks = index_of(blocks) if self._is_bgzip else None
+
+    def _chunks(self, file: BinaryIO, blocks: list[tuple[int, int]]) -> Iterator[bytes]:
+        """The text in pieces; offset and bytes of text of each block of bgzip are put into `blocks`."""
+        if not self._is_bgzip:
+            yield from iter(partial(file.read, _CHUNK_BYTES), b"")
+            return
+        for block in iter_blocks(file, self.uri):
+            blocks.append((block.offset, len(block.text)))
+            yield block.text
 
 
-def _read_fai(path: Path) -> dict[str, _Contig]:
-    contigs: dict[str, _Contig] = {}
-    for line in path.read_text().splitlines():
-        name, *numbers = line.split("\t")
-        if len(numbers) != len(_Contig._fields) or not all(number.isdecimal() for number in numbers):
-            raise _IndexMismatch(f"{path} is no FASTA index")
-        contig = _Contig(*map(int, numbers))
-        if contig.length and not 0 < contig.line_bases <= contig.line_bytes:
-            raise _IndexMismatch(f"{path} is no FASTA index")
-        if name in contigs:
-            raise InputError(f"{path} holds contig {name} twice; give each contig a name of its own")
-        contigs[name] = contig
-    return contigs
+class _Window:
+    """Text read by ascending offsets, some of it in advance."""
+
+    def __init__(self, read: Callable[[int, int], bytes]) -> None:
+        self._read = read
+        self._start, self._text = 0, b""
+
+    def __call__(self, first: int, end: int) -> bytes:
+        """Bytes [first, end), or fewer where the text ends before `end`."""
+        if first < self._start or end > self._start + len(self._text):
+            self._start, self._text = first, self._read(first, max(end, first + _WINDOW_BYTES))
+        return self._text[first - self._start : end - self._start]
 
 
-def _read_gzi(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Offsets of all blocks in the compressed and in the plain file, int64, ascending."""
-    content = path.read_bytes()
-    numbers = np.frombuffer(content[: len(content) // 8 * 8], dtype="<u8").astype(np.int64)
-    if not len(numbers) or len(content) != 8 * (1 + 2 * int(numbers[0])):
-        raise _IndexMismatch(f"{path} is no index of a bgzip file")
-    blocks = np.concatenate([np.zeros((1, 2), np.int64), numbers[1:].reshape(-1, 2)])
-    return blocks[:, 0], blocks[:, 1].copy()
+def _check_contigs(contigs: dict[str, Contig], text: Callable[[int, int], bytes], limit: int) -> None:
+    """Raise `IndexMismatch` unless every contig begins, breaks its lines and ends where the index says.
+
+    `text` gives bytes [first, end) of the text, which has at most `limit` bytes.
+    """
+    previous = 0
+    for name, contig in sorted(contigs.items(), key=lambda item: item[1].offset):
+        between = text(previous, contig.offset) if 0 < contig.offset - previous <= _MAX_HEADER_BYTES else b""
+        if not _leads_to(name.encode(), between.removeprefix(BOM)):
+            raise IndexMismatch(f"{name} does not start at byte {contig.offset}")
+        previous = contig.end
+        if previous > limit or (contig.length and not text(previous - 1, previous).strip()):
+            raise IndexMismatch(f"{name} does not end at byte {previous}")
+        if contig.length > contig.line_bases and not _breaks_lines(contig, text):
+            raise IndexMismatch(f"{name} does not have lines of {contig.line_bases} bases")
+    if not all(map(_is_no_sequence, text(previous, previous + _MAX_HEADER_BYTES).split(b"\n"))):
+        raise IndexMismatch("the file goes on after the last contig")
+
+
+def _leads_to(name: bytes, between: bytes) -> bool:
+    """Whether the text between two contigs is blank but for the header of the second, its last line."""
+    at = between.rfind(b"\n", 0, -1) + 1
+    if between[-1:] != b"\n" or between[at : at + 1] != b">":
+        return False
+    return between[at + 1 :].split(None, 1)[:1] == [name] and all(map(_is_no_sequence, between[:at].split(b"\n")))
+
+
+def _breaks_lines(contig: Contig, text: Callable[[int, int], bytes]) -> bool:
+    """Whether the first line of a contig with several ends where the index says."""
+    width = contig.line_bytes - contig.line_bases
+    if width not in (1, 2):
+        return width == 0  # all bases on one line, as the end of the contig proves
+    end = contig.offset + contig.line_bytes
+    return text(end - width, end) in (b"\n", b"\r\n")
+
+
+def _is_no_sequence(line: bytes) -> bool:
+    """Whether a line between two contigs is blank, or a header: samtools does not list contigs without a base."""
+    return line.startswith(b">") or not line.strip()
+
+
+def _version(path: Path) -> str:
+    """Size and time of change of a file: another text has another."""
+    found = path.stat()
+    return f"{found.st_size} {found.st_mtime_ns}"

@@ -21,7 +21,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ import fsspec
 from fsspec.core import split_protocol, url_to_fs
 
 from sptx_core.errors import InputError
+from sptx_core.files import reading, reason
 
 _TENSORS, _CONFIG = "model.safetensors", "config.json"
 _VERSION_KEYS = (  # of fsspec's `info`, which differ between file systems; the first that is there counts
@@ -73,7 +74,7 @@ def open_input(uri: str) -> Iterator[io.BufferedReader]:
     InputError
         If the file cannot be opened, or reading fails within the `with` statement.
     """
-    with _errors_named(uri), fsspec.open(uri, "rb") as raw, io.BufferedReader(raw) as stream:
+    with _errors_named(uri), _opened(uri) as raw, io.BufferedReader(raw) as stream:
         yield stream
 
 
@@ -129,33 +130,68 @@ def local_copy(uri: str, siblings: Sequence[str] = ()) -> Path:
         if path is not None:
             with path.open("rb"):
                 return path
-        files, remote = url_to_fs(uri)
-        info = files.info(remote)
+        with _any_error(uri):
+            files, remote = url_to_fs(uri)
+            info = files.info(remote)
         name = str(remote).rpartition("/")[2]
-        folder = _cache() / hashlib.sha256(_identity(uri, info).encode()).hexdigest()[:_DIGEST_DIGITS]
-        with _locked(folder):
-            if not folder.exists():
-                _copy(files, remote, folder, name, siblings)
-        return folder / name
+        place = cache_place(_identity(uri, info), name)
+        _make_cache()
+        with _locked(place.parent), _any_error(uri):
+            if not place.parent.exists():
+                _copy(files, remote, place.parent, name, siblings)
+        return place
+
+
+def cache_place(identity: str, name: str) -> Path:
+    """Where this machine's cache keeps a file; nothing is made there.
+
+    Parameters
+    ----------
+    identity : str
+        What the file is made from, its version included: another identity has another folder.
+    name : str
+        Name of the file in that folder.
+
+    Returns
+    -------
+    Path
+    """
+    return _cache_folder() / hashlib.sha256(identity.encode()).hexdigest()[:_DIGEST_DIGITS] / name
+
+
+@contextmanager
+def _opened(uri: str) -> Iterator[Any]:
+    """The file, open for reading; a local path is taken as it is, whatever `::` or `*` it may hold."""
+    path = local_path(uri)
+    if path is not None:
+        with path.open("rb") as file:
+            yield file
+        return
+    with ExitStack() as stack:
+        with _any_error(uri):
+            file = stack.enter_context(fsspec.open(uri, "rb"))
+        yield file
 
 
 @contextmanager
 def _errors_named(uri: str) -> Iterator[None]:
-    """Turn any failure to read the file into an `InputError` that names it."""
+    """Turn a failure to read the file into an `InputError` that names it."""
     path = local_path(uri)
     if path is not None and path.is_dir():
         raise InputError(f"{uri} is a folder, not a file")
+    with reading(uri, parsed=False):  # the text is understood there, too
+        yield
+
+
+@contextmanager
+def _any_error(uri: str) -> Iterator[None]:
+    """Turn any failure on the way to a file on a server into an `InputError`: drivers raise errors of all kinds."""
     try:
         yield
-    except InputError:
+    except (InputError, FileNotFoundError):
         raise
-    except FileNotFoundError as error:
-        raise InputError(f"{uri} does not exist") from error
     except Exception as error:
-        # Drivers of object stores raise their own exception classes. On a disk anything but an OSError is a bug.
-        if path is not None and not isinstance(error, OSError):
-            raise
-        raise InputError(f"{uri} cannot be read: {error or type(error).__name__}") from error
+        raise InputError(f"{uri} cannot be read: {reason(error)}") from error
 
 
 def _identity(uri: str, info: Mapping[str, Any]) -> str:
@@ -164,16 +200,18 @@ def _identity(uri: str, info: Mapping[str, Any]) -> str:
     return f"{uri}\n{info.get('size')}\n{version}"
 
 
-def _cache() -> Path:
-    """The cache folder, created if necessary."""
+def _cache_folder() -> Path:
     chosen = os.environ.get("SPTX_CACHE")
     folder = Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "sptx"
-    folder = folder.expanduser().absolute()
+    return folder.expanduser().absolute()
+
+
+def _make_cache() -> None:
+    folder = _cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"no copies of remote files can be kept in {folder} ({error}); set SPTX_CACHE") from error
-    return folder
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from pipeline.inputs.splice_sites import KINDS
 from pipeline.inputs.text import decompressed
 from pipeline.inputs.uris import open_input
 from sptx_core.errors import InputError
-from sptx_core.files import write_atomic
+from sptx_core.files import reason, require_writable, tells_of_a_file, write_atomic, writing
 
 KEYS = ("contig", "position", "strand", "kind")
 _INTERNAL = ("row", "pos", "chrom")  # columns that this program adds to the frame
@@ -93,12 +93,11 @@ def check_target(path: Path) -> None:
     Raises
     ------
     InputError
-        If the name ends neither in .parquet nor in .tsv, or its folder does not exist.
+        If the name ends neither in .parquet nor in .tsv, or it cannot be written.
     """
     if path.suffix not in _SUFFIXES:
         raise InputError(f"{path} is neither named .parquet nor .tsv; the name's ending chooses the format")
-    if not path.parent.is_dir():
-        raise InputError(f"{path} cannot be written: there is no folder {path.parent}")
+    require_writable(path)
 
 
 def write_usage(usage: pl.DataFrame, path: Path) -> None:
@@ -123,10 +122,8 @@ def write_usage(usage: pl.DataFrame, path: Path) -> None:
         table.write_csv(content, separator="\t")
     else:
         table.write_parquet(content)
-    try:
+    with writing(path):
         write_atomic(path, content.getvalue())
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _read(uri: str) -> pl.DataFrame:
@@ -138,8 +135,10 @@ def _read(uri: str) -> pl.DataFrame:
             return pl.read_parquet(io.BytesIO(content))
         # No types are guessed, because a tissue may be empty in as many rows as Polars looks at.
         frame = pl.read_csv(io.BytesIO(content), separator="\t", infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{uri} cannot be read as Parquet or tab-separated text ({error})") from None
+    except Exception as error:
+        if not tells_of_a_file(error):
+            raise
+        raise InputError(f"{uri} cannot be read as Parquet or tab-separated text ({reason(error)})") from error
     return frame.with_columns(pl.all().str.strip_chars()).with_columns(pl.all().replace("", None))
 
 

@@ -17,7 +17,7 @@ many others there are. `simulate_annotation` writes an annotation alone, as larg
 
 Files are written to a hidden folder beside the target, which is renamed when all are complete.
 
-Errors: `InputError` for arguments out of range and for a folder that is in use or cannot be made.
+Errors: `InputError` for arguments out of range and for a folder that is in use or cannot be written.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from pipeline.simulation.sequence import Contig, make_contig
 from sptx_core.alphabet import BASES
 from sptx_core.channels import TISSUES
 from sptx_core.errors import InputError
+from sptx_core.files import writing
 
 GENOME, ANNOTATION, USAGE, README = "genome.fa.gz", "annotation.gtf.gz", "usage.parquet", "README.txt"
 _LINE_BASES = 60
@@ -259,11 +260,12 @@ def _atomic_folder(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"{folder} cannot be made: {error.strerror}") from error
     try:
-        yield aside
-        for path in aside.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        aside.replace(folder)
+        with writing(folder):
+            yield aside
+            for path in aside.iterdir():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+            aside.replace(folder)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise

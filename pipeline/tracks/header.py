@@ -13,6 +13,7 @@ from pipeline.batch.storage import Store
 from pipeline.tracks.schema import FORMAT_VERSION, TrackSchema
 from pipeline.tracks.settings import TableSpec
 from sptx_core.errors import InputError
+from sptx_core.files import reading
 
 
 class Header(NamedTuple):
@@ -49,7 +50,5 @@ def header_of(record: RunRecord, where: str) -> Header:
 def read_table(store: Store, name: str) -> pl.DataFrame:
     """One of the small tables, `name` without its ending; `InputError` if it cannot be read."""
     path = f"{name}.parquet"
-    try:
+    with reading(store.uri(path)):
         return pl.read_parquet(io.BytesIO(store.read_bytes(path)))
-    except (FileNotFoundError, pl.exceptions.PolarsError) as error:
-        raise InputError(f"{store.uri(path)} cannot be read ({error})") from None

@@ -25,6 +25,8 @@ TRACKS, SITES = "tracks", "sites"
 TABLES = (TRACKS, SITES)  # the receipts come first
 CONTIGS, LOCI, TRANSCRIPTS, PLAN = "contigs", "loci", "transcripts", "plan"  # tables beside the parts
 
+_MAX_FOLDER_BYTES = 255  # NAME_MAX of Linux
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _STRANDS = {strand.partition: strand.value for strand in Strand}
 SHARD_PARTS = re.compile(r"chrom=(?P<chrom>[^/]+)/strand=(?P<strand>plus|minus)/(?P<first>\d+)-(?P<last>\d+)")
 
@@ -51,7 +53,7 @@ class ShardKey:
     @property
     def place(self) -> str:
         """Folders of the shard's parts."""
-        return f"chrom={quote(self.chrom, safe='')}/strand={Strand(self.strand).partition}"
+        return f"{_folder(self.chrom)}/strand={Strand(self.strand).partition}"
 
     @property
     def label(self) -> str:
@@ -61,6 +63,25 @@ class ShardKey:
     def part_name(self, table: str, fingerprint: str) -> str:
         """Name of its part in `TRACKS` or `SITES`, below the root."""
         return part_name(table, self.place, self.index, self.label, fingerprint)
+
+
+def require_folder(chrom: str) -> None:
+    """Check that a contig's rows can lie in a folder of its name, from which readers learn the contig.
+
+    Raises
+    ------
+    InputError
+        The name is too long for a folder, or is the one that readers of Hive partitions take for no value.
+    """
+    if len(_folder(chrom)) > _MAX_FOLDER_BYTES or chrom == _NO_VALUE:
+        raise InputError(
+            f"contig {chrom[:60]}{'...' if len(chrom) > 60 else ''} cannot be the name of a folder, as which the table "
+            "keeps it; rename it in FASTA and annotation, or leave it out"
+        )
+
+
+def _folder(chrom: str) -> str:
+    return f"chrom={quote(chrom, safe='')}"
 
 
 def manifest_columns(part: Part) -> dict[str, str]:

@@ -11,7 +11,8 @@ Coordinates are 0-based, half-open and genomic. Frames:
   loci         locus int32, chrom, strand, start, end int64, transcripts int32, transcript_id, origin_start, origin_end
                (the last three: transcript mode; the whole transcript's span, which lays the windows)
   shards       shard int32, chrom, strand, first, last (least and largest position, 0-based), windows, rows, pieces
-Errors: a plan without a base is an `InputError`.
+Errors: a plan without a base, with one beyond `MAX_POSITION`, or on a contig that cannot name a folder,
+is an `InputError`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from numpy.typing import NDArray
 
 from pipeline.coordinates import Interval
 from pipeline.tracks.axis import Axis, Origin
-from pipeline.tracks.settings import MAX_SHARD_ROWS, Flanks
+from pipeline.tracks.layout import require_folder
+from pipeline.tracks.settings import MAX_POSITION, MAX_SHARD_ROWS, Flanks
 from pipeline.tracks.shards import Piece, Shard
 from sptx_core.errors import InputError
 from sptx_core.windows import WindowSpec
@@ -106,6 +108,7 @@ def make_plan(
             f"windows_per_shard = {windows_per_shard} would put up to {windows_per_shard * spec.stride:,} rows into a "
             f"part, which holds {MAX_SHARD_ROWS:,} at most; set it to {MAX_SHARD_ROWS // spec.stride:,} or less"
         )
+    _require_positions_fit(transcripts)
     order = {name: rank for rank, name in enumerate(lengths)}
     loci = _merged_loci(transcripts) if flanks is Flanks.GENOMIC else _transcript_loci(transcripts)
     if regions:
@@ -121,6 +124,8 @@ def make_plan(
         .with_columns(pl.col("locus").cast(pl.Int32))
     )
     used = loci["chrom"].unique(maintain_order=True).to_list()
+    for name in used:
+        require_folder(name)
     names = annotation_names or {}
     contigs = pl.DataFrame(
         {
@@ -138,6 +143,18 @@ def make_plan(
         shard = int(frame["shard"].item(-1)) + 1
         frames.append(frame)
     return Plan(spec, flanks, windows_per_shard, contigs, transcripts, loci, pl.concat(frames))
+
+
+def _require_positions_fit(transcripts: pl.DataFrame) -> None:
+    """Refuse transcripts that reach beyond the largest position that the table can hold."""
+    beyond = transcripts.filter(pl.col("end") > MAX_POSITION)
+    if not beyond.is_empty():
+        first = beyond.row(0, named=True)
+        raise InputError(
+            f"transcript {first['transcript_id']} ends at base {first['end']:,} of contig {first['contig']}, but "
+            f"positions in the table are 32-bit and end at {MAX_POSITION:,}; select others, on this contig those of "
+            f"--regions {first['contig']}:-{MAX_POSITION}"
+        )
 
 
 def _merged_loci(transcripts: pl.DataFrame) -> pl.DataFrame:

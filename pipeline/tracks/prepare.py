@@ -7,7 +7,14 @@ for a run that cannot end well.
 from __future__ import annotations
 
 from pipeline.batch.job import Say
-from pipeline.coordinates import ContigMap, Interval, parse_region, reconcile_contigs, require_contigs
+from pipeline.coordinates import (
+    ContigMap,
+    Interval,
+    mitochondrion_note,
+    parse_region,
+    reconcile_contigs,
+    require_contigs,
+)
 from pipeline.inputs.annotation import check_spans, read_annotation
 from pipeline.inputs.genome import Genome
 from pipeline.inputs.network import load_network
@@ -37,7 +44,7 @@ def prepare(config: RunConfig, say: Say) -> TracksJob:
     annotation = read_annotation(config.gtf)
     genome = Genome(config.fasta)
     contigs = reconcile_contigs(annotation.transcripts["contig"].unique(maintain_order=True), genome.lengths)
-    regions = [parse_region(text) for text in config.regions]
+    regions = [parse_region(text, [*contigs.mapping, *contigs.unmatched, *genome.lengths]) for text in config.regions]
     selection = Selection(
         genes=config.genes,
         transcripts=config.transcripts,
@@ -56,6 +63,9 @@ def prepare(config: RunConfig, say: Say) -> TracksJob:
     require_contigs(own, genome.lengths)
     check_spans(selected, own, genome.lengths, config.gtf)
     say(f"contigs: {own.rule}")
+    note = mitochondrion_note(own.mapping, genome.lengths)
+    if note:
+        say(note)
     network = load_network(config.checkpoint)
     sizes = network.model.config
     if config.core > sizes.max_seq_len:

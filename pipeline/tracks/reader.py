@@ -5,9 +5,12 @@ score columns, in the order of the table: contigs as in the FASTA, plus before m
 transcript and position). Only committed parts are read, and of these, by their names, only those that can hold an
 answer. A `Tracks` shows what was committed when it was opened. Neither Ray nor PyTorch is imported.
 
-Regions are 1-based inclusive text (`chr9:214,854-220,000`, `chr9`) or an `Interval` (0-based, half-open); contig
-names may be aliases (`9`). Genes go by name or id, transcripts by id, ids with or without their version.
-Errors: a place without a table and an unknown contig, gene, transcript, column or strand are `InputError`.
+Regions are 1-based inclusive text (`chr9:214,854-220,000`, `chr9`; see `parse_region`) or an `Interval` (0-based,
+half-open); contig names may be aliases (`9`). Genes go by name or id, transcripts by id, ids with or without their
+version.
+
+Errors: a place without a table, a part that cannot be read, and an unknown contig, gene, transcript, column or strand
+are `InputError`.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import NamedTuple
 
 import polars as pl
 import yaml
+from pydantic import ValidationError
 
 from pipeline.batch.layout import SETTINGS_FILE, committed
 from pipeline.batch.status import RunStatus, read_status
@@ -32,6 +36,7 @@ from pipeline.tracks.layout import CONTIGS, LOCI, PLAN, SHARD_PARTS, SITES, TRAC
 from pipeline.tracks.scan import scan_parts
 from pipeline.tracks.settings import RunConfig
 from sptx_core.errors import InputError
+from sptx_core.files import reading, reason, tells_of_a_file
 
 
 class ShardPart(NamedTuple):
@@ -64,7 +69,13 @@ class Tracks:
     @cached_property
     def settings(self) -> RunConfig:
         """The merged settings that the run was started with."""
-        return RunConfig.model_validate(yaml.safe_load(self.store.read_bytes(SETTINGS_FILE)))
+        where = self.store.uri(SETTINGS_FILE)
+        with reading(where):
+            values = yaml.safe_load(self.store.read_bytes(SETTINGS_FILE))
+        try:
+            return RunConfig.model_validate(values)
+        except ValidationError as error:
+            raise InputError(f"{where} does not hold the settings of a run ({error.errors()[0]['msg']})") from error
 
     @cached_property
     def contigs(self) -> pl.DataFrame:
@@ -119,7 +130,7 @@ class Tracks:
             for part in self._parts_of(strand, wanted.contig)
             if part.key.last > wanted.start and (wanted.end is None or part.key.first <= wanted.end)
         ]
-        return self._scan(parts, columns, sites=sites).filter(pos).collect()
+        return self._collected(self._scan(parts, columns, sites=sites).filter(pos))
 
     def gene(
         self, gene: str, *, strand: str | None = None, columns: Sequence[str] | None = None, sites: bool = False
@@ -150,15 +161,22 @@ class Tracks:
 
     def find(self, what: str) -> Interval | pl.DataFrame:
         """What `what` names: a region or contig, by the table's name of the contig, else rows of `transcripts`."""
-        if self._is_region(what):
-            region = self._interval(what)
+        name = what.strip()
+        if not name:
+            raise InputError("nothing is asked for: name a region, a contig, a gene or a transcript")
+        region, fault = self._region_or_fault(name)
+        if region is not None and self._contig_called(region.contig) is not None:
             return region._replace(contig=self._contig(region.contig))
-        found = self._genes_called(what)
+        found = self._genes_called(name)
         if found.is_empty():
-            found = self._transcripts_called(what)
-        if found.is_empty():
-            raise self._unknown("contig, gene or transcript", what, ["gene_name", "gene_id", "transcript_id"])
-        return found
+            found = self._transcripts_called(name)
+        if not found.is_empty():
+            return found
+        if fault is not None and self._contig_called(name.rpartition(":")[0]) is not None:
+            raise fault
+        if region is not None and region != Interval(name, 0, None):
+            self._contig(region.contig)  # which tells the contigs that there are
+        raise self._unknown("contig, gene or transcript", name, ["gene_name", "gene_id", "transcript_id"])
 
     def contigs_of(self, names: Sequence[str]) -> dict[str, str]:
         """Find contig names of another file in the table.
@@ -223,14 +241,32 @@ class Tracks:
 
     def _interval(self, region: str) -> Interval:
         """`region` as an interval; a contig's name alone may hold colons (`HLA-A*01:01`)."""
-        return Interval(region, 0, None) if self._contig_called(region) is not None else parse_region(region)
+        return parse_region(region, self._whole_names(region))
 
-    def _is_region(self, what: str) -> bool:
+    def _whole_names(self, region: str) -> list[str]:
+        """The text itself if it is the name of a contig, nothing else."""
+        name = region.strip()
+        return [] if self._contig_called(name) is None else [name]
+
+    def _region_or_fault(self, text: str) -> tuple[Interval | None, InputError | None]:
+        """`text` as an interval, or why it is none: it may be an id, which may hold colons too."""
+        names = self._whole_names(text)  # outside, for a table that cannot be read is no answer to the question
         try:
-            region = self._interval(what)
-        except InputError:  # ids may hold colons too
-            return False
-        return region.end is not None or self._contig_called(region.contig) is not None
+            return parse_region(text, names), None
+        except InputError as error:
+            return None, error
+
+    def _collected(self, rows: pl.LazyFrame) -> pl.DataFrame:
+        """The rows; `InputError` when a part that holds them is damaged or missing."""
+        try:
+            return rows.collect()
+        except Exception as error:
+            if not tells_of_a_file(error):
+                raise
+            raise InputError(
+                f"a part of {self.store.root} cannot be read ({reason(error)}); `sptx verify {self.store.root}` names "
+                "what is damaged"
+            ) from error
 
     def _genes_called(self, name: str) -> pl.DataFrame:
         return self.transcripts.filter((pl.col("gene_name") == name) | _has_id("gene_id", name))
@@ -240,7 +276,7 @@ class Tracks:
 
     def _unknown(self, kind: str, name: str, columns: Iterable[str]) -> InputError:
         held = pl.concat([self.transcripts[column].alias("name") for column in columns]).unique(maintain_order=True)
-        closest = nearest(name, held)
+        closest = nearest(name, held) if name else None
         hint = f"; the nearest is {closest}" if closest else ""
         return InputError(f"{self.store.root} has no {kind} {name}{hint}")
 
@@ -252,7 +288,7 @@ class Tracks:
         if self.header.schema.by_transcript:
             holding = self._shards_of(found["locus"].explode().drop_nulls())
             frame = self._scan([part for part in parts if part.key.index in holding], columns, sites=sites)
-            return frame.filter(pl.col("transcript_id").is_in(found["transcript_id"].to_list())).collect()
+            return self._collected(frame.filter(pl.col("transcript_id").is_in(found["transcript_id"].to_list())))
         spans = {place: _merged(group) for place, group in found.group_by("chrom", "strand")}
         places = dict.fromkeys((part.key.chrom, part.key.strand) for part in parts)
         frames = [self._scan((), columns, sites=sites)]
@@ -266,7 +302,7 @@ class Tracks:
             if within:
                 inside = reduce(or_, (pl.col("pos").is_between(start, end) for start, end in spans[place]))
                 frames.append(self._scan(within, columns, sites=sites).filter(inside))
-        return pl.concat(frames).collect()
+        return self._collected(pl.concat(frames))
 
     def _shards_of(self, loci: pl.Series) -> set[int]:
         """Shards that hold rows of the loci."""

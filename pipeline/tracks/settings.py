@@ -21,6 +21,7 @@ SELECTION, TABLE = "Selection", "What is computed"  # panels of the help
 # The limits of a shard: rows of its windows, of which one Parquet part is made (about 100 MB rounded, 900 MB exact).
 MAX_SHARD_ROWS = 16_000_000
 MAX_PART_ROWS = 64 * 262_144  # 64 row groups; windows may own more than their stride where cores overlap
+MAX_POSITION = 2**31 - 1  # of the int32 column pos, and of the tables beside the parts
 MAX_WINDOWS_PER_SHARD = MAX_SHARD_ROWS // TRAINED_CORE
 
 

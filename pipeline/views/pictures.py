@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sptx_core.errors import InputError
-from sptx_core.files import write_atomic
+from sptx_core.files import require_writable, write_atomic, writing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,12 +43,14 @@ def picture_path(path: Path) -> Path:
     Raises
     ------
     InputError
-        If the name ends neither in .png nor in .svg, the path is a folder, or its folder does not exist.
+        If the name ends neither in .png nor in .svg, the path is a folder, or its folder
+        does not exist or may not be written.
     """
     if _format(path) not in _FORMATS:
         raise InputError(f"{path} is not the name of a picture: it must end in .png or .svg")
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise InputError(f"{path} {'is a folder' if path.is_dir() else 'lies in a folder that does not exist'}")
+    require_writable(path)
     return path
 
 
@@ -74,10 +76,8 @@ def write_picture(figure: Figure, path: Path) -> None:
     # SVG would hold random ids and the date; both would make two files of one figure differ.
     with rc_context({"svg.hashsalt": path.stem}):
         figure.savefig(content, format=chosen, dpi=_DPI, metadata={"Date": None} if chosen == "svg" else {})
-    try:
+    with writing(path):
         write_atomic(path, content.getvalue())
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror})") from None
 
 
 def _format(path: Path) -> str:

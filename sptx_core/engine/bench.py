@@ -37,6 +37,7 @@ from sptx_core.engine.machine import exact_arithmetic
 from sptx_core.engine.paths import ENGINE_PATHS, PATHS, PRECISIONS
 from sptx_core.engine.predictor import Predictor
 from sptx_core.errors import InputError
+from sptx_core.files import replacing, writing
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
 
@@ -85,8 +86,9 @@ class BenchReport:
     rows: tuple[BenchRow, ...]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the report as JSON."""
-        Path(path).write_text(json.dumps(asdict(self), indent=2) + "\n")
+        """Write the report as JSON; `InputError` where that cannot be."""
+        with writing(path), replacing(Path(path)) as target:
+            target.write_text(json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> BenchReport:

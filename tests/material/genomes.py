@@ -1,7 +1,8 @@
 """FASTA and GTF text for tests, and the genome and annotation of the suite's example.
 
 `fasta` and `gtf` are the suite's only writers of these formats. `gtf` takes `Transcript`s; `gtf_line` makes one line
-with any attributes, for tests of the reader. Positions are 1-based and inclusive, as in the files.
+with any attributes, for tests of the reader. Positions are 1-based and inclusive, as in the files. `plainly` reads a
+FASTA by its lines, to compare with.
 
 `write_example` writes two contigs of random bases (with a run of N and soft-masked stretches) and five genes on both
 strands, whose introns run from GT to AG. The files are always the same. Nothing else about the sequence is gene-like.
@@ -64,6 +65,20 @@ def fasta(
         lines.append(f">{name} {description}")
         lines += [sequence[start : start + line_bases] for start in range(0, len(sequence), line_bases)]
     return newline.join(lines) + newline
+
+
+def plainly(text: bytes) -> dict[str, bytes]:
+    """Contig -> bases of a FASTA, by no other rule than that a line with `>` begins a contig."""
+    found: dict[str, bytes] = {}
+    name = ""
+    for line in text.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
+        if line.startswith(b">"):
+            name = line[1:].split()[0].decode()
+            assert name not in found
+            found[name] = b""
+        elif line.strip():
+            found[name] += line.removesuffix(b"\r")
+    return found
 
 
 def gtf_line(contig: str, feature: str, start: object, end: object, strand: str = "+", **attributes: object) -> str:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from pipeline.coordinates import (
     Interval,
     Strand,
+    mitochondrion_note,
     parse_region,
     reconcile_contigs,
     require_contigs,
@@ -31,24 +32,81 @@ def test_strand_is_its_symbol_and_has_a_folder_name():
         ("9:1-1", Interval("9", 0, 1)),
         (" chrM ", Interval("chrM", 0, None)),
         ("HLA-A*01:01:5-90", Interval("HLA-A*01:01", 4, 90)),
+        ("chr9:3,100", Interval("chr9", 3_099, None)),  # open ends as in samtools
+        ("chr9:3,100-", Interval("chr9", 3_099, None)),
+        ("chr9:-3,100", Interval("chr9", 0, 3_100)),
+        ("HLA-A*01:01:-90", Interval("HLA-A*01:01", 0, 90)),
     ],
 )
 def test_region_text_is_one_based_and_inclusive(text, expected):
     assert parse_region(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "chr9:", "chr9:5", "chr9:0-5", "chr9:6-5", "chr9:a-b", "chr9:5-", "chr9:,-,"])
+@pytest.mark.parametrize(
+    "text", ["", ":", "chr9:", "chr9:-", "chr9:a-b", "chr9:,-,", ":5-9", "chr9:5-9-", f"chr9:{10**18}"]
+)
 def test_unreadable_region_is_named(text):
     with pytest.raises(InputError) as error:
         parse_region(text)
-    assert repr(text) in str(error.value)
+    assert f"region {text!r} cannot be read: write contig, contig:first-last, contig:first- or" in str(error.value)
 
 
-@given(st.integers(0, 10**9), st.integers(1, 10**9))
+@pytest.mark.parametrize("text", ["chr9:0-5", "chr9:0", "chr9:0-", "chr9:-0", "chr9:6-5"])
+def test_empty_region_is_named(text):
+    with pytest.raises(InputError) as error:
+        parse_region(text)
+    assert f"region {text!r} is empty: positions count from 1" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "contigs", "expected"),
+    [
+        ("HLA-A*01:01:01:01", ["HLA-A*01:01:01:01"], Interval("HLA-A*01:01:01:01", 0, None)),
+        ("HLA-A*01:01:01:01", ["HLA-A*01:01:01"], Interval("HLA-A*01:01:01", 0, None)),  # from base 1
+        ("HLA-A*01:01:01:01:5-90", ["HLA-A*01:01:01:01"], Interval("HLA-A*01:01:01:01", 4, 90)),
+        ("chr9:5-90", ["chr9", "chr9:5-90"], Interval("chr9:5-90", 0, None)),
+        ("chr1:5", ["1:5"], Interval("chr1:5", 0, None)),  # an alias of a whole name
+        ("chr9:x", ["chr9:x"], Interval("chr9:x", 0, None)),
+    ],
+)
+def test_a_whole_name_of_a_contig_comes_first(text, contigs, expected):
+    assert parse_region(text, contigs) == expected
+
+
+@given(st.integers(0, 10**9), st.one_of(st.none(), st.integers(1, 10**9)))
 def test_region_text_round_trips(start, length):
-    interval = Interval("chr9", start, start + length)
+    interval = Interval("chr9", start, None if length is None else start + length)
     assert parse_region(str(interval)) == interval
-    assert parse_region(f"chr9:{start + 1:,}-{start + length:,}") == interval
+    last = "" if length is None else f"{start + length:,}"
+    assert parse_region(f"chr9:{start + 1:,}-{last}") == interval
+
+
+@given(st.text("chr9:-,01 ", max_size=12), st.lists(st.sampled_from(["chr9", "chr9:1", "c:h", "9"])))
+def test_any_region_is_read_or_refused(text, contigs):
+    try:
+        contig, start, end = parse_region(text, contigs)
+    except InputError:
+        return
+    assert contig in text
+    assert start >= 0
+    assert end is None or end > start
+
+
+@pytest.mark.parametrize(
+    ("mapping", "lengths", "told"),
+    [
+        ({"chrM": "chrM"}, {"chrM": 16_571}, "chrM of the FASTA has 16,571 bases, as only UCSC's hg19 has it"),
+        ({"MT": "chrM"}, {"chrM": 16_571}, "leave MT out unless the annotation was made on it"),
+        ({"chrM": "MT"}, {"MT": 16_569}, "chrM of the annotation is taken to be MT of the FASTA with 16,569 bases"),
+        ({"chrM": "chrM"}, {"chrM": 16_569}, None),
+        ({"MT": "MT"}, {"MT": 16_569}, None),
+        ({"chr1": "1"}, {"1": 16_571, "MT": 16_571}, None),  # it is not selected
+        ({"MT": "chrM"}, {"chrM": 16_299}, None),  # of the mouse
+    ],
+)
+def test_mitochondria_of_two_sequences_are_told(mapping, lengths, told):
+    note = mitochondrion_note(mapping, lengths)
+    assert (note is None) if told is None else told in note
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,11 @@ def test_names_come_one_by_one_or_separated_by_commas(given: object, names: tupl
         ("chr9:1-2,chr1:3,000-4,000,chrX", ("chr9:1-2", "chr1:3,000-4,000", "chrX")),
         (["9", "1,000"], ("9", "1,000")),  # the first part of each flag begins a region
         (["chr1:1-5", "7"], ("chr1:1-5", "7")),
+        ("1:5-100,2", ("1:5-100", "2")),  # no thousand: the next region
+        ("chr1:3,100-,chr2:-1,234,567", ("chr1:3,100-", "chr2:-1,234,567")),
     ],
 )
-def test_a_comma_before_digits_is_a_thousands_separator(given: object, regions: tuple[str, ...]) -> None:
+def test_a_comma_before_three_digits_is_a_thousands_separator(given: object, regions: tuple[str, ...]) -> None:
     assert Some(regions=given, size=1).regions == regions  # type: ignore[arg-type]
 
 
@@ -44,6 +46,7 @@ def test_locations_are_absolute_and_uris_stay(tmp_path: Path, monkeypatch: pytes
     assert absolute("a/b.fa") == str(tmp_path / "a" / "b.fa")
     assert absolute("s3://bucket/tracks/") == "s3://bucket/tracks"
     assert absolute("simplecache::https://host/x.fa") == "simplecache::https://host/x.fa"
+    assert absolute("a::b.fa") == str(tmp_path / "a::b.fa")  # no protocol in it: a path
     assert JobSettings(output="out").output == str(tmp_path / "out")
 
 
@@ -75,6 +78,30 @@ def test_a_bad_file_is_one_sentence_with_its_name(tmp_path: Path, yaml: str | No
         Some.load(str(path), {})
     assert told in str(refused.value)
     assert "some.yaml" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"size: \xff\n", "is not valid YAML"),
+        (b"size: 2001-13-45\n", "is not valid YAML: month must be in 1..12"),
+        (b"[" * 600, "is not valid YAML"),
+        (b"\x00\x01", "is not valid YAML"),
+    ],
+)
+def test_what_is_no_yaml_is_one_sentence_with_its_name(tmp_path: Path, content: bytes, told: str) -> None:
+    path = tmp_path / "some.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"^settings file {path} {told}"):
+        Some.load(str(path), {})
+
+
+def test_yaml_is_read_from_any_path_with_or_without_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "a::b*.yaml"
+    path.write_bytes(b"\xef\xbb\xbfsize: 3\n")
+    assert Some.load(str(path), {}).size == 3
+    with pytest.raises(InputError, match=rf"^settings file {tmp_path} is a folder"):
+        Some.load(str(tmp_path), {})
 
 
 def test_the_cluster_is_the_settings_or_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,27 @@
-"""A file appears whole or not at all, and nothing is left behind."""
+"""Faults of files become one sentence, bugs stay bugs; a file appears whole or not at all, with nothing left behind."""
 
 from __future__ import annotations
 
+import gzip
+import io
+import json
 import os
+import struct
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
+import botocore.exceptions
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import safetensors.torch
+import yaml
+from fsspec.exceptions import FSTimeoutError
 
-from sptx_core.files import write_atomic
+from sptx_core.errors import InputError
+from sptx_core.files import reading, replacing, require_writable, tells_of_a_file, write_atomic, writing
 
 
 def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
@@ -50,3 +64,148 @@ def test_content_is_on_the_disk_before_the_name_and_the_name_before_the_return(
 def test_a_folder_that_is_missing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_atomic(tmp_path / "missing" / "x", b"content")
+
+
+# Reading and writing what users name
+
+
+def failure(act: Callable[[], object]) -> Exception:
+    """What a call raises."""
+    with pytest.raises(Exception) as raised:  # noqa: PT011  # each kind is told apart below
+        act()
+    assert isinstance(raised.value, Exception)
+    return raised.value
+
+
+FAULTS: dict[str, Callable[[], object]] = {
+    "no permission": lambda: (_ for _ in ()).throw(PermissionError(13, "Permission denied")),
+    "a cut gzip": lambda: gzip.decompress(gzip.compress(b"text")[:-9]),
+    "no gzip": lambda: gzip.decompress(b"text"),
+    "damaged data": lambda: zlib.decompress(b"text"),
+    "too few bytes": lambda: struct.unpack("<Q", b"123"),
+    "no UTF-8": lambda: b"\xff".decode(),
+    "no JSON": lambda: json.loads("{"),
+    "no YAML": lambda: yaml.safe_load("["),
+    "no Parquet, by Polars": lambda: pl.read_parquet(io.BytesIO(b"PAR1 text PAR1")),
+    "no Parquet, by pyarrow": lambda: pq.read_table(pa.BufferReader(b"PAR1 text PAR1")),
+    "no CSV": lambda: pl.read_csv(io.BytesIO(b"")),
+    "no safetensors": lambda: safetensors.torch.load(b"text of a file"),
+    "a store that refuses": lambda: (_ for _ in ()).throw(
+        botocore.exceptions.ClientError({"Error": {"Code": "403", "Message": "Forbidden"}}, "GetObject")
+    ),
+    "a server that is silent": lambda: (_ for _ in ()).throw(FSTimeoutError()),
+}
+BUGS: dict[str, Callable[[], object]] = {
+    "a key": lambda: {}["key"],
+    "an index": lambda: [][0],
+    "a value": lambda: int("x"),
+    "a type": lambda: len(3),  # type: ignore[arg-type]
+    "an assertion": lambda: (_ for _ in ()).throw(AssertionError("x")),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_fault_of_a_file_is_one_sentence_with_its_name(kind: str) -> None:
+    raised = failure(FAULTS[kind])
+    assert tells_of_a_file(raised)
+    for around, told in ((reading, "cannot be read: "), (writing, "cannot be written: ")):
+        with pytest.raises(InputError, match=rf"^s3://bucket/x {told}\S") as refused, around("s3://bucket/x"):
+            FAULTS[kind]()
+        assert "\n" not in str(refused.value)
+        assert type(refused.value.__cause__) is type(raised)
+
+
+@pytest.mark.parametrize("kind", BUGS)
+def test_a_bug_stays_what_it_is(kind: str) -> None:
+    raised = failure(BUGS[kind])
+    assert not tells_of_a_file(raised)
+    for around in (reading, writing):
+        with pytest.raises(type(raised)) as again, around("x"):
+            BUGS[kind]()
+        assert not isinstance(again.value, InputError)
+
+
+def test_where_more_is_done_than_parsing_an_error_of_polars_is_a_bug() -> None:
+    with pytest.raises(pl.exceptions.ColumnNotFoundError), reading("x", parsed=False):
+        pl.DataFrame({"a": [1]})["b"]
+    for kind in ("a cut gzip", "no UTF-8", "a store that refuses"):
+        with pytest.raises(InputError, match=r"^x cannot be read: "), reading("x", parsed=False):
+            FAULTS[kind]()
+
+
+def test_missing_files_and_folders_are_told(tmp_path: Path) -> None:
+    for name, message in (("absent", "does not exist"), ("", "is a folder, not a file")):
+        path = tmp_path / name
+        with pytest.raises(InputError, match=f"^{path} {message}$"), reading(path):
+            path.read_bytes()
+
+
+def test_a_sentence_that_was_already_found_stays() -> None:
+    for around in (reading, writing):
+        with pytest.raises(InputError, match=r"^x line 3: no number$"), around("x"):
+            raise InputError("x line 3: no number")
+
+
+def test_a_long_message_of_a_library_is_cut_and_put_on_one_line() -> None:
+    with pytest.raises(InputError) as refused, reading("x"):
+        raise OSError("a line\n" * 100)
+    assert len(str(refused.value)) < 350
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("folder", "it is a folder; give the name of a file"),
+        ("no/x.csv", "there is no folder .*/no; make it first"),
+        ("file/x.csv", "there is no folder .*/file; make it first"),
+    ],
+)
+def test_places_where_no_file_can_be_written_are_told_before_the_work(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=rf"{name} cannot be written: {message}"):
+        require_writable(tmp_path / name)
+    require_writable(tmp_path / "file")
+    require_writable(tmp_path / "fresh")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_folder_that_takes_no_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"/proc/x cannot be written: No such file or directory"):
+        require_writable(Path("/proc/x"))  # also to root, who may run this
+    require_writable(Path("/dev/null"))
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(InputError, match="/dev/null cannot be written: permission denied"):
+        require_writable(Path("/dev/null"))
+
+
+def test_what_a_library_writes_replaces_a_file_whole(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("old")
+    (tmp_path / "link").symlink_to("x")
+    with replacing(tmp_path / "link") as target:
+        target.write_text("new")
+        assert (tmp_path / "x").read_text() == "old"
+    assert (tmp_path / "x").read_text() == "new"
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_what_a_library_leaves_half_written_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("old")
+
+    def write() -> None:
+        with replacing(tmp_path / "x") as target:
+            target.write_text("half")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        write()
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert (tmp_path / "x").read_text() == "old"
+
+
+def test_what_is_no_file_is_written_in_place() -> None:
+    with replacing(Path("/dev/null")) as target:
+        assert target == Path("/dev/null")
+        target.write_text("nothing")
+    assert Path("/dev/null").is_char_device()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from material import tables
 
 
 def test_query_prints_tables_csv_and_parquet(table: Path, sptx_here: Any, tmp_path: Path) -> None:
@@ -67,3 +69,76 @@ def test_a_script_gets_json(table: Path, tmp_path: Path, sptx_here: Any) -> None
     told = json.loads(sptx_here("verify", damaged, "--json", code=3).out)
     assert not told["sound"]
     assert any(part.name.split("-")[0] in problem or "missing" in problem for problem in told["problems"])
+
+
+@pytest.fixture(scope="module")
+def small_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table without a genome, of 950 rows on chr9."""
+    root = tmp_path_factory.mktemp("small") / "table"
+    tables.write_example(root)
+    return root
+
+
+def test_query_writes_all_rows_in_the_form_that_the_name_says(
+    small_table: Path, sptx_here: Any, tmp_path: Path
+) -> None:
+    for name, read in (("rows.csv", pl.read_csv), ("rows.parquet", pl.read_parquet)):
+        assert sptx_here("query", small_table, "chr9", "--to", tmp_path / name).out == ""
+        assert read(tmp_path / name).height == 950
+    sptx_here("query", small_table, "chr9", "--to", tmp_path / "rows.tsv")
+    assert (tmp_path / "rows.tsv").read_text().startswith("chrom\tstrand\tpos\tref\tacceptor\t")
+    sptx_here("query", small_table, "chr9", "--format", "table", "--to", tmp_path / "rows.txt")
+    assert (tmp_path / "rows.txt").read_text().count("chr9") == 950
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "told"),
+    [
+        ("rows.txt", (), "does not tell its form: end its name in .csv, .tsv, .parquet, or give --format"),
+        ("rows.csv", ("--format", "parquet"), "is the name of a csv file, but --format is parquet"),
+        ("no/rows.csv", (), "cannot be written: there is no folder"),
+        (".", ("--format", "csv"), "cannot be written: it is a folder"),
+    ],
+)
+def test_places_that_query_cannot_write_are_told_before_the_table_is_opened(
+    sptx_here: Any, tmp_path: Path, name: str, flags: tuple[str, ...], told: str
+) -> None:
+    done = sptx_here("query", tmp_path / "nothing", "chr9", "--to", tmp_path / name, *flags, code=2)
+    assert told in done.err
+
+
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("", "nothing is asked for: name a region, a contig, a gene or a transcript"),
+        ("chr9:x", "region 'chr9:x' cannot be read"),
+        ("chr9:0-100", "region 'chr9:0-100' is empty"),
+        ("chr9:3200-3100", "region 'chr9:3200-3100' is empty"),
+    ],
+)
+def test_query_and_plot_tell_what_they_cannot_read(
+    small_table: Path, sptx_here: Any, tmp_path: Path, what: str, told: str
+) -> None:
+    assert told in sptx_here("query", small_table, what, code=2).err
+    assert told in sptx_here("plot", small_table, what, "--to", tmp_path / "x.png", code=2).err
+
+
+def test_query_and_plot_take_open_regions(small_table: Path, sptx_here: Any, tmp_path: Path) -> None:
+    for region, rows in (("chr9:991", 10), ("chr9:991-", 10), ("chr9:-110", 10)):
+        assert len(sptx_here("query", small_table, region, "--format", "csv").out.splitlines()) == 1 + rows
+    assert sptx_here("plot", small_table, "chr9:901-", "--to", tmp_path / "x.png").code == 0
+
+
+def test_evaluate_tells_a_place_that_it_cannot_write(
+    small_table: Path, sptx_here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    done = sptx_here("evaluate", small_table, "--gtf", tmp_path / "x.gtf", "--to", tmp_path / "file", code=2)
+    assert "file is no folder to write to" in done.err
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "touch", full)  # root, who may run this, can write anywhere
+    done = sptx_here("evaluate", small_table, "--gtf", tmp_path / "x.gtf", "--to", tmp_path, code=2)
+    assert f"{tmp_path}/evaluation.json cannot be written: Read-only file system" in done.err

@@ -8,7 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.cli.printing import Format, print_table, write_rows
+from pipeline.cli.printing import SCREEN_ROWS, Format, choose_format, print_table, write_rows
+from sptx_core.errors import InputError
 
 FRAME = pl.DataFrame({"chrom": ["chr1", "chr2"], "bases": [1_000_000, 5]})
 
@@ -20,6 +21,7 @@ def test_rows_are_printed_or_written(tmp_path: Path, capsys: pytest.CaptureFixtu
         write_rows(FRAME, form, tmp_path / form.value)
     assert "shape: (2, 2)" in (tmp_path / "table").read_text()
     assert (tmp_path / "csv").read_text() == "chrom,bases\nchr1,1000000\nchr2,5\n"
+    assert (tmp_path / "tsv").read_text() == "chrom\tbases\nchr1\t1000000\nchr2\t5\n"
     assert pl.read_parquet(io.BytesIO((tmp_path / "parquet").read_bytes())).equals(FRAME)
 
 
@@ -28,3 +30,66 @@ def test_a_short_table_has_a_title_and_separated_thousands(capsys: pytest.Captur
     printed = capsys.readouterr().out
     assert "Plan by contig" in printed
     assert "1,000,000" in printed
+
+
+def test_a_file_holds_all_rows_whatever_its_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    long = pl.DataFrame({"pos": range(1, 250_001), "acceptor": [0.25] * 250_000})
+    for name in ("rows.csv", "rows.TSV", "rows.parquet"):
+        write_rows(long, choose_format(None, tmp_path / name), tmp_path / name)
+    assert pl.read_csv(tmp_path / "rows.csv").equals(long)
+    assert pl.read_csv(tmp_path / "rows.TSV", separator="\t").equals(long)
+    assert pl.read_parquet(tmp_path / "rows.parquet").equals(long)
+    some = long.head(3 * SCREEN_ROWS)
+    write_rows(some, choose_format(Format.TABLE, tmp_path / "rows.txt"), tmp_path / "rows.txt")
+    assert (tmp_path / "rows.txt").read_text().count("0.25") == 3 * SCREEN_ROWS
+    write_rows(some, choose_format(None, None), None)
+    assert capsys.readouterr().out.count("0.25") == SCREEN_ROWS
+
+
+def test_text_in_slices_is_the_text_of_the_whole(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"chrom": ["a,b", 'c"d'] * 60_000, "usage": [1e-7, 0.1 + 0.2] * 60_000})
+    write_rows(frame, Format.CSV, tmp_path / "rows.csv")
+    assert (tmp_path / "rows.csv").read_text() == frame.write_csv()
+    write_rows(frame.clear(), Format.CSV, tmp_path / "rows.csv")
+    assert (tmp_path / "rows.csv").read_text() == "chrom,usage\n"
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "chosen"),
+    [
+        (None, None, Format.TABLE),
+        (Format.CSV, None, Format.CSV),
+        (None, "x.csv", Format.CSV),
+        (None, "x.tsv", Format.TSV),
+        (None, "x.PARQUET", Format.PARQUET),
+        (Format.CSV, "x.csv", Format.CSV),
+        (Format.CSV, "x.txt", Format.CSV),
+        (Format.TABLE, "x", Format.TABLE),
+    ],
+)
+def test_the_form_follows_the_name_or_the_flag(tmp_path: Path, form: Format, name: str, chosen: Format) -> None:
+    assert choose_format(form, None if name is None else tmp_path / name) is chosen
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "message"),
+    [
+        (None, "x.txt", r"x\.txt does not tell its form: end its name in \.csv, \.tsv, \.parquet, or give --format"),
+        (None, "x", r"--to .*x does not tell its form"),
+        (None, "x.csv.gz", r"x\.csv\.gz does not tell its form"),
+        (Format.CSV, "x.parquet", r"x\.parquet is the name of a parquet file, but --format is csv; change one"),
+        (Format.TABLE, "x.csv", r"x\.csv is the name of a csv file, but --format is table; change one"),
+        (None, "no/x.csv", r"no/x\.csv cannot be written: there is no folder"),
+        (None, "folder.csv", r"folder\.csv cannot be written: it is a folder"),
+    ],
+)
+def test_forms_and_places_are_settled_before_the_work(tmp_path: Path, form: Format, name: str, message: str) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(InputError, match=message):
+        choose_format(form, tmp_path / name)
+
+
+@pytest.mark.parametrize("form", Format)
+def test_a_full_disk_is_told(form: Format) -> None:
+    with pytest.raises(InputError, match="/dev/full cannot be written: No space left on device"):
+        write_rows(FRAME, form, Path("/dev/full"))

@@ -51,6 +51,16 @@ def test_incomplete_tables_are_evaluated_and_say_so(tmp_path: Path) -> None:
     assert "incomplete: 2 of 3 shards (870 of 1,000 rows) are missing; the rest is evaluated" in said
 
 
+def test_a_mitochondrion_that_may_be_another_sequence_is_told(tmp_path: Path) -> None:
+    tracks = tables.write(tmp_path / "table", [Part("chrM", "+", SPAN, **PERFECT["+"])])
+    contigs = [("chrM", 16_571, "chrM")]
+    tables.put(tracks.store, "contigs.parquet", pl.DataFrame(contigs, tables.CONTIG_COLUMNS, orient="row"))
+    said: list[str] = []
+    annotation = read_annotation(genomes.write_gtf(tmp_path / "x.gtf", [Transcript("A", "MT", "+", EXONS)]))
+    evaluate(tables.open_tracks(tmp_path / "table"), annotation, say=said.append)
+    assert any(told.startswith("chrM of the FASTA has 16,571 bases") for told in said)
+
+
 def test_where_the_table_lies_changes_nothing(tmp_path: Path) -> None:
     parts = [Part("chr1", "-", SPAN, **PERFECT["-"], usage=PREDICTED, transcripts=["A"] * 130)]
     annotation = read_annotation(genomes.write_gtf(tmp_path / "x.gtf", [Transcript("A", "chr1", "-", EXONS)]))

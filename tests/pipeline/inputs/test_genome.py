@@ -16,10 +16,12 @@ from Bio import bgzf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from material import genomes
+from material.mutations import INPUTS, mutated
 from material.servers import object_store
 from s3fs import S3FileSystem
 
 from pipeline.inputs.genome import Genome
+from sptx_core import files
 from sptx_core.alphabet import N_CODE, decode, encode
 from sptx_core.errors import InputError
 
@@ -171,11 +173,80 @@ def test_index_of_another_file_is_built_anew(tmp_path, changed, block):
     assert decode(genome.fetch("chrM", 0, 7)) == "GATTACA"
 
 
-@pytest.mark.parametrize("garbage", [b"", b"chr1\n", b"chr1\tx\t1\t2\t3\n", b"chr1\t5\t6\t0\t0\n"])
+@pytest.mark.parametrize(
+    "garbage", [b"", b"chr1\n", b"chr1\tx\t1\t2\t3\n", b"chr1\t5\t6\t0\t0\n", b"\xff\xfe no text", b"\x89PNG\r\n\x1a\n"]
+)
 def test_damaged_index_is_built_anew(tmp_path, garbage):
     path = write(tmp_path / "g.fa", fasta(SEQUENCES))
     Path(f"{path}.fai").write_bytes(garbage)
     assert Genome(path).lengths["chrM"] == 280
+    assert Path(f"{path}.fai").read_text().startswith("chr1\t154\t")
+
+
+def test_an_index_that_cannot_be_read_is_built_anew(tmp_path):
+    path = write(tmp_path / "g.fa", fasta(SEQUENCES))
+    Path(f"{path}.fai").symlink_to(f"{path}.fai")  # a link to itself cannot be read by anybody
+    assert Genome(path).lengths["chrM"] == 280
+    assert Path(f"{path}.fai").is_file()
+
+
+@pytest.mark.parametrize("block", [None, 50])
+def test_an_index_that_is_a_folder_is_left_alone_and_another_one_kept_in_the_cache(tmp_path, cache, block):
+    path = write(tmp_path / "g.fa", fasta(SEQUENCES), block)
+    Path(f"{path}.fai").mkdir()
+    assert Genome(path).lengths["chrM"] == 280
+    assert Path(f"{path}.fai").is_dir()
+    (kept,) = cache.rglob("*.fai")
+    before = kept.stat()
+    assert decode(Genome(path).fetch("chrM", 0, 7)) == "GATTACA"
+    assert (kept.stat().st_ino, kept.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+@pytest.mark.parametrize("block", [None, 50])
+@pytest.mark.parametrize(
+    ("column", "value"), [(1, 1), (1, -1), (1, 10**17), (2, 1), (2, -1), (3, 1), (3, -1), (4, 1), (4, -1), (4, 10**17)]
+)
+@pytest.mark.parametrize("contig", [0, 3])
+def test_an_index_with_any_other_number_is_built_anew(tmp_path, block, column, value, contig):
+    path = write(tmp_path / "g.fa", fasta(SEQUENCES), block)
+    Genome(path)
+    index = Path(f"{path}.fai")
+    lines = [line.split("\t") for line in index.read_text().splitlines()]
+    lines[contig][column] = str(int(lines[contig][column]) + value)
+    before = index.read_text()
+    index.write_text("".join("\t".join(line) + "\n" for line in lines))
+    genome = Genome(path)
+    assert np.array_equal(genome.fetch("chr1", 0, 154), encode(SEQUENCES["chr1"]))
+    assert index.read_text() == before
+
+
+def test_an_index_that_lacks_a_short_contig_is_built_anew(tmp_path):
+    path = write(tmp_path / "g.fa", fasta(SEQUENCES))
+    Genome(path)
+    index = Path(f"{path}.fai")
+    index.write_text("".join(line for line in index.read_text().splitlines(keepends=True) if line[:4] != "chr3"))
+    assert Genome(path).lengths["chr3"] == 1
+
+
+def test_an_index_of_samtools_without_empty_contigs_fits(tmp_path):
+    path = write(tmp_path / "g.fa", fasta(SEQUENCES))
+    Genome(path)
+    index = Path(f"{path}.fai")
+    index.write_text("".join(line for line in index.read_text().splitlines(keepends=True) if line[:4] != "chr2"))
+    assert list(Genome(path).lengths) == ["chr1", "chr3", "chrM"]
+
+
+@pytest.mark.parametrize("block", [None, 50])
+def test_blank_lines_and_a_byte_order_mark_stand_beside_contigs(tmp_path, block):
+    content = b"\xef\xbb\xbf\n" + fasta(SEQUENCES).replace(b">", b"\n\n>") + b"\n\n"
+    path = write(tmp_path / "g.fa", content, block)
+    for _ in range(2):  # the index is built, then found to fit
+        genome = Genome(path)
+        index = Path(f"{path}.fai").stat()
+        assert genome.lengths == {name: len(sequence) for name, sequence in SEQUENCES.items()}
+        assert np.array_equal(genome.fetch("chrM", -2, 282), brute_force(SEQUENCES["chrM"], -2, 282))
+    Genome(path)
+    assert Path(f"{path}.fai").stat().st_mtime_ns == index.st_mtime_ns
 
 
 @pytest.mark.parametrize("garbage", [b"", b"123", struct.pack("<Q", 9), struct.pack("<QQQ", 1, 11, 13)])
@@ -194,28 +265,54 @@ def test_lines_that_the_index_does_not_foresee_are_no_sequence(tmp_path):
         genome.fetch("c", 0, 100)
 
 
-def test_missing_index_that_cannot_be_built_says_why(tmp_path, monkeypatch):
+def refuse(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
+    """Let nothing be written to folders; root, who may run this, can write to all."""
+    write_atomic = files.write_atomic
+
+    def write(path: Path, content: bytes) -> None:
+        if any(path.is_relative_to(folder) for folder in folders):
+            raise PermissionError(13, "Permission denied")
+        write_atomic(path, content)
+
+    monkeypatch.setattr("pipeline.inputs.genome.write_atomic", write)
+
+
+def test_missing_index_that_cannot_be_built_says_why(tmp_path, cache, monkeypatch):
     path = write(tmp_path / "g.fa", fasta(SEQUENCES))
-
-    def refuse(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("pipeline.inputs.genome.tempfile.TemporaryDirectory", refuse)
-    with pytest.raises(
-        InputError, match=r"g.fa has no index, and none can be built in .* \(Permission denied\); run `sam"
-    ):
+    refuse(monkeypatch, tmp_path)
+    message = r"g.fa has no index, and none can be written to .* \(Permission denied\) or .*cache.* denied\); run `sam"
+    with pytest.raises(InputError, match=message):
         Genome(path)
+
+
+@pytest.mark.parametrize("block", [None, 50])
+def test_an_index_is_kept_in_the_cache_where_the_folder_cannot_be_written(tmp_path, cache, monkeypatch, block):
+    (tmp_path / "data").mkdir()
+    path = write(tmp_path / "data" / "g.fa", fasta(SEQUENCES), block)
+    refuse(monkeypatch, tmp_path / "data")
+    assert Genome(path).lengths["chrM"] == 280
+    assert [file.name for file in (tmp_path / "data").iterdir()] == ["g.fa"]
+    monkeypatch.setattr("pipeline.inputs.genome.find_contigs", None)  # building it again would fail
+    assert decode(Genome(path).fetch("chrM", 0, 7)) == "GATTACA"
+
+
+def test_a_changed_fasta_has_another_index_in_the_cache(tmp_path, cache, monkeypatch):
+    (tmp_path / "data").mkdir()
+    for length in (30, 40):
+        path = write(tmp_path / "data" / "g.fa", fasta({"c": "ACGTA" * (length // 5)}))
+        refuse(monkeypatch, tmp_path / "data")
+        assert Genome(path).lengths == {"c": length}
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("g.fa.gz", gzip.compress(fasta(SEQUENCES), mtime=0), "is plain gzip.*bgzip"),
-        ("g.fa", b"chr1\thand\texon\t1\t9\t.\t+\t.\t\n", "no index can be built for .*g.fa: Unexpected text"),
-        ("g.fa", b"", "no index can be built for .*does not contain a valid sequence"),
-        ("g.2bit", bytes(range(255, -1, -1)), "no index can be built for .*g.2bit"),
-        ("g.fa", b">a\nACGT\nAC\nACGT\n", "no index can be built for .*[Ll]ine"),
-        ("g.fa", b">a\nACGT\n>a\nACGT\n", "no index can be built for .*Duplicate"),
+        ("g.fa", b"chr1\thand\texon\t1\t9\t.\t+\t.\t\n", "g.fa line 1: text before the first contig"),
+        ("g.fa", b"", "g.fa holds no base: a FASTA has lines of"),
+        ("g.2bit", bytes(range(255, -1, -1)), "g.2bit line 1: "),
+        ("g.fa", b">a\nACGT\nAC\nACGT\n", "g.fa line 4: the line is longer than those of its contig"),
+        ("g.fa", b">a\nACGT\n>a\nACGT\n", "g.fa line 3: contig a is there a second time"),
     ],
 )
 def test_files_that_cannot_be_indexed(tmp_path, name, content, message):
@@ -234,6 +331,13 @@ def test_missing_file_folder_and_contig_are_named(tmp_path):
         genome.fetch("chr99", 0, 1)
 
 
+def test_a_file_that_has_gone_since_it_was_opened_is_named(tmp_path):
+    genome = Genome(write(tmp_path / "g.fa", fasta(SEQUENCES)))
+    (tmp_path / "g.fa").unlink()
+    with pytest.raises(InputError, match=r"contig chrM from base 1: .*g\.fa does not exist"):
+        genome.fetch("chrM", 0, 7)
+
+
 def test_letter_that_is_no_nucleotide_is_placed(tmp_path):
     genome = Genome(write(tmp_path / "g.fa", fasta({"c": "ACGTACGTACGTAJ"})))
     with pytest.raises(InputError, match=r"contig c from base 3: 'J' at offset 11"):
@@ -246,8 +350,75 @@ def test_a_fasta_in_object_storage_is_read_with_its_index(tmp_path, cache, monke
     with object_store("genomes") as bucket:
         for path in tmp_path.glob("g.fa.gz*"):
             S3FileSystem().put_file(str(path), f"{bucket}/{path.name}")
-        monkeypatch.setattr("pipeline.inputs.genome.Faidx", None)  # building an index would fail
+        monkeypatch.setattr("pipeline.inputs.genome.find_contigs", None)  # building an index would fail
         genome = Genome(f"{bucket}/g.fa.gz")
         again = pickle.loads(pickle.dumps(genome))
     assert again.lengths == genome.lengths
     assert np.array_equal(genome.fetch("chrM", -3, 283), brute_force(SEQUENCES["chrM"], -3, 283))
+
+
+# What chance makes of a file and of its indexes
+
+
+SMALL = {"a": "ACGTTGCANNacgtRYKMacguT", "b": "T", "c": "GATTACA" * 4}
+LETTERS = b"\n\r>\t 0123456789ACGTN\x00\xff"
+
+
+def read_whole(path: str, step: int) -> dict[str, np.ndarray]:
+    """Codes of all contigs, read in short stretches."""
+    genome = Genome(path)
+    return {
+        name: np.concatenate([genome.fetch(name, at, min(at + step, length)) for at in range(0, max(length, 1), step)])
+        for name, length in genome.lengths.items()
+    }
+
+
+def check(path: str, step: int) -> None:
+    """Read a file; nothing but the bases that stand there, or one sentence with its name, may come of it."""
+    try:
+        found = read_whole(path, step)
+    except InputError:
+        with pytest.raises(InputError, match=Path(path).name):
+            read_whole(path, step)
+        return
+    content = Path(path).read_bytes()
+    content = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+    expected = {name: encode(sequence).tolist() for name, sequence in genomes.plainly(content).items()}
+    assert {name: codes.tolist() for name, codes in found.items()} == expected
+
+
+@settings(max_examples=INPUTS, deadline=None)
+@given(content=mutated([fasta(SMALL), fasta(SMALL, 7, "\r\n"), fasta(SMALL, 60)], LETTERS), step=st.integers(1, 30))
+def test_any_text_is_read_as_it_stands_or_refused(tmp_path_factory, content, step):
+    check(write(tmp_path_factory.mktemp("fuzz") / "g.fa", content), step)
+
+
+@settings(max_examples=INPUTS // 2, deadline=None)
+@given(data=st.data(), which=st.sampled_from([".fai", ".gzi"]), block=st.sampled_from([None, 9, 40, 500]))
+def test_any_index_leads_to_the_bases_of_the_file_or_is_refused(tmp_path_factory, data, which, block):
+    path = write(tmp_path_factory.mktemp("fuzz") / "g.fa", fasta(SMALL), block)
+    Genome(path)
+    index = Path(f"{path}{which if block else '.fai'}")
+    index.write_bytes(data.draw(mutated([index.read_bytes()], LETTERS)))
+    genome = Genome(path)
+    assert genome.lengths == {name: len(sequence) for name, sequence in SMALL.items()}
+    for name, sequence in SMALL.items():
+        for at in range(0, len(sequence), 5):
+            try:
+                codes = genome.fetch(name, at, at + 5)
+            except InputError:  # a wrong entry for a block that was not looked at when the file was opened
+                with pytest.raises(InputError, match=r"\.gzi does not fit.*; delete the index$"):
+                    genome.fetch(name, at, at + 5)
+            else:
+                assert np.array_equal(codes, brute_force(sequence, at, at + 5))
+
+
+@settings(max_examples=INPUTS, deadline=None)
+@given(data=st.data(), block=st.sampled_from([9, 40, 500]), indexed=st.booleans(), step=st.integers(1, 30))
+def test_any_bgzip_is_read_as_it_stands_or_refused(tmp_path_factory, data, block, indexed, step):
+    path = write(tmp_path_factory.mktemp("fuzz") / "g.fa.gz", fasta(SMALL), block)
+    if indexed:
+        Genome(path)
+    sound = Path(path).read_bytes()
+    Path(path).write_bytes(data.draw(mutated([sound], LETTERS)))
+    check(path, step)

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import polars as pl
 import pytest
 from material.servers import object_store
 from s3fs import S3FileSystem
 
-from pipeline.inputs.uris import local_checkpoint, local_copy, local_path, open_input
+from pipeline.inputs.uris import cache_place, local_checkpoint, local_copy, local_path, open_input
 from sptx_core.errors import InputError
 
 
@@ -66,6 +67,34 @@ def test_what_is_not_there_is_named(tmp_path: Path, bucket: str, cache: Path) ->
             local_copy(uri)
         assert str(opening.value).startswith(uri)
         assert str(copying.value).startswith(uri)
+
+
+def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
+    for name in ("a::b.gtf", "file::c.gtf", "a*[1].gtf", "%20 .gtf"):
+        (tmp_path / name).write_text(name)
+        for uri in (str(tmp_path / name), f"file://{tmp_path / name}"):
+            assert local_copy(uri) == tmp_path / name
+            with open_input(uri) as stream:
+                assert stream.read().decode() == name
+
+
+def test_a_fault_in_the_middle_of_a_file_is_named_and_a_bug_is_not(tmp_path: Path, bucket: str) -> None:
+    (tmp_path / "x.txt").write_bytes(b"\xff")
+    for uri in (str(tmp_path / "x.txt"), upload(f"{bucket}/x.txt", b"\xff")):
+        with pytest.raises(InputError, match=r"x\.txt cannot be read: 'utf-8' codec"), open_input(uri) as stream:
+            stream.read().decode()
+        with pytest.raises(KeyError), open_input(uri) as stream:
+            {}[stream.read()]
+        with pytest.raises(pl.exceptions.ColumnNotFoundError), open_input(uri) as stream:
+            pl.DataFrame({"text": [stream.read()]})["line"]
+
+
+def test_places_in_the_cache_differ_by_what_they_are_for(cache: Path) -> None:
+    first, second = cache_place("a file of yesterday", "x.fai"), cache_place("a file of today", "x.fai")
+    assert first.name == second.name == "x.fai"
+    assert first.parent != second.parent
+    assert first.is_relative_to(cache)
+    assert not cache.exists()
 
 
 def test_a_local_file_is_not_copied(tmp_path: Path, cache: Path) -> None:

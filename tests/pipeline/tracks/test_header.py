@@ -44,6 +44,6 @@ def test_a_small_table_that_is_missing_or_damaged_is_named(tmp_path: Path) -> No
     store = tables.write_example(tmp_path)
     store.write_atomic("plan.parquet", b"PAR1")
     store.delete("loci.parquet")
-    for name in ("plan", "loci"):
-        with pytest.raises(InputError, match=f"{name}.parquet cannot be read"):
+    for name, told in (("plan", "cannot be read: "), ("loci", "does not exist")):
+        with pytest.raises(InputError, match=f"{name}.parquet {told}"):
             read_table(store, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import polars as pl
 import pytest
@@ -76,6 +77,47 @@ def wanted_bases(given_transcripts: pl.DataFrame, flanks: Flanks, clip: list[Int
                 continue
             bases.add((contig, strand, name if flanks is Flanks.TRANSCRIPT else "", pos))
     return sorted(bases)
+
+
+def test_transcripts_beyond_the_largest_position_of_the_table_are_refused() -> None:
+    limit = 2**31 - 1
+    frame = pl.DataFrame(
+        {
+            "transcript_id": ["T", "Pt1.1"],
+            "contig": ["chr4", "chr4"],
+            "strand": ["+", "+"],
+            "start": [limit - 600, limit - 500],
+            "end": [limit, limit + 1],
+        }
+    )
+    options: dict[str, Any] = {"spec": WindowSpec(), "flanks": Flanks.GENOMIC, "windows_per_shard": 64}
+    message = (
+        r"transcript Pt1\.1 ends at base 2,147,483,648 of contig chr4, but positions in the table are 32-bit and end "
+        r"at 2,147,483,647; select others, on this contig those of --regions chr4:-2147483647"
+    )
+    with pytest.raises(InputError, match=message):
+        make_plan(frame, {"chr4": 2_160_000_000}, **options)
+    assert make_plan(frame.head(1), {"chr4": 2_160_000_000}, **options).shards["last"].item(-1) == limit - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("c" * 249, True),
+        ("c" * 250, False),
+        ("é" * 42, False),
+        ("a/b=c ..", True),
+        ("__HIVE_DEFAULT_PARTITION__", False),
+    ],
+)
+def test_contigs_that_cannot_name_a_folder_are_refused(name: str, kept: bool) -> None:
+    frame = pl.DataFrame({"transcript_id": ["T"], "contig": [name], "strand": ["+"], "start": [5], "end": [9]})
+    options: dict[str, Any] = {"spec": WindowSpec(), "flanks": Flanks.GENOMIC, "windows_per_shard": 64}
+    if kept:
+        assert make_plan(frame, {name: 10}, **options).bases == 4
+        return
+    with pytest.raises(InputError, match=f"contig {name[:60]}.* cannot be the name of a folder"):
+        make_plan(frame, {name: 10}, **options)
 
 
 @settings(max_examples=60, deadline=None)

@@ -9,6 +9,13 @@ from typing import Any
 
 import pytest
 import safetensors.torch
+from Bio import bgzf
+from material import genomes
+from material.genomes import Transcript, write_gtf
+
+from pipeline.tracks.job import TracksJob
+from pipeline.tracks.prepare import prepare
+from pipeline.tracks.settings import RunConfig
 
 
 @pytest.fixture
@@ -84,6 +91,103 @@ def test_a_selection_that_leaves_nothing(refused: Any) -> None:
 
 def test_a_region_that_is_none(refused: Any) -> None:
     assert "chr1:200-100" in refused("--regions", "chr1:200-100")
+
+
+def one_transcript(contig: str) -> Transcript:
+    return Transcript("T", contig, "+", [(3_001, 3_150), (3_401, 3_600)], gene="GN")
+
+
+LINE = b"ACGTTGCAAC" * 6 + b"\n"
+ODD_BUT_SOUND = {
+    "blank lines at the end": b">chr1\n" + 100 * LINE + b"\n\n",
+    "blank lines between contigs": b">chr1\n" + 100 * LINE + b"\n\n>chr2\n" + LINE,
+    "a short line, then blank ones": b">chr1\n" + 100 * LINE + b"ACGT\n\n\n>chr2\n" + LINE,
+    "a byte order mark": b"\xef\xbb\xbf>chr1\n" + 100 * LINE,
+}
+
+
+@pytest.fixture
+def prepared(example: Any, tmp_path: Path) -> Callable[..., tuple[TracksJob, str]]:
+    """Plan one transcript of 600 bases from a FASTA: the job, and what was said on the way."""
+
+    def call(content: bytes, contig: str, *, regions: str = "", index: bytes | None = None) -> tuple[TracksJob, str]:
+        fasta, gtf = tmp_path / "g.fa", write_gtf(tmp_path / "a.gtf", [one_transcript(contig)])
+        fasta.write_bytes(content)
+        if index is not None:
+            Path(f"{fasta}.fai").write_bytes(index)
+        said: list[str] = []
+        config = RunConfig(fasta=str(fasta), gtf=gtf, checkpoint=str(example.checkpoint), regions=regions)
+        return prepare(config, said.append), "\n".join(said)
+
+    return call
+
+
+@pytest.mark.parametrize("kind", ODD_BUT_SOUND)
+def test_odd_but_sound_genomes_are_planned(prepared: Any, kind: str) -> None:
+    for index in (None, b"\xff\xfe\x00 no text"):
+        job, _ = prepared(ODD_BUT_SOUND[kind], "chr1", index=index)
+        assert job.size == 600
+
+
+def test_a_genome_that_is_cut_short(refused: Any, tmp_path: Path) -> None:
+    fasta = tmp_path / "g.fa.gz"
+    with bgzf.BgzfWriter(str(fasta), "wb") as file:
+        file.write(ODD_BUT_SOUND["blank lines at the end"])
+    fasta.write_bytes(fasta.read_bytes()[:-40])
+    gtf = write_gtf(tmp_path / "a.gtf", [one_transcript("chr1")])
+    assert f"{fasta} is a damaged or cut bgzip file" in refused(fasta=fasta, gtf=gtf)
+
+
+@pytest.mark.parametrize("region", ["HLA-A*01:01:01:01", "HLA-A*01:01:01:01:3001-", "HLA-A*01:01:01:01:-3,600"])
+def test_a_contig_with_colons_is_a_region(prepared: Any, region: str) -> None:
+    name = "HLA-A*01:01:01:01"
+    job, _ = prepared(f">{name}\n".encode() + 100 * LINE, name, regions=region)
+    assert job.size == 600
+
+
+@pytest.mark.parametrize(
+    ("regions", "bases"), [("chr1:3101", 500), ("1:3101-", 500), ("chr1:-3,100", 100), ("chr1:-3100,chr1:3501", 200)]
+)
+def test_open_regions_are_clipped_as_samtools_reads_them(prepared: Any, regions: str, bases: int) -> None:
+    job, _ = prepared(ODD_BUT_SOUND["blank lines at the end"], "chr1", regions=regions)
+    assert job.size == bases
+
+
+@pytest.mark.parametrize("region", ["chr1:x", "chr1:", "chr1:0-5"])
+def test_a_region_that_cannot_be_read(refused: Any, region: str) -> None:
+    assert f"region '{region}'" in refused("--regions", region)
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_positions_that_the_table_cannot_hold(example: Any, sptx_here: Any, tmp_path: Path, command: str) -> None:
+    bases, fasta = 2_160_000_000, tmp_path / "g.fa"
+    with fasta.open("wb") as file:  # one line, of which the disk holds the ends
+        file.write(b">chr4\n")
+        file.seek(6 + bases - 4)
+        file.write(b"ACGT\n")
+    Path(f"{fasta}.fai").write_text(f"chr4\t{bases}\t6\t{bases}\t{bases + 1}\n")
+    far = Transcript("Pt1.1", "chr4", "+", [(2_150_000_000, 2_150_000_200), (2_150_000_400, 2_150_000_600)])
+    gtf = write_gtf(tmp_path / "a.gtf", [far])
+    output = ("--output", tmp_path / "table")
+    done = sptx_here(command, "--fasta", fasta, "--gtf", gtf, "--checkpoint", example.checkpoint, *output, code=2)
+    assert "transcript Pt1.1 ends at base 2,150,000,600 of contig chr4" in done.err
+    assert "2,147,483,647" in done.err
+    assert not (tmp_path / "table").exists()
+
+
+@pytest.mark.parametrize(
+    ("annotated", "held", "length", "told"),
+    [
+        ("chrM", "chrM", 16_571, "chrM of the FASTA has 16,571 bases"),
+        ("chrM", "MT", 16_569, "chrM of the annotation is taken to be MT of the FASTA"),
+        ("chrM", "chrM", 16_569, None),
+    ],
+)
+def test_a_mitochondrion_that_may_be_another_sequence_is_told(
+    prepared: Any, annotated: str, held: str, length: int, told: str | None
+) -> None:
+    _, said = prepared(genomes.fasta({held: ("ACGTTGCAAC" * 1_658)[:length]}).encode(), annotated)
+    assert (told in said) if told else ("16,571" not in said)
 
 
 def test_a_missing_fasta(refused: Any, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -128,6 +129,12 @@ def test_a_lazy_frame_is_filtered_and_summarised(tracks: Tracks) -> None:
         ("HLA-A*01:01:20-30", span("HLA-A*01:01", "+", 20, 30)),
         ("HLA-A*01:01", pl.col("chrom") == "HLA-A*01:01"),
         ("HLA-A", pl.col("chrom") == "HLA-A*01:01"),
+        ("HLA-A:20-30", span("HLA-A*01:01", "+", 20, 30)),
+        ("chr9:640", span("chr9", "+", 640, 1000) | span("chr9", "-", 640, 650)),
+        ("9:640-", span("chr9", "+", 640, 1000) | span("chr9", "-", 640, 650)),
+        ("chr9:-410", span("chr9", "+", 101, 410) | span("chr9", "-", 401, 410)),
+        (f"chr9:640-{10**17}", span("chr9", "+", 640, 1000) | span("chr9", "-", 640, 650)),
+        ("HLA-A*01:01:50", span("HLA-A*01:01", "+", 50, 60)),
         (Interval("chr9", 399, 400), span("chr9", "+", 400, 400)),
         (Interval("chr9", 899, None), span("chr9", "+", 900, 1000)),
     ],
@@ -166,7 +173,7 @@ def test_transcript(tracks: Tracks, name: str) -> None:
     assert tracks.query(name).equals(tracks.transcript(name))
 
 
-@pytest.mark.parametrize("what", ["chr9:350-450", "chr9", "HLA-A*01:01"])
+@pytest.mark.parametrize("what", ["chr9:350-450", "chr9", "HLA-A*01:01", "HLA-A:20", "9:500-", "chr9:-500", " chr9 "])
 def test_query_takes_regions_and_contigs(tracks: Tracks, what: str) -> None:
     assert tracks.query(what, strand="+", sites=True).equals(tracks.region(what, strand="+", sites=True))
 
@@ -181,7 +188,16 @@ def test_names_that_the_table_does_not_hold(tracks: Tracks) -> None:
         (lambda: tracks.scan(["brian"]), "has no column brian; the nearest is brain"),
         (lambda: tracks.region("chr9", columns=["?"]), r"has no column \?; it has acceptor, donor"),
         (lambda: tracks.gene("GENE3", strand="plus"), r"strand 'plus' is not known; write \+ or -"),
-        (lambda: tracks.query("chr9:x"), "has no contig, gene or transcript chr9:x"),
+        (lambda: tracks.query("chr9:x"), "region 'chr9:x' cannot be read: write contig, contig:first-last"),
+        (lambda: tracks.query("HLA-A*01:01:0-5"), r"region 'HLA-A\*01:01:0-5' is empty"),
+        (lambda: tracks.query("chr9:3200-3100"), "region 'chr9:3200-3100' is empty"),
+        (lambda: tracks.query("chr8:5-9"), r"has no contig chr8; it has chr9, HLA-A\*01:01"),
+        (lambda: tracks.query("chr8:5"), r"has no contig chr8; it has chr9, HLA-A\*01:01"),
+        (lambda: tracks.query("gene:ENSG0003"), "has no contig, gene or transcript gene:ENSG0003; the nearest is"),
+        (lambda: tracks.query(""), "nothing is asked for: name a region"),
+        (lambda: tracks.query("  "), "nothing is asked for: name a region"),
+        (lambda: tracks.gene(""), "has no gene $"),
+        (lambda: tracks.transcript(""), "has no transcript $"),
     ]
     for ask, message in refused:
         with pytest.raises(InputError, match=message):
@@ -199,6 +215,66 @@ def test_parts_that_cannot_answer_are_never_opened(tmp_path: Path, bucket: str) 
         assert tracks.transcript("ENST0002").equals(rows.filter(span("chr9", "+", 500, 700)))
     lazily = tracks.scan().filter(pl.col("strand") == "+", pl.col("chrom") == "chr9", pl.col("pos") > 400)
     assert lazily.collect().equals(rows.filter(span("chr9", "+", 401, 1000)))
+
+
+def test_parts_that_are_damaged_are_told_with_what_to_do(tmp_path: Path, bucket: str) -> None:
+    for root in (str(tmp_path), f"{bucket}/damaged"):
+        store = tables.write_example(root)
+        tracks = open_tracks(root)
+        for key in (shard.key for shard in tables.SHARDS):
+            store.write_atomic(key.part_name("tracks", FINGERPRINT), b"PAR1 not Parquet PAR1")
+        for what in ("chr9", "GENE3", "ENST0001"):
+            with pytest.raises(
+                InputError, match=rf"a part of {root} cannot be read \(.*\); `sptx verify {root}` names"
+            ):
+                tracks.query(what)
+        store.delete(tables.SHARDS[0].key.part_name("tracks", FINGERPRINT))
+        with pytest.raises(InputError, match=r"a part of .* cannot be read"):
+            tracks.region("chr9:101-110")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("run.json", b"{", r"run\.json is not the record of a run"),
+        ("run.json", b"\xff", r"run\.json is not the record of a run"),
+        ("contigs.parquet", b"PAR1", r"contigs\.parquet cannot be read: "),
+        ("transcripts.parquet", None, r"transcripts\.parquet does not exist"),
+        ("settings.yaml", b"fasta: [", r"settings\.yaml cannot be read: "),
+        ("settings.yaml", b"fasta: 3", r"settings\.yaml does not hold the settings of a run"),
+        ("settings.yaml", None, r"settings\.yaml does not exist"),
+        ("failures/000001.json", b"{", r"failures/000001\.json cannot be read: "),
+        ("failures/000001.json", b"{}", r"failures/000001\.json is not the record of a failure"),
+        ("failures/000001.json", b"[]", r"failures/000001\.json is not the record of a failure"),
+    ],
+)
+def test_damaged_files_beside_the_parts_are_named(
+    tmp_path: Path, name: str, content: bytes | None, message: str
+) -> None:
+    store = tables.write_example(tmp_path)
+    if content is None:
+        store.delete(name)
+    else:
+        store.write_atomic(name, content)
+
+    def read() -> None:
+        tracks = open_tracks(tmp_path)
+        tracks.query("GENE3")
+        tracks.status()
+        assert tracks.settings
+
+    with pytest.raises(InputError, match=message):
+        read()
+
+
+@pytest.mark.parametrize("name", ["a::b", "memory::c", "d*[1]?", "e f%20"])
+def test_a_table_may_lie_below_any_folder(tmp_path: Path, name: str) -> None:
+    root = tmp_path / name / "table"
+    tables.write_example(root)
+    tracks = open_tracks(root)
+    assert tracks.scan().collect().equals(committed_rows())
+    assert tracks.gene("GENE3").equals(committed_rows().filter(span("chr9", "+", 901, 1000)))
+    assert tracks.status().done == 4
 
 
 def test_only_committed_parts_are_read(tmp_path: Path) -> None:
@@ -277,6 +353,22 @@ DUCKDB_QUERY = """
     WHERE tracks.donor >= 0.5
     ORDER BY chrom, strand, pos
 """
+
+
+def test_the_documented_sql_keeps_contigs_text_where_all_are_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).parents[3] / "docs" / "table.md"
+    (sql,) = re.findall(r"```sql\n(.*?);\n```", page.read_text(), re.DOTALL)
+    tables.write(tmp_path / "dock8", [tables.Part(chrom, "+", range(1, 9)) for chrom in ("1", "2")])
+    monkeypatch.chdir(tmp_path)  # the page's table is the folder `dock8`
+    with duckdb.connect() as connection:
+        relation = connection.sql(sql)
+        assert dict(zip(relation.columns, map(str, relation.types), strict=True))["chrom"] == "VARCHAR"
+        assert relation.fetchall() == [("1", 8), ("2", 8)]
+        assert connection.sql(f"FROM ({sql}) WHERE chrom = 'X'").fetchall() == []
+        guessed = connection.sql(sql.replace(", hive_types = {'chrom': VARCHAR}", ""))
+        assert str(guessed.types[0]) == "BIGINT"  # which is why the page gives the type
 
 
 def in_duckdb(root: str, *filesystems: fsspec.AbstractFileSystem) -> pl.DataFrame:

@@ -231,7 +231,7 @@ def shorten_plan(store: Store) -> None:
 
 @pytest.mark.parametrize(
     ("damage", "message"),
-    [(remove_plan, r"plan.parquet cannot be read"), (shorten_plan, r"plan.parquet and run.json differ")],
+    [(remove_plan, r"plan.parquet does not exist"), (shorten_plan, r"plan.parquet and run.json differ")],
 )
 def test_nothing_is_verified_without_a_plan(store: Store, damage: Callable[[Store], Any], message: str) -> None:
     damage(store)

@@ -53,7 +53,7 @@ def test_places_that_are_refused(tmp_path: Path, target: str, message: str) -> N
 
 
 def test_a_place_that_cannot_be_written() -> None:
-    with pytest.raises(InputError, match=r"/proc/gene\.png cannot be written \("):
+    with pytest.raises(InputError, match=r"/proc/gene\.png cannot be written: "):
         write_picture(figure(), Path("/proc/gene.png"))
 
 

@@ -51,6 +51,14 @@ def test_report_survives_the_disk_and_is_compared(report: BenchReport, tmp_path:
     assert len(table) == 2 + len(report.rows)
 
 
+def test_a_report_that_cannot_be_saved_is_told(tmp_path: Path) -> None:
+    report = BenchReport("a machine", 2, "2.13", 24, 3, ())
+    with pytest.raises(InputError, match=r"no/bench\.json cannot be written: No such file or directory"):
+        report.save(tmp_path / "no" / "bench.json")
+    with pytest.raises(InputError, match=r"/dev/full cannot be written: No space left on device"):
+        report.save("/dev/full")
+
+
 def test_a_file_that_is_no_report_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text("{}")
     for name in ("other.json", "missing.json"):
