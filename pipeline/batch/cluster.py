@@ -19,10 +19,12 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
+
+import psutil
 
 from sptx_core.errors import InputError
 
@@ -42,6 +44,7 @@ EMBEDDED_SYSTEM = {
 }
 # Nobody takes the one machine of an embedded Ray away, and a training's end should be noticed at once.
 EMBEDDED_TRAIN = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
+EXIT_SECONDS = 5.0  # within which workers end after their Ray
 MAX_CPU_THREADS = 8  # beyond this a convolution of one micro-batch gains little from another core
 
 
@@ -135,7 +138,23 @@ def _ray(address: str | None, object_store_mb: int, use_gpus: bool, log: Path, e
                 log=log,
             )
         finally:
+            workers = _own_workers() if address is None else []
             ray.shutdown()
+            _end(workers)
+
+
+def _own_workers() -> list[psutil.Process]:
+    """Worker processes of the Ray that this process has started."""
+    raylets = [child for child in psutil.Process().children() if child.name() == "raylet"]
+    return [worker for raylet in raylets for worker in raylet.children(recursive=True)]
+
+
+def _end(workers: list[psutil.Process]) -> None:
+    """See to it that processes have ended: now and then one of Ray's hangs in its own exit for ever."""
+    _, hanging = psutil.wait_procs(workers, timeout=EXIT_SECONDS)
+    for worker in hanging:
+        with suppress(psutil.NoSuchProcess):
+            worker.kill()
 
 
 def choose_pool(cluster: Cluster, workers: int | None, threads: int | None, gpus_per_worker: float | None) -> Pool:

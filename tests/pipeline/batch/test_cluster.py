@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from pipeline.batch.cluster import EMBEDDED_SYSTEM, Cluster, Pool, choose_pool, on_every_node, on_worker, session
+from pipeline.batch import cluster as cluster_module
+from pipeline.batch.cluster import (
+    EMBEDDED_SYSTEM,
+    Cluster,
+    Pool,
+    choose_pool,
+    execute,
+    on_every_node,
+    on_worker,
+    session,
+)
 from sptx_core.errors import InputError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -67,6 +80,26 @@ def test_tasks_run_on_a_worker_and_on_every_node(cluster: Any) -> None:
         fail_in_a_session()
     assert [path.name for path in logs[1].parent.iterdir()] == ["log"]
     shutil.rmtree(logs[1].parent)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_an_embedded_ray_leaves_no_process_even_one_that_hangs_as_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang_at_exit() -> Any:  # travels to a worker by value, because it stands here
+        def hang() -> None:
+            while True:
+                with suppress(BaseException):
+                    time.sleep(1)
+
+        atexit.register(hang)
+        return lambda row: {"pid": os.getpid(), **row}
+
+    monkeypatch.setattr(cluster_module, "EXIT_SECONDS", 1.0)
+    with session(None, object_store_mb=80, use_gpus=False):
+        (answer,) = execute([{"a": 1}], hang_at_exit, Pool(1, 1, 0.0), embedded=True)
+        hanging = psutil.Process(answer["pid"])
+    _, alive = psutil.wait_procs([hanging], timeout=10)
+    assert not alive
 
 
 @pytest.mark.parametrize(
