@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from material.genomes import gff3_line, gtf_line
 
-from pipeline.inputs.gtf import Features, read_features
+from pipeline.inputs.gtf import PARTS, Features, read_features
 from sptx_core.errors import InputError
 
 Written = Callable[..., str]
@@ -25,8 +25,9 @@ ONE_TRANSCRIPT = (
 
 
 def same(one: Features, other: Features) -> bool:
-    """Whether all is the same but the exons in `named`, which depend on where a chunk ends."""
-    named, other_named = (features.named.filter(pl.col("feature") != "exon") for features in (one, other))
+    """Whether all is the same but the exons and parts in `named`, which depend on where a chunk ends."""
+    is_part = pl.col("feature").is_in(["exon", *PARTS])
+    named, other_named = (features.named.filter(~is_part) for features in (one, other))
     return one.dialect == other.dialect and named.equals(other_named) and one.exons.equals(other.exons)
 
 
@@ -35,7 +36,8 @@ def test_genes_transcripts_and_exons_with_their_lines(written: Written) -> None:
     assert features.dialect == "gtf"
     named = features.named.select("feature", "key", "parent", "gene_name", "start", "end", "line").rows()
     assert named == [("gene", "G1", "G1", "ONE", 10, 40, 3), ("transcript", "T1", "G1", "ONE", 10, 40, 4)]
-    assert features.exons.rows() == [("T1", "chr1", "+", 10, 20, 5), ("T1", "chr1", "+", 30, 40, 7)]
+    exons = features.exons.select("key", "parent", "contig", "strand", "start", "end", "line").rows()
+    assert exons == [("T1", "G1", "chr1", "+", 10, 20, 5), ("T1", "G1", "chr1", "+", 30, 40, 7)]
 
 
 def test_a_transcript_without_a_line_is_named_by_its_first_exon(written: Written) -> None:
@@ -75,9 +77,16 @@ def test_tags(written: Written, lines: list[str], tags: list[str]) -> None:
     assert read_features(written(*lines)).named["tags"].to_list() == [tags]
 
 
-def test_gff3_is_percent_decoded_but_for_its_keys(written: Written) -> None:
-    found = read_features(written(gff3_line("1", "gene", 1, 9, ID="g%2C1", Name="A%2CB"))).named.row(0, named=True)
-    assert (found["key"], found["Name"]) == ("g%2C1", "A,B")
+def test_gff3_is_percent_decoded(written: Written) -> None:
+    features = read_features(
+        written(
+            gff3_line("c%7C1", "mRNA", 1, 9, ID="t%2c1", Parent="g%2C1", Name="A%2CB", tag="x%2Cy,z"),
+            gff3_line("c|1", "exon", 1, 9, Parent="t%2C1,t2"),
+        )
+    )
+    found = features.named.select("contig", "key", "parent", "Name", "tags").row(0)
+    assert found == ("c|1", "t,1", "g,1", "A,B", ["x,y", "z"])
+    assert features.exons.select("contig", "key").rows() == [("c|1", "t,1"), ("c|1", "t2")]
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 7, 200])
