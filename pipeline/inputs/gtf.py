@@ -187,8 +187,10 @@ def _read_chunk(lines: pl.DataFrame, dialect: Dialect, uri: str) -> Features:
     key = "transcript_id" if dialect == "gtf" else "Parent"
     raise_for_first(exons, exons["key"].is_null(), uri, f"exon without {key}")
     named = _with_attributes(readable(fields.filter(~is_exon), dialect, uri), dialect)
-    nameless = named["key"].is_null() & (named["feature"] == "transcript")
-    raise_for_first(named, nameless, uri, "transcript without transcript_id")
+    if dialect == "gtf":
+        nameless = named["key"].is_null() & (named["feature"] == "transcript")
+        raise_for_first(named, nameless, uri, "transcript without transcript_id")
+    named = named.filter(pl.col("key").is_not_null())  # nothing can refer to a gene without an id
     parts = _parts_without_exon(lines.filter(_is_one_of(PARTS)), exons, dialect, uri)
     first = [_first_of_unnamed(frame, named, dialect, uri) for frame in (exons, parts)]
     circular = _circular(lines, uri) if dialect == "gff3" else ()

@@ -281,7 +281,7 @@ def _unusable(transcripts: pl.DataFrame, alone: pl.Series, uri: str) -> list[pl.
         *(pl.lit(uri), line, name),
     )
     far = pl.format(
-        "{} line {}: transcript {} ends at {}:{}, beyond {}, the last position that a table can hold",
+        "{} line {}: transcript {} ends at {}:{}, but positions in a table are 32-bit and end at {}",
         *(pl.lit(uri), line, name, "contig", "end", pl.lit(f"{_MAX_POSITION:,}")),
     )
     kinds = (

@@ -15,7 +15,7 @@ from material.servers import object_store
 from s3fs import S3FileSystem
 
 from pipeline.coordinates import reconcile_contigs
-from pipeline.inputs.annotation import check_spans, read_annotation
+from pipeline.inputs.annotation import check_spans, read_annotation, within_circles
 from sptx_core.errors import InputError
 
 ONE_TRANSCRIPT = (
@@ -216,12 +216,74 @@ def test_pseudoautosomal_copies_of_gencode_are_two_transcripts(written):
     assert read_annotation(uri).transcripts["transcript_id"].to_list() == ["T.1", "T.1_PAR_Y"]
 
 
+def test_flybase_gene_symbol_and_a_semicolon_in_a_name(written):
+    ids = {"gene_id": "FBgn2", "transcript_id": "FBtr2", "product": "the gene 5 protein; gene_name x"}
+    for key, name in (("gene_symbol", "wgx"), ("gene_name", "CYX3;1"), ("gene", "CYX3")):
+        assert row(written(gtf_line("1", "exon", 1, 9, **ids, **{key: name})))["gene_name"] == name
+        of_gene = gtf_line("1", "gene", 1, 9, gene_id="FBgn2", **{key: name})
+        assert row(written(of_gene, gtf_line("1", "transcript", 1, 9, **ids)))["gene_name"] == name
+
+
+def test_gffread_gff3_without_gene_lines(written):
+    lines = [gff3_line("chr1", "transcript", 1, 9, ID=f"STRG.66.{at}", geneID="STRG.66") for at in (1, 2)]
+    found = read_annotation(written("##gff-version 3", *lines)).transcripts
+    assert found.select("transcript_id", "gene_id", "gene_name").rows() == [
+        ("STRG.66.1", "STRG.66", "STRG.66"),
+        ("STRG.66.2", "STRG.66", "STRG.66"),
+    ]
+
+
+def test_encoded_contigs_and_ids(written):
+    found = row(
+        written(
+            gff3_line("chr%7C1", "gene", 1, 90, ID="my%20gene", Name="GN"),
+            gff3_line("chr%7C1", "mRNA", 1, 90, ID="t%2c1", Parent="my%20gene"),
+            gff3_line("chr%7C1", "exon", 1, 90, Parent="t%2C1"),
+        )
+    )
+    assert (found["contig"], found["transcript_id"], found["gene_id"]) == ("chr|1", "t,1", "my gene")
+    assert (found["gene_name"], found["exon_ends"]) == ("GN", [90])
+
+
 @pytest.mark.parametrize("strand", [".", "?"])
 def test_transcripts_of_unknown_strand_are_left_out_and_named(written, strand):
     lone = gtf_line("chr1", "transcript", 1, 9, strand, gene_id="G2", transcript_id="T2")
     annotation = read_annotation(written(*ONE_TRANSCRIPT, lone))
     assert annotation.transcripts["transcript_id"].to_list() == ["T1.1"]
     assert annotation.unstranded == ("T2",)
+    assert annotation.left_out.select("transcript_id", "gene_id", "line").rows() == [("T2", "G2", 4)]
+
+
+def test_nothing_is_remarked_of_an_ordinary_annotation(written):
+    assert read_annotation(written(*ONE_TRANSCRIPT)).remarks == ()
+
+
+def test_what_is_odd_or_unusual_is_counted_and_named_once_a_kind(written):
+    def lone(name: str, strand: str = ".", gene: str = "G2", feature: str = "transcript") -> str:
+        return gtf_line("chr1", feature, 1, 9, strand, gene_id=gene, transcript_id=name)
+
+    uri = written(
+        *ONE_TRANSCRIPT,
+        lone("T2"),
+        lone("T3", "?"),
+        *(lone("T4", strand, feature="exon") for strand in "+-"),
+        *(line for gene in ("A", "B") for line in (lone("T5", "+", gene), lone("T5", "+", gene, "exon"))),
+        *(lone("T6", "-", feature=feature) for feature in ("transcript", "CDS")),
+        lone("T7", "+"),
+    )
+    assert read_annotation(uri).remarks == (
+        f"left out of {uri}: 2 transcripts without a strand (T2, T3)",
+        f"left out of {uri}: 1 transcript with exons on several contigs or strands (T4)",
+        f"{uri}: 1 transcript without exon lines; CDS and UTR give the exons (T6)",
+        f"{uri}: 1 transcript without exons, of which no splice site is known (T7)",
+        f"{uri}: 2 transcripts with an id that others share, named anew (T5@A, T5@B)",
+    )
+
+
+def test_many_names_are_shortened(written):
+    lone = (gtf_line("1", "transcript", 1, 9, ".", gene_id="G", transcript_id=f"T{at}") for at in range(1200))
+    (remark,) = read_annotation(written(*ONE_TRANSCRIPT, *lone)).remarks
+    assert remark.endswith(": 1,200 transcripts without a strand (T0, T1, T2, T3, T4, T5, T6, T7, ... (1200 in all))")
 
 
 GOOD = ONE_TRANSCRIPT[0]
@@ -248,6 +310,14 @@ GOOD = ONE_TRANSCRIPT[0]
             "line 1: the exons of transcript T lie on several contigs or strands",
         ),
         ([gtf_line("chr1", "gene", 1, 9, gene_id="G")], "holds no transcripts"),
+        (
+            [
+                gff3_line("chr1", "gene", 1, 9, ID="YA1"),
+                gff3_line("chr1", "mRNA", 1, 9, ID="YA1", Parent="YA1"),
+                gff3_line("chr1", "exon", 1, 9, Parent="YA1"),
+            ],
+            "line 2: mRNA and gene .line 1. share the ID YA1; in GFF3 each feature needs an ID of its own",
+        ),
         ([gtf_line("chr1", "exon", 1, 9, ".", transcript_id="T")], "holds no transcript with a strand, such as T"),
     ],
 )
@@ -280,3 +350,31 @@ def test_transcript_beyond_its_contig_is_named(written):
     check_spans(annotation.transcripts, contigs, {"1": 40}, annotation.uri)
     with pytest.raises(InputError, match=r"line 1: transcript T1.1 ends at chr1:40, but contig 1 .* has 39 bases"):
         check_spans(annotation.transcripts, contigs, {"1": 39}, annotation.uri)
+
+
+CIRCLE = (
+    gff3_line("MT", "region", 1, 900, ID="MT", Is_circular="true"),
+    gff3_line("MT", "mRNA", 801, 1000, ID="across", Parent="g1"),
+    gff3_line("MT", "exon", 801, 1000, Parent="across"),
+)
+
+
+def test_a_transcript_across_the_origin_of_a_circular_contig_is_left_out(written):
+    inside = gff3_line("MT", "mRNA", 801, 900, ID="inside", Parent="g2")
+    linear = gff3_line("chr1", "mRNA", 801, 1000, ID="linear", Parent="g3")
+    annotation = read_annotation(written(*CIRCLE, inside, linear))
+    contigs = reconcile_contigs(["MT", "chr1"], ["chrM", "chr1"])
+    found = within_circles(annotation, contigs, {"chrM": 900, "chr1": 900})
+    assert found.transcripts["transcript_id"].to_list() == ["inside", "linear"]
+    assert found.left_out["transcript_id"].to_list() == ["across"]
+    assert "line 2: transcript across ends at MT:1000, but the circular contig has 900" in found.left_out["fault"][0]
+    assert "1 transcript beyond the end of a circular contig (across)" in found.remarks[0]
+    assert within_circles(annotation, contigs, {"chrM": 1000, "chr1": 900}) is annotation
+    with pytest.raises(InputError, match="line 5: transcript linear ends at chr1:1000, but contig chr1"):
+        check_spans(found.transcripts, contigs, {"chrM": 900, "chr1": 900}, found.uri)
+
+
+def test_an_annotation_of_transcripts_across_the_origin_alone_is_refused(written):
+    annotation = read_annotation(written(*CIRCLE))
+    with pytest.raises(InputError, match="line 2: transcript across ends at MT:1000"):
+        within_circles(annotation, reconcile_contigs(["MT"], ["MT"]), {"MT": 900})
