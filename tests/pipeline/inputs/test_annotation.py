@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import string
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from material.genomes import gff3_line, gtf_line
+from material.mutations import INPUTS, mutated
 from material.servers import object_store
 from s3fs import S3FileSystem
 
@@ -378,3 +382,153 @@ def test_an_annotation_of_transcripts_across_the_origin_alone_is_refused(written
     annotation = read_annotation(written(*CIRCLE))
     with pytest.raises(InputError, match="line 2: transcript across ends at MT:1000"):
         within_circles(annotation, reconcile_contigs(["MT"], ["MT"]), {"MT": 900})
+
+
+# Whatever a file holds
+
+
+class Written(NamedTuple):
+    """A transcript as a test writes it; exons are 1-based and inclusive."""
+
+    name: str
+    gene: str
+    gene_name: str
+    contig: str
+    strand: str
+    exons: list[tuple[int, int]]
+    has_line: bool
+    part: str
+
+
+ODD_LETTERS = string.ascii_letters + string.digits + " ;=,.:|'()-_/&%#>"
+NAMES = (
+    st.text(ODD_LETTERS, min_size=1, max_size=8)
+    .map(str.strip)
+    .filter(lambda name: name.strip(".") and name[:2] != "id")
+)
+NOTES = st.sampled_from(["gene 5 protein; gene_id x", "a; transcript_id b; c", "tag q; ID=x;Parent=y", "plain"])
+
+
+@st.composite
+def annotated(draw: st.DrawFn) -> list[Written]:
+    """Transcripts with odd names, some without a line of their own, some with coding sequence for exons."""
+    rows = []
+    for name in draw(st.lists(NAMES, min_size=1, max_size=3, unique=True)):
+        starts = sorted(draw(st.sets(st.integers(1, 90), min_size=1, max_size=4)))
+        exons = [(start * 10, start * 10 + draw(st.integers(0, 8))) for start in starts]
+        place = (draw(st.sampled_from(["chr1", "HLA-A*01:01"])), draw(st.sampled_from("+-")))
+        has_line = draw(st.booleans())
+        part = draw(st.sampled_from(["exon", "exon", "CDS"])) if has_line else "exon"
+        rows.append(Written(name, draw(NAMES), draw(NAMES), *place, exons, has_line, part))
+    return rows
+
+
+def gtf_lines(one: Written, note: str, shuffle: Any) -> list[str]:
+    pairs = list({"gene_id": one.gene, "transcript_id": one.name, "gene_name": one.gene_name, "note": note}.items())
+    spans = [("transcript", (one.exons[0][0], one.exons[-1][1]))] * one.has_line
+    lines = []
+    for feature, span in [*spans, *((one.part, exon) for exon in one.exons)]:
+        shuffle.shuffle(pairs)
+        lines.append(gtf_line(one.contig, feature, *span, one.strand, **dict(pairs)))
+    return lines
+
+
+def gff3_lines(one: Written, note: str, shuffle: Any) -> list[str]:
+    def line(feature: str, span: tuple[int, int], **pairs: str) -> str:
+        order = [(key, quote(value, safe=".:|'()-_/ ")) for key, value in pairs.items()]
+        shuffle.shuffle(order)
+        return gff3_line(quote(one.contig, safe=""), feature, *span, one.strand, **dict(order))
+
+    span = one.exons[0][0], one.exons[-1][1]
+    own = [line("mRNA", span, ID=one.name, gene_id=one.gene, gene_name=one.gene_name, Note=note)]
+    return own + [line(one.part, exon, Parent=one.name, Note=note) for exon in one.exons]
+
+
+def disguised(lines: list[str], shuffle: Any) -> bytes:
+    """The file with its lines in another order and with what changes nothing: blank lines, comments, line ends."""
+    shuffle.shuffle(lines)
+    for extra in ("", "# a comment", "   ", "#!genome-build x"):
+        if shuffle.random() < 0.5:
+            lines.insert(shuffle.randrange(len(lines) + 1), extra)
+    newline, end = shuffle.choice(["\n", "\r\n"]), shuffle.choice([";", "; ", " "])
+    lines = [line + end if "\t" in line else line for line in lines]
+    content = newline.join(lines).encode() + shuffle.choice([b"", b"\n", b"\n>chr1\nACGT\n", b"\n##FASTA\n>a\n"])
+    content = shuffle.choice([b"", b"\xef\xbb\xbf"]) + content
+    return gzip.compress(content) if shuffle.random() < 0.3 else content
+
+
+@pytest.mark.parametrize("lines_of", [gtf_lines, gff3_lines])
+@settings(max_examples=INPUTS, deadline=None)
+@given(rows=annotated(), note=NOTES, shuffle=st.randoms(use_true_random=False), chunk_bytes=st.sampled_from([7, 10**6]))
+def test_the_transcripts_are_those_written_however_they_are_written(
+    tmp_path_factory: Any, lines_of: Any, rows: list[Written], note: str, shuffle: Any, chunk_bytes: int
+) -> None:
+    path = tmp_path_factory.mktemp("disguised") / "a"
+    path.write_bytes(disguised([line for one in rows for line in lines_of(one, note, shuffle)], shuffle))
+    annotation = read_annotation(str(path), chunk_bytes)
+    columns = ("transcript_id", "gene_id", "gene_name", "contig", "strand", "start", "end", "exon_starts", "exon_ends")
+    expected = [
+        (
+            *(one.name, one.gene, one.gene_name, one.contig, one.strand, one.exons[0][0] - 1, one.exons[-1][1]),
+            *([first - 1 for first, _ in one.exons], [last for _, last in one.exons]),
+        )
+        for one in rows
+    ]
+    assert sorted(annotation.transcripts.select(columns).rows()) == sorted(expected)
+    assert annotation.left_out.is_empty()
+
+
+SEEDS = [
+    "".join(f"{line}\n" for line in lines).encode()
+    for lines in (
+        ONE_TRANSCRIPT,
+        [
+            gtf_line("c", "gene", 1, 90) + "g1",
+            gtf_line("c", "transcript", 1, 90) + "g1.t1",
+            'c\t.\tCDS\t1\t90\t.\t+\t0\ttranscript_id "g1.t1"; gene_id "g1";',
+        ],
+        [gtf_line("c", "exon", 9, 90, s, gene_id=g, transcript_id="u_1", gene_name="A;1") for g in "AB" for s in "+-"],
+        [
+            gtf_line("c", f, 9, 90, "?", gene_id="g", transcript_id="t", note="gene 5; x")
+            for f in ("transcript", "exon")
+        ],
+    )
+]
+GFF3_SEEDS = [
+    "".join(f"{line}\n" for line in ("##gff-version 3", *lines)).encode()
+    for lines in (
+        (*CIRCLE, ">MT", "ACGT"),
+        [gff3_line("c%7C1", "mRNA", 1, 90, ID="t%2c1", geneID="g"), gff3_line("c|1", "exon", 1, 9, Parent="t%2C1, t2")],
+        [gff3_line("c", f, 1, 90, ID="YA1", Parent="YA1", tag="a,b") for f in ("gene", "mRNA", "CDS", "exon")],
+    )
+]
+LETTERS = b" \t\n\r;\"',=%#>.+-?0123456789abcdegijnortxEGTU@\x00\xef\xbb\xbf\xff\x1f\x8b"
+
+
+@pytest.mark.parametrize("seeds", [SEEDS, GFF3_SEEDS], ids=["gtf", "gff3"])
+@settings(max_examples=INPUTS, deadline=None)
+@given(data=st.data())
+def test_no_file_ends_in_anything_but_its_transcripts_or_one_sentence(
+    tmp_path_factory: Any, seeds: list[bytes], data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("fuzz") / "a"
+    path.write_bytes(data.draw(mutated(seeds, LETTERS)))
+    refused = ""
+    try:
+        annotation = read_annotation(str(path))
+    except InputError as error:
+        refused = str(error)
+    if refused:
+        assert str(path) in refused
+        assert "\n" not in refused
+        return
+    found = annotation.transcripts
+    assert found["transcript_id"].is_unique().all()
+    assert not found.select(pl.exclude("transcript_version", "gene_version")).null_count().sum_horizontal().item()
+    assert set(found["strand"]) <= {"+", "-"}
+    assert (found["start"] < found["end"]).all()
+    exons = found.explode("exon_starts", "exon_ends").drop_nulls("exon_starts")
+    assert ((exons["start"] <= exons["exon_starts"]) & (exons["exon_ends"] <= exons["end"])).all()
+    assert (exons["exon_starts"] < exons["exon_ends"]).all()
+    assert len(annotation.remarks) >= annotation.left_out["kind"].n_unique()
+    assert not annotation.left_out["fault"].null_count()
