@@ -153,7 +153,7 @@ def _read_yaml(uri: str) -> dict[str, Any]:
             values = yaml.safe_load(stream)
     except FileNotFoundError:
         raise InputError(f"settings file {uri} does not exist") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # dates that are none, bytes that are no UTF-8
         raise InputError(f"settings file {uri} is not valid YAML: {' '.join(str(error).split())}") from None
     except OSError as error:
         raise InputError(f"settings file {uri} cannot be read: {error}") from None

@@ -26,17 +26,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import polars as pl
 
 from pipeline.coordinates import ContigMap, shortened
-from pipeline.inputs.gtf import Features, read_features
+from pipeline.inputs.gtf import read_features
 from pipeline.inputs.text import CHUNK_BYTES
-from pipeline.inputs.transcripts import UNSTRANDED, Assembly, assemble
+from pipeline.inputs.transcripts import UNSTRANDED, Assembly, Style, assemble
 from sptx_core.errors import InputError
-
-Style = Literal["gencode", "ensembl", "gff3"]
 
 BEYOND_ORIGIN = "beyond the end of a circular contig"
 _COLUMNS = (
@@ -106,8 +103,7 @@ def read_annotation(uri: str, chunk_bytes: int = CHUNK_BYTES) -> Annotation:
     InputError
         See the module's docstring.
     """
-    features = read_features(uri, chunk_bytes)
-    found = assemble(features, uri)
+    found = assemble(read_features(uri, chunk_bytes), uri)
     left_out = found.left_out.select(*_COLUMNS, "kind", "fault")
     if found.transcripts.is_empty():
         if left_out.is_empty():
@@ -117,7 +113,7 @@ def read_annotation(uri: str, chunk_bytes: int = CHUNK_BYTES) -> Annotation:
             raise InputError(f"{uri} holds no transcript with a strand, such as {first}; splice sites need one")
         raise InputError(left_out["fault"][0])
     transcripts = found.transcripts.select(_COLUMNS)
-    return Annotation(uri, _style(features), transcripts, left_out, tuple(_notes(found, uri)), features.circular)
+    return Annotation(uri, found.style, transcripts, left_out, tuple(_notes(found, uri)), found.circular)
 
 
 def within_circles(annotation: Annotation, contigs: ContigMap, lengths: Mapping[str, int]) -> Annotation:
@@ -189,14 +185,6 @@ def check_spans(transcripts: pl.DataFrame, contigs: ContigMap, lengths: Mapping[
             f"{first['contig']}:{first['end']}, but contig {contigs.mapping[first['contig']]} of the FASTA "
             f"has {first['length']} bases; annotation and FASTA are of different assemblies, or the FASTA is cut"
         )
-
-
-def _style(features: Features) -> Style:
-    """Ensembl writes `gene_biotype` where GENCODE writes `gene_type`."""
-    if features.dialect == "gff3":
-        return "gff3"
-    has_biotype = features.named.select(pl.col("gene_biotype", "transcript_biotype").is_not_null().any())
-    return "ensembl" if any(has_biotype.row(0)) else "gencode"
 
 
 def _notes(found: Assembly, uri: str) -> Iterator[str]:

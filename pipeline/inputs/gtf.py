@@ -25,7 +25,7 @@ columns.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
@@ -41,6 +41,7 @@ PARTS = (
 )
 """Features that lie within an exon of their transcript."""
 _COLUMNS = ("contig", "source", "feature", "start", "end", "score", "strand", "frame", "attributes")
+_HEADER = "\t".join(_COLUMNS).encode() + b"\n"
 _STRANDS = ("+", "-", ".", "?")
 _GTF_NAMED = ("gene", "transcript")
 _EXON = "exon"
@@ -100,8 +101,8 @@ def read_features(uri: str, chunk_bytes: int = CHUNK_BYTES) -> Features:
     begun = False
     chunks: list[Features] = []
     with open_input(uri) as stream:
-        for first_number, text in _chunks_of_text(stream, uri, chunk_bytes):
-            comments, lines, ended = _lines(text, first_number, uri, begun=begun)
+        for first_number, content in _chunks_of_text(stream, uri, chunk_bytes):
+            comments, lines, ended = _lines(content, first_number, uri, begun=begun)
             dialect = dialect or _dialect(comments, lines)
             if not lines.is_empty():
                 begun = True
@@ -117,57 +118,79 @@ def read_features(uri: str, chunk_bytes: int = CHUNK_BYTES) -> Features:
     return Features(dialect or "gtf", named, exons, parts, tuple(circular))
 
 
-def _chunks_of_text(stream: io.BufferedReader, uri: str, chunk_bytes: int) -> Iterator[tuple[int, str]]:
-    """Whole lines of the text, a chunk at a time, with the number of the chunk's first line."""
+def _chunks_of_text(stream: io.BufferedReader, uri: str, chunk_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """Whole lines of the text, a chunk at a time, below a line with `_COLUMNS`; and the number of the first line."""
     first_number, unfinished = 1, b""
     for chunk in decompressed(stream, uri, chunk_bytes):
         if b"\0" in chunk:
             raise InputError(f"{uri} is not text: give a GTF or GFF3 file, plain or gzip")
-        text = unfinished + chunk
+        text = b"".join((_HEADER, unfinished, chunk))
         if b"\r" in text:
             text = text.replace(b"\r\n", b"\n")
-        whole, newline, unfinished = text.rpartition(b"\n")
-        if newline:
-            yield first_number, whole.decode(errors="replace")
-            first_number += whole.count(b"\n") + 1
+        end = text.rindex(b"\n")
+        unfinished = text[end + 1 :]
+        if end >= len(_HEADER):
+            yield first_number, text[:end]
+            first_number += text.count(b"\n", len(_HEADER), end) + 1
     if unfinished:
-        yield first_number, unfinished.decode(errors="replace")
+        yield first_number, _HEADER + unfinished
 
 
-def _lines(text: str, first_number: int, uri: str, *, begun: bool) -> tuple[pl.DataFrame, pl.DataFrame, bool]:
-    """Comments and lines of features, as columns `line` (int64) and `text`, and whether the features have ended.
+def _lines(content: bytes, first_number: int, uri: str, *, begun: bool) -> tuple[pl.DataFrame, pl.DataFrame, bool]:
+    """Comments and lines of features with `line` (int64) and `_COLUMNS` (str), and whether the features have ended.
 
     Each line of features has nine columns. They end where a sequence begins; `begun` says whether any came before.
     """
-    column = pl.col("text")
-    frame = (
-        pl.Series("text", [text]).str.split("\n").explode().to_frame()
-        .with_row_index("line", offset=first_number)
-        .with_columns(pl.col("line").cast(pl.Int64))
-    )  # fmt: skip
-    is_comment = frame["text"].str.starts_with("#")
-    comments, lines = frame.filter(is_comment), frame.filter(~is_comment & column.str.contains(r"\S"))
-    sequence = comments.filter(column.str.contains(r"^##FASTA\s*$"))["line"]
+    frame = _columns(content)
+    frame = frame.with_row_index("line", offset=first_number).with_columns(pl.col("line").cast(pl.Int64))
+    contig, line, count = pl.col("contig"), pl.col("line"), pl.col("count")
+    is_comment = contig.str.starts_with("#")
+    is_blank = (count == 1) & (contig.str.strip_chars() == "")
+    comments, lines = frame.filter(is_comment), frame.filter(~is_comment & ~is_blank)
+    sequence = comments.filter(contig.str.contains(r"^##FASTA\s*$"))["line"]
     if not sequence.is_empty():
-        lines = lines.filter(pl.col("line") < sequence[0])
-    faults = lines.filter(column.str.count_matches("\t", literal=True) + 1 != len(_COLUMNS))
+        lines = lines.filter(line < sequence[0])
+    faults = lines.filter(count != len(_COLUMNS))
     if faults.is_empty():
         return comments, lines, not sequence.is_empty()
-    line, content = faults.row(0)
-    before = lines.filter(pl.col("line") < line)
-    if content.startswith(">") and (begun or not before.is_empty()):
-        return comments.filter(pl.col("line") < line), before, True
-    looks = "; it looks like FASTA" if content.startswith(">") else ""
-    raise InputError(
-        f"{uri} line {line}: {content.count(chr(9)) + 1} tab-separated columns where GTF and GFF3 have 9{looks}"
-    )
+    number, found, text = faults.select("line", "count", "contig").row(0)
+    before = lines.filter(line < number)
+    if text.startswith(">") and (begun or not before.is_empty()):
+        return comments.filter(line < number), before, True
+    looks = "; it looks like FASTA" if text.startswith(">") else ""
+    raise InputError(f"{uri} line {number}: {found} tab-separated columns where GTF and GFF3 have 9{looks}")
+
+
+def _columns(content: bytes) -> pl.DataFrame:
+    """`_COLUMNS` (str) of each line and how many columns it has (`count`)."""
+    try:
+        frame = pl.read_csv(content, separator="\t", quote_char=None, infer_schema=False)
+    except pl.exceptions.PolarsError:  # a line with more columns, or bytes that are no UTF-8
+        return _columns_one_by_one(content)
+    # Polars fills short lines with nulls, whether a column is missing or empty.
+    is_comment = pl.col("contig").str.starts_with("#").fill_null(value=False)
+    short = frame.filter(pl.col("attributes").is_null() & ~is_comment)
+    is_blank = short.select(pl.all_horizontal(pl.exclude("contig").is_null())).to_series()
+    if len(frame) != content.count(b"\n") or not is_blank.all():
+        return _columns_one_by_one(content)
+    count = pl.when(pl.col("attributes").is_null()).then(1).otherwise(len(_COLUMNS))
+    return frame.with_columns(pl.all().fill_null(""), count.alias("count"))
+
+
+def _columns_one_by_one(content: bytes) -> pl.DataFrame:
+    """As `_columns`, of any text; this takes three times as long."""
+    text = pl.col("text")
+    lines = content[len(_HEADER) :].decode(errors="replace").split("\n")
+    columns = text.str.splitn("\t", len(_COLUMNS)).struct.rename_fields(_COLUMNS).struct.unnest()
+    count = text.str.count_matches("\t", literal=True).cast(pl.Int32) + 1
+    return pl.DataFrame({"text": lines}).select(columns, count.alias("count"))
 
 
 def _dialect(comments: pl.DataFrame, lines: pl.DataFrame) -> Dialect | None:
     """The dialect, from the header or the first line with attributes; None if there is neither."""
-    if comments["text"].str.contains(r"^##gff-version\s+3").any():
+    if comments["contig"].str.contains(r"^##gff-version\s+3").any():
         return "gff3"
-    attributes = lines.select(pl.col("text").str.extract(r"\t\s*([^\t]*)$").alias("attributes"))["attributes"]
+    attributes = lines["attributes"].str.strip_chars()
     first = attributes.filter(~attributes.is_in(["", "."])).head(1)
     if first.is_empty():
         return None
@@ -176,22 +199,23 @@ def _dialect(comments: pl.DataFrame, lines: pl.DataFrame) -> Dialect | None:
 
 def _read_chunk(lines: pl.DataFrame, dialect: Dialect, uri: str) -> Features:
     """What the lines of one chunk add to the frames of `Features`."""
+    feature = pl.col("feature")
+    lines = lines.with_columns(feature.str.strip_chars())
     if dialect == "gtf":
-        relevant = _is_one_of((*_GTF_NAMED, _EXON))
+        relevant = feature.is_in([*_GTF_NAMED, _EXON])
     else:
-        has_id = pl.col("text").str.contains(r"[\t;]\s*ID=")
-        relevant = _is_one_of((_EXON,)) | (has_id & ~_is_one_of(_NO_ID_NEEDED))
+        has_id = pl.col("attributes").str.contains(r"(?:^|;)\s*ID=")
+        relevant = (feature == _EXON) | (has_id & ~feature.is_in(_NO_ID_NEEDED))
     fields = _fields(lines.filter(relevant), dialect, uri)
-    is_exon = pl.col("feature") == _EXON
-    exons = _with_keys(fields.filter(is_exon), dialect, uri)
+    exons = _with_keys(fields.filter(feature == _EXON), dialect, uri)
     key = "transcript_id" if dialect == "gtf" else "Parent"
     raise_for_first(exons, exons["key"].is_null(), uri, f"exon without {key}")
-    named = _with_attributes(readable(fields.filter(~is_exon), dialect, uri), dialect)
+    named = _with_attributes(readable(fields.filter(feature != _EXON), dialect, uri), dialect)
     if dialect == "gtf":
         nameless = named["key"].is_null() & (named["feature"] == "transcript")
         raise_for_first(named, nameless, uri, "transcript without transcript_id")
     named = named.filter(pl.col("key").is_not_null())  # nothing can refer to a gene without an id
-    parts = _parts_without_exon(lines.filter(_is_one_of(PARTS)), exons, dialect, uri)
+    parts = _parts_without_exon(lines.filter(feature.is_in(PARTS)), exons, dialect, uri)
     first = [_first_of_unnamed(frame, named, dialect, uri) for frame in (exons, parts)]
     circular = _circular(lines, uri) if dialect == "gff3" else ()
     return Features(
@@ -199,16 +223,10 @@ def _read_chunk(lines: pl.DataFrame, dialect: Dialect, uri: str) -> Features:
     )
 
 
-def _is_one_of(features: Sequence[str]) -> pl.Expr:
-    """Whether the third column of a line is one of these."""
-    return pl.col("text").str.contains(rf"^[^\t]*\t[^\t]*\t\s*(?:{'|'.join(features)})\s*\t")
-
-
 def _fields(lines: pl.DataFrame, dialect: Dialect, uri: str) -> pl.DataFrame:
-    """Split lines into line, feature, attributes, contig, strand, start and end; the coordinates are checked."""
-    columns = pl.col("text").str.splitn("\t", len(_COLUMNS)).struct.rename_fields(_COLUMNS).struct.unnest()
-    plain = pl.col("contig", "feature", "start", "end", "strand").str.strip_chars()
-    fields = lines.select("line", columns).with_columns(plain)
+    """`lines` without needless columns, with start and end as numbers, which are checked, and contigs decoded."""
+    plain = pl.col("contig", "start", "end", "strand").str.strip_chars()
+    fields = lines.drop("source", "score", "frame", "count").with_columns(plain)
     number = fields.select(pl.col(name).cast(pl.Int64, strict=False) for name in ("start", "end"))
     raise_for_first(fields, fields["contig"] == "", uri, "the name of the contig is empty")
     for name in ("start", "end"):
@@ -217,7 +235,7 @@ def _fields(lines: pl.DataFrame, dialect: Dialect, uri: str) -> pl.DataFrame:
     raise_for_first(fields, number["end"] < number["start"], uri, "end {end} lies before start {start}")
     raise_for_first(fields, ~fields["strand"].is_in(_STRANDS), uri, "strand is {strand!r}, which is neither + nor -")
     contig = decoded(fields["contig"]) if dialect == "gff3" else fields["contig"]
-    return fields.select("line", "feature", "attributes", contig, "strand", number["start"] - 1, number["end"])
+    return fields.with_columns(contig, number["start"] - 1, number["end"])
 
 
 def _with_keys(lines: pl.DataFrame, dialect: Dialect, uri: str) -> pl.DataFrame:
@@ -233,10 +251,9 @@ def _with_keys(lines: pl.DataFrame, dialect: Dialect, uri: str) -> pl.DataFrame:
 
 def _parts_without_exon(lines: pl.DataFrame, exons: pl.DataFrame, dialect: Dialect, uri: str) -> pl.DataFrame:
     """Parts of transcripts that have no exon among `exons`, in its form; parts of no transcript are left out."""
-    attributes = pl.col("text").str.splitn("\t", len(_COLUMNS)).struct[len(_COLUMNS) - 1].alias("attributes")
-    keyed = _with_keys(lines.with_columns(attributes, pl.lit("").alias("feature")), dialect, uri)
-    left = keyed.filter(pl.col("key").is_not_null() & ~pl.col("key").is_in(exons["key"].unique().implode()))
-    return _fields(left, dialect, uri).with_columns(left["key"], left["parent"])
+    keyed = _with_keys(lines, dialect, uri)
+    with_exons = exons["key"].unique().implode()
+    return _fields(keyed.filter(pl.col("key").is_not_null() & ~pl.col("key").is_in(with_exons)), dialect, uri)
 
 
 def _with_attributes(lines: pl.DataFrame, dialect: Dialect) -> pl.DataFrame:
@@ -270,5 +287,5 @@ def _first_of_unnamed(frame: pl.DataFrame, named: pl.DataFrame, dialect: Dialect
 
 def _circular(lines: pl.DataFrame, uri: str) -> tuple[str, ...]:
     """Contigs whose line says so: a landmark from the first base on."""
-    declared = _fields(lines.filter(pl.col("text").str.contains("Is_circular=true", literal=True)), "gff3", uri)
+    declared = _fields(lines.filter(pl.col("attributes").str.contains("Is_circular=true", literal=True)), "gff3", uri)
     return tuple(declared.filter(pl.col("start") == 0)["contig"].unique(maintain_order=True))

@@ -23,11 +23,13 @@ that a table can hold. Each gets the sentence that refuses it.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import polars as pl
 
 from pipeline.inputs.gtf import PARTS, Features
+
+Style = Literal["gencode", "ensembl", "gff3"]
 
 UNKNOWN_BIOTYPE = "unknown"
 UNSTRANDED = "without a strand"
@@ -49,17 +51,23 @@ class Assembly(NamedTuple):
 
     Attributes
     ----------
+    style : {"gencode", "ensembl", "gff3"}
+        The dialect of the file.
     transcripts : polars.DataFrame
         One row a transcript that can be used.
     left_out : polars.DataFrame
         The odd ones: the same columns, `kind` (what is odd) and `fault` (the sentence).
+    circular : tuple of str
+        Contigs that the file declares circular.
     from_parts, without_exons, told_apart : polars.Series
         Ids of the transcripts whose exons are stretches of CDS and UTR, of those that have no exons at all, and of
         those that were named anew because they shared an id.
     """
 
+    style: Style
     transcripts: pl.DataFrame
     left_out: pl.DataFrame
+    circular: tuple[str, ...]
     from_parts: pl.Series
     without_exons: pl.Series
     told_apart: pl.Series
@@ -81,15 +89,12 @@ def assemble(features: Features, uri: str) -> Assembly:
     """
     features = _told_apart(features)
     transcripts, exons, from_parts, alone = _transcripts_and_exons(features)
+    features = replace(features, exons=features.exons.clear())  # what is left of them is in `exons`
     transcripts = _with_names(transcripts.sort("line").with_row_index("index"), features)
-    odd = [_given_twice(transcripts, "key", uri)]
-    own = transcripts.join(odd[0], on="index", how="anti").select(
-        "index", "feature", "key", *_PLACE, "start", "end", "line"
-    )
-    placed = exons.join(own, on="key", suffix="_tr")
-    odd += [
-        _misplaced(placed, uri),
-        _given_twice(transcripts, "transcript_id", uri),
+    twice = _given_twice(transcripts, "key", uri)
+    placed, misplaced = _placed(exons, transcripts.join(twice, on="index", how="anti"), uri)
+    odd = [
+        *(twice, misplaced, _given_twice(transcripts, "transcript_id", uri)),
         *_unusable(transcripts, alone, uri),
     ]
     faults = pl.concat(odd).unique("index", keep="first", maintain_order=True)
@@ -98,17 +103,27 @@ def assemble(features: Features, uri: str) -> Assembly:
     sound = transcripts.join(faults, on="index", how="anti", maintain_order="left")
     ids = pl.col("transcript_id")
     return Assembly(
+        _style(features),
         sound,
         left_out,
+        features.circular,
         sound.filter(pl.col("key").is_in(from_parts.implode()))["transcript_id"],
         sound.filter(pl.col("exon_starts").list.len() == 0)["transcript_id"],
         sound.filter(pl.col("key").str.contains(_JOINT, literal=True)).select(ids).to_series(),
     )
 
 
+def _style(features: Features) -> Style:
+    """Ensembl writes `gene_biotype` where GENCODE writes `gene_type`."""
+    if features.dialect == "gff3":
+        return "gff3"
+    has_biotype = features.named.select(pl.col("gene_biotype", "transcript_biotype").is_not_null().any())
+    return "ensembl" if any(has_biotype.row(0)) else "gencode"
+
+
 def _told_apart(features: Features) -> Features:
     """Give the transcripts of a GTF that share an id keys of their own."""
-    rows = features.named.filter(pl.col("feature") != "gene")
+    rows = features.named.select("feature", "key", "parent", *_PLACE).filter(pl.col("feature") != "gene")
     repeated = rows.filter(pl.col("key").is_duplicated())
     if features.dialect == "gff3" or repeated.is_empty():
         return features
@@ -116,8 +131,8 @@ def _told_apart(features: Features) -> Features:
     shared = genes.filter(pl.col("genes") > 1)["key"]
     if not shared.is_empty():
         features = _renamed(features, shared, "parent")
-    lines = features.named.filter(pl.col("feature") == "transcript").filter(pl.col("key").is_duplicated())
-    places = lines.select("key", *_PLACE).unique()
+    lines = features.named.filter(pl.col("feature") == "transcript").select("key", *_PLACE)
+    places = lines.filter(pl.col("key").is_duplicated()).unique()
     several = places.filter(pl.col("key").is_duplicated())["key"].unique()
     if not several.is_empty():
         # An exon elsewhere than any of the lines belongs to none of them: then the id stays, given twice.
@@ -167,7 +182,8 @@ def _transcripts_and_exons(features: Features) -> _Parsed:
         described = described.filter(pl.col("feature") != "gene")
     described = described.unique("key", keep="first", maintain_order=True)
     alone = described["key"] if len(rows) else orphans.clear()
-    all_exons = exons if parts.is_empty() else pl.concat([exons, _merged(parts)])
+    exons = exons.drop("parent")
+    all_exons = exons if parts.is_empty() else pl.concat([exons, _merged(parts).drop("parent")])
     transcripts = _spanning(pl.concat([rows, described]), all_exons)
     return _Parsed(transcripts, all_exons, parts["key"].unique(), alone)
 
@@ -215,6 +231,8 @@ def _spanning(transcripts: pl.DataFrame, exons: pl.DataFrame) -> pl.DataFrame:
     """`transcripts`, of which those without a line of their own span their exons."""
     lineless = pl.col("feature").is_in(_LINELESS)
     keys = transcripts.filter(lineless).select("key")
+    if keys.is_empty():
+        return transcripts
     span = (
         exons.join(keys, on="key", how="semi")
         .group_by("key")
@@ -248,8 +266,13 @@ def _given_twice(transcripts: pl.DataFrame, name: str, uri: str) -> pl.DataFrame
     return repeats.join(copies, on=name).select("index", _kind(TWICE), fault.alias("fault"))
 
 
-def _misplaced(placed: pl.DataFrame, uri: str) -> pl.DataFrame:
-    """The transcripts with an exon elsewhere than themselves: index, kind, fault; one row for each such exon."""
+def _placed(exons: pl.DataFrame, transcripts: pl.DataFrame, uri: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Exons with the index of their transcript, and the transcripts with an exon elsewhere than themselves.
+
+    The former has index, start and end, the latter index, kind and fault, one row for each such exon.
+    """
+    of_transcripts = transcripts.select("key", "index", *_PLACE, "start", "end")
+    placed = exons.join(of_transcripts, on="key", suffix="_tr").drop("key")
     apart = (pl.col("contig") != pl.col("contig_tr")) | (pl.col("strand") != pl.col("strand_tr"))
     outside = (pl.col("start") < pl.col("start_tr")) | (pl.col("end") > pl.col("end_tr"))
     exon = pl.format("{}:{}-{} ({})", "contig", pl.col("start") + 1, "end", "strand")
@@ -261,8 +284,9 @@ def _misplaced(placed: pl.DataFrame, uri: str) -> pl.DataFrame:
     several = pl.format(
         "{} line {}: the exons of transcript {} lie on several contigs or strands", pl.lit(uri), "line_tr", key
     )
-    return (
+    misplaced = (
         placed.filter(apart | outside)
+        .join(transcripts.select("index", "feature", "key", pl.col("line").alias("line_tr")), on="index")
         .sort("line")
         .select(
             "index",
@@ -270,6 +294,7 @@ def _misplaced(placed: pl.DataFrame, uri: str) -> pl.DataFrame:
             pl.when(pl.col("feature").is_in(_LINELESS)).then(several).otherwise(beside).alias("fault"),
         )
     )
+    return placed.select("index", "start", "end"), misplaced
 
 
 def _unusable(transcripts: pl.DataFrame, alone: pl.Series, uri: str) -> list[pl.DataFrame]:
@@ -347,8 +372,7 @@ def _with_names(transcripts: pl.DataFrame, features: Features) -> pl.DataFrame:
 def _with_exons(transcripts: pl.DataFrame, placed: pl.DataFrame) -> pl.DataFrame:
     """Add the lists of exon starts and ends."""
     lists = (
-        placed.select("index", "start", "end")
-        .sort("index", "start", "end")
+        placed.sort("index", "start", "end")
         .group_by("index", maintain_order=True)
         .agg(pl.col("start").alias("exon_starts"), pl.col("end").alias("exon_ends"))
     )

@@ -13,8 +13,8 @@ Spaces around names and values do not count, and neither do blank lines.
 In memory it is a frame with contig, strand, kind (str), pos (int32, 1-based), and the tissues as float64, NaN where
 unknown.
 
-Errors: `InputError` for a column that is missing or given twice, for a value that is none of these (with its row, counted from 1 after the
-header), for a site given twice, and for a file that cannot be written.
+Errors: `InputError` for a column that is missing or given twice, for a value that is none of these (with its row,
+counted from 1 after the header), for a site given twice, and for a file that cannot be written.
 """
 
 from __future__ import annotations
