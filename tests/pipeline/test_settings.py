@@ -70,7 +70,7 @@ def test_flags_that_are_given_win_over_yaml(tmp_path: Path) -> None:
         ("- a list\n", "must hold `name: value` lines, not a list"),
         ("size: [\n", "is not valid YAML"),
         ("size: 2001-13-01\n", "is not valid YAML"),  # which YAML takes for a date
-        (f"size: {'[' * 2000}\n", "is not valid YAML"),
+        (f"size: {'[' * 500}\n", "is not valid YAML"),
         (b"size: 1 # \xff\n", "is not valid YAML"),
         (None, "does not exist"),
     ],

@@ -182,6 +182,9 @@ def test_text_read_in_pieces_is_the_same(written: Written, chunk_bytes: int) -> 
         lambda text: text + b">chr1\nACGT\n",
         lambda text: text + b">chr1 with\ttabs\nACGT",
         lambda text: b"\xef\xbb\xbf" + text,
+        lambda text: text + b"# a comment\twith" + b"\tmore" * 20 + b"\n",
+        lambda text: text + b"# no UTF-8: \xff\n",
+        lambda text: text + b"\n \n\n",
         lambda text: gzip.compress(b"\xef\xbb\xbf" + text),
     ],
 )
