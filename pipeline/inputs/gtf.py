@@ -51,6 +51,7 @@ _ATTRIBUTES = (  # become columns; every annotation has some of them
     *("transcript_id", "transcript_version", "transcript_type", "transcript_biotype"),
 )
 _GFF3_ATTRIBUTES = ("Name", "biotype", "version")
+_NAME = {"gtf": ["key", "parent"], "gff3": ["key"]}  # what names a transcript
 _PLACE = ("contig", "strand", "start", "end", "line")
 _EXON_COLUMNS = ("key", "parent", *_PLACE)
 
@@ -251,9 +252,9 @@ def _with_keys(lines: pl.DataFrame, dialect: Dialect, uri: str) -> pl.DataFrame:
 
 def _parts_without_exon(lines: pl.DataFrame, exons: pl.DataFrame, dialect: Dialect, uri: str) -> pl.DataFrame:
     """Parts of transcripts that have no exon among `exons`, in its form; parts of no transcript are left out."""
-    keyed = _with_keys(lines, dialect, uri)
-    with_exons = exons["key"].unique().implode()
-    return _fields(keyed.filter(pl.col("key").is_not_null() & ~pl.col("key").is_in(with_exons)), dialect, uri)
+    keyed = _with_keys(lines, dialect, uri).filter(pl.col("key").is_not_null())
+    with_exons = exons.select(_NAME[dialect]).unique()
+    return _fields(keyed.join(with_exons, on=_NAME[dialect], how="anti", maintain_order="left"), dialect, uri)
 
 
 def _with_attributes(lines: pl.DataFrame, dialect: Dialect) -> pl.DataFrame:
@@ -279,7 +280,7 @@ def _with_attributes(lines: pl.DataFrame, dialect: Dialect) -> pl.DataFrame:
 
 def _first_of_unnamed(frame: pl.DataFrame, named: pl.DataFrame, dialect: Dialect, uri: str) -> pl.DataFrame:
     """Rows of `Features.named` for the transcripts of `frame`, exons or parts, that are not in `named`."""
-    name = ["key", "parent"] if dialect == "gtf" else ["key"]
+    name = _NAME[dialect]
     unnamed = frame.join(named, on=name, how="anti")
     first = unnamed.unique(name, keep="first", maintain_order=True).sort("line", maintain_order=True)
     return _with_attributes(readable(first, dialect, uri), dialect)

@@ -169,7 +169,7 @@ def _transcripts_and_exons(features: Features) -> _Parsed:
     The keys of transcripts whose exons are parts come with them, and of those that have parts alone.
     """
     lines = _with_genes_of_exons(_transcript_lines(features), features)
-    first = features.named.filter(pl.col("feature") == "exon").unique("key", keep="first", maintain_order=True)
+    first = _first_of_each(features.named.filter(pl.col("feature") == "exon"))
     rows = pl.concat([lines, first.join(lines, on="key", how="anti", maintain_order="left")])
     parts, exons = features.parts, features.exons
     if not parts.is_empty():
@@ -177,15 +177,23 @@ def _transcripts_and_exons(features: Features) -> _Parsed:
         parts = parts.filter(~pl.col("key").is_in(covered.implode()))
     has_row = pl.col("key").is_in(rows["key"].implode())
     orphans = parts.filter(~has_row)["key"].unique()
-    described = features.named.filter(pl.col("key").is_in(orphans.implode()) & (pl.col("feature") != "exon"))
-    if features.dialect == "gtf":
-        described = described.filter(pl.col("feature") != "gene")
-    described = described.unique("key", keep="first", maintain_order=True)
-    alone = described["key"] if len(rows) else orphans.clear()
+    described = features.named.filter(pl.col("key").is_in(orphans.implode()))
+    of_part = _first_of_each(described.filter(pl.col("feature").is_in(PARTS)))
+    if features.dialect == "gff3":  # the line that the parts name as their parent, a gene's
+        described = described.filter(~pl.col("feature").is_in(_LINELESS))
+        of_part = pl.concat([described, of_part.join(described, on="key", how="anti", maintain_order="left")])
+    alone = of_part["key"] if len(rows) else orphans.clear()
     exons = exons.drop("parent")
-    all_exons = exons if parts.is_empty() else pl.concat([exons, _merged(parts).drop("parent")])
-    transcripts = _spanning(pl.concat([rows, described]), all_exons)
+    all_exons = exons if parts.is_empty() else pl.concat([exons, _merged(parts)])
+    transcripts = _spanning(pl.concat([rows, of_part]), all_exons)
     return _Parsed(transcripts, all_exons, parts["key"].unique(), alone)
+
+
+def _first_of_each(lineless: pl.DataFrame) -> pl.DataFrame:
+    """The first row of each transcript, if possible one that names the gene."""
+    if lineless["parent"].null_count():
+        lineless = lineless.sort(pl.col("parent").is_null(), "line", maintain_order=True)
+    return lineless.unique("key", keep="first", maintain_order=True)
 
 
 def _transcript_lines(features: Features) -> pl.DataFrame:
@@ -201,7 +209,7 @@ def _with_genes_of_exons(lines: pl.DataFrame, features: Features) -> pl.DataFram
     """`lines` whose missing attributes, with a bare id for example, come from the first exon or part."""
     if features.dialect == "gff3" or not lines["parent"].is_null().any():
         return lines
-    first = features.named.filter(pl.col("feature").is_in(_LINELESS)).unique("key", keep="first", maintain_order=True)
+    first = _first_of_each(features.named.filter(pl.col("feature").is_in(_LINELESS)))
     own = ("feature", "key", "tags", *_PLACE, "start", "end", "line")
     columns = [name for name in lines.columns if name not in own]
     joined = lines.join(first.select("key", *columns), on="key", how="left", suffix="_exon", maintain_order="left")
@@ -215,7 +223,7 @@ def _with_genes_of_exons(lines: pl.DataFrame, features: Features) -> pl.DataFram
 
 def _merged(parts: pl.DataFrame) -> pl.DataFrame:
     """The stretches of one transcript, contig and strand that its parts cover together, in the form of exons."""
-    place = ["key", "parent", *_PLACE]
+    place = ["key", *_PLACE]
     reach = pl.col("end").cum_max().shift().over(place)
     stretches = parts.sort(*place, "start", "end").with_columns(
         (pl.col("start") > reach).fill_null(value=True).cum_sum().alias("stretch")
@@ -236,15 +244,16 @@ def _spanning(transcripts: pl.DataFrame, exons: pl.DataFrame) -> pl.DataFrame:
     span = (
         exons.join(keys, on="key", how="semi")
         .group_by("key")
-        .agg(pl.col("start").min().alias("first"), pl.col("end").max().alias("last"))
+        .agg(pl.col("start").min().alias("first"), pl.col("end").max().alias("last"), pl.col("line").min().alias("top"))
     )
     return (
         transcripts.join(span, on="key", how="left", maintain_order="left")
         .with_columns(
             pl.when(lineless).then(pl.coalesce("first", "start")).otherwise("start").alias("start"),
             pl.when(lineless).then(pl.coalesce("last", "end")).otherwise("end").alias("end"),
+            pl.when(lineless).then(pl.coalesce("top", "line")).otherwise("line").alias("line"),
         )
-        .drop("first", "last")
+        .drop("first", "last", "top")
     )
 
 

@@ -458,7 +458,7 @@ def disguised(lines: list[str], shuffle: Any) -> bytes:
 
 
 @pytest.mark.parametrize("lines_of", [gtf_lines, gff3_lines])
-@settings(max_examples=INPUTS, deadline=None)
+@settings(max_examples=INPUTS // 2, deadline=None)
 @given(rows=annotated(), note=NOTES, shuffle=st.randoms(use_true_random=False), chunk_bytes=st.sampled_from([7, 10**6]))
 def test_the_transcripts_are_those_written_however_they_are_written(
     tmp_path_factory: Any, lines_of: Any, rows: list[Written], note: str, shuffle: Any, chunk_bytes: int
@@ -502,17 +502,71 @@ GFF3_SEEDS = [
         [gff3_line("c", f, 1, 90, ID="YA1", Parent="YA1", tag="a,b") for f in ("gene", "mRNA", "CDS", "exon")],
     )
 ]
+NOTE = 'note "gene_id x; transcript_id y"; '
+GTF_WORDS = tuple(
+    f'{note}{gene}transcript_id "{name}";'
+    for note in ("", NOTE)
+    for gene in ('gene_id "A"; ', 'gene_id "B"; ', "")
+    for name in "TU"
+)
+GFF3_WORDS = (
+    *("ID=T;Parent=A", "ID=U;Parent=A", "ID=A", "Parent=T", "Parent=T", "Parent=U", "Parent=T, U", "Parent=A"),
+    *("ID=A%2C1", "Parent=A%2c1", "ID=c;Is_circular=true"),
+)
+FEATURES = ("gene", "transcript", "mRNA", "exon", "exon", "CDS", "three_prime_UTR", "region")
+
+
+@st.composite
+def arbitrary(draw: st.DrawFn, words: tuple[str, ...]) -> list[str]:
+    """Lines of the right form that agree with each other or not."""
+    place = st.tuples(
+        st.sampled_from(["c", "c", "d"]), st.sampled_from(FEATURES), st.integers(1, 9), st.integers(9, 20)
+    )
+    line = st.tuples(place, st.sampled_from("+++-.?"), st.sampled_from(words))
+    return [
+        f"{contig}\t.\t{feature}\t{start}\t{end}\t.\t{strand}\t.\t{text}"
+        for (contig, feature, start, end), strand, text in draw(st.lists(line, min_size=1, max_size=7))
+    ]
+
+
+def outcome(path: Path, lines: list[str], chunk_bytes: int) -> tuple[object, ...] | None:
+    """What does not depend on the order of the lines; None if the file is refused."""
+    path.write_text("\n".join(lines))
+    try:
+        annotation = read_annotation(str(path), chunk_bytes)
+    except InputError:
+        return None
+    columns = ("transcript_id", "gene_id", "contig", "strand", "start", "end", "exon_starts", "exon_ends")
+    left_out = annotation.left_out.select("transcript_id", "kind").rows()
+    return sorted(annotation.transcripts.select(columns).rows()), sorted(left_out), set(annotation.circular)
+
+
+@pytest.mark.parametrize("words", [GTF_WORDS, GFF3_WORDS], ids=["gtf", "gff3"])
+@settings(max_examples=INPUTS // 2, deadline=None)
+@given(data=st.data(), shuffle=st.randoms(use_true_random=False))
+def test_the_order_of_lines_does_not_matter(
+    tmp_path_factory: Any, words: tuple[str, ...], data: st.DataObject, shuffle: Any
+) -> None:
+    path = tmp_path_factory.mktemp("order") / "a"
+    lines = data.draw(arbitrary(words))
+    header = ["##gff-version 3"] if words is GFF3_WORDS else []
+    found = outcome(path, header + lines, 10**6)
+    shuffle.shuffle(lines)
+    assert outcome(path, header + lines, shuffle.choice([7, 200, 10**6])) == found
+
+
 LETTERS = b" \t\n\r;\"',=%#>.+-?0123456789abcdegijnortxEGTU@\x00\xef\xbb\xbf\xff\x1f\x8b"
 
 
-@pytest.mark.parametrize("seeds", [SEEDS, GFF3_SEEDS], ids=["gtf", "gff3"])
-@settings(max_examples=INPUTS, deadline=None)
+@pytest.mark.parametrize(("seeds", "words"), [(SEEDS, GTF_WORDS), (GFF3_SEEDS, GFF3_WORDS)], ids=["gtf", "gff3"])
+@settings(max_examples=INPUTS // 2, deadline=None)
 @given(data=st.data())
 def test_no_file_ends_in_anything_but_its_transcripts_or_one_sentence(
-    tmp_path_factory: Any, seeds: list[bytes], data: st.DataObject
+    tmp_path_factory: Any, seeds: list[bytes], words: tuple[str, ...], data: st.DataObject
 ) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "a"
-    path.write_bytes(data.draw(mutated(seeds, LETTERS)))
+    semantic = arbitrary(words).map(lambda lines: "\n".join(lines).encode())
+    path.write_bytes(data.draw(mutated(seeds, LETTERS) | semantic))
     refused = ""
     try:
         annotation = read_annotation(str(path))
