@@ -296,7 +296,7 @@ def _placed(exons: pl.DataFrame, transcripts: pl.DataFrame, uri: str) -> tuple[p
     misplaced = (
         placed.filter(apart | outside)
         .join(transcripts.select("index", "feature", "key", pl.col("line").alias("line_tr")), on="index")
-        .sort("line")
+        .sort(~apart, "line")
         .select(
             "index",
             pl.when(apart).then(pl.lit(APART)).otherwise(pl.lit(OUTSIDE)).alias("kind"),
