@@ -107,7 +107,7 @@ def read_annotation(uri: str, chunk_bytes: int = CHUNK_BYTES) -> Annotation:
     left_out = found.left_out.select(*_COLUMNS, "kind", "fault")
     if found.transcripts.is_empty():
         if left_out.is_empty():
-            raise InputError(f"{uri} holds no transcripts: it has neither transcript, exon nor CDS lines")
+            raise InputError(f"{uri} holds no transcripts: it has neither transcript nor exon lines, nor CDS of one")
         if (left_out["kind"] == UNSTRANDED).all():
             first = left_out["transcript_id"][0]
             raise InputError(f"{uri} holds no transcript with a strand, such as {first}; splice sites need one")

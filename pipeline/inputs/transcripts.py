@@ -41,6 +41,7 @@ FAR = "beyond position 2,147,483,647"
 _MAX_POSITION = 2**31 - 1  # of an int32, in which tables hold positions
 _ID_PREFIX = r"^(?:transcript|gene|rna|id)[:-]"  # GFF3 writes `transcript:ENST...` (Ensembl), `rna-NM_...` (RefSeq)
 _GFF3_TRANSCRIPTS = ("transcript", "mRNA")
+_PROTEINS = ("protein", "polypeptide")  # which coding sequence may name as a second parent (TAIR)
 _LINELESS = ("exon", *PARTS)  # features of transcripts that have no line of their own
 _PLACE = ("contig", "strand")
 _JOINT, _SHOWN_JOINT = "\x1f", "@"  # between an id and what tells it from its like
@@ -180,7 +181,7 @@ def _transcripts_and_exons(features: Features) -> _Parsed:
     described = features.named.filter(pl.col("key").is_in(orphans.implode()))
     of_part = _first_of_each(described.filter(pl.col("feature").is_in(PARTS)))
     if features.dialect == "gff3":  # the line that the parts name as their parent, a gene's
-        described = described.filter(~pl.col("feature").is_in(_LINELESS))
+        described = described.filter(~pl.col("feature").is_in([*_LINELESS, *_PROTEINS]))
         of_part = pl.concat([described, of_part.join(described, on="key", how="anti", maintain_order="left")])
     alone = of_part["key"] if len(rows) else orphans.clear()
     exons = exons.drop("parent")

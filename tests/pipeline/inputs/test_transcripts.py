@@ -184,6 +184,15 @@ def test_parts_alone_make_no_transcript_among_others_and_are_named(written: Writ
     assert kinds(gff3) == {"ND1": PARTS_ALONE}
 
 
+def test_a_protein_is_no_transcript(written: Written) -> None:
+    protein = gff3_line("chr1", "protein", 9001, 9600, ID="GOOD.1-Protein", Derives_from="GOOD.1")
+    cds = gff3_line("chr1", "CDS", 9001, 9600, Parent="GOOD.1,GOOD.1-Protein")
+    for lines in ((*GOOD_GFF3, protein, cds), (GOOD_GFF3[0], cds, protein)):
+        found = assembled(written(*lines))
+        assert exons(found) == {"GOOD.1": [(9000, 9600)]}
+        assert found.left_out.is_empty()
+
+
 def test_in_a_file_of_parts_alone_they_are_the_exons(written: Written) -> None:
     found = assembled(written(part("CDS", 101, 200), part("CDS", 301, 400), part("stop_codon", 98, 100)))
     assert exons(found) == {"T": [(97, 200), (300, 400)]}
