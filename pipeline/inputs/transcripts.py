@@ -315,9 +315,10 @@ def _unusable(transcripts: pl.DataFrame, alone: pl.Series, uri: str) -> list[pl.
         "{} line {}: transcript {} has lines of CDS or UTR, but neither a transcript nor an exon line",
         *(pl.lit(uri), line, name),
     )
+    end = pl.col("end").map_elements("{:,}".format, return_dtype=pl.String)
     far = pl.format(
-        "{} line {}: transcript {} ends at {}:{}, but positions in a table are 32-bit and end at {}",
-        *(pl.lit(uri), line, name, "contig", "end", pl.lit(f"{_MAX_POSITION:,}")),
+        "{} line {}: transcript {} ends at base {} of contig {}, but positions in the table are 32-bit and end at {}",
+        *(pl.lit(uri), line, name, end, "contig", pl.lit(f"{_MAX_POSITION:,}")),
     )
     kinds = (
         (~pl.col("strand").is_in(["+", "-"]), UNSTRANDED, unstranded),
