@@ -18,7 +18,7 @@ row of `named` too, with its own feature and the transcript's key. In GTF a tran
 
 Coordinates are 0-based and half-open; lines count from 1.
 
-Errors: `InputError` with the file and the first faulty line. Lines of other features are checked only for having nine
+Errors: `InputError` with the file and the first faulty line. Lines that become no row are checked only for having nine
 columns.
 """
 
@@ -260,6 +260,7 @@ def _parts_without_exon(lines: pl.DataFrame, exons: pl.DataFrame, dialect: Diale
 def _with_attributes(lines: pl.DataFrame, dialect: Dialect) -> pl.DataFrame:
     """Rows of `Features.named` of lines with a name of their own, or of other lines that have the column `key`."""
     tags = all_values(lines, "tag", dialect).alias("tags")
+    named = "key" not in lines.columns
     if dialect == "gtf":
         columns = first_values(lines, _ATTRIBUTES, dialect)
         columns = columns.with_columns(pl.lit(None, pl.String).alias(name) for name in _GFF3_ATTRIBUTES)
@@ -269,10 +270,10 @@ def _with_attributes(lines: pl.DataFrame, dialect: Dialect) -> pl.DataFrame:
         names = (*_ATTRIBUTES, *_GFF3_ATTRIBUTES, "ID", "geneID")
         columns = first_values(lines, names, dialect)
         own = pl.col("ID").alias("key")
-        genes = all_values(lines, "Parent", dialect).list.first()
-        # An exon's parent is its transcript, whose gene no line names.
-        parent = pl.coalesce(pl.when(lines["feature"] != _EXON).then(genes), "geneID").alias("parent")
-    columns = columns.with_columns(lines["key"] if "key" in lines.columns else own, parent)
+        parent = pl.col("geneID").alias("parent")
+        if named:  # the parent of another line is its transcript, whose gene no line names
+            parent = pl.coalesce(all_values(lines, "Parent", dialect).list.first(), parent).alias("parent")
+    columns = columns.with_columns(own if named else lines["key"], parent)
     return pl.concat([lines.select("feature", *_PLACE), columns, tags.to_frame()], how="horizontal").select(
         "feature", "key", "parent", *_ATTRIBUTES, *_GFF3_ATTRIBUTES, "tags", *_PLACE
     )

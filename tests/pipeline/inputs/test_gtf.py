@@ -93,9 +93,11 @@ def test_gffread_names_the_gene_by_its_id(written: Written) -> None:
             gff3_line("1", "transcript", 1, 9, ID="t", geneID="g"),
             gff3_line("1", "transcript", 1, 9, ID="u", Parent="p,q", geneID="g"),
             gff3_line("1", "exon", 1, 9, Parent="v"),
+            gff3_line("1", "CDS", 1, 9, Parent="w,x"),
         )
     ).named
-    assert named.select("key", "parent").rows() == [("t", "g"), ("u", "p"), ("v", None)]
+    expected = [("t", "g"), ("u", "p"), ("v", None), ("w", None), ("x", None)]
+    assert named.select("key", "parent").rows() == expected
 
 
 def test_circular_contigs_are_those_whose_landmark_says_so(written: Written) -> None:
