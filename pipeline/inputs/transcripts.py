@@ -88,12 +88,14 @@ def assemble(features: Features, uri: str) -> Assembly:
     -------
     Assembly
     """
-    features = _told_apart(features)
+    features = _told_apart(features)  # from here on keys alone tell transcripts apart
+    features = replace(features, exons=features.exons.drop("parent"), parts=features.parts.drop("parent"))
+    style, circular, genes = _style(features), features.circular, _genes(features)
     transcripts, exons, from_parts, alone = _transcripts_and_exons(features)
-    features = replace(features, exons=features.exons.clear())  # what is left of them is in `exons`
-    transcripts = _with_names(transcripts.sort("line").with_row_index("index"), features)
+    del features  # before more memory is taken
+    transcripts = _with_names(transcripts.sort("line").with_row_index("index"), genes, style)
     twice = _given_twice(transcripts, "key", uri)
-    placed, misplaced = _placed(exons, transcripts.join(twice, on="index", how="anti"), uri)
+    placed, misplaced = _placed(exons, transcripts, twice["index"], uri)
     odd = [
         *(twice, misplaced, _given_twice(transcripts, "transcript_id", uri)),
         *_unusable(transcripts, alone, uri),
@@ -104,10 +106,10 @@ def assemble(features: Features, uri: str) -> Assembly:
     sound = transcripts.join(faults, on="index", how="anti", maintain_order="left")
     ids = pl.col("transcript_id")
     return Assembly(
-        _style(features),
+        style,
         sound,
         left_out,
-        features.circular,
+        circular,
         sound.filter(pl.col("key").is_in(from_parts.implode()))["transcript_id"],
         sound.filter(pl.col("exon_starts").list.len() == 0)["transcript_id"],
         sound.filter(pl.col("key").str.contains(_JOINT, literal=True)).select(ids).to_series(),
@@ -184,7 +186,6 @@ def _transcripts_and_exons(features: Features) -> _Parsed:
         described = described.filter(~pl.col("feature").is_in([*_LINELESS, *_PROTEINS]))
         of_part = pl.concat([described, of_part.join(described, on="key", how="anti", maintain_order="left")])
     alone = of_part["key"] if len(rows) else orphans.clear()
-    exons = exons.drop("parent")
     all_exons = exons if parts.is_empty() else pl.concat([exons, _merged(parts)])
     transcripts = _spanning(pl.concat([rows, of_part]), all_exons)
     return _Parsed(transcripts, all_exons, parts["key"].unique(), alone)
@@ -276,15 +277,26 @@ def _given_twice(transcripts: pl.DataFrame, name: str, uri: str) -> pl.DataFrame
     return repeats.join(copies, on=name).select("index", _kind(TWICE), fault.alias("fault"))
 
 
-def _placed(exons: pl.DataFrame, transcripts: pl.DataFrame, uri: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _placed(
+    exons: pl.DataFrame, transcripts: pl.DataFrame, twice: pl.Series, uri: str
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Exons with the index of their transcript, and the transcripts with an exon elsewhere than themselves.
 
-    The former has index, start and end, the latter index, kind and fault, one row for each such exon.
+    The former has index, start and end, the latter index, kind and fault, one row for each such exon. Transcripts that
+    are given `twice`, by index, have neither.
     """
-    of_transcripts = transcripts.select("key", "index", *_PLACE, "start", "end")
-    placed = exons.join(of_transcripts, on="key", suffix="_tr").drop("key")
-    apart = (pl.col("contig") != pl.col("contig_tr")) | (pl.col("strand") != pl.col("strand_tr"))
-    outside = (pl.col("start") < pl.col("start_tr")) | (pl.col("end") > pl.col("end_tr"))
+    once = transcripts.select("key", "index").filter(~pl.col("index").is_in(twice.implode()))
+    placed = exons.join(once, on="key").drop("key")
+    own = {name: transcripts[name].gather(placed["index"]) for name in _PLACE}
+    apart = (placed["contig"] != own["contig"]) | (placed["strand"] != own["strand"])
+    own = {name: transcripts[name].gather(placed["index"]) for name in ("start", "end")}
+    outside = (placed["start"] < own["start"]) | (placed["end"] > own["end"])
+    faulty = placed.with_columns(apart.alias("apart")).filter(apart | outside)
+    return placed.select("index", "start", "end"), _misplaced(faulty, transcripts, uri)
+
+
+def _misplaced(exons: pl.DataFrame, transcripts: pl.DataFrame, uri: str) -> pl.DataFrame:
+    """What is said of transcripts with these exons, which lie `apart` from them or outside: index, kind, fault."""
     exon = pl.format("{}:{}-{} ({})", "contig", pl.col("start") + 1, "end", "strand")
     transcript = pl.format("{}:{}-{} ({})", "contig_tr", pl.col("start_tr") + 1, "end_tr", "strand_tr")
     key = pl.col("key").str.replace_all(_JOINT, _SHOWN_JOINT, literal=True)
@@ -294,17 +306,16 @@ def _placed(exons: pl.DataFrame, transcripts: pl.DataFrame, uri: str) -> tuple[p
     several = pl.format(
         "{} line {}: the exons of transcript {} lie on several contigs or strands", pl.lit(uri), "line_tr", key
     )
-    misplaced = (
-        placed.filter(apart | outside)
-        .join(transcripts.select("index", "feature", "key", pl.col("line").alias("line_tr")), on="index")
-        .sort(~apart, "line")
+    columns = ("index", "feature", "key", *_PLACE, "start", "end", "line")
+    return (
+        exons.join(transcripts.select(columns), on="index", suffix="_tr")
+        .sort(~pl.col("apart"), "line")
         .select(
             "index",
-            pl.when(apart).then(pl.lit(APART)).otherwise(pl.lit(OUTSIDE)).alias("kind"),
+            pl.when("apart").then(pl.lit(APART)).otherwise(pl.lit(OUTSIDE)).alias("kind"),
             pl.when(pl.col("feature").is_in(_LINELESS)).then(several).otherwise(beside).alias("fault"),
         )
     )
-    return placed.select("index", "start", "end"), misplaced
 
 
 def _unusable(transcripts: pl.DataFrame, alone: pl.Series, uri: str) -> list[pl.DataFrame]:
@@ -334,10 +345,10 @@ def _kind(kind: str) -> pl.Expr:
     return pl.lit(kind).alias("kind")
 
 
-def _with_names(transcripts: pl.DataFrame, features: Features) -> pl.DataFrame:
-    """Add ids, names and biotypes, taken from the transcript's line or, where it lacks them, from its gene's."""
+def _genes(features: Features) -> pl.DataFrame:
+    """Id, version, name and biotype of whatever a transcript may name as its parent."""
     is_gene = pl.col("feature") == "gene" if features.dialect == "gtf" else ~pl.col("feature").is_in(_LINELESS)
-    gene = (
+    return (
         features.named.filter(is_gene)
         .unique("key", keep="first")
         .select(
@@ -348,16 +359,20 @@ def _with_names(transcripts: pl.DataFrame, features: Features) -> pl.DataFrame:
             pl.coalesce("gene_type", "gene_biotype", "biotype").alias("parent_type"),
         )
     )
+
+
+def _with_names(transcripts: pl.DataFrame, genes: pl.DataFrame, style: Style) -> pl.DataFrame:
+    """Add ids, names and biotypes, taken from the transcript's line or, where it lacks them, from its gene's."""
     own_version = pl.when(~pl.col("feature").is_in(_LINELESS)).then("version")  # on an exon's line, the exon's version
     without_prefix = pl.col("key").str.replace(_ID_PREFIX, "")
     name = pl.coalesce("transcript_id", without_prefix)
-    if features.dialect == "gtf":  # the key is the id, or more than it
+    if style != "gff3":  # the key is the id, or more than it
         name = pl.col("key").str.replace_all(_JOINT, _SHOWN_JOINT, literal=True)
     gene_type = pl.coalesce("gene_type", "gene_biotype", "parent_type")
     parent = pl.coalesce("parent", "key")  # a gene that exons name as Parent is its own transcript
     described = (
         transcripts.with_columns(parent)
-        .join(gene, on="parent", how="left", maintain_order="left")
+        .join(genes, on="parent", how="left", maintain_order="left")
         .with_columns(
             name.alias("transcript_id"),
             pl.coalesce("transcript_version", own_version),
@@ -371,7 +386,7 @@ def _with_names(transcripts: pl.DataFrame, features: Features) -> pl.DataFrame:
         )
     )
     described = described.with_columns(pl.coalesce("gene_name", "gene_id"))
-    if features.dialect == "gtf":
+    if style != "gff3":
         return described
     # In RefSeq's GFF3 the copies of a pseudoautosomal transcript share their transcript_id; their IDs differ.
     repeated = pl.col("transcript_id").is_duplicated()
