@@ -138,8 +138,14 @@ def _told_apart(features: Features) -> Features:
     places = lines.filter(pl.col("key").is_duplicated()).unique()
     several = places.filter(pl.col("key").is_duplicated())["key"].unique()
     if not several.is_empty():
+        is_one = pl.col("key").is_in(several.implode())
+        exons = features.exons.filter(is_one)
+        # Of an id with exons the parts do not count, wherever they lie.
+        has_exons = pl.col("key").is_in(exons["key"].unique().implode())
+        named = features.named.filter(~(pl.col("feature").is_in(PARTS) & has_exons))
+        features = replace(features, named=named, parts=features.parts.filter(~has_exons))
         # An exon elsewhere than any of the lines belongs to none of them: then the id stays, given twice.
-        of_them = features.exons.filter(pl.col("key").is_in(several.implode()))
+        of_them = pl.concat([exons, features.parts.filter(is_one)])
         lost = of_them.join(places, on=["key", *_PLACE], how="anti")["key"].unique()
         features = _renamed(features, several.filter(~several.is_in(lost.implode())), *_PLACE)
     return features

@@ -277,6 +277,15 @@ def test_an_exon_apart_from_both_copies_leaves_both_out(written: Written) -> Non
     assert set(kinds(assembled(written(*GOOD, *lines))).values()) == {TWICE}
 
 
+def test_a_part_apart_from_both_copies_leaves_both_out_wherever_a_chunk_ends(written: Written) -> None:
+    copies = [shared("G", 3001)[0], shared("G", 3001, contig="chr2")[0]]
+    lost = shared("G", 3001, contig="chr3", line=False)[0].replace("\texon\t", "\tCDS\t")
+    for lines in ([*GOOD, *copies, lost], [*GOOD, lost, *copies]):
+        for chunk_bytes in (1, 10**6):
+            uri = written(*lines)
+            assert set(kinds(assemble(read_features(uri, chunk_bytes), uri)).values()) == {TWICE}
+
+
 def test_a_gene_and_an_mrna_of_one_id_are_left_out(written: Written) -> None:
     found = assembled(
         written(
