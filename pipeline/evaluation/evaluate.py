@@ -172,7 +172,7 @@ def evaluate(
     usage : DataFrame, optional
         Measured usage, as `pipeline.inputs.usage.read_usage` returns it.
     say : callable, optional
-        Called with lines for a person: contigs in common, progress, what is missing or ignored.
+        Called with lines for a person: contigs in common, progress, what is missing, ignored or left out.
 
     Returns
     -------
@@ -190,6 +190,8 @@ def evaluate(
     truth = read_truth(annotation, tracks)
     comparison = None if usage is None else UsageComparison(tracks, truth, usage)
     counter = SiteCounter(tracks, truth)
+    for remark in annotation.remarks:
+        say(remark)
     say(f"{len(truth.contigs)} contigs in common: {shortened(list(truth.contigs.values()))}")
     note = mitochondrion_note(truth.contigs, dict(tracks.contigs.select("chrom", "length").iter_rows()))
     if note:

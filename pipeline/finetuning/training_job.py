@@ -2,7 +2,7 @@
 
 In: a `FinetuneConfig`. Out: a `TrainingJob` with the examples of the three parts of the split and the fields that
 define the training. Contigs of annotation, usage table and settings are matched to those of the FASTA; transcripts on
-contigs that the FASTA lacks are left out.
+contigs that the FASTA lacks are left out, and so are those that the annotation leaves out, which are named.
 
 Errors: `InputError` for inputs that cannot be read or do not belong together, for a contig in two parts of the split,
 and for a part without transcripts, splice sites or measured usage to learn from.
@@ -24,7 +24,7 @@ from pipeline.finetuning.labelled_sites import StrandLayout, make_genes, make_si
 from pipeline.finetuning.loop import TrainingOrder, batches_per_epoch
 from pipeline.finetuning.network import starting_network
 from pipeline.finetuning.settings import FinetuneConfig
-from pipeline.inputs.annotation import Annotation, check_spans, read_annotation
+from pipeline.inputs.annotation import Annotation, check_spans, read_annotation, within_circles
 from pipeline.inputs.genome import Genome
 from pipeline.inputs.junctions import files_by_tissue, measure_usage
 from pipeline.inputs.selection import Selection, select
@@ -85,7 +85,9 @@ def prepare(config: FinetuneConfig, say: Say) -> TrainingJob:
         raise InputError("setting `output` is required (--output): where to put the training")
     annotation, genome = read_annotation(config.gtf), Genome(config.fasta)
     contigs = reconcile_contigs(annotation.transcripts["contig"].unique(maintain_order=True), genome.lengths)
-    say(f"contigs: {contigs.rule}")
+    annotation = within_circles(annotation, contigs, genome.lengths)
+    for remark in (*annotation.remarks, f"contigs: {contigs.rule}"):
+        say(remark)
     split = _split_contigs(config, genome)
     annotated = _on_genome(annotation.transcripts, contigs)
     check_spans(annotated, contigs, genome.lengths, config.gtf)

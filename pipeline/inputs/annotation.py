@@ -1,9 +1,11 @@
 """A GTF or GFF3 file -> its transcripts, checked.
 
-In: a path or URI, read by `pipeline.inputs.gtf`. Out: an `Annotation`, whose frame `transcripts` has one row a
-transcript, in the order of the file and with the file's contig names:
+In: a path or URI, read by `pipeline.inputs.gtf` and put together by `pipeline.inputs.transcripts`. Out: an
+`Annotation`, whose frame `transcripts` has one row a transcript, in the order of the file and with the file's contig
+names:
 
-    transcript_id, gene_id   str, as the file writes them: with their version in GENCODE, without it in Ensembl
+    transcript_id, gene_id   str, as the file writes them: with their version in GENCODE, without it in Ensembl; each
+                             transcript_id is unique (`pipeline.inputs.transcripts` says how copies are named)
     transcript_version, gene_version   str or null: the version, where an attribute of its own gives it (Ensembl)
     gene_name                str, the gene's id if it has no name
     gene_type, transcript_type   str, biotypes; a transcript without one takes its gene's, "unknown" if there is none
@@ -13,33 +15,27 @@ transcript, in the order of the file and with the file's contig names:
     line                     int64, number of the transcript's line, or of its first exon's if it has none
     exon_starts, exon_ends   list of int64, 0-based half-open, ascending; empty for a transcript without exons
 
-A transcript without a line of its own (some GTF files hold only exons) spans its exons. In GFF3 every feature that an
-exon names as its `Parent` is a transcript, and so is every feature of type `transcript` or `mRNA`. Transcripts of
-unknown strand (`.` or `?`) are left out, because splice sites lie on a strand; `unstranded` lists them.
+An odd transcript, such as one without a strand (splice sites lie on one) or one whose exons lie on both strands, does
+not refuse the others: it is left out, `left_out` holds it with the sentence that says why, and `remarks` counts and
+names what was left out. A selection that names such a transcript is refused with its sentence.
 
-Errors: `InputError` with file and line for a malformed line, a transcript that is given twice (a gene in both
-pseudoautosomal regions needs an id for each copy, as GENCODE's `_PAR_Y`), an exon outside its transcript or on
-another contig or strand; and for a file without transcripts.
+Errors: `InputError` with file and line for a malformed line, and for a file without transcripts or with odd ones alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import polars as pl
 
-from pipeline.coordinates import ContigMap
-from pipeline.inputs.gtf import Features, read_features
+from pipeline.coordinates import ContigMap, shortened
+from pipeline.inputs.gtf import read_features
 from pipeline.inputs.text import CHUNK_BYTES
+from pipeline.inputs.transcripts import UNSTRANDED, Assembly, Style, assemble
 from sptx_core.errors import InputError
 
-Style = Literal["gencode", "ensembl", "gff3"]
-
-UNKNOWN_BIOTYPE = "unknown"
-_ID_PREFIX = r"^(?:transcript|gene|rna|id)[:-]"  # GFF3 writes `transcript:ENST...` (Ensembl), `rna-NM_...` (RefSeq)
-_GFF3_TRANSCRIPTS = ("transcript", "mRNA")
+BEYOND_ORIGIN = "beyond the end of a circular contig"
 _COLUMNS = (
     *("transcript_id", "transcript_version", "gene_id", "gene_version", "gene_name", "gene_type", "transcript_type"),
     *("tags", "contig", "strand", "start", "end", "line", "exon_starts", "exon_ends"),
@@ -57,14 +53,35 @@ class Annotation:
     style : {"gencode", "ensembl", "gff3"}
     transcripts : polars.DataFrame
         One row a transcript; the module's docstring lists the columns.
-    unstranded : tuple of str
-        Ids of the transcripts that were left out because their strand is unknown.
+    left_out : polars.DataFrame
+        The odd transcripts: the same columns, `kind` (what is odd, as in "2 transcripts without a strand") and `fault`
+        (the sentence that refuses the transcript), str.
+    notes : tuple of str
+        What else a person should know of how the file was read, a sentence each.
+    circular : tuple of str
+        Contigs that the file declares circular.
     """
 
     uri: str
     style: Style
     transcripts: pl.DataFrame
-    unstranded: tuple[str, ...]
+    left_out: pl.DataFrame
+    notes: tuple[str, ...] = ()
+    circular: tuple[str, ...] = ()
+
+    @property
+    def unstranded(self) -> tuple[str, ...]:
+        """Ids of the transcripts that were left out because their strand is unknown."""
+        return tuple(self.left_out.filter(pl.col("kind") == UNSTRANDED)["transcript_id"])
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Lines for a person: how many transcripts were left out and why, with the first of their names, and notes."""
+        kinds = self.left_out.group_by("kind", maintain_order=True).agg("transcript_id")
+        left_out = (
+            f"left out of {self.uri}: {_counted(ids)} {kind} ({shortened(ids)})" for kind, ids in kinds.iter_rows()
+        )
+        return (*left_out, *self.notes)
 
 
 def read_annotation(uri: str, chunk_bytes: int = CHUNK_BYTES) -> Annotation:
@@ -86,21 +103,57 @@ def read_annotation(uri: str, chunk_bytes: int = CHUNK_BYTES) -> Annotation:
     InputError
         See the module's docstring.
     """
-    features = read_features(uri, chunk_bytes)
-    named = _transcript_lines(features)
-    derived = _transcripts_of_exons(features, named, uri)
-    transcripts = pl.concat([named, derived], how="diagonal").sort("line").with_row_index("index")
-    if transcripts.is_empty():
-        raise InputError(f"{uri} holds no transcripts: it has neither transcript nor exon lines")
-    _require_unique(transcripts, "key", uri)
-    exons = _exons_by_transcript(features.exons, transcripts, uri)
-    transcripts = _with_exons(_with_names(transcripts, features), exons)
-    _require_unique(transcripts, "transcript_id", uri)
-    stranded = pl.col("strand").is_in(["+", "-"])
-    unstranded = transcripts.filter(~stranded)["transcript_id"]
-    if len(unstranded) == len(transcripts):
-        raise InputError(f"{uri} holds no transcript with a strand, such as {unstranded[0]}; splice sites need one")
-    return Annotation(uri, _style(features), transcripts.filter(stranded).select(_COLUMNS), tuple(unstranded))
+    found = assemble(read_features(uri, chunk_bytes), uri)
+    left_out = found.left_out.select(*_COLUMNS, "kind", "fault")
+    if found.transcripts.is_empty():
+        if left_out.is_empty():
+            raise InputError(f"{uri} holds no transcripts: it has neither transcript nor exon lines, nor CDS of one")
+        if (left_out["kind"] == UNSTRANDED).all():
+            first = left_out["transcript_id"][0]
+            raise InputError(f"{uri} holds no transcript with a strand, such as {first}; splice sites need one")
+        raise InputError(left_out["fault"][0])
+    transcripts = found.transcripts.select(_COLUMNS)
+    return Annotation(uri, found.style, transcripts, left_out, tuple(_notes(found, uri)), found.circular)
+
+
+def within_circles(annotation: Annotation, contigs: ContigMap, lengths: Mapping[str, int]) -> Annotation:
+    """Leave out the transcripts that GFF3 gives an end beyond a circular contig's length: they lie across its origin.
+
+    Parameters
+    ----------
+    annotation : Annotation
+        As it was read.
+    contigs : ContigMap
+        Its contig names in the FASTA.
+    lengths : mapping of str to int
+        Bases of each contig, by FASTA name.
+
+    Returns
+    -------
+    Annotation
+        `left_out` holds these transcripts too.
+
+    Raises
+    ------
+    InputError
+        If no other transcript is left.
+    """
+    circles = {name: lengths[held] for name, held in contigs.mapping.items() if name in annotation.circular}
+    transcripts = annotation.transcripts
+    length = pl.col("contig").replace_strict(circles, default=None, return_dtype=pl.Int64)
+    fault = pl.format(
+        "{} line {}: transcript {} ends at {}:{}, but the circular contig has {} bases; transcripts across its origin "
+        "cannot be computed",
+        *(pl.lit(annotation.uri), "line", "transcript_id", "contig", "end", length),
+    )
+    beyond = (pl.col("end") > length).fill_null(value=False)
+    across = transcripts.filter(beyond).with_columns(pl.lit(BEYOND_ORIGIN).alias("kind"), fault.alias("fault"))
+    if across.is_empty():
+        return annotation
+    if len(across) == len(transcripts):
+        raise InputError(across["fault"][0])
+    left_out = pl.concat([annotation.left_out, across])
+    return replace(annotation, transcripts=transcripts.filter(~beyond), left_out=left_out)
 
 
 def check_spans(transcripts: pl.DataFrame, contigs: ContigMap, lengths: Mapping[str, int], uri: str) -> None:
@@ -134,115 +187,18 @@ def check_spans(transcripts: pl.DataFrame, contigs: ContigMap, lengths: Mapping[
         )
 
 
-def _style(features: Features) -> Style:
-    """Ensembl writes `gene_biotype` where GENCODE writes `gene_type`."""
-    if features.dialect == "gff3":
-        return "gff3"
-    has_biotype = features.named.select(pl.col("gene_biotype", "transcript_biotype").is_not_null().any())
-    return "ensembl" if any(has_biotype.row(0)) else "gencode"
+def _notes(found: Assembly, uri: str) -> Iterator[str]:
+    """What a person should know of transcripts that are not left out."""
+    if len(found.from_parts):
+        ids = found.from_parts
+        yield f"{uri}: {_counted(ids)} without exon lines; CDS and UTR give the exons ({shortened(ids.to_list())})"
+    if len(found.without_exons):
+        ids = found.without_exons
+        yield f"{uri}: {_counted(ids)} without exons, of which no splice site is known ({shortened(ids.to_list())})"
+    if len(found.told_apart):
+        ids = found.told_apart
+        yield f"{uri}: {_counted(ids)} with an id that others share, named anew ({shortened(ids.to_list())})"
 
 
-def _transcript_lines(features: Features) -> pl.DataFrame:
-    """The rows of `Features.named` that describe a transcript on a line of its own."""
-    if features.dialect == "gtf":
-        return features.named.filter(pl.col("feature") == "transcript")
-    lines = features.named.filter(pl.col("feature") != "exon")
-    is_parent = pl.col("key").is_in(features.exons["key"].unique().implode())
-    return lines.filter(is_parent | pl.col("feature").is_in(_GFF3_TRANSCRIPTS))
-
-
-def _transcripts_of_exons(features: Features, named: pl.DataFrame, uri: str) -> pl.DataFrame:
-    """Transcripts without a line: attributes of their first exon, from the first exon's start to the last one's end."""
-    first = features.named.filter(pl.col("feature") == "exon").unique("key", keep="first", maintain_order=True)
-    first = first.join(named, on="key", how="anti")
-    span = (
-        features.exons.join(first.select("key"), on="key", how="semi")
-        .group_by("key")
-        .agg(pl.col("start").min(), pl.col("end").max(), pl.col("contig", "strand").n_unique().name.suffix("_count"))
-    )
-    first = first.drop("start", "end").join(span, on="key")
-    split = first.filter((pl.col("contig_count") > 1) | (pl.col("strand_count") > 1)).sort("line")
-    if not split.is_empty():
-        line, key = split.select("line", "key").row(0)
-        raise InputError(f"{uri} line {line}: the exons of transcript {key} lie on several contigs or strands")
-    return first.drop("contig_count", "strand_count")
-
-
-def _require_unique(transcripts: pl.DataFrame, name: str, uri: str) -> None:
-    """Raise `InputError` if two transcripts have the same value in column `name`."""
-    repeats = transcripts.filter(pl.col(name).is_duplicated())
-    if not repeats.is_empty():
-        second = repeats.filter(~pl.col(name).is_first_distinct()).row(0, named=True)
-        first = repeats.filter(pl.col(name) == second[name]).row(0, named=True)
-        raise InputError(
-            f"{uri} line {second['line']}: transcript {second[name]} on {second['contig']} was already given "
-            f"on line {first['line']} ({first['contig']}); each copy needs an id of its own"
-        )
-
-
-def _exons_by_transcript(exons: pl.DataFrame, transcripts: pl.DataFrame, uri: str) -> pl.DataFrame:
-    """Start and end of each exon with the index of its transcript; every exon must lie within its transcript."""
-    placed = exons.join(transcripts.select("key", "index", "contig", "strand", "start", "end"), on="key", suffix="_tr")
-    apart = (pl.col("contig") != pl.col("contig_tr")) | (pl.col("strand") != pl.col("strand_tr"))
-    outside = (pl.col("start") < pl.col("start_tr")) | (pl.col("end") > pl.col("end_tr"))
-    faults = placed.filter(apart | outside).sort("line")
-    if not faults.is_empty():
-        exon = faults.row(0, named=True)
-        raise InputError(
-            f"{uri} line {exon['line']}: exon {exon['contig']}:{exon['start'] + 1}-{exon['end']} ({exon['strand']}) "
-            f"lies outside its transcript {exon['key']}, "
-            f"{exon['contig_tr']}:{exon['start_tr'] + 1}-{exon['end_tr']} ({exon['strand_tr']})"
-        )
-    return placed.select("index", "start", "end")
-
-
-def _with_names(transcripts: pl.DataFrame, features: Features) -> pl.DataFrame:
-    """Add ids, names and biotypes, taken from the transcript's line or, where it lacks them, from its gene's."""
-    is_gene = pl.col("feature") == "gene" if features.dialect == "gtf" else pl.col("feature") != "exon"
-    gene = (
-        features.named.filter(is_gene)
-        .unique("key", keep="first")
-        .select(
-            pl.col("key").alias("parent"),
-            pl.col("gene_id").alias("parent_id"),
-            pl.coalesce("gene_version", "version").alias("parent_version"),
-            pl.coalesce("gene_name", "gene", "Name").alias("parent_name"),
-            pl.coalesce("gene_type", "gene_biotype", "biotype").alias("parent_type"),
-        )
-    )
-    own_version = pl.when(pl.col("feature") != "exon").then("version")  # on an exon's line, the exon's version
-    without_prefix = pl.col("key").str.replace(_ID_PREFIX, "")
-    gene_type = pl.coalesce("gene_type", "gene_biotype", "parent_type")
-    parent = pl.coalesce("parent", "key")  # a gene that exons name as Parent is its own transcript
-    described = (
-        transcripts.with_columns(parent)
-        .join(gene, on="parent", how="left", maintain_order="left")
-        .with_columns(
-            pl.coalesce("transcript_id", without_prefix),
-            pl.coalesce("transcript_version", own_version),
-            pl.coalesce("gene_id", "parent_id", "gene", pl.col("parent").str.replace(_ID_PREFIX, ""), without_prefix),
-            pl.coalesce("gene_version", "parent_version"),
-            pl.coalesce("gene_name", "gene", "parent_name"),
-            pl.coalesce(gene_type, pl.lit(UNKNOWN_BIOTYPE)).alias("gene_type"),
-            pl.coalesce(
-                *("transcript_type", "transcript_biotype", "biotype", gene_type), pl.lit(UNKNOWN_BIOTYPE)
-            ).alias("transcript_type"),
-        )
-    )
-    # In RefSeq's GFF3 the copies of a pseudoautosomal transcript share their transcript_id; their IDs differ.
-    repeated = pl.col("transcript_id").is_duplicated()
-    return described.with_columns(
-        pl.coalesce("gene_name", "gene_id"),
-        pl.when(repeated).then(without_prefix).otherwise("transcript_id").alias("transcript_id"),
-    )
-
-
-def _with_exons(transcripts: pl.DataFrame, exons: pl.DataFrame) -> pl.DataFrame:
-    """Add the lists of exon starts and ends."""
-    lists = (
-        exons.sort("index", "start", "end")
-        .group_by("index", maintain_order=True)
-        .agg(pl.col("start").alias("exon_starts"), pl.col("end").alias("exon_ends"))
-    )
-    joined = transcripts.join(lists, on="index", how="left", maintain_order="left")
-    return joined.with_columns(pl.col("exon_starts", "exon_ends").fill_null([]))
+def _counted(ids: pl.Series | list[str]) -> str:
+    return f"{len(ids):,} transcript{'' if len(ids) == 1 else 's'}"

@@ -13,13 +13,14 @@ passes a filter if it matches any of the filter's values. Values are case-sensit
 
 An id matches with or without its version (`ENST00000382841.7`, `ENST00000382841`), even where the file keeps the
 version in an attribute of its own; a wrong version does not match. Only ids as Ensembl and RefSeq number them have
-versions: `MSTRG.1` is not a version of `MSTRG`.
+versions: `MSTRG.1` is not a version of `MSTRG`. GENCODE's annotations lifted to GRCh37 add a number to the version
+(`ENSG00000137090.12_3`); they match with or without that number.
 
 Out: rows of `Annotation.transcripts`, sorted by contig (in order of appearance in the file), start, end and
 transcript_id.
 
-Errors: `InputError` for a value that the annotation does not hold, with the most similar value that it does hold; and
-for an empty selection, with the filter that left nothing.
+Errors: `InputError` for a value that the annotation does not hold, with the most similar value that it does hold, or
+with what is odd about it if the annotation left it out; and for an empty selection, with the filter that left nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ from pipeline.coordinates import Interval, reconcile_contigs, shortened
 from pipeline.inputs.annotation import Annotation
 from sptx_core.errors import InputError
 
-VERSIONED = r"^([A-Za-z_]*\d+)\.\d+(_PAR_Y)?$"  # ENSG00000137090.12, NM_203447.4, ENST00000381192.8_PAR_Y
+_LIFTED = r"(ENS[A-Z]*\d+)(\.\d+)(?:_\d+)?(_PAR_Y)?(?:_\d+)?"  # ENSG00000137090.12_3, ENST00000381192.8_PAR_Y
+_NUMBERED = r"([A-Za-z_]*\d+)\.\d+(_PAR_Y)?"  # ENSG00000137090.12, NM_203447.4, ENST00000381192.8_PAR_Y
 _MAX_CANDIDATES = 100  # names that difflib compares with an unknown name
 
 
@@ -110,16 +112,52 @@ def _filters(annotation: Annotation, selection: Selection) -> Iterator[tuple[str
         yield f"tags {shortened(selection.tags)}", tagged
 
 
+def without_version(name: pl.Expr) -> pl.Expr:
+    """Strip the version off ids.
+
+    Parameters
+    ----------
+    name : polars.Expr
+        Ids, str.
+
+    Returns
+    -------
+    polars.Expr
+        `ENSG00000137090` for `ENSG00000137090.12` and `ENSG00000137090.12_3`; other ids as they are.
+    """
+    return name.str.replace(f"^(?:{_LIFTED}|{_NUMBERED})$", "$1$3$4$5")
+
+
+def without_lift(name: pl.Expr) -> pl.Expr:
+    """Strip off ids the number that GENCODE's lifting to GRCh37 adds to the version.
+
+    Parameters
+    ----------
+    name : polars.Expr
+        Ids, str.
+
+    Returns
+    -------
+    polars.Expr
+        `ENSG00000137090.12` for `ENSG00000137090.12_3`; other ids as they are.
+    """
+    return name.str.replace(f"^{_LIFTED}$", "$1$2$3")
+
+
 def _id_forms(name: str, version: str) -> list[pl.Expr]:
-    """An id as the file writes it, without its version, and with the version from the attribute of its own."""
+    """An id as the file writes it, without its version or lift, and with the version from the attribute of its own."""
     column = pl.col(name)
-    return [column, column.str.replace(VERSIONED, "$1$2"), column + "." + pl.col(version)]
+    return [column, without_version(column), without_lift(column), column + "." + pl.col(version)]
 
 
 def _has_name(annotation: Annotation, kind: str, values: Sequence[str], names: Sequence[pl.Expr]) -> pl.Expr:
     """Whether one of the transcript's `names` is among `values`."""
     held = pl.concat([annotation.transcripts.select(name.alias("name")).to_series() for name in names])
-    _require_known(annotation, kind, values, held.drop_nulls())
+    _require_known(annotation, kind, values, held.drop_nulls(), names)
+    return _called(values, names)
+
+
+def _called(values: Sequence[str], names: Sequence[pl.Expr]) -> pl.Expr:
     return reduce(or_, (name.is_in(list(values)).fill_null(value=False) for name in names))
 
 
@@ -148,15 +186,19 @@ def _contigs(annotation: Annotation) -> list[str]:
     return annotation.transcripts["contig"].unique(maintain_order=True).to_list()
 
 
-def _require_known(annotation: Annotation, kind: str, values: Sequence[str], held: pl.Series) -> None:
-    """Raise `InputError` for the first of `values` that is not in `held`."""
+def _require_known(
+    annotation: Annotation, kind: str, values: Sequence[str], held: pl.Series, names: Sequence[pl.Expr] = ()
+) -> None:
+    """Raise `InputError` for the first of `values` that is not in `held`; `names` are a transcript's."""
     held = held.unique(maintain_order=True)
     found = set(held.filter(held.is_in(list(values))))
     unknown = next((value for value in values if value not in found), None)
     if unknown is None:
         return
-    if kind == "transcript" and unknown in annotation.unstranded:
-        raise InputError(f"transcript {unknown} of {annotation.uri} has no strand; splice sites need one")
+    left_out = annotation.left_out.filter(_called([unknown], names)) if names else annotation.left_out.clear()
+    if not left_out.is_empty():
+        named = f"{kind} {unknown}: " if kind != "transcript" else ""
+        raise InputError(f"{named}{left_out['fault'][0]}")
     closest = nearest(unknown, held)
     hint = f"; the nearest is {closest}" if closest else f"; it has {shortened(held.to_list())}"
     raise InputError(f"{annotation.uri} has no {kind} {unknown}{hint}")
@@ -178,8 +220,8 @@ def nearest(unknown: str, held: pl.Series) -> str | None:
         The first name that differs from `unknown` only in case or version, else the most similar one, None if none
         is similar.
     """
-    name, unversioned = pl.col("name"), pl.lit(unknown).str.replace(VERSIONED, "$1$2")
-    same_base = name.str.replace(VERSIONED, "$1$2").str.to_lowercase() == unversioned.str.to_lowercase()
+    name = pl.col("name")
+    same_base = without_version(name).str.to_lowercase() == without_version(pl.lit(unknown)).str.to_lowercase()
     # Names that differ in one letter share a long prefix and suffix. Candidates are chosen by these, because difflib
     # needs half a minute for all ids of a genome, which resemble each other.
     cuts = range(1, len(unknown) + 1)

@@ -1,13 +1,15 @@
 """Text files with numbered lines: gzip is recognised by content, and errors name the file and the line.
 
 The readers of GTF, GFF3, `SJ.out.tab` and usage tables share this module. A file is gzip (bgzip included) when it
-begins with the magic bytes of RFC 1952, whatever its name is. Lines count from 1, as an editor shows them.
+begins with the magic bytes of RFC 1952, whatever its name is. A byte order mark of UTF-8, with which some editors begin
+a file, is left out. Lines count from 1, as an editor shows them.
 
-Errors: `InputError` for a gzip file that is damaged or cut short.
+Errors: `InputError` for a gzip file that is damaged or cut short, and for text in UTF-16.
 """
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import zlib
@@ -19,6 +21,7 @@ from sptx_core.errors import InputError
 
 CHUNK_BYTES = 32 << 20  # of text held at a time; reading a GTF in larger chunks is not faster
 GZIP_MAGIC = b"\x1f\x8b"
+_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def decompressed(stream: io.BufferedReader, uri: str, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
@@ -36,24 +39,32 @@ def decompressed(stream: io.BufferedReader, uri: str, chunk_bytes: int = CHUNK_B
     Yields
     ------
     bytes
-        Never empty.
+        Never empty; a byte order mark is left out.
 
     Raises
     ------
     InputError
-        If gzip data is damaged or ends too early.
+        If gzip data is damaged or ends too early, or the text is UTF-16.
     """
     text: io.BufferedIOBase = stream
     if stream.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC):
         text = gzip.GzipFile(fileobj=stream)
-    while True:
-        try:
-            chunk = text.read(chunk_bytes)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise InputError(f"{uri} is a damaged or cut gzip file ({error}); copy it again") from error
-        if not chunk:
-            return
+    head = _read(text, len(codecs.BOM_UTF8), uri)
+    if head.startswith(_UTF16_MARKS):
+        raise InputError(f"{uri} is text in UTF-16; save it as UTF-8")
+    if head == codecs.BOM_UTF8:
+        head = b""
+    while chunk := head[:chunk_bytes] + _read(text, max(0, chunk_bytes - len(head)), uri):
+        head = head[chunk_bytes:]
         yield chunk
+
+
+def _read(text: io.BufferedIOBase, size: int, uri: str) -> bytes:
+    """Up to `size` bytes; fewer only at the end of the file."""
+    try:
+        return text.read(size)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{uri} is a damaged or cut gzip file ({error}); copy it again") from error
 
 
 def raise_for_first(lines: pl.DataFrame, faulty: pl.Series, uri: str, problem: str) -> None:

@@ -8,11 +8,13 @@ The file is Parquet, or tab-separated text with a header, plain or gzip (recogni
     kind       acceptor or donor
     and one column a tissue: usage from 0 to 1, empty (in Parquet null or NaN) where unknown
 
+Spaces around names and values do not count, and neither do blank lines.
+
 In memory it is a frame with contig, strand, kind (str), pos (int32, 1-based), and the tissues as float64, NaN where
 unknown.
 
-Errors: `InputError` for a missing column, for a value that is none of these (with its row, counted from 1 after the
-header), for a site given twice, and for a file that cannot be written.
+Errors: `InputError` for a column that is missing or given twice, for a value that is none of these (with its row,
+counted from 1 after the header), for a site given twice, and for a file that cannot be written.
 """
 
 from __future__ import annotations
@@ -57,14 +59,18 @@ def read_usage(uri: str) -> pl.DataFrame:
     """
     frame = _read(uri)
     tissues = _tissues(frame, uri)
-    rows = frame.with_row_index("row", offset=1).with_columns(
-        pl.col("contig", "strand", "kind").cast(pl.String).fill_null("")
+    rows = (
+        frame.with_row_index("row", offset=1)
+        .filter(~pl.all_horizontal(pl.exclude("row").is_null()))
+        .with_columns(pl.col("contig", "strand", "kind").cast(pl.String).fill_null(""))
     )
+    if rows.is_empty():
+        raise InputError(f"{uri} holds no site: it has a header alone")
     numbers = rows.with_columns(
         pl.col("position").cast(pl.Float64, strict=False).alias("pos"),  # a cast to integers would cut 7.5 to 7
         *(pl.col(name).cast(pl.Float64, strict=False) for name in tissues),
     )
-    _require(rows, rows["contig"] != "", uri, "contig", "a name")
+    _require(rows, rows["contig"].str.contains(r"^[^\t\n]+$"), uri, "contig", "a name")
     _require(rows, rows["strand"].is_in(["+", "-"]), uri, "strand", "+ or -")
     _require(rows, rows["kind"].is_in(KINDS), uri, "kind", "acceptor or donor")
     pos = numbers["pos"]
@@ -134,12 +140,20 @@ def _read(uri: str) -> pl.DataFrame:
         if content.startswith(_PARQUET_MAGIC):
             return pl.read_parquet(io.BytesIO(content))
         # No types are guessed, because a tissue may be empty in as many rows as Polars looks at.
-        frame = pl.read_csv(io.BytesIO(content), separator="\t", infer_schema=False)
+        # The header is read as a row, because Polars would rename columns of one name in silence.
+        frame = pl.read_csv(io.BytesIO(content), separator="\t", has_header=False, infer_schema=False)
     except Exception as error:
         if not tells_of_a_file(error):
             raise
         raise InputError(f"{uri} cannot be read as Parquet or tab-separated text ({reason(error)})") from error
-    return frame.with_columns(pl.all().str.strip_chars()).with_columns(pl.all().replace("", None))
+    frame = frame.with_columns(pl.all().str.strip_chars()).with_columns(pl.all().replace("", None))
+    names = frame.row(0)
+    for at, name in enumerate(names):
+        if name is None:
+            raise InputError(f"{uri}: column {at + 1} has no name")
+        if name in names[:at]:
+            raise InputError(f"{uri}: column {name} is given twice")
+    return frame[1:].rename(dict(zip(frame.columns, names, strict=True)))
 
 
 def _tissues(frame: pl.DataFrame, uri: str) -> list[str]:
@@ -152,8 +166,6 @@ def _tissues(frame: pl.DataFrame, uri: str) -> list[str]:
     other = next((name for name in frame.columns if name in _INTERNAL or frame.schema[name].is_nested()), None)
     if other is not None:
         raise InputError(f"{uri}: column {other} is no tissue; beside {', '.join(KEYS)} leave only columns of usage")
-    if frame.is_empty():
-        raise InputError(f"{uri} holds no site: it has a header alone")
     return tissues
 
 

@@ -1,7 +1,7 @@
 """Settings in, a checked job out: annotation, genome and checkpoint are read together before any work.
 
 What does not fit (contig names, ends beyond contigs, tensors, channels) is refused here, so that nothing is computed
-for a run that cannot end well.
+for a run that cannot end well. Transcripts that the annotation leaves out are counted and named.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pipeline.coordinates import (
     reconcile_contigs,
     require_contigs,
 )
-from pipeline.inputs.annotation import check_spans, read_annotation
+from pipeline.inputs.annotation import check_spans, read_annotation, within_circles
 from pipeline.inputs.genome import Genome
 from pipeline.inputs.network import load_network
 from pipeline.inputs.selection import Selection, select
@@ -44,6 +44,9 @@ def prepare(config: RunConfig, say: Say) -> TracksJob:
     annotation = read_annotation(config.gtf)
     genome = Genome(config.fasta)
     contigs = reconcile_contigs(annotation.transcripts["contig"].unique(maintain_order=True), genome.lengths)
+    annotation = within_circles(annotation, contigs, genome.lengths)
+    for remark in annotation.remarks:
+        say(remark)
     regions = [parse_region(text, [*contigs.mapping, *contigs.unmatched, *genome.lengths]) for text in config.regions]
     selection = Selection(
         genes=config.genes,

@@ -30,7 +30,7 @@ from pipeline.batch.layout import SETTINGS_FILE, committed
 from pipeline.batch.status import RunStatus, read_status
 from pipeline.batch.storage import Store
 from pipeline.coordinates import Interval, Strand, parse_region, reconcile_contigs, shortened
-from pipeline.inputs.selection import VERSIONED, nearest
+from pipeline.inputs.selection import nearest, without_lift, without_version
 from pipeline.tracks.header import read_header, read_table
 from pipeline.tracks.layout import CONTIGS, LOCI, PLAN, SHARD_PARTS, SITES, TRACKS, TRANSCRIPTS, ShardKey
 from pipeline.tracks.scan import scan_parts
@@ -317,8 +317,10 @@ def open_tracks(uri: str | Path) -> Tracks:
 
 def _has_id(column: str, name: str) -> pl.Expr:
     """Whether an id is `name`, where either may lack its version; two different versions are not the same."""
-    stored, unversioned = pl.col(column), pl.lit(name).str.replace(VERSIONED, "$1$2")
-    return (stored == name) | (stored.str.replace(VERSIONED, "$1$2") == name) | (stored == unversioned)
+    stored, given = pl.col(column), pl.lit(name)
+    forms = [given == form(stored) for form in (without_version, without_lift)]
+    forms += [stored == form(given) for form in (without_version, without_lift)]
+    return reduce(or_, forms, stored == given)
 
 
 def _merged(transcripts: pl.DataFrame) -> list[tuple[int, int]]:

@@ -120,7 +120,8 @@ def gene_view(
     usage : polars.DataFrame, optional
         Measured usage, as `pipeline.inputs.usage.read_usage` returns it.
     say : callable
-        Called with a line for the user if one of several transcripts had to be chosen.
+        Called with a line for the user if one of several transcripts had to be chosen, and for each kind of transcript
+        that the annotation leaves out.
 
     Returns
     -------
@@ -133,6 +134,8 @@ def gene_view(
     """
     if not 0 < threshold <= 1:
         raise InputError(f"--threshold {threshold:g}: give a score above 0, up to 1")
+    for remark in annotation.remarks if annotation else ():
+        say(remark)
     chrom, start, end, strand, own = _place(tracks, what, strand)
     if end - start > MAX_BASES:
         raise InputError(f"{what} has {end - start:,} bases, a plot at most {MAX_BASES:,}: name a part of it")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from material import mutations
 
 from pipeline.settings import INPUTS, JobSettings, Names, Regions, Settings, absolute, ray_address, setting
 from sptx_core.errors import InputError
@@ -57,6 +60,8 @@ def test_flags_that_are_given_win_over_yaml(tmp_path: Path) -> None:
     assert Some.load(str(path), {"size": 7}).size == 7
     path.write_text("")
     assert Some.load(str(path), {"size": 7}) == Some(size=7)
+    path.write_bytes(b"\xef\xbb\xbfsize: 3\n")
+    assert Some.load(str(path), {}).size == 3
 
 
 @pytest.mark.parametrize(
@@ -67,13 +72,16 @@ def test_flags_that_are_given_win_over_yaml(tmp_path: Path) -> None:
         ("size: 1\nsizes: 3\n", "unknown setting `sizes`; known are names, regions, size"),
         ("- a list\n", "must hold `name: value` lines, not a list"),
         ("size: [\n", "is not valid YAML"),
+        ("size: 2001-13-01\n", "is not valid YAML"),  # which YAML takes for a date
+        (f"size: {'[' * 500}\n", "is not valid YAML"),
+        (b"size: 1 # \xff\n", "is not valid YAML"),
         (None, "does not exist"),
     ],
 )
-def test_a_bad_file_is_one_sentence_with_its_name(tmp_path: Path, yaml: str | None, told: str) -> None:
+def test_a_bad_file_is_one_sentence_with_its_name(tmp_path: Path, yaml: str | bytes | None, told: str) -> None:
     path = tmp_path / "some.yaml"
     if yaml is not None:
-        path.write_text(yaml)
+        path.write_bytes(yaml.encode() if isinstance(yaml, str) else yaml)
     with pytest.raises(InputError) as refused:
         Some.load(str(path), {})
     assert told in str(refused.value)
@@ -111,3 +119,47 @@ def test_the_cluster_is_the_settings_or_the_environments(monkeypatch: pytest.Mon
     monkeypatch.setenv("RAY_ADDRESS", "host:2")
     assert ray_address(None) == "host:2"
     assert ray_address("local") is None
+
+
+YAML = [
+    b"names: [A, B]\nregions: chr1:1-9,000\nsize: 7\n",
+    b"size: 1\nnames:\n- A\n- 2001-01-01\n",
+    b"a: &x {size: 1}\nb: *x\n",
+]
+
+
+@settings(max_examples=mutations.INPUTS, deadline=None)
+@given(content=mutations.mutated(YAML, b" \t\n\r:-[]{}&*!|>'\"%@`,#?.0123456789anx\x00\x07\xef\xbb\xbf\xff"))
+def test_no_file_ends_in_anything_but_settings_or_one_sentence(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("fuzz") / "some.yaml"
+    path.write_bytes(content)
+    refused = ""
+    try:
+        found = Some.load(str(path), {})
+    except InputError as error:
+        refused = str(error)
+    if refused:
+        assert "some.yaml" in refused
+    else:
+        assert Some.model_validate(found.model_dump()) == found
+        assert found.size >= 1
+
+
+@settings(max_examples=mutations.INPUTS, deadline=None)
+@given(
+    names=st.lists(st.text("ABC;=' ", min_size=1).map(str.strip).filter(bool), max_size=3),
+    size=st.integers(1, 10**6),
+    order=st.booleans(),
+    newline=st.sampled_from(["\n", "\r\n"]),
+)
+def test_order_blank_lines_and_line_ends_change_nothing(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], size: int, order: bool, newline: str
+) -> None:
+    lines = [line for line in Some(names=tuple(names), size=size).to_yaml().splitlines() if line != "regions: []"]
+    blocks = [lines[:-1], lines[-1:]]
+    path = tmp_path_factory.mktemp("settings") / "some.yaml"
+    text = newline.join(["# a comment", *blocks[order], "", *blocks[not order], "", ""])
+    path.write_bytes(b"\xef\xbb\xbf" * order + text.encode())
+    assert Some.load(str(path), {}) == Some(names=tuple(names), size=size)

@@ -61,6 +61,20 @@ def test_a_mitochondrion_that_may_be_another_sequence_is_told(tmp_path: Path) ->
     assert any(told.startswith("chrM of the FASTA has 16,571 bases") for told in said)
 
 
+def test_coding_sequence_stands_for_missing_exons_and_odd_transcripts_are_said(tmp_path: Path) -> None:
+    tracks = tables.write(tmp_path / "table", [Part("chr1", "+", SPAN, **PERFECT["+"])])
+    gtf = genomes.gtf([Transcript("A", "chr1", "+", EXONS)]).replace("\texon\t", "\tCDS\t")
+    odd = genomes.gtf_line("chr1", "exon", 101, 230, ".", transcript_id="ODD")
+    (tmp_path / "x.gtf").write_text(f"{gtf}{odd}\n")
+    said: list[str] = []
+    found = evaluate(tracks, read_annotation(str(tmp_path / "x.gtf")), say=said.append)
+    assert [found.of(kind).sites for kind in ("donor", "acceptor")] == [2, 2]
+    assert said[:2] == [
+        f"left out of {tmp_path / 'x.gtf'}: 1 transcript without a strand (ODD)",
+        f"{tmp_path / 'x.gtf'}: 1 transcript without exon lines; CDS and UTR give the exons (A)",
+    ]
+
+
 def test_where_the_table_lies_changes_nothing(tmp_path: Path) -> None:
     parts = [Part("chr1", "-", SPAN, **PERFECT["-"], usage=PREDICTED, transcripts=["A"] * 130)]
     annotation = read_annotation(genomes.write_gtf(tmp_path / "x.gtf", [Transcript("A", "chr1", "-", EXONS)]))

@@ -13,6 +13,8 @@ import pytest
 from material.genomes import gtf_line
 
 from pipeline.finetuning.loop import TrainingOrder
+from pipeline.finetuning.settings import FinetuneConfig
+from pipeline.finetuning.training_job import prepare
 from pipeline.simulation.simulate import Simulated
 from sptx_core.errors import InputError
 
@@ -44,6 +46,27 @@ def test_contigs_by_other_names_give_the_same_examples(order: Order, simulated: 
     renamed = order(tmp_path / "a", gtf=gtf, usage=usage, validation="2", test="3", contigs="1")
     assert_same_examples(order(tmp_path / "b"), renamed)
     assert not np.isnan(renamed.train.sites.usage).all()
+
+
+def test_coding_sequence_stands_for_missing_exons(order: Order, simulated: Simulated, tmp_path: Path) -> None:
+    def with_cds(text: str) -> str:
+        genes = text.split("\tgene\t")
+        return "\tgene\t".join(gene.replace("\texon\t", "\tCDS\t") if at % 2 else gene for at, gene in enumerate(genes))
+
+    gtf = gtf_with(simulated, tmp_path, with_cds)
+    assert Path(gtf).read_text().count("\tCDS\t") > 100
+    assert_same_examples(order(tmp_path / "a", gtf=gtf), order(tmp_path / "b"))
+
+
+def test_odd_transcripts_are_said_and_left_out(
+    tiny_settings: dict[str, Any], order: Order, simulated: Simulated, tmp_path: Path
+) -> None:
+    odd = [gtf_line("chr1", "exon", at, at + 9, s, gene_id="O", transcript_id="ODD") for at, s in ((1, "+"), (99, "-"))]
+    gtf = gtf_with(simulated, tmp_path, lambda text: "\n".join([text.rstrip("\n"), *odd, ""]))
+    said: list[str] = []
+    config = FinetuneConfig.load(None, {**tiny_settings, "gtf": gtf, "output": str(tmp_path / "a")})
+    assert_same_examples(prepare(config, said.append).order, order(tmp_path / "b"))
+    assert said[0] == f"left out of {gtf}: 1 transcript with exons on several contigs or strands (ODD)"
 
 
 def test_each_contig_belongs_to_one_part(order: Order, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from material.genomes import gff3_line, gtf_line
 
-from pipeline.inputs.gtf import Features, read_features
+from pipeline.inputs.gtf import PARTS, Features, read_features
 from sptx_core.errors import InputError
 
 Written = Callable[..., str]
@@ -25,8 +25,9 @@ ONE_TRANSCRIPT = (
 
 
 def same(one: Features, other: Features) -> bool:
-    """Whether all is the same but the exons in `named`, which depend on where a chunk ends."""
-    named, other_named = (features.named.filter(pl.col("feature") != "exon") for features in (one, other))
+    """Whether all is the same but the exons and parts in `named`, which depend on where a chunk ends."""
+    is_part = pl.col("feature").is_in(["exon", *PARTS])
+    named, other_named = (features.named.filter(~is_part) for features in (one, other))
     return one.dialect == other.dialect and named.equals(other_named) and one.exons.equals(other.exons)
 
 
@@ -35,7 +36,8 @@ def test_genes_transcripts_and_exons_with_their_lines(written: Written) -> None:
     assert features.dialect == "gtf"
     named = features.named.select("feature", "key", "parent", "gene_name", "start", "end", "line").rows()
     assert named == [("gene", "G1", "G1", "ONE", 10, 40, 3), ("transcript", "T1", "G1", "ONE", 10, 40, 4)]
-    assert features.exons.rows() == [("T1", "chr1", "+", 10, 20, 5), ("T1", "chr1", "+", 30, 40, 7)]
+    exons = features.exons.select("key", "parent", "contig", "strand", "start", "end", "line").rows()
+    assert exons == [("T1", "G1", "chr1", "+", 10, 20, 5), ("T1", "G1", "chr1", "+", 30, 40, 7)]
 
 
 def test_a_transcript_without_a_line_is_named_by_its_first_exon(written: Written) -> None:
@@ -57,6 +59,81 @@ def test_an_exon_of_several_transcripts_is_a_row_for_each(written: Written) -> N
     assert features.named["key"].to_list() == ["a", "b"]
 
 
+def test_parts_are_kept_of_transcripts_without_exons(written: Written) -> None:
+    ids = {"gene_id": "G2", "transcript_id": "T2"}
+    features = read_features(
+        written(
+            *ONE_TRANSCRIPT,
+            gtf_line("chr1", "five_prime_utr", 51, 55, **ids),
+            gtf_line("chr1", "CDS", 56, 60, **ids, gene_name="TWO"),
+            gtf_line("chr1", "Selenocysteine", 57, 59, **ids),
+        )
+    )
+    assert features.parts.select("key", "parent", "start", "end", "line").rows() == [
+        ("T2", "G2", 50, 55, 6),
+        ("T2", "G2", 55, 60, 7),
+    ]
+    named = features.named.filter(pl.col("key") == "T2").select("feature", "parent", "line").rows()
+    assert named == [("five_prime_utr", "G2", 6)]
+
+
+def test_a_transcript_is_named_by_its_id_and_its_gene(written: Written) -> None:
+    features = read_features(
+        written(ONE_TRANSCRIPT[1], *(gtf_line("1", "exon", 1, 9, gene_id=g, transcript_id="T1") for g in ("G1", "G2")))
+    )
+    assert features.named.select("feature", "key", "parent").rows() == [
+        ("transcript", "T1", "G1"),
+        ("exon", "T1", "G2"),
+    ]
+
+
+def test_gffread_names_the_gene_by_its_id(written: Written) -> None:
+    named = read_features(
+        written(
+            gff3_line("1", "transcript", 1, 9, ID="t", geneID="g"),
+            gff3_line("1", "transcript", 1, 9, ID="u", Parent="p,q", geneID="g"),
+            gff3_line("1", "exon", 1, 9, Parent="v"),
+            gff3_line("1", "CDS", 1, 9, Parent="w,x"),
+        )
+    ).named
+    expected = [("t", "g"), ("u", "p"), ("v", None), ("w", None), ("x", None)]
+    assert named.select("key", "parent").rows() == expected
+
+
+def test_circular_contigs_are_those_whose_landmark_says_so(written: Written) -> None:
+    features = read_features(
+        written(
+            "##gff-version 3",
+            gff3_line("MT", "region", 1, 900, ID="MT", Is_circular="true"),
+            gff3_line("p%7C1", "region", 1, 900, Is_circular="true", ID="p"),
+            gff3_line("chr1", "region", 1, 900, ID="chr1", Is_circular="false"),
+            gff3_line("chr1", "circRNA", 5, 90, ID="c", Is_circular="true"),
+        )
+    )
+    assert features.circular == ("MT", "p|1")
+
+
+def test_the_dialect_is_that_of_the_first_line_with_attributes(written: Written) -> None:
+    empty = "1\ttest\tregion\t1\t9\t.\t.\t.\t."
+    for line, dialect in ((ONE_TRANSCRIPT[1], "gtf"), (gff3_line("1", "mRNA", 1, 9, ID="t"), "gff3")):
+        for chunk_bytes in (1, 10**6):
+            features = read_features(written(empty, line), chunk_bytes)
+            assert (features.dialect, len(features.named)) == (dialect, 1)
+
+
+def test_spaces_around_columns_and_attributes_change_nothing(written: Written) -> None:
+    def spread(line: str) -> str:
+        *columns, attributes = line.split("\t")
+        return "\t".join([*(f" {column} " for column in columns), f" {attributes.replace('; ', ' ;   ')} "])
+
+    plain = read_features(written(*ONE_TRANSCRIPT))
+    assert same(read_features(written(*map(spread, ONE_TRANSCRIPT))), plain)
+    gff3 = (gff3_line("1", "mRNA", 1, 9, ID="t", Parent="g"), gff3_line("1", "exon", 1, 9, ID="e", Parent="t,u"))
+    plain = read_features(written(*gff3))
+    spaced = (spread(line).replace(";", " ; ").replace(",", " , ") for line in gff3)
+    assert same(read_features(written(*spaced)), plain)
+
+
 def test_attributes_are_told_apart_from_those_that_contain_their_name(written: Written) -> None:
     ids = {"havana_gene_id": "X", "gene_id": "G", "ref_transcript_id": "Y", "transcript_id": "T", "stag": "Z"}
     found = read_features(written(gtf_line("1", "transcript", 1, 9, **ids))).named.row(0, named=True)
@@ -75,9 +152,16 @@ def test_tags(written: Written, lines: list[str], tags: list[str]) -> None:
     assert read_features(written(*lines)).named["tags"].to_list() == [tags]
 
 
-def test_gff3_is_percent_decoded_but_for_its_keys(written: Written) -> None:
-    found = read_features(written(gff3_line("1", "gene", 1, 9, ID="g%2C1", Name="A%2CB"))).named.row(0, named=True)
-    assert (found["key"], found["Name"]) == ("g%2C1", "A,B")
+def test_gff3_is_percent_decoded(written: Written) -> None:
+    features = read_features(
+        written(
+            gff3_line("c%7C1", "mRNA", 1, 9, ID="t%2c1", Parent="g%2C1", Name="A%2CB", tag="x%2Cy,z"),
+            gff3_line("c|1", "exon", 1, 9, Parent="t%2C1,t2"),
+        )
+    )
+    found = features.named.select("contig", "key", "parent", "Name", "tags").row(0)
+    assert found == ("c|1", "t,1", "g,1", "A,B", ["x,y", "z"])
+    assert features.exons.select("contig", "key").rows() == [("c|1", "t,1"), ("c|1", "t2")]
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 7, 200])
@@ -96,6 +180,14 @@ def test_text_read_in_pieces_is_the_same(written: Written, chunk_bytes: int) -> 
         lambda text: gzip.compress(text[:200]) + gzip.compress(text[200:]),
         lambda text: text.replace(b"\n", b"\r\n").removesuffix(b"\r\n"),
         lambda text: text + b"##FASTA\n>chr1\nACGT\n",
+        lambda text: text + b"##FASTA \n>chr1\nACGT\n",
+        lambda text: text + b">chr1\nACGT\n",
+        lambda text: text + b">chr1 with\ttabs\nACGT",
+        lambda text: b"\xef\xbb\xbf" + text,
+        lambda text: text + b"# a comment\twith" + b"\tmore" * 20 + b"\n",
+        lambda text: text + b"# no UTF-8: \xff\n",
+        lambda text: text + b"\n \n\n",
+        lambda text: gzip.compress(b"\xef\xbb\xbf" + text),
     ],
 )
 def test_gzip_line_ends_and_a_sequence_at_the_end_change_nothing(
@@ -105,6 +197,7 @@ def test_gzip_line_ends_and_a_sequence_at_the_end_change_nothing(
     plain = read_features(uri)
     Path(uri).write_bytes(change(Path(uri).read_bytes()))
     assert same(read_features(uri), plain)
+    assert same(read_features(uri, chunk_bytes=1), plain)
 
 
 GOOD = ONE_TRANSCRIPT[1]
@@ -123,6 +216,9 @@ GOOD = ONE_TRANSCRIPT[1]
         ([GOOD, gtf_line("chr1", "exon", 1, 9, transcript_id="")], "line 2: exon without transcript_id"),
         ([GOOD, gtf_line("chr1", "transcript", 1, 9, gene_id="G")], "line 2: transcript without transcript_id"),
         ([gff3_line("chr1", "exon", 1, 9, ID="e")], "line 1: exon without Parent"),
+        ([GOOD, gtf_line("", "exon", 1, 9, transcript_id="T")], "line 2: the name of the contig is empty"),
+        ([GOOD, gtf_line("1", "exon", 1, 9) + 'transcript_id "T'], "line 2: attributes cannot be read from 'transcr"),
+        ([GOOD, gtf_line("1", "CDS", 0, 9, transcript_id="T")], "line 2: start is 0"),
         ([">chr1", "ACGT"], "line 1: 1 tab-separated columns where GTF and GFF3 have 9; it looks like FASTA"),
         (["# nothing"], "holds no annotation: every line is empty or a comment"),
     ],

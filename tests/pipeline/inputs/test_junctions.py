@@ -9,6 +9,9 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from material.mutations import INPUTS, mutated
 
 from pipeline.inputs.junction_usage import usage_of_sites
 from pipeline.inputs.junctions import files_by_tissue, measure_usage, read_junctions, sum_junctions
@@ -40,6 +43,12 @@ def test_donor_and_acceptor_are_the_bases_beside_the_intron(tmp_path: Path) -> N
 
 def test_gzip_other_line_ends_and_empty_lines(tmp_path: Path) -> None:
     for content in (gzip.compress(LINE.encode()), LINE.replace("\n", "\r\n"), LINE + "\n", LINE.strip()):
+        assert rows(read_junctions(write(tmp_path, content)).frame) == {("chr1", "+", 100, 201, 7)}
+
+
+def test_a_byte_order_mark_is_no_part_of_the_contig(tmp_path: Path) -> None:
+    mark = b"\xef\xbb\xbf"
+    for content in (mark + LINE.encode(), gzip.compress(mark + LINE.encode())):
         assert rows(read_junctions(write(tmp_path, content)).frame) == {("chr1", "+", 100, 201, 7)}
 
 
@@ -166,3 +175,53 @@ def test_the_target_is_checked_before_any_file_is_read(tmp_path: Path, sptx_here
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.tab"):
         measure_usage({"brain": [str(tmp_path / "none.tab")]})
+
+
+# Whatever a file holds
+
+JUNCTIONS = st.tuples(
+    st.sampled_from(["chr1", "1", "HLA:01"]), st.integers(2, 9), st.integers(9, 99), st.sampled_from([0, 1, 2])
+)
+
+
+@settings(max_examples=INPUTS, deadline=None)
+@given(lines=st.lists(st.tuples(JUNCTIONS, st.integers(0, 9)), min_size=1, max_size=9), shuffle=st.randoms())
+def test_order_blank_lines_line_ends_and_gzip_change_nothing(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[tuple[tuple[str, int, int, int], int]], shuffle: Any
+) -> None:
+    reads: dict[tuple[object, ...], int] = {}
+    for (contig, start, end, strand), count in lines:
+        if strand and count:
+            places = (start - 1, end + 1) if strand == 1 else (end + 1, start - 1)
+            key = (contig, " +-"[strand], *places)
+            reads[key] = reads.get(key, 0) + count
+    texts = ["\t".join(map(str, (*place, 1, 0, count, 5, 30))) for place, count in lines] + ["", "  "]
+    shuffle.shuffle(texts)
+    content = shuffle.choice(["\n", "\r\n"]).join(texts).encode()
+    content = shuffle.choice([b"", b"\xef\xbb\xbf"]) + content
+    path = write(tmp_path_factory.mktemp("junctions"), gzip.compress(content) if shuffle.random() < 0.5 else content)
+    found = read_junctions(path)
+    assert rows(found.frame) == {(*key, count) for key, count in reads.items()}
+    assert found.unstranded == sum(strand == 0 for (_, _, _, strand), _ in lines)
+
+
+@settings(max_examples=INPUTS, deadline=None)
+@given(
+    content=mutated([(LINE + MINUS).encode(), MINUS.encode()], b" \t\n\r.+-0123456789chrx\x00\xef\xbb\xbf\xff\x1f\x8b")
+)
+def test_no_file_ends_in_anything_but_its_junctions_or_one_sentence(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    path = write(tmp_path_factory.mktemp("fuzz"), content)
+    refused = ""
+    try:
+        frame = read_junctions(path).frame
+    except InputError as error:
+        refused = str(error)
+    if refused:
+        assert refused.startswith(path)
+        assert "\n" not in refused
+    else:
+        assert set(frame["strand"]) <= {"+", "-"}
+        assert (frame["reads"] > 0).all()
+        assert (frame.select("donor", "acceptor").min_horizontal() >= 1).all()

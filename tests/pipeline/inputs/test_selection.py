@@ -31,6 +31,10 @@ ROWS = [  # transcript_id, its version, gene_id, its version, gene_name, gene_ty
     ("ENST05.6_PAR_Y", None, "ENSG05.6_PAR_Y", None, "SHOX", "lncRNA", "lncRNA", [], "chr1", 0, 20),
     ("MSTRG.1.1", None, "MSTRG.1", None, "MSTRG.1", "unknown", "unknown", [], "chr1", 20, 40),
 ]
+ODD = [  # transcript_id, its version, kind, fault, of a gene with other transcripts
+    ("ENST99", None, "without a strand", "has no strand"),
+    ("ENST98", "3", "with exons on several contigs or strands", "lies on both strands"),
+]
 COLUMNS = (
     *("transcript_id", "transcript_version", "gene_id", "gene_version", "gene_name", "gene_type", "transcript_type"),
     *("tags", "contig", "start", "end"),
@@ -39,9 +43,16 @@ COLUMNS = (
 
 @pytest.fixture(scope="module")
 def annotation() -> Annotation:
-    types = {"tags": pl.List(pl.String)}
+    types = {"tags": pl.List(pl.String), "transcript_version": pl.String, "gene_version": pl.String}
     transcripts = pl.DataFrame(ROWS, schema=COLUMNS, orient="row", schema_overrides=types)
-    return Annotation("genes.gtf", "gencode", transcripts, ("ENST99",))
+    odd = [
+        (name, version, *ROWS[0][2:4], "DOCK8", *ROWS[0][5:], kind, f"transcript {name} of genes.gtf {fault}")
+        for name, version, kind, fault in ODD
+    ]
+    lost = ("ENST97", None, "ENSG97.2", None, "LOST", *ROWS[0][5:], "given twice", "genes.gtf line 5: ENST97 again")
+    schema = (*COLUMNS, "kind", "fault")
+    left_out = pl.DataFrame([*odd, lost], schema=schema, orient="row", schema_overrides=types)
+    return Annotation("genes.gtf", "gencode", transcripts, left_out)
 
 
 def selected(annotation: Annotation, **filters: tuple[object, ...]) -> list[str]:
@@ -75,6 +86,30 @@ def test_filters(annotation, filters, expected):
     assert selected(annotation, **filters) == expected
 
 
+LIFTED = [("ENST07.3_1", "ENSG07.5_2"), ("ENST08.1_4_PAR_Y", "ENSG08.1_4_PAR_Y"), ("NM_01.3_1", "NM_01.5_2")]
+
+
+@pytest.mark.parametrize(
+    ("gene", "expected"),
+    [
+        *((name, ["ENST07"]) for name in ("ENSG07.5_2", "ENSG07.5", "ENSG07")),
+        *((name, ["ENST08"]) for name in ("ENSG08.1_4_PAR_Y", "ENSG08.1_PAR_Y", "ENSG08_PAR_Y")),
+        ("NM_01.5_2", ["NM_01."]),
+        *((name, None) for name in ("ENSG07.2", "ENSG07.5_1", "ENSG07.5_", "ENSG08.1", "NM_01.5", "NM_01")),
+    ],
+)
+def test_lifted_ids_match_with_or_without_their_numbers(annotation, gene, expected):
+    rows = [(name, None, of, None, of, *ROWS[0][5:]) for name, of in LIFTED]
+    types = {"tags": pl.List(pl.String), "transcript_version": pl.String, "gene_version": pl.String}
+    transcripts = pl.DataFrame(rows, schema=COLUMNS, orient="row", schema_overrides=types)
+    lifted = Annotation("genes.gtf", "gencode", transcripts, annotation.left_out)
+    if expected is None:
+        with pytest.raises(InputError, match=f"has no gene {gene}"):
+            selected(lifted, genes=(gene,))
+    else:
+        assert selected(lifted, genes=(gene,)) == expected
+
+
 @given(start=st.integers(0, 60), length=st.integers(1, 60))
 def test_a_region_selects_what_shares_a_base_with_it(annotation, start, length):
     bases = set(range(start, start + length))
@@ -95,7 +130,11 @@ def test_a_region_selects_what_shares_a_base_with_it(annotation, start, length):
         ({"genes": ("ENSG01.4",)}, "has no gene ENSG01.4; the nearest is ENSG01.3"),
         ({"genes": ("MSTRG",)}, "has no gene MSTRG; the nearest is MSTRG.1"),
         ({"transcripts": ("ENST03.9",)}, "has no transcript ENST03.9; the nearest is ENST03"),
-        ({"transcripts": ("ENST99",)}, "transcript ENST99 of genes.gtf has no strand"),
+        ({"transcripts": ("ENST99",)}, "^transcript ENST99 of genes.gtf has no strand"),
+        ({"transcripts": ("ENST01", "ENST98.3")}, "^transcript ENST98 of genes.gtf lies on both strands"),
+        ({"genes": ("DOCK8", "LOST")}, "^gene LOST: genes.gtf line 5: ENST97 again"),
+        ({"genes": ("ENSG97",)}, "^gene ENSG97: genes.gtf line 5: ENST97 again"),
+        ({"tags": ("LOST",)}, "has no tag LOST"),
         ({"biotypes": ("protein-coding",)}, "has no transcript biotype protein-coding; the nearest is protein_coding"),
         ({"tags": ("MANE_Select",)}, "has no tag MANE_Select; it has basic, CCDS"),
         ({"contigs": ("chr2",)}, "has no transcript on contig chr2; it has chr9, chrM, chr1"),

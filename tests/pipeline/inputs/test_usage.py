@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from material.mutations import INPUTS, mutated
 
 from pipeline.inputs.usage import check_target, read_usage, write_usage
 from sptx_core.errors import InputError
@@ -30,7 +34,10 @@ def write(folder: Path, content: bytes | str) -> str:
 
 
 def test_text_and_gzip_with_unknowns(tmp_path: Path) -> None:
-    for content in (TEXT.encode(), gzip.compress(TEXT.encode()), TEXT.replace("\n", "\r\n").encode()):
+    plain, blank = TEXT.encode(), TEXT.replace("\n", "\n\n").encode()
+    marked = b"\xef\xbb\xbf" + plain
+    spaced = TEXT.replace("\t", " \t ").encode()
+    for content in (plain, gzip.compress(plain), plain.replace(b"\n", b"\r\n"), marked, blank, spaced):
         assert read_usage(write(tmp_path, content)).equals(expected())
 
 
@@ -67,6 +74,11 @@ def test_a_tissue_that_is_unknown_in_thousands_of_rows(tmp_path: Path) -> None:
         (TEXT.replace("0.5", "high"), "row 1: brain is 'high', not a usage from 0 to 1, or empty"),
         (TEXT + "chr1\t7\t+\tdonor\t0.5\t0.5\n", r"row 3: the donor at chr1:7 \(\+\) was already given"),
         (TEXT + "chr1\t7\t+\tdonor\t0.5\t0.5\t7\t8\n", "cannot be read as Parquet or tab-separated text"),
+        (TEXT.replace("heart", "brain"), "column brain is given twice"),
+        (TEXT.replace("heart", ""), "column 6 has no name"),
+        (TEXT.replace("chr1", '"chr1'), "cannot be read as Parquet or tab-separated text"),
+        (TEXT.replace("chr1", '"chr1').replace("\n1", '\n"'), "row 1: "),
+        (TEXT.encode("utf-16"), "is text in UTF-16; save it as UTF-8"),
         (b"PAR1 and no more", "cannot be read as Parquet or tab-separated text"),
         (gzip.compress(TEXT.encode(), mtime=0)[:-9], "is a damaged or cut gzip file"),
         ("", "cannot be read as Parquet or tab-separated text"),
@@ -110,3 +122,70 @@ def test_targets_that_are_refused(tmp_path: Path, to: str, message: str) -> None
     with pytest.raises(InputError, match=message):
         check_target(tmp_path / to)
     check_target(tmp_path / "usage.tsv")
+
+
+# Whatever a file holds
+
+SITES = st.tuples(
+    st.sampled_from(["chr1", "1", "HLA:01"]),
+    st.integers(1, 99),
+    st.sampled_from("+-"),
+    st.sampled_from(["donor", "acceptor"]),
+)
+
+
+@settings(max_examples=INPUTS, deadline=None)
+@given(
+    sites=st.dictionaries(SITES, st.tuples(*[st.none() | st.integers(0, 100)] * 2), min_size=1, max_size=9),
+    shuffle=st.randoms(),
+)
+def test_order_spaces_blank_lines_and_line_ends_change_nothing(
+    tmp_path_factory: pytest.TempPathFactory,
+    sites: dict[tuple[str, int, str, str], tuple[int | None, int | None]],
+    shuffle: Any,
+) -> None:
+    names = ["contig", "position", "strand", "kind", "brain", "heart"]
+    table = [names] + [
+        [*map(str, site), *("" if value is None else str(value / 100) for value in values)]
+        for site, values in sites.items()
+    ]
+    order = list(range(len(names)))
+    shuffle.shuffle(order)
+    lines = [
+        "\t".join(shuffle.choice(["", " "]) + row[at] + shuffle.choice(["", "  "]) for at in order) for row in table
+    ]
+    header, *rest = lines
+    rest += [""] * shuffle.randrange(3)
+    shuffle.shuffle(rest)
+    content = shuffle.choice(["\n", "\r\n"]).join([header, *rest, ""]).encode()
+    content = shuffle.choice([b"", b"\xef\xbb\xbf"]) + content
+    path = write(tmp_path_factory.mktemp("usage"), gzip.compress(content) if shuffle.random() < 0.5 else content)
+    found = read_usage(path).select("contig", "pos", "strand", "kind", "brain", "heart").fill_nan(None)
+    expected = {
+        (*site, *(None if value is None else value / 100 for value in values)) for site, values in sites.items()
+    }
+    assert set(found.rows()) == expected
+
+
+@settings(max_examples=INPUTS, deadline=None)
+@given(
+    content=mutated(
+        [TEXT.encode(), (HEADER + "chr1\t7\t+\tdonor\t1e-1\t1\n").encode()],
+        b' \t\n\r",.+-0123456789aecnt\x00\xef\xbb\xbf\xff\x1f\x8b',
+    )
+)
+def test_no_file_ends_in_anything_but_its_sites_or_one_sentence(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    path = write(tmp_path_factory.mktemp("fuzz"), content)
+    refused = ""
+    try:
+        usage = read_usage(path)
+    except InputError as error:
+        refused = str(error)
+    if refused:
+        assert refused.startswith(path)
+    else:
+        assert len(usage) <= content.count(b"\n") + content.count(b"\r") or content.startswith(b"\x1f\x8b")
+        assert usage["pos"].min() >= 1  # type: ignore[operator]
+        assert usage["strand"].is_in(["+", "-"]).all()

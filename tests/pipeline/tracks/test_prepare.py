@@ -11,7 +11,7 @@ import pytest
 import safetensors.torch
 from Bio import bgzf
 from material import genomes
-from material.genomes import Transcript, write_gtf
+from material.genomes import Transcript, gff3_line, gtf_line, write_gtf
 
 from pipeline.tracks.job import TracksJob
 from pipeline.tracks.prepare import prepare
@@ -62,6 +62,52 @@ def test_a_transcript_beyond_its_contig(refused: Any, example: Any, tmp_path: Pa
     assert "61900" in message
     assert "60000 bases" in message
     assert "line" in message
+
+
+def exon(strand: str, first: int, gene: str, transcript: str) -> str:
+    return gtf_line("chr1", "exon", first, first + 99, strand, gene_id=gene, transcript_id=transcript, gene_name=gene)
+
+
+ODD = [
+    exon("+", 50_001, "TRANS", "TRANS.1"),
+    exon("-", 51_001, "TRANS", "TRANS.1"),
+    exon(".", 52_001, "ALPHA1", "LOST.1"),
+]
+
+
+def test_odd_transcripts_are_named_and_the_others_planned(example: Any, sptx_here: Any, tmp_path: Path) -> None:
+    gtf = gtf_with(example, tmp_path, lambda lines: [*lines, *ODD])
+    plan = sptx_here("plan", *example.inputs[:2], "--gtf", gtf, *example.inputs[4:])
+    assert f"left out of {gtf}: 1 transcript with exons on several contigs or strands (TRANS.1)" in plan.err
+    assert f"left out of {gtf}: 1 transcript without a strand (LOST.1)" in plan.err
+    assert "34,740 bases" in plan.out
+
+
+@pytest.mark.parametrize(
+    ("flag", "name", "fault"),
+    [
+        ("--transcripts", "EXT00000011.1,TRANS.1", "the exons of transcript TRANS.1 lie on several contigs"),
+        ("--genes", "TRANS", "gene TRANS: "),
+        ("--transcripts", "LOST.1", "transcript LOST.1 of"),
+    ],
+)
+def test_odd_transcripts_are_refused_when_they_are_asked_for(
+    refused: Any, example: Any, tmp_path: Path, flag: str, name: str, fault: str
+) -> None:
+    assert fault in refused(flag, name, gtf=gtf_with(example, tmp_path, lambda lines: [*lines, *ODD]))
+
+
+def test_a_transcript_across_the_origin_of_a_circular_contig(example: Any, sptx_here: Any, tmp_path: Path) -> None:
+    gff3 = tmp_path / "a.gff3"
+    lines = [
+        gff3_line("2", "region", 1, 24_000, ID="2", Is_circular="true"),
+        gff3_line("2", "mRNA", 23_901, 24_100, ID="across", Parent="g1"),
+        gff3_line("2", "mRNA", 1_001, 1_100, ID="inside", Parent="g2"),
+    ]
+    gff3.write_text("\n".join(lines) + "\n")
+    plan = sptx_here("plan", *example.inputs[:2], "--gtf", gff3, *example.inputs[4:])
+    assert f"left out of {gff3}: 1 transcript beyond the end of a circular contig (across)" in plan.err
+    assert "100 bases" in plan.out
 
 
 def test_an_annotation_without_transcripts(refused: Any, example: Any, tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def test_gene(tracks: Tracks, gene: str, expected: pl.Expr) -> None:
     assert tracks.gene(gene, strand="-").equals(committed_rows().filter(expected, pl.col("strand") == "-"))
 
 
-@pytest.mark.parametrize("name", ["ENST0001.3", "ENST0001"])
+@pytest.mark.parametrize("name", ["ENST0001.3", "ENST0001", "ENST0001.3_2"])
 def test_transcript(tracks: Tracks, name: str) -> None:
     assert tracks.transcript(name).equals(committed_rows().filter(span("chr9", "+", 101, 300)))
     assert tracks.query(name).equals(tracks.transcript(name))

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from material import gene, tables
-from material.genomes import Transcript, write_gtf
+from material.genomes import Transcript, gtf_line, write_gtf
 from material.tables import Part
 
 from pipeline.inputs.annotation import read_annotation
@@ -105,6 +105,11 @@ def test_an_annotation_takes_the_place_of_the_tables_transcripts(tmp_path: Path,
     view = view_of(tracks, "GENE", annotation=annotation)
     assert view.transcripts.rows() == [("OTHER", "NEAR", [1_001, 1_990, 3_101], [1_050, 2_000, 3_150])]
     assert view.called.filter("annotated")["pos"].to_list() == ([2_000] if strand == "+" else [])
+    with open(annotation.uri, "a") as file:
+        file.write(gtf_line("1", "transcript", 1, 9, ".", gene_id="G", transcript_id="ODD") + "\n")
+    said: list[str] = []
+    view_of(tracks, "GENE", annotation=read_annotation(annotation.uri), say=said.append)
+    assert said[0] == f"left out of {annotation.uri}: 1 transcript without a strand (ODD)"
     gone = read_annotation(write_gtf(tmp_path / "gone.gtf", [other[0]._replace(contig="chr7")]))
     with pytest.raises(InputError, match=r"gone.gtf has no contig of"):
         view_of(tracks, "GENE", annotation=gone)
