@@ -18,6 +18,15 @@ With the files of `sptx example demo`:
     >>> gene = open_tracks("demo/tracks").gene("SYN1-16")  # a Polars frame: a row for each base
     >>> gene.columns[:7]
     ['chrom', 'strand', 'pos', 'ref', 'acceptor', 'donor', 'no_splice']
+
+    >>> from pipeline import evaluate, gene_view, read_annotation, read_usage
+    >>> tracks, annotation = open_tracks("demo/tracks"), read_annotation("demo/annotation.gtf.gz")
+    >>> found = evaluate(tracks, annotation, read_usage("demo/usage.parquet"), say=lambda _: None)
+    >>> found.of("donor").sites  # of the gene in the table
+    6
+    >>> view = gene_view(tracks, "SYN1-16", annotation=annotation)
+    >>> view.strand, len(view.called)  # its splice sites at or above 0.1
+    ('-', 12)
 """
 
 import lazy_loader

@@ -172,7 +172,8 @@ def create_or_resume(
 
     Returns
     -------
-    The record to go on with, and a sentence for the person when the hardware is another one than the run began on.
+    tuple
+        The record to go on with, and a sentence for the person when the hardware is another one than the run began on.
 
     Raises
     ------

@@ -188,8 +188,9 @@ class Tracks:
 
         Returns
         -------
-        Name -> name in the table, for each name that the table has itself, has under an alias, or recorded from the
-        annotation that it was made with. Two names never stand for one contig.
+        dict
+            Name -> name in the table, for each name that the table has itself, has under an alias, or recorded from the
+            annotation that it was made with. Two names never stand for one contig.
 
         """
         mapping = reconcile_contigs(names, self.contigs["chrom"]).mapping
