@@ -90,36 +90,13 @@ def session(address: str | None, *, object_store_mb: int, use_gpus: bool) -> Ite
 @contextmanager
 def _ray(address: str | None, object_store_mb: int, use_gpus: bool, log: Path, empty: Path) -> Iterator[Cluster]:
     with _noise_to(log):
-        os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")  # read when Ray is imported
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        # Ray runs workers at nice 15: threads that meet at barriers then wait for the one that another program starves.
-        os.environ.setdefault("RAY_worker_niceness", "0")
-        # Large arrays of threads: from one arena of glibc freed memory is used again, from others it is cleared anew.
-        os.environ.setdefault("MALLOC_ARENA_MAX", "1")
+        _set_environment(embedded=address is None)
         import ray
 
-        # Workers start in an empty folder: Ray would put the driver's own first on their path, and a folder there
-        # called `pipeline` would be imported instead of ours. A Ray job has settled its working folder itself.
-        options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-        if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
-            options["runtime_env"] = {"working_dir": str(empty)}
-        if address is None:
-            for name, value in EMBEDDED_TRAIN.items():
-                os.environ.setdefault(name, value)
-            options |= {
-                "address": "local",
-                "include_dashboard": False,
-                "object_store_memory": object_store_mb * MIB,
-                "num_cpus": os.cpu_count(),
-                "_system_config": EMBEDDED_SYSTEM,
-            }
-            if not use_gpus:
-                options["num_gpus"] = 0
-        else:
-            options["address"] = address
+        others = _raylets()
         try:
             try:
-                ray.init(**options)
+                ray.init(**_options(address, object_store_mb, use_gpus, empty))
             except (ConnectionError, ValueError, RuntimeError) as error:
                 if address is None:
                     raise
@@ -138,15 +115,48 @@ def _ray(address: str | None, object_store_mb: int, use_gpus: bool, log: Path, e
                 log=log,
             )
         finally:
-            workers = _own_workers() if address is None else []
+            workers = [worker for raylet in _raylets() - others for worker in raylet.children(recursive=True)]
             ray.shutdown()
             _end(workers)
 
 
-def _own_workers() -> list[psutil.Process]:
-    """Worker processes of the Ray that this process has started."""
-    raylets = [child for child in psutil.Process().children() if child.name() == "raylet"]
-    return [worker for raylet in raylets for worker in raylet.children(recursive=True)]
+def _set_environment(*, embedded: bool) -> None:
+    """What Ray and its processes read from the environment, unless the user has set it."""
+    settings = {
+        "RAY_DATA_LOG_LEVEL": "ERROR",  # read when Ray is imported
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        # Ray runs workers at nice 15: threads that meet at barriers then wait for the one that another program starves.
+        "RAY_worker_niceness": "0",
+        # Large arrays of threads: from one arena of glibc freed memory is used again, from others it is cleared anew.
+        "MALLOC_ARENA_MAX": "1",
+        **(EMBEDDED_TRAIN if embedded else {}),
+    }
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+
+
+def _options(address: str | None, object_store_mb: int, use_gpus: bool, empty: Path) -> dict[str, Any]:
+    """Arguments of `ray.init`."""
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    # Workers start in an empty folder: Ray would put the driver's own first on their path, and a folder there called
+    # `pipeline` would be imported instead of ours. A Ray job has settled its working folder itself.
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
+        options["runtime_env"] = {"working_dir": str(empty)}
+    if address is not None:
+        return {**options, "address": address}
+    embedded = {
+        "address": "local",
+        "include_dashboard": False,
+        "object_store_memory": object_store_mb * MIB,
+        "num_cpus": os.cpu_count(),
+        "_system_config": EMBEDDED_SYSTEM,
+    }
+    return {**options, **embedded, **({} if use_gpus else {"num_gpus": 0})}
+
+
+def _raylets() -> set[psutil.Process]:
+    """Ray's node processes that this process has started."""
+    return {child for child in psutil.Process().children() if child.name() == "raylet"}
 
 
 def _end(workers: list[psutil.Process]) -> None:
