@@ -6,7 +6,7 @@ EXTRAS ?= dev
 TEST_PROCESSES ?= 3
 NATIVE := $(shell find sptx_core/engine/native tests/sptx_core/engine/native -name '*.cpp' -o -name '*.h')
 
-.PHONY: demo demo-checkpoint test check lint types wheel clean
+.PHONY: demo demo-checkpoint test fuzz check lint types wheel clean
 
 # torch comes first and alone, so that a CPU build that is already there (see README.md) is kept.
 $(VENV)/ready: pyproject.toml setup.py constraints.txt sptx_core/engine/native/sources.py $(NATIVE)
@@ -30,6 +30,11 @@ docs: $(VENV)/ready
 # Files of tests go to processes in the order in which they stand, so that the longest (benchmarks) begin first.
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+
+# The readers of files, each on a thousand mutated inputs; takes many minutes.
+fuzz: $(VENV)/ready
+	SPTX_FUZZ_INPUTS=1000 $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --timeout 3000 \
+		tests/pipeline/inputs tests/pipeline/test_settings.py tests/pipeline/test_coordinates.py
 
 # What to run before each commit.
 check: lint types

@@ -55,7 +55,7 @@ def _split_regions(value: object) -> object:
             text = part.strip()
             if not text:
                 continue
-            if fresh or not _THOUSANDS.fullmatch(text):
+            if fresh or ":" not in regions[-1] or not _THOUSANDS.fullmatch(text):
                 regions.append(text)
             else:
                 regions[-1] += "," + text
@@ -77,9 +77,13 @@ Location = Annotated[str, BeforeValidator(lambda value: absolute(value) if isins
 
 def checkpoint_location(value: object) -> object:
     """A local path becomes absolute; what does not exist locally may be a hub id (`owner/name`) and stays as it is."""
-    if isinstance(value, str) and Path(value).expanduser().exists():
-        return absolute(value)
-    return value
+    if not isinstance(value, str):
+        return value
+    try:
+        is_here = Path(value).expanduser().exists()
+    except OSError:  # a folder that may not be searched, or a name that is too long: the loader tells it
+        is_here = True
+    return absolute(value) if is_here else value
 
 
 INPUTS, EXECUTION = "Inputs", "Execution"  # panels of the help
@@ -103,7 +107,7 @@ class Settings(BaseModel):
         """The validated union of a YAML file and of the flags that were given (those not None), which win."""
         values: dict[str, Any] = {}
         if yaml_uri is not None:
-            values.update(_read_yaml(yaml_uri))
+            values.update(_read_yaml(yaml_uri, ready_settings(cls)))
         values.update({name: value for name, value in flags.items() if value is not None and value != []})
         try:
             return cls.model_validate(values)
@@ -170,13 +174,15 @@ def ray_address(setting: str | None) -> str | None:
     return None if address == "local" else address
 
 
-def ready_settings() -> dict[str, Path]:
-    """Name -> file of the settings that sptx brings along."""
+def ready_settings(settings: type[Settings]) -> dict[str, Path]:
+    """Name -> file of the settings of this kind that sptx brings along."""
     package = Path(__file__).parent
     folders = [package / "configs"]  # of an installed package
     if (package.parent / "pyproject.toml").is_file():
         folders.append(package.parent / "configs")  # of a checkout
-    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
+    files = [path for folder in folders for path in sorted(folder.glob("*.yaml"))]
+    known = settings.model_fields.keys()
+    return {path.stem: path for path in files if yaml.safe_load(path.read_bytes()).keys() <= known}
 
 
 def _template_line(name: str, field: FieldInfo) -> str:
@@ -186,12 +192,9 @@ def _template_line(name: str, field: FieldInfo) -> str:
     return yaml.safe_dump({name: value}).strip()
 
 
-def _read_yaml(uri: str) -> dict[str, Any]:
-    ready = ready_settings()
-    if uri in ready and not Path(uri).exists():
-        uri = str(ready[uri])
+def _read_yaml(uri: str, ready: dict[str, Path]) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(_content(uri))
+        values = yaml.safe_load(_content(uri, ready))
     except (ValueError, RecursionError, yaml.YAMLError) as error:  # dates that are none, and nesting without end
         if isinstance(error, InputError):
             raise
@@ -203,13 +206,15 @@ def _read_yaml(uri: str) -> dict[str, Any]:
     return values
 
 
-def _content(uri: str) -> bytes:
+def _content(uri: str, ready: dict[str, Path]) -> bytes:
     with reading(f"settings file {uri}"):
         if "://" not in uri:  # a path is taken as it is, whatever `::` it may hold
             path = Path(uri).expanduser()
             if not path.exists():
-                ready = ", ".join(ready_settings()) or "none here"
-                raise InputError(f"settings file {uri} does not exist; ready ones, by name: {ready}")
+                if uri not in ready:
+                    names = ", ".join(ready) or "none here"
+                    raise InputError(f"settings file {uri} does not exist; ready ones, by name: {names}")
+                path = ready[uri]
             return path.read_bytes()
         with fsspec.open(uri, "rb") as stream:
             content: bytes = stream.read()

@@ -119,17 +119,17 @@ def require_writable(path: Path) -> None:
     InputError
         It is a folder, lies in none, or the file or its folder may not be written.
     """
-    if path.is_dir():
-        raise InputError(f"{path} cannot be written: it is a folder; give the name of a file")
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise InputError(f"{path} cannot be written: there is no folder {folder}; make it first")
-    if path.exists() and not path.is_file():  # a device or a pipe, which is written in place
-        if not os.access(path, os.W_OK):
-            raise InputError(f"{path} cannot be written: permission denied")
-        return
-    probe = _beside(path)
-    with writing(path):
+    with writing(path):  # folders that may not be searched raise at each question
+        if path.is_dir():
+            raise InputError(f"{path} cannot be written: it is a folder; give the name of a file")
+        folder = path.absolute().parent
+        if not folder.is_dir():
+            raise InputError(f"{path} cannot be written: there is no folder {folder}; make it first")
+        if path.exists() and not path.is_file():  # a device or a pipe, which is written in place
+            if not os.access(path, os.W_OK):
+                raise InputError(f"{path} cannot be written: permission denied")
+            return
+        probe = _beside(path)
         probe.touch(exist_ok=False)  # permissions alone do not tell: file systems may be read-only or full
         probe.unlink()
 

@@ -44,6 +44,7 @@ EMBEDDED_SYSTEM = {
 }
 # Nobody takes the one machine of an embedded Ray away, and a training's end should be noticed at once.
 EMBEDDED_TRAIN = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
+KEEP = "keep"  # a file beside Ray's log, which is then kept
 EXIT_SECONDS = 5.0  # within which workers end after their Ray
 MAX_CPU_THREADS = 8  # beyond this a convolution of one micro-batch gains little from another core
 
@@ -59,6 +60,10 @@ class Cluster:
     gpus: float
     log: Path
 
+    def keep_log(self) -> None:
+        """Leave Ray's log where it is when the session ends."""
+        (self.log.parent / KEEP).touch()
+
 
 @dataclass(frozen=True)
 class Pool:
@@ -73,7 +78,8 @@ class Pool:
 def session(address: str | None, *, object_store_mb: int, use_gpus: bool) -> Iterator[Cluster]:
     """Ray for the duration of the block; an embedded one ends with it, a joined cluster is only left.
 
-    What Ray itself prints goes to a log that only its owner can read. It is kept when the block ends by an error.
+    What Ray itself prints goes to a log that only its owner can read. It is kept where the block asks for it
+    (`Cluster.keep_log`) or ends by an error that is not the user's.
     """
     folder = Path(tempfile.mkdtemp(prefix="sptx-ray-"))
     log, empty = folder / "log", folder / "empty"
@@ -81,10 +87,15 @@ def session(address: str | None, *, object_store_mb: int, use_gpus: bool) -> Ite
     try:
         with _ray(address, object_store_mb, use_gpus, log, empty) as joined:
             yield joined
-    except BaseException:
-        empty.rmdir()
+    except (InputError, KeyboardInterrupt):
         raise
-    shutil.rmtree(folder, ignore_errors=True)
+    except BaseException:
+        (folder / KEEP).touch()
+        raise
+    finally:
+        empty.rmdir()
+        if not (folder / KEEP).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -115,8 +115,11 @@ def _compute(job: Job, store: Store, missing: list[int], say: Say, *, progress: 
         store.sweep()
         _delete_all(store, STRIKES, FAILURES)  # every start tries all that is missing afresh
         say(_start_line(job, record, pool, len(missing)))
-        say(f"Ray's own messages go to {joined.log}, which is kept if this fails")
-        return _collect(job, store, record, pool, missing, say, embedded=joined.embedded, progress=progress)
+        say(f"Ray's own messages go to {joined.log}, kept if something fails")
+        failed = _collect(job, store, record, pool, missing, say, embedded=joined.embedded, progress=progress)
+        if failed:
+            joined.keep_log()
+        return failed
 
 
 def _collect(

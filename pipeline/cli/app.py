@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli import compute, config, look, network, train
-from pipeline.cli.console import BAD_INPUT, READER_GONE, drop_output, output_told, print_error
+from pipeline.cli.console import BAD_INPUT, READER_GONE, drop_output, flush_or_drop_output, output_told, print_error
 from pipeline.cli.examples import EXAMPLES
 from pipeline.cli.version import version_text
 from sptx_core.errors import InputError
@@ -67,6 +67,7 @@ def main() -> None:
             app()
     except InputError as error:
         print_error(f"sptx: {error}")
+        flush_or_drop_output()
         sys.exit(BAD_INPUT)
     except SystemExit as ended:
         # Typer and Rich catch the closed pipe themselves, and end with 1.

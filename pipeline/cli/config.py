@@ -13,7 +13,7 @@ from pipeline.finetuning.settings import FinetuneConfig
 from pipeline.settings import Settings, ready_settings
 from pipeline.tracks.settings import RunConfig
 from sptx_core.errors import InputError
-from sptx_core.files import write_atomic
+from sptx_core.files import require_writable, write_atomic, writing
 
 
 class Configurable(StrEnum):
@@ -40,8 +40,10 @@ def config(
     text = f"{head}\n\n{SETTINGS[command].template()}"
     if to is None:
         typer.echo(text, nl=False)
-    elif to.exists():
-        raise InputError(f"--to {to} exists already; it is not overwritten")
     else:
-        write_atomic(to, text.encode())
-    say(f"ready settings, by name: {', '.join(ready_settings()) or 'none here'}")
+        require_writable(to)
+        if to.exists():
+            raise InputError(f"--to {to} exists already; it is not overwritten")
+        with writing(to):
+            write_atomic(to, text.encode())
+    say(f"ready settings, by name: {', '.join(ready_settings(SETTINGS[command])) or 'none here'}")

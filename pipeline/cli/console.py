@@ -74,7 +74,6 @@ def _told() -> Iterator[None]:
     except BrokenPipeError:  # no fault: whoever reads has seen enough
         raise
     except OSError as error:
-        drop_output()
         raise InputError(f"standard output cannot be written: {reason(error)}") from error
 
 
@@ -87,6 +86,14 @@ def output_told() -> Iterator[None]:
         yield
     finally:
         sys.stdout = stream
+
+
+def flush_or_drop_output() -> None:
+    """Print what still waits for standard output, if that can be."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        drop_output()
 
 
 def drop_output() -> None:

@@ -155,5 +155,5 @@ def _train(job: TrainingJob, store: Store, say: Say) -> None:
             )
         device = "GPU" if pool.gpus else f"CPU, {pool.threads} threads"
         say(f"{job.parameters:,} parameters, {pool.workers} x {device}, {config.precision.value}")
-        say(f"Ray's own messages go to {joined.log}, which is kept if this fails")
+        say(f"Ray's own messages go to {joined.log}, kept if something fails")
         train(partial(train_worker, job.order), pool, max_failures=config.max_failures, say=say)

@@ -215,15 +215,15 @@ class Genome:
         """Find contigs and blocks by pyfaidx; False where it cannot, or where what it finds does not fit the file."""
         if self._is_bgzip and not has_end(self._path):
             return False
-        try:
-            with tempfile.TemporaryDirectory(prefix="sptx-index-") as folder:
-                # pyfaidx tells bgzip by the file's name, and writes beside it.
-                link = Path(folder) / ("genome.fa.gz" if self._is_bgzip else "genome.fa")
-                link.symlink_to(self._path.absolute())
+        with tempfile.TemporaryDirectory(prefix="sptx-index-") as folder:
+            # pyfaidx tells bgzip by the file's name, and writes beside it.
+            link = Path(folder) / ("genome.fa.gz" if self._is_bgzip else "genome.fa")
+            link.symlink_to(self._path.absolute())
+            try:
                 Faidx(str(link)).close()
-                return self._load_index(link) is None
-        except Exception:  # it raises many kinds, and none tells the line; reading the file here does
-            return False
+            except Exception:  # of many kinds, none of which tells the line; reading the file here does
+                return False
+            return self._load_index(link) is None
 
     def _find_by_reading(self) -> None:
         """Find contigs and blocks as samtools does, also where pyfaidx cannot, or say in which line they are wrong."""

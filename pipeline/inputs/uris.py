@@ -35,6 +35,7 @@ _TENSORS, _CONFIG = "model.safetensors", "config.json"
 _VERSION_KEYS = (  # of fsspec's `info`, which differ between file systems; the first that is there counts
     *("ETag", "etag", "md5Hash", "LastModified", "last_modified", "updated", "mtime", "created"),
 )
+NOT_FOUND = 404  # of HTTP
 _DIGEST_DIGITS = 24  # of SHA-256 in a folder's name: 96 bits
 
 
@@ -176,10 +177,10 @@ def _opened(uri: str) -> Iterator[Any]:
 @contextmanager
 def _errors_named(uri: str) -> Iterator[None]:
     """Turn a failure to read the file into an `InputError` that names it."""
-    path = local_path(uri)
-    if path is not None and path.is_dir():
-        raise InputError(f"{uri} is a folder, not a file")
     with reading(uri, parsed=False):  # the text is understood there, too
+        path = local_path(uri)
+        if path is not None and path.is_dir():
+            raise IsADirectoryError(uri)
         yield
 
 
@@ -188,9 +189,14 @@ def _any_error(uri: str) -> Iterator[None]:
     """Turn any failure on the way to a file on a server into an `InputError`: drivers raise errors of all kinds."""
     try:
         yield
-    except (InputError, FileNotFoundError):
+    except InputError:
         raise
     except Exception as error:
+        cause = error.__cause__  # fsspec calls a file missing whose server cannot be reached
+        if isinstance(error, FileNotFoundError):
+            if cause is None or isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) == NOT_FOUND:
+                raise
+            error = cause if isinstance(cause, Exception) else error
         raise InputError(f"{uri} cannot be read: {reason(error)}") from error
 
 

@@ -48,8 +48,6 @@ def picture_path(path: Path) -> Path:
     """
     if _format(path) not in _FORMATS:
         raise InputError(f"{path} is not the name of a picture: it must end in .png or .svg")
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise InputError(f"{path} {'is a folder' if path.is_dir() else 'lies in a folder that does not exist'}")
     require_writable(path)
     return path
 

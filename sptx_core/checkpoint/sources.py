@@ -24,6 +24,7 @@ from torch import Tensor
 
 from sptx_core.checkpoint.hub import Token, download
 from sptx_core.errors import InputError
+from sptx_core.files import reading
 
 Source = str | os.PathLike[str]
 """A file, a folder, or a hub id (which must be a string)."""
@@ -139,7 +140,9 @@ def locate_some(source: Source, names: Sequence[str], *, revision: str | None = 
 def _on_this_machine(source: Source, revision: str | None) -> Path | None:
     """The path of a file or folder; None for a hub id."""
     path = Path(source)
-    if not path.exists():
+    with reading(source):  # a folder on the way may be closed to this person
+        is_here = path.exists()
+    if not is_here:
         if isinstance(source, str) and HUB_ID.fullmatch(source):
             return None
         raise InputError(f"there is no checkpoint {source}: no such file or folder")

@@ -34,7 +34,7 @@ def test_names_come_one_by_one_or_separated_by_commas(given: object, names: tupl
     [
         ("chr9:214,854-220,000", ("chr9:214,854-220,000",)),
         ("chr9:1-2,chr1:3,000-4,000,chrX", ("chr9:1-2", "chr1:3,000-4,000", "chrX")),
-        (["9", "1,000"], ("9", "1,000")),  # the first part of each flag begins a region
+        (["9", "1,100"], ("9", "1", "100")),  # contigs: no range, no thousands
         (["chr1:1-5", "7"], ("chr1:1-5", "7")),
         ("1:5-100,2", ("1:5-100", "2")),  # no thousand: the next region
         ("chr1:3,100-,chr2:-1,234,567", ("chr1:3,100-", "chr2:-1,234,567")),

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,15 +71,37 @@ def test_tasks_run_on_a_worker_and_on_every_node(cluster: Any) -> None:
         assert len(set(on_every_node(os.getpid))) == 3
     assert not logs[0].parent.exists()
 
-    def fail_in_a_session() -> None:
-        with session(cluster.address, object_store_mb=80, use_gpus=False) as joined:
-            logs.append(joined.log)
-            refuse()
 
-    with pytest.raises(InputError):
-        fail_in_a_session()
-    assert [path.name for path in logs[1].parent.iterdir()] == ["log"]
-    shutil.rmtree(logs[1].parent)
+@contextmanager
+def no_ray(_: object, __: object, ___: object, log: Path, ____: object) -> Iterator[Cluster]:
+    log.touch()
+    yield Cluster(embedded=True, nodes=1, cpus=1, cpus_per_node=1, gpus=0, log=log)
+
+
+@pytest.mark.parametrize(
+    ("failure", "asked", "kept"),
+    [
+        (None, False, False),
+        (None, True, True),  # shards have failed
+        (InputError("a flag is wrong"), False, False),
+        (KeyboardInterrupt(), False, False),
+        (RuntimeError("a bug"), False, True),
+    ],
+)
+def test_the_log_is_kept_where_it_can_tell_something(
+    monkeypatch: pytest.MonkeyPatch, failure: BaseException | None, asked: bool, kept: bool
+) -> None:
+    monkeypatch.setattr(cluster_module, "_ray", no_ray)
+    logs: list[Path] = []
+    with suppress(type(failure) if failure else ()), session(None, object_store_mb=80, use_gpus=False) as joined:
+        logs.append(joined.log)
+        if asked:
+            joined.keep_log()
+        if failure:
+            raise failure
+    assert logs[0].exists() == kept
+    assert not (logs[0].parent / "empty").exists()
+    shutil.rmtree(logs[0].parent, ignore_errors=True)
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import re
 import shlex
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 import typer
 from material import tables
+from material.genomes import Transcript, write_gtf
 from material.processes import SPTX
 
 from pipeline.cli import main
@@ -176,3 +179,63 @@ def test_head_in_a_shell(small_table: Path, clean_environment: dict[str, str]) -
         check=True,
     )
     assert (done.stdout, done.stderr) == ("141\n", "")
+
+
+CLOSED = "closed/x"
+TOO_LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("plan", "--fasta", CLOSED, "--gtf", "a.gtf", "--checkpoint", "c"),
+        ("plan", "--fasta", TOO_LONG, "--gtf", "a.gtf", "--checkpoint", "c"),
+        ("plan", "--fasta", "a", "--gtf", CLOSED, "--checkpoint", "c"),
+        ("query", "{table}", "chr9", "--to", f"{CLOSED}.csv"),
+        ("query", "{table}", "chr9", "--to", f"{TOO_LONG}.csv"),
+        ("plot", "{table}", "chr9", "--to", f"{CLOSED}.png"),
+        ("evaluate", "{table}", "--gtf", CLOSED),
+        ("usage", "--junctions", f"brain={CLOSED}", "--to", "u.tsv"),
+        ("config", "--to", f"{CLOSED}.yaml"),
+        ("convert", CLOSED, "out"),
+    ],
+)
+def test_places_that_may_not_be_searched_and_names_too_long_are_one_sentence(
+    arguments: tuple[str, ...], sptx_here: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """A folder is closed here by hand: root, who may run this, can search any."""
+    tables.write_example(tmp_path / "table")
+    write_gtf(tmp_path / "a.gtf", [Transcript("A", "chr1", "+", [(1, 9)])])
+    monkeypatch.chdir(tmp_path)
+    stat, opened = os.stat, io.open
+
+    def closed_stat(path: Any, *rest: Any, **others: Any) -> Any:
+        if "closed/" in str(path):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, *rest, **others)
+
+    def closed_open(path: Any, *rest: Any, **others: Any) -> Any:
+        if "closed/" in str(path):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *rest, **others)
+
+    monkeypatch.setattr(os, "stat", closed_stat)
+    monkeypatch.setattr(io, "open", closed_open)
+    told = sptx_here(*(word.replace("{table}", str(tmp_path / "table")) for word in arguments), code=2).err
+    assert told.startswith("sptx: ")
+    assert "Permission denied" in told or "File name too long" in told
+
+
+def test_a_full_output_without_a_buffer_is_told_too(small_table: Path, clean_environment: dict[str, str]) -> None:
+    """Typer first writes nothing, and passes over what that raises."""
+    with open("/dev/full", "wb") as full:  # as a shell opens it
+        done = subprocess.run(
+            [*SPTX, "status", str(small_table)],
+            env={**clean_environment, "PYTHONUNBUFFERED": "1"},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "sptx: standard output cannot be written: No space left on device\n"

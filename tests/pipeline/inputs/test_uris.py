@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -180,3 +180,9 @@ def test_checkpoints_of_a_server_are_copied_with_their_configuration(bucket: str
     }
     file = Path(local_checkpoint(f"{bucket}/network/model.safetensors"))
     assert (file.name, file.parent) == ("model.safetensors", folder)
+
+
+@pytest.mark.parametrize("read", [local_copy, lambda uri: open_input(uri).__enter__()])
+def test_a_server_that_cannot_be_reached_is_not_a_missing_file(read: Callable[[str], object], cache: Path) -> None:
+    with pytest.raises(InputError, match=r"http://127\.0\.0\.1:1/a\.fa cannot be read: .*[Cc]onnect"):
+        read("http://127.0.0.1:1/a.fa")

@@ -42,7 +42,7 @@ def test_the_same_figure_gives_the_same_file_over_what_is_there(tmp_path: Path, 
     [
         ("gene.pdf", "is not the name of a picture: it must end in .png or .svg"),
         ("gene", "it must end in .png or .svg"),
-        ("no/gene.png", "lies in a folder that does not exist"),
+        ("no/gene.png", "cannot be written: there is no folder"),
         ("folder.png", "is a folder"),
     ],
 )
