@@ -194,6 +194,9 @@ class _Search:
         if self.hidden or not rest.startswith(b">"):
             if self.name is None and rest:
                 self._refuse(self.line, _BEFORE)
+            if not self.hidden and len(rest) <= _MAX_HEADER_BYTES and not rest.strip():
+                self.rest = rest  # so far a blank line
+                return
             codes = np.frombuffer(rest[:-1], np.uint8)
             if _is_invisible(codes).any():
                 self._refuse(self.line, _WHITE)
@@ -206,17 +209,20 @@ class _Search:
     def _lines(self, text: bytes) -> None:
         """Take whole lines, of which the first may have begun before with `hidden` bytes."""
         codes = np.frombuffer(text, np.uint8)
-        at = np.flatnonzero(_is_invisible(codes))
+        is_invisible = _is_invisible(codes)
+        at = np.flatnonzero(is_invisible)
         ends = at[codes[at] == _LF] + 1
         starts = np.concatenate([[0], ends[:-1]])
         is_header = codes[starts] == _HEADER
         is_header[0] &= not self.hidden
         blanks = at[(codes[at] != _LF) & ~((codes[at] == _CR) & (codes[np.minimum(at + 1, len(codes) - 1)] == _LF))]
-        self._check_blanks(codes, blanks, ends, is_header)
         sizes = ends - starts
+        is_blank = np.add.reduceat(is_invisible.astype(np.int64), starts) == sizes
+        is_blank[0] &= not self.hidden
+        self._check_blanks(codes, blanks, ends, is_header, is_blank)
         crlf = (codes[ends - 2] == _CR) & (sizes > 1)  # ends - 2 may be -1: then the line is a lone LF
         sizes[0] += self.hidden
-        bases = np.where(is_header, 0, sizes - 1 - crlf)
+        bases = np.where(is_header | is_blank, 0, sizes - 1 - crlf)
         stretches = self._stretches(sizes, bases, is_header)
         offsets = self.offset + np.cumsum(sizes)  # of the line after each
         for begin, after, length, line_bases, line_bytes, is_over in zip(
@@ -250,10 +256,10 @@ class _Search:
             self._refuse(self.line + int(np.flatnonzero(uneven)[0]), _UNEVEN)
         return _Stretches(begins, np.add.reduceat(bases, begins), line_bases, line_bytes, last < count)
 
-    def _check_blanks(self, codes: Codes, blanks: Ints, ends: Ints, is_header: Flags) -> None:
-        """Refuse white space that is no line end, but for what separates the words of a header."""
+    def _check_blanks(self, codes: Codes, blanks: Ints, ends: Ints, is_header: Flags, is_blank: Flags) -> None:
+        """Refuse white space that is no line end, but for blank lines and what separates the words of a header."""
         lines = np.searchsorted(ends, blanks, "right")
-        faulty = ~is_header[lines] | (codes[blanks] == _CR)
+        faulty = ~is_blank[lines] & (~is_header[lines] | (codes[blanks] == _CR))
         if faulty.any():
             first = np.flatnonzero(faulty)[0]
             line = int(lines[first])

@@ -150,3 +150,13 @@ def test_what_is_no_index_does_not_fit(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "g.fa.fai").write_bytes(content)
     with pytest.raises(IndexMismatch, match=r"g\.fa\.fai is"):
         read_fai(tmp_path / "g.fa.fai")
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 100])
+def test_a_line_of_white_space_is_a_blank_line(size: int) -> None:
+    text = b">c1\nACGT\n  \t\n>c2\r\nAC\r\n \t"
+    chunks = [text[at : at + size] for at in range(0, len(text), size)]
+    found = find_contigs(chunks, "g.fa", size)
+    assert found == {"c1": Contig(4, 4, 4, 5), "c2": Contig(2, 18, 2, 4)}  # as samtools faidx 1.16 has them
+    with pytest.raises(InputError, match="line 4: the line is longer .* or follows a shorter or blank one"):
+        find_contigs([b">c1\nACGT\n  \nACGT\n"], "g.fa")
