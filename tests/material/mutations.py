@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-INPUTS = int(os.environ.get("SPTX_FUZZ_INPUTS", "40"))
+INPUTS = int(os.environ.get("SPTX_FUZZ_INPUTS", "25"))
 MAX_CHANGES = 4
 MAX_LENGTH = 12  # bytes that one change concerns, but for a truncation
 

@@ -158,5 +158,5 @@ def test_a_line_of_white_space_is_a_blank_line(size: int) -> None:
     chunks = [text[at : at + size] for at in range(0, len(text), size)]
     found = find_contigs(chunks, "g.fa", size)
     assert found == {"c1": Contig(4, 4, 4, 5), "c2": Contig(2, 18, 2, 4)}  # as samtools faidx 1.16 has them
-    with pytest.raises(InputError, match="line 4: the line is longer .* or follows a shorter or blank one"):
+    with pytest.raises(InputError, match=r"line 4: the line is longer .* or follows a shorter or blank one"):
         find_contigs([b">c1\nACGT\n  \nACGT\n"], "g.fa")
