@@ -44,7 +44,7 @@ from torch import Tensor, nn
 
 from sptx_core.checkpoint.checkpoint import Checkpoint, load_checkpoint
 from sptx_core.checkpoint.hub import Token
-from sptx_core.checkpoint.multimolecule_settings import head_of
+from sptx_core.checkpoint.multimolecule_settings import OF_HEAD, head_of
 from sptx_core.checkpoint.pretrained import PretrainedNetwork, in_float32
 from sptx_core.checkpoint.shapes import head_shapes, misfits
 from sptx_core.checkpoint.sources import Source
@@ -142,7 +142,8 @@ class SpTransformerForTokenPrediction(PretrainedNetwork):
 
     def to_checkpoint(self) -> Checkpoint:
         """Network and head as a checkpoint; on the CPU in float32 they share their memory with it."""
-        return Checkpoint(self.sizes, in_float32(self.model), in_float32(self.token_head))
+        beside = {name: value for name, value in self.beside.items() if name not in OF_HEAD}  # `sizes` has the head
+        return Checkpoint(self.sizes, in_float32(self.model), in_float32(self.token_head), beside=beside)
 
     def gradient_checkpointing_enable(
         self, enable: bool = True, *, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None
