@@ -28,6 +28,8 @@ from sptx_core.engine.predictor import Predictor
 from sptx_core.errors import InputError
 from sptx_core.multimolecule import (
     ModelOutput,
+    PredictorOutput,
+    PreTrainedModel,
     SpTransformerConfig,
     SpTransformerForTokenPrediction,
     SpTransformerModel,
@@ -93,6 +95,7 @@ def test_the_configuration_has_their_names_and_the_sizes_ours(kind: Any) -> None
     assert model.sizes == config.network
     assert (model.config.hidden_size, model.sizes.hidden_size) == (6, 16)
     assert isinstance(model, SpTransformerPreTrainedModel)
+    assert isinstance(model, PreTrainedModel)
     assert kind(config.network).config == config
 
 
@@ -175,10 +178,13 @@ def test_outputs_are_read_as_in_that_package() -> None:
     output = network()(IDS)
     assert isinstance(output, SpTransformerModelOutput)
     assert isinstance(output, ModelOutput)
+    assert not isinstance(output, PredictorOutput)
     assert output[0] is output["last_hidden_state"]
     assert [x is y for x, y in zip(output[:2], output.to_tuple(), strict=True)] == [True, True]
     output = network(SpTransformerForTokenPrediction)(IDS, labels=LABELS)
     assert isinstance(output, SpTransformerTokenPredictorOutput)
+    assert isinstance(output, PredictorOutput)
+    assert isinstance(output, ModelOutput)
     loss, logits = output.to_tuple()
     assert loss is output[0] is output.loss
     assert logits is output[1]
