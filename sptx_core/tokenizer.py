@@ -274,12 +274,12 @@ class DnaTokenizer:
         Raises
         ------
         InputError
-            A token is no text, or is unknown and there is no `unk_token`.
+            Something is no text, or a token is unknown and there is no `unk_token`.
         """
-        several = [tokens] if isinstance(tokens, str) or not isinstance(tokens, Iterable) else [*tokens]
-        if wrong := [token for token in several if not isinstance(token, str)]:
-            raise InputError(f"a token must be text, not {wrong[0]!r:.80}")
-        return self._numbers(several)[0] if isinstance(tokens, str) else self._numbers(several)
+        try:
+            return self._numbers([tokens])[0] if isinstance(tokens, str) else self._numbers(tokens)
+        except TypeError:
+            raise InputError(f"tokens must be text or a list of text, not {tokens!r:.80}") from None
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
         """Give the token of an id, or the list of those of several, in a list or a tensor.
