@@ -94,14 +94,12 @@ class SpTransformerPreTrainedModel(PretrainedNetwork):
             raise InputError(f"{', '.join(fixed)} cannot be replaced: the checkpoint was trained with its own")
         found = SpTransformerConfig.of(checkpoint.config, checkpoint.beside)
         if config is not None:
-            beside = (
-                found.beside if isinstance(config, own.SpTransformerConfig) else None
-            )  # ours has no place for these
+            silent = isinstance(config, own.SpTransformerConfig)  # ours has no place for settings beside the sizes
             config = _by_their_names(config)
             if dataclasses.replace(config.network, head=None) != dataclasses.replace(found.network, head=None):
                 raise InputError(f"config has other sizes than {checkpoint.source}")
             network = dataclasses.replace(config.network, head=config.network.head or found.network.head)
-            found = SpTransformerConfig.of(network, config.beside if beside is None else beside)
+            found = SpTransformerConfig.of(network, found.beside if silent else config.beside)
         found.update(settings)
         if settings.get("head") is not None and cls.has_head:
             options["head"] = found.network.head
