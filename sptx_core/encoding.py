@@ -1,11 +1,13 @@
 """From the ids of each sequence to what a network takes: cut off, filled up, with a mask, as tensors.
 
-In: lists of ids, one a sequence. Out: an `Encoding` of lists, or of int64 tensors [B, L]. The names and values of the
+In: lists of ids, one a sequence. Out: an `Encoding` of lists, or of int64 tensors [B, L]. Back: ids in lists from
+tensors and arrays. The names and values of the
 settings are those of transformers' tokenizers. Impossible ones are an `InputError`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from sptx_core.errors import InputError
@@ -36,6 +38,30 @@ class Encoding(dict[str, Any]):
     def to(self, device: str | torch.device) -> Encoding:
         """Move tensors to a device."""
         return Encoding({name: tensor.to(device) for name, tensor in self.items()})
+
+
+def plain_ids(ids: Any) -> Any:
+    """Put plain numbers, and lists of them, in place of tensors and arrays.
+
+    Parameters
+    ----------
+    ids
+        An integer, or integers nested in anything that can be iterated over.
+
+    Raises
+    ------
+    InputError
+        Something is neither. Numbers of tensors and arrays may still be no integers.
+    """
+    if hasattr(ids, "tolist"):
+        ids = ids.tolist()
+        if isinstance(ids, list):
+            return ids
+    if isinstance(ids, int) or (isinstance(ids, list) and {*map(type, ids)} == {int}):  # saves most of the time
+        return ids
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+        raise InputError(f"ids must be integers, not {ids!r:.80}")
+    return [plain_ids(number) for number in ids]
 
 
 def kept(padding: bool | str, truncation: bool | str | None, max_length: int | None, around: int) -> int | None:

@@ -7,13 +7,14 @@ With labels there is a loss, the mean over all known labels:
 
 | problem_type | labels | loss |
 | --- | --- | --- |
-| regression | floats [B, L, num_labels] | squared error |
+| regression | numbers [B, L, num_labels] | squared error |
 | binary, multilabel | 0 or 1, [B, L, num_labels] | cross-entropy of each label with a sigmoid |
 | multiclass | integers [B, L] or [B, L, 1], 0 to num_labels - 1 | cross-entropy with a softmax |
 
-Where num_labels is 1, labels may be [B, L]. A label is unknown if it is NaN, or -100 for a class; positions that
-`attention_mask` hides and those that fill up a ragged batch are left out as well. If no label is known the loss is 0.
-Labels of a ragged batch may be ragged as their sequences are.
+Where num_labels is 1, labels may be [B, L]. A label is unknown if it is NaN, or if it is -100 and an integer or a
+class: the float -100 is a value of a regression. Positions that `attention_mask` hides and those that fill up a ragged
+batch are left out as well. If no label is known the loss is 0. Labels of a ragged batch may be ragged as their
+sequences are.
 
 If problem_type is None, each call's labels say which it is: floats are of a regression; integers are binary where
 num_labels is 1, multilabel if there are num_labels of them a base, and multiclass if there is one.
@@ -43,7 +44,7 @@ from torch import Tensor, nn
 
 from sptx_core.checkpoint.checkpoint import Checkpoint, load_checkpoint
 from sptx_core.checkpoint.hub import Token
-from sptx_core.checkpoint.multimolecule_settings import head_of
+from sptx_core.checkpoint.multimolecule_settings import OF_HEAD, head_of
 from sptx_core.checkpoint.pretrained import PretrainedNetwork, in_float32
 from sptx_core.checkpoint.shapes import head_shapes, misfits
 from sptx_core.checkpoint.sources import Source
@@ -53,7 +54,7 @@ from sptx_core.inputs import Sequences, filled_up, read_batch
 from sptx_core.model import SpTransformerModel
 from sptx_core.outputs import SpTransformerTokenPredictorOutput
 
-UNKNOWN_CLASS = -100  # as in PyTorch's cross_entropy and in MultiMolecule
+UNKNOWN = -100  # as in PyTorch's cross_entropy and in MultiMolecule
 NORM_EPS = 1e-12  # of MultiMolecule's heads, whose weights are loaded here
 
 
@@ -141,7 +142,8 @@ class SpTransformerForTokenPrediction(PretrainedNetwork):
 
     def to_checkpoint(self) -> Checkpoint:
         """Network and head as a checkpoint; on the CPU in float32 they share their memory with it."""
-        return Checkpoint(self.sizes, in_float32(self.model), in_float32(self.token_head))
+        beside = {name: value for name, value in self.beside.items() if name not in OF_HEAD}  # `sizes` has the head
+        return Checkpoint(self.sizes, in_float32(self.model), in_float32(self.token_head), beside=beside)
 
     def gradient_checkpointing_enable(
         self, enable: bool = True, *, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None
@@ -272,8 +274,8 @@ def loss(logits: Tensor, labels: Sequences, present: Tensor | None, problem_type
     classes = problem == "multiclass"
     labels = _in_shape(labels, logits.shape[: 2 if classes else 3])
     known = ~labels.isnan()
-    if classes:
-        known = known & (labels != UNKNOWN_CLASS)
+    if classes or not labels.is_floating_point():
+        known = known & (labels != UNKNOWN)
     if present is not None:
         known = known & (present if classes else present[..., None])
     logits, labels = logits[known], labels[known]
@@ -315,5 +317,5 @@ def _check_classes(labels: Tensor, num_labels: int) -> None:
     wrong = labels[(labels < 0) | (labels >= num_labels) | (labels != labels.long())]
     if len(wrong):
         raise InputError(
-            f"class labels must be 0..{num_labels - 1}, or {UNKNOWN_CLASS} where unknown, found {wrong[0].item():g}"
+            f"class labels must be 0..{num_labels - 1}, or {UNKNOWN} where unknown, found {wrong[0].item():g}"
         )

@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from sptx_core.alphabet import BASES
-from sptx_core.encoding import Encoding, batch, kept
+from sptx_core.encoding import Encoding, batch, kept, plain_ids
 from sptx_core.errors import InputError
 from sptx_core.tokenizer_files import SETTINGS_FILE, VOCABULARY_FILE, read_tokenizer, write_tokenizer
 from sptx_core.vocabulary import (
@@ -74,9 +74,9 @@ class DnaTokenizer:
     replace_U_with_T
         Whether U is read as T.
     do_upper_case
-        Whether lower case is read as upper case; otherwise lower-case letters are unknown.
+        Whether lower case is read as upper case (a to z); otherwise lower-case letters are unknown.
     additional_special_tokens
-        Further special tokens, which are recognised in sequences and numbered last.
+        Further special tokens, a list of words, which are recognised in sequences and numbered last.
     cls_token, eos_token
         What is put before and after each sequence; None for nothing.
     pad_token
@@ -91,12 +91,12 @@ class DnaTokenizer:
     Attributes
     ----------
     cls_token, cls_token_id, ...
-        Each special token and its id, None for one that there is not.
+        Each special token and its id, None for one that there is not. They cannot be set.
 
     Raises
     ------
     InputError
-        The settings contradict each other, or two tokens are the same.
+        The settings contradict each other, two tokens are the same, or one is no word.
     """
 
     cls_token: str | None
@@ -136,9 +136,8 @@ class DnaTokenizer:
     ) -> None:
         cutting = Cutting(nmers, codon, replace_U_with_T, do_upper_case)
         tokens = [*SPECIAL_TOKENS, *alphabet_tokens(alphabet, cutting.nmers)]
-        additional = tuple(additional_special_tokens or ())
-        if len({*tokens, *additional}) < len(tokens) + len(additional):
-            raise InputError("letters of the alphabet and special tokens must all be different")
+        if isinstance(additional_special_tokens, str) or not isinstance(additional_special_tokens, Iterable | None):
+            raise InputError(f"additional_special_tokens must be a list of words, not {additional_special_tokens!r}")
         special = SpecialTokens(
             bos=cls_token if bos_token == "" else bos_token,
             eos=eos_token,
@@ -147,16 +146,24 @@ class DnaTokenizer:
             pad=pad_token,
             cls=cls_token,
             mask=mask_token,
-            additional=additional,
+            additional=tuple(additional_special_tokens or ()),
             null=null_token,
         )
+        if len({*tokens, *special.additional}) < len(tokens) + len(special.additional):
+            raise InputError("letters of the alphabet and special tokens must all be different")
         self._set_up(Vocabulary(tokens, special, cutting.nmers), cutting)
 
     def _set_up(self, vocabulary: Vocabulary, cutting: Cutting) -> None:
         self._vocabulary, self._cutting = vocabulary, cutting
         for role, token in vocabulary.special.by_role().items():
-            setattr(self, f"{role}_token", token)
-            setattr(self, f"{role}_token_id", None if token is None else vocabulary.ids[token])
+            number = None if token is None else vocabulary.ids[token]
+            vars(self).update({f"{role}_token": token, f"{role}_token_id": number})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in DnaTokenizer.__annotations__ or name == "additional_special_tokens":
+            setting = name.removesuffix("_id")
+            raise AttributeError(f"{name} cannot be set: make a DnaTokenizer({setting}=...) with the one that you want")
+        super().__setattr__(name, value)
 
     @classmethod
     def _of(cls, vocabulary: Vocabulary, cutting: Cutting) -> Self:
@@ -267,9 +274,12 @@ class DnaTokenizer:
         Raises
         ------
         InputError
-            A token is unknown, and there is no `unk_token`.
+            Something is no text, or a token is unknown and there is no `unk_token`.
         """
-        return self._numbers([tokens])[0] if isinstance(tokens, str) else self._numbers(tokens)
+        try:
+            return self._numbers([tokens])[0] if isinstance(tokens, str) else self._numbers(tokens)
+        except TypeError:
+            raise InputError(f"tokens must be text or a list of text, not {tokens!r:.80}") from None
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
         """Give the token of an id, or the list of those of several, in a list or a tensor.
@@ -277,9 +287,9 @@ class DnaTokenizer:
         Raises
         ------
         InputError
-            An id is the number of no token.
+            Something is no integer, or an id is the number of no token.
         """
-        ids = _plain(ids)
+        ids = plain_ids(ids)
         if isinstance(ids, int):
             return self._tokens([ids])[0]
         tokens = self._tokens(ids)
@@ -330,6 +340,8 @@ class DnaTokenizer:
         before, after = (self.bos_token_id, self.eos_token_id) if add_special_tokens else (None, None)
         around = [[] if number is None else [number] for number in (before, after)]
         room = kept(padding, truncation, max_length, sum(map(len, around)))
+        if not isinstance(sequences, Iterable):
+            raise InputError(f"a sequence must be text, or sequences a list of text, not {sequences!r:.80}")
         several: Sequence[str] = [sequences] if isinstance(sequences, str) else sequences
         rows = [[*around[0], *self._numbers(self.tokenize(sequence))[:room], *around[1]] for sequence in several]
         found = batch(rows, padding, max_length, self.pad_token_id, return_tensors)
@@ -374,9 +386,9 @@ class DnaTokenizer:
         Raises
         ------
         InputError
-            An id is the number of no token.
+            Something is no integer, or an id is the number of no token.
         """
-        ids = _plain(ids)
+        ids = plain_ids(ids)
         if isinstance(ids, int):
             ids = [ids]
         if ids and isinstance(ids[0], list):
@@ -385,6 +397,8 @@ class DnaTokenizer:
 
     def batch_decode(self, sequences: Any, *, skip_special_tokens: bool = False) -> list[str]:
         """Turn ids [B, L], in lists or a tensor, into a string each; see `decode`."""
+        if isinstance(sequences, int | str | bytes) or not isinstance(sequences, Iterable):
+            raise InputError(f"ids must be lists of integers, not {sequences!r:.80}")
         return [self.decode(ids, skip_special_tokens=skip_special_tokens) for ids in sequences]
 
     def _numbers(self, tokens: Iterable[str]) -> list[int]:
@@ -397,14 +411,9 @@ class DnaTokenizer:
             raise InputError(f"{error} is no token, and there is no unk_token for it") from None
 
     def _tokens(self, ids: Iterable[int]) -> list[str]:
-        numbers = [int(number) for number in ids]
+        numbers = [*ids]
+        if wrong := {*map(type, numbers)} - {int, bool}:
+            raise InputError(f"ids must be integers, found {next(x for x in numbers if type(x) in wrong)!r:.80}")
         if any(not 0 <= number < len(self) for number in numbers):
             raise InputError(f"ids must be 0..{len(self) - 1}, found {min(numbers)}..{max(numbers)}")
         return [self._vocabulary.tokens[number] for number in numbers]
-
-
-def _plain(ids: Any) -> Any:
-    """Integers in place of tensors and arrays, and lists of them."""
-    if hasattr(ids, "tolist"):
-        return ids.tolist()
-    return ids if isinstance(ids, int) else [_plain(number) for number in ids]

@@ -44,8 +44,11 @@ def read_tokenizer(folder: Path) -> tuple[Vocabulary, Cutting]:
     try:
         settings = json.loads((folder / SETTINGS_FILE).read_bytes())
         tokens = (folder / VOCABULARY_FILE).read_text("utf-8").rstrip("\n").split("\n")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last of JSON that is nested without end
         raise InputError(f"cannot read the tokenizer of {folder}: {error}") from error
+    if "" in tokens:
+        line = tokens.index("") + 1
+        raise InputError(f"{folder / VOCABULARY_FILE}: line {line} is empty, but each must hold a token")
     try:
         cutting = _cutting(settings)
         return Vocabulary(tokens, _special_tokens(settings, tokens), cutting.nmers), cutting

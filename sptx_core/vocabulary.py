@@ -1,9 +1,9 @@
 """Numbered tokens: letters of an alphabet, their n-mers or codons, and special tokens with their roles.
 
 In: letters and special tokens, or tokens in the order of their numbers; sequences as text. Out: the tokens of a
-sequence and the number of each token. Tokens are numbered from 0 in their order; special tokens that are none of them
-are numbered after them. A letter may be a special token too: the network's tokenizer fills up with N. Impossible tokens
-and settings are an `InputError`.
+sequence and the number of each token. Of lower-case letters only a to z are read as upper case. Tokens are numbered
+from 0 in their order; special tokens that are none of them are numbered after them. A letter may be a special token
+too: the network's tokenizer fills up with N. Impossible tokens and settings are an `InputError`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from string import ascii_lowercase, ascii_uppercase
 
 from sptx_core.errors import InputError
 
@@ -23,6 +24,7 @@ ALPHABETS = {
     "nucleobase": "ACGT",
 }
 CODON = 3  # letters of a codon
+UPPER = str.maketrans(ascii_lowercase, ascii_uppercase)  # str.upper makes two letters of one such as the German sharp s
 PAD, CLS, EOS, UNK, MASK, NULL = SPECIAL_TOKENS = ("<pad>", "<cls>", "<eos>", "<unk>", "<mask>", "<null>")
 
 
@@ -82,7 +84,7 @@ class Cutting:
     def tokens(self, sequence: str) -> list[str]:
         """Cut a sequence that holds no special tokens; `InputError` if it is no whole number of codons."""
         if self.do_upper_case:
-            sequence = sequence.upper()
+            sequence = sequence.upper() if sequence.isascii() else sequence.translate(UPPER)
         if self.replace_U_with_T:
             sequence = sequence.replace("U", "T")
         if self.codon and len(sequence) % CODON:
@@ -106,6 +108,11 @@ class Vocabulary:
     nmers
         Letters in a token that is not special.
 
+    Raises
+    ------
+    InputError
+        Two tokens are the same, or one is empty.
+
     Attributes
     ----------
     tokens : list of str
@@ -124,6 +131,8 @@ class Vocabulary:
         self.ids = {token: number for number, token in enumerate(self.tokens)}
         if len(self.ids) != len(self.tokens):
             raise InputError("letters of the alphabet and special tokens must all be different")
+        if not all(self.tokens):
+            raise InputError(f"tokens must have letters: that of number {self.tokens.index('')} is empty")
         words = {*tokens} - {*special.all(), *SPECIAL_TOKENS}
         letters = {*"".join(words), *(token for token in tokens if len(token) == 1)}
         self.marks = frozenset(x for x in special.all() if len(x) != nmers or not letters.issuperset(x))

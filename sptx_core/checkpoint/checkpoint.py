@@ -233,7 +233,10 @@ def read_beside(path: Path) -> dict[str, Any]:
     beside = content.get(BESIDE, {})
     if not isinstance(beside, dict):
         raise InputError(f"{path}: {BESIDE} must hold settings by name, not {beside!r}")
-    return multimolecule_settings.beside_of(beside)
+    try:
+        return multimolecule_settings.beside_of(beside)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def _read_config(path: Path) -> SpTransformerConfig:
@@ -254,7 +257,7 @@ def _read_json(path: Path) -> tuple[Any, dict[str, Any]]:
     """The model_type in a config.json, and all that the file holds."""
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last of JSON that is nested without end
         raise InputError(f"{path}: {error}") from error
     return (content.get("model_type"), content) if isinstance(content, dict) else (None, {})
 

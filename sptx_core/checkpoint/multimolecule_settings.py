@@ -82,8 +82,7 @@ def config_of(settings: Mapping[str, Any]) -> SpTransformerConfig:
     InputError
         A setting has a value that this network cannot have.
     """
-    with_head = ARCHITECTURE_WITH_HEAD in (settings.get("architectures") or ())
-    return SpTransformerConfig(**sizes_of(settings), head=head_of(settings) if with_head else None)
+    return SpTransformerConfig(**sizes_of(settings), head=head_of(settings) if _with_head(settings) else None)
 
 
 def sizes_of(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,8 +116,13 @@ def beside_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that `config_of` has no place for, where they differ from `BESIDE`.
 
     Settings of a head are among them if the network was saved without it: they are those of a head that it may get.
+
+    Raises
+    ------
+    InputError
+        `architectures` is no list.
     """
-    unused = () if ARCHITECTURE_WITH_HEAD in (settings.get("architectures") or ()) else OF_HEAD
+    unused = () if _with_head(settings) else OF_HEAD
     further = {name: settings[name] for name in unused if name in settings}
     return further | {n: settings[n] for n, value in BESIDE.items() if settings.get(n, value) != value}
 
@@ -156,3 +160,11 @@ def head_settings_of(settings: Mapping[str, Any]) -> dict[str, Any]:
         if settings.get(name, value) != value:
             raise InputError(f"{name} of the head is {settings[name]!r}, but this head can only have {value!r}")
     return {field.name: settings[field.name] for field in dataclasses.fields(HeadConfig) if field.name in settings}
+
+
+def _with_head(settings: Mapping[str, Any]) -> bool:
+    """Whether these are the settings of a network that was saved with a head."""
+    architectures = settings.get("architectures")
+    if not isinstance(architectures, list | tuple | None):
+        raise InputError(f"architectures must be a list of names, not {architectures!r}")
+    return ARCHITECTURE_WITH_HEAD in (architectures or ())

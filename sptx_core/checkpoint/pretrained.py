@@ -7,7 +7,9 @@ as the one argument of its constructor, keeps it as `config` and `sizes`, and sa
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +34,8 @@ class PretrainedNetwork(nn.Module):
     config: SpTransformerConfig
     sizes: SpTransformerConfig
     """The sizes that the network was built with: `config`, but for classes whose `config` has other names for them."""
+    beside: Mapping[str, Any] = MappingProxyType({})
+    """`Checkpoint.beside` of the checkpoint that the network came from, kept for the one that it becomes."""
 
     @classmethod
     def from_pretrained(
@@ -110,6 +114,7 @@ class PretrainedNetwork(nn.Module):
         with torch.device("meta"):  # no memory and no random numbers for tensors that the checkpoint has
             network = cls(checkpoint.config)
         network.load_tensors(checkpoint)
+        network.beside = dict(checkpoint.beside)
         return network.eval().to(device, precision)
 
     def load_tensors(self, checkpoint: Checkpoint) -> None:
@@ -118,7 +123,7 @@ class PretrainedNetwork(nn.Module):
 
     def to_checkpoint(self) -> Checkpoint:
         """The network as a checkpoint; on the CPU in float32 the two share their memory."""
-        return Checkpoint(self.sizes, in_float32(self))
+        return Checkpoint(self.sizes, in_float32(self), beside=dict(self.beside))
 
     def save_pretrained(self, directory: Source) -> None:
         """Write `model.safetensors` (float32) and `config.json`.

@@ -219,7 +219,7 @@ def _shards(index: Path) -> dict[str, list[str]]:
     """The tensors of each file that an index names; all files lie in the folder of the index."""
     try:
         content = json.loads(index.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter of JSON that is nested without end
         raise InputError(f"{index} is damaged or incomplete: {error}") from error
     files = content.get("weight_map") if isinstance(content, dict) else None
     if not (isinstance(files, dict) and files and all(_is_plain(name) for name in files.values())):

@@ -67,10 +67,17 @@ from sptx_core.output_base import Output as ModelOutput
 from sptx_core.outputs import SpTransformerModelOutput, SpTransformerTokenPredictorOutput
 from sptx_core.tokenizer import DnaTokenizer
 
+PreTrainedModel = SpTransformerPreTrainedModel
+"""What both networks are; of Transformers' class of this name it has the calls that docs/network.md lists."""
+PredictorOutput = SpTransformerTokenPredictorOutput
+"""What a network with a head returns; there is one kind."""
+
 __all__ = [
     "DnaTokenizer",
     "HeadConfig",
     "ModelOutput",
+    "PreTrainedModel",
+    "PredictorOutput",
     "SpTransformerAttentionMap",
     "SpTransformerConfig",
     "SpTransformerFeatureEncoderConfig",

@@ -92,14 +92,17 @@ LOADING = {"revision", "token"}
 CALL = ("output_attentions", "output_hidden_states", "output_contexts")
 """Settings that say which further entries a call returns."""
 THEIR_NAMES = {ours: theirs for theirs, ours in SETTINGS.items()}
+READ_LATER = {*BESIDE} - {"batch_norm_momentum"}
+"""Settings that can be changed after a network was built: each call reads them, or nothing does."""
 NO_SUCH_TOKEN = ("bos_token_id", "eos_token_id")  # MultiMolecule's heads would cut off bases for these
 
 
 class SpTransformerConfig:
     """A configuration by MultiMolecule's names, which holds one by ours.
 
-    Attributes can be set. A network keeps the sizes that it was built with; what a call returns (`output_...`,
-    `return_dict`) is read at each call. `encoders` and `tissue_names` are copies: assign a list to change them. A head
+    Attributes can be set. Of the configuration that a network was built with only `READ_LATER` can be: what a call
+    returns (`output_...`, `return_dict`) and numbers of tokens. For other changes build a network with a copy, which is
+    free again (`copy.deepcopy`). `encoders` and `tissue_names` are copies: assign a list to change them. A head
     is described by `head`, and by `num_labels` and `problem_type` where `head` leaves these out.
 
     Parameters
@@ -120,6 +123,8 @@ class SpTransformerConfig:
     """The sizes and the head by our names."""
     beside: dict[str, Any]
     """The settings of `BESIDE`; those of a head that a checkpoint describes and does not have, too."""
+    built = False
+    """Whether a network was built with it."""
 
     def __init__(self, *values: Any, **settings: Any) -> None:
         if len(values) > len(DOCUMENTED):
@@ -188,7 +193,7 @@ class SpTransformerConfig:
         Raises
         ------
         InputError
-            There is no such setting, or this network cannot have its value.
+            There is no such setting, this network cannot have its value, or the network was built with another.
         """
         if unknown := sorted(settings.keys() - {*DOCUMENTED, *INHERITED} - HOUSEKEEPING):
             raise InputError(f"this network has no setting {', '.join(unknown)}")
@@ -202,7 +207,15 @@ class SpTransformerConfig:
             network = dataclasses.replace(self.network, **changed)
         if any(name in settings for name in OF_HEAD):
             network = dataclasses.replace(network, head=self._new_head(settings, network.hidden_size))
+        fixed = {name: value for name, value in beside.items() if name not in READ_LATER}
+        if self.built and (network != self.network or self.beside | fixed != self.beside):
+            names = ", ".join(sorted(settings.keys() - READ_LATER))
+            raise InputError(f"{names}: a network was built with this config; change a copy of it and build another")
         self._hold(network, self.beside | beside)
+
+    def keep_for_network(self) -> None:
+        """Refuse changes from now on that a network, which was built with this, would not follow."""
+        vars(self)["built"] = True
 
     def outputs(self, given: Mapping[str, bool | None]) -> dict[str, bool]:
         """The flags of a call that says nothing, or None, where these settings shall count."""
@@ -278,6 +291,9 @@ class SpTransformerConfig:
 
     def __setattr__(self, name: str, value: Any) -> None:
         self.update({name: value})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "built"}
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *DOCUMENTED, *INHERITED})

@@ -69,9 +69,7 @@ class SpTransformerPreTrainedModel(PretrainedNetwork):
         return cls.from_checkpoint(load_checkpoint(source, **of_file), **options)
 
     @classmethod
-    def from_checkpoint(
-        cls, checkpoint: Checkpoint, *, config: SpTransformerConfig | None = None, **options: Any
-    ) -> Self:
+    def from_checkpoint(cls, checkpoint: Checkpoint, *, config: Config | None = None, **options: Any) -> Self:
         """Build the network of a checkpoint that is already loaded, ready to predict.
 
         Parameters
@@ -79,7 +77,8 @@ class SpTransformerPreTrainedModel(PretrainedNetwork):
         checkpoint
             From `load_checkpoint`.
         config
-            Settings in place of those of the checkpoint; the sizes of the network must be the same.
+            Settings in place of those of the checkpoint, by MultiMolecule's names or by ours; the sizes of the network
+            must be the same. What one leaves open, such as a head, is that of the checkpoint.
         **options
             Settings to replace, by their names in `SpTransformerConfig`, except sizes of the network. `head` makes a
             new head with random weights; `num_labels` and `problem_type` keep those of the checkpoint, which must fit.
@@ -88,22 +87,25 @@ class SpTransformerPreTrainedModel(PretrainedNetwork):
         Raises
         ------
         InputError
-            The checkpoint does not fit the settings.
+            The checkpoint does not fit the settings, or `config` is no configuration.
         """
         settings = {name: options.pop(name) for name in (*DOCUMENTED, *INHERITED) if name in options}
         if fixed := sorted(settings.keys() - {*BESIDE, *OF_HEAD}):
             raise InputError(f"{', '.join(fixed)} cannot be replaced: the checkpoint was trained with its own")
         found = SpTransformerConfig.of(checkpoint.config, checkpoint.beside)
         if config is not None:
+            silent = isinstance(config, own.SpTransformerConfig)  # ours has no place for settings beside the sizes
+            config = _by_their_names(config)
             if dataclasses.replace(config.network, head=None) != dataclasses.replace(found.network, head=None):
                 raise InputError(f"config has other sizes than {checkpoint.source}")
-            found = SpTransformerConfig.of(config.network, config.beside)
+            network = dataclasses.replace(config.network, head=config.network.head or found.network.head)
+            found = SpTransformerConfig.of(network, found.beside if silent else config.beside)
         found.update(settings)
         if settings.get("head") is not None and cls.has_head:
             options["head"] = found.network.head
-        network = super().from_checkpoint(dataclasses.replace(checkpoint, config=found.network), **options)
-        network._configure(SpTransformerConfig.of(network.sizes, found.beside))
-        return network
+        loaded = super().from_checkpoint(dataclasses.replace(checkpoint, config=found.network), **options)
+        loaded._configure(SpTransformerConfig.of(loaded.sizes, found.beside))
+        return loaded
 
     def to_checkpoint(self) -> Checkpoint:
         """The network as a checkpoint, with the settings that only this package has."""
@@ -123,8 +125,13 @@ class SpTransformerPreTrainedModel(PretrainedNetwork):
         """Count the parameters."""
         return sum(x.numel() for x in self.parameters() if x.requires_grad or not only_trainable)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]  # of PyTorch
+        self.config.keep_for_network()
+
     def _configure(self, config: SpTransformerConfig) -> None:
         """Go by this configuration from now on; its sizes are those of the network."""
+        config.keep_for_network()
         for module in self.modules():
             if isinstance(module, nn.BatchNorm1d):
                 module.momentum = config.beside["batch_norm_momentum"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from sptx_core.encoding import Encoding, batch, kept
+from sptx_core.encoding import Encoding, batch, kept, plain_ids
 from sptx_core.errors import InputError
 
 ROWS = [[5, 6, 7], [8]]
@@ -100,3 +101,16 @@ def test_an_encoding_is_a_mapping_whose_entries_are_attributes() -> None:
     moved = found.to("meta")
     assert isinstance(moved, Encoding)
     assert {x.device.type for x in moved.values()} == {"meta"}
+
+
+def test_plain_numbers_in_place_of_tensors_and_arrays() -> None:
+    for one in (6, np.int64(6), torch.tensor(6)):
+        assert plain_ids(one) == 6
+    for several in ([6, [7]], (6, torch.tensor([7])), iter([np.array(6), [7]])):
+        assert plain_ids(several) == [6, [7]]
+
+
+@pytest.mark.parametrize("ids", ["ACGT", ["6"], b"A", None, 1.0, [[1.0]], np.float64(1), torch.tensor(1.0)])
+def test_what_is_no_id_is_refused(ids: Any) -> None:
+    with pytest.raises(InputError, match=r"^ids must be integers, not "):
+        plain_ids(ids)

@@ -95,6 +95,22 @@ def test_unknown_labels_are_left_out_of_the_loss() -> None:
     assert torch.allclose(output.loss, expected)
 
 
+@pytest.mark.parametrize("problem_type", ["regression", "binary", "multilabel", None])
+def test_integers_of_minus_100_are_unknown_for_every_problem(problem_type: str | None) -> None:
+    labels = BITS.clone()
+    labels[0, 3, 1] = labels[1, 6:] = -100
+    output = predictor(problem_type=problem_type)(IDS, labels=labels)
+    expected = by_hand(problem_type or "multilabel", output.logits, labels)[labels != -100].mean()
+    assert torch.allclose(output.loss, expected)
+
+
+def test_floats_of_minus_100_are_values_of_a_regression() -> None:
+    real = REAL.clone()
+    real[0, 3, 1] = -100
+    output = predictor()(IDS, labels=real)
+    assert torch.allclose(output.loss, (output.logits - real).square().mean())
+
+
 @pytest.mark.parametrize("problem_type", ["regression", "multiclass"])
 def test_nothing_known_is_no_loss(problem_type: str) -> None:
     labels = CLASSES * 0 - 100 if problem_type == "multiclass" else REAL * float("nan")

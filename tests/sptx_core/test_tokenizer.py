@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import doctest
 import json
 import re
@@ -122,6 +123,42 @@ def test_what_decode_takes() -> None:
     assert tokenizer.decode([]) == ""
 
 
+@pytest.mark.parametrize("ids", ["ACGT", ["A"], None, [None], 1.5, [1.0], [[1.0]], torch.ones(2), [1, [2]], {"A": 6}])
+def test_what_is_no_id_is_not_decoded(ids: Any) -> None:
+    tokenizer = DnaTokenizer()
+    for call in (tokenizer.decode, tokenizer.convert_ids_to_tokens, lambda ids: tokenizer.batch_decode([ids])):
+        with pytest.raises(InputError, match=r"^ids must be integers, "):
+            call(ids)
+
+
+@pytest.mark.parametrize("ids", ["ACGT", None, 6])
+def test_a_batch_of_ids_is_a_list(ids: Any) -> None:
+    with pytest.raises(InputError, match=f"^ids must be lists of integers, not {ids!r}$"):
+        DnaTokenizer().batch_decode(ids)
+
+
+@pytest.mark.parametrize("tokens", [None, 3, [["A"]]])
+def test_a_token_is_text(tokens: Any) -> None:
+    with pytest.raises(InputError, match=r"^tokens must be text or a list of text, not "):
+        DnaTokenizer().convert_tokens_to_ids(tokens)
+
+
+def test_only_ascii_is_made_upper_case() -> None:
+    assert DnaTokenizer()("aßc").input_ids == [1, 6, 3, 7, 2]  # str.upper makes two letters of the second
+
+
+@pytest.mark.parametrize(
+    "name", ["pad_token", "pad_token_id", "cls_token", "bos_token_id", "additional_special_tokens"]
+)
+def test_special_tokens_cannot_be_set(name: str) -> None:
+    tokenizer = DnaTokenizer()
+    words = f"{name} cannot be set: make a DnaTokenizer({name.removesuffix('_id')}=...)"
+    for one in (tokenizer, copy.deepcopy(tokenizer)):
+        with pytest.raises(AttributeError, match=re.escape(words)):
+            setattr(one, name, None)
+        assert (one.pad_token, one.pad_token_id) == ("<pad>", 0)
+
+
 def test_letters_that_fill_up_are_not_skipped() -> None:
     for made in (DnaTokenizer.of_network(), DnaTokenizer(pad_token="N", unk_token="N")):
         ids = made(["ACNJ", "A"], padding=True).input_ids
@@ -170,6 +207,9 @@ def test_without_a_token_for_it_a_letter_is_refused() -> None:
         ({"additional_special_tokens": ["<pad>"]}, "all be different"),
         ({"additional_special_tokens": ["<x>", "<x>"]}, "all be different"),
         ({"additional_special_tokens": ["A"]}, "all be different"),
+        ({"additional_special_tokens": "<sep>"}, "additional_special_tokens must be a list of words, not '<sep>'"),
+        ({"additional_special_tokens": 3}, "additional_special_tokens must be a list of words, not 3"),
+        ({"additional_special_tokens": [["<x>"]]}, "a special token must be a word or None, not ['<x>']"),
         ({"pad_token": 0}, "a special token must be a word or None, not 0"),
     ],
 )
@@ -187,6 +227,11 @@ def test_impossible_sequences_are_refused() -> None:
         DnaTokenizer()("ACGT", return_tensors="np")
     with pytest.raises(InputError, match="there is no pad_token"):
         DnaTokenizer(pad_token=None)("ACGT", padding=True)
+    for sequences in (3, None):
+        with pytest.raises(
+            InputError, match=rf"^a sequence must be text, or sequences a list of text, not {sequences}$"
+        ):
+            DnaTokenizer()(sequences)  # type: ignore[arg-type]
     for sequence in (3, b"ACGT", None):
         with pytest.raises(InputError, match=rf"^a sequence must be text, not {sequence!r}$"):
             DnaTokenizer()([sequence])  # type: ignore[list-item]

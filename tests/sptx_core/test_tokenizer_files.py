@@ -81,6 +81,19 @@ def test_tokens_that_come_twice_are_refused(folder: Path) -> None:
         read_tokenizer(folder)
 
 
+@pytest.mark.parametrize(("text", "line"), [("", 1), ("\n\n", 1), ("A\n\nN\n", 2)])
+def test_an_empty_line_is_no_token(text: str, line: int, folder: Path) -> None:
+    (folder / "vocab.txt").write_text(text)
+    with pytest.raises(InputError, match=rf"vocab.txt: line {line} is empty, but each must hold a token$"):
+        read_tokenizer(folder)
+
+
+def test_settings_nested_without_end_are_refused(folder: Path) -> None:
+    (folder / "tokenizer_config.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match=rf"cannot read the tokenizer of {folder}: maximum recursion depth exceeded"):
+        read_tokenizer(folder)
+
+
 @pytest.mark.parametrize("name", ["vocab.txt", "tokenizer_config.json"])
 def test_files_that_cannot_be_read_are_refused(name: str, folder: Path) -> None:
     (folder / name).write_bytes(b'\xff{"')

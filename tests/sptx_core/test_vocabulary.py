@@ -54,6 +54,11 @@ def test_the_longest_special_token_counts() -> None:
     assert Vocabulary(["A"], SpecialTokens()).split("<b>") == [("<b>", False)]
 
 
+def test_an_empty_token_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^tokens must have letters: that of number 1 is empty$"):
+        Vocabulary(["A", "", "C"], SPECIAL)
+
+
 @given(st.text("ACN<b>", max_size=12))
 def test_nothing_is_lost_between_special_tokens(sequence: str) -> None:
     for nmers in (1, 2):
@@ -83,6 +88,7 @@ def test_how_sequences_are_cut() -> None:
     assert Cutting(codon=True) == Cutting(3, codon=True)
     assert Cutting(codon=True).tokens("acguna") == ["ACG", "TNA"]
     assert Cutting(4).tokens("ACG") == []
+    assert Cutting().tokens("aßtŉ") == ["A", "ß", "T", "ŉ"]  # str.upper makes two letters each of these
     with pytest.raises(
         InputError, match=r"^length of input sequence must be a multiple of 3 for codon tokenization, b"
     ):

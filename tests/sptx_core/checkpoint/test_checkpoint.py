@@ -186,7 +186,14 @@ def test_a_new_head_shares_the_network(model: SpTransformerModel) -> None:
     assert changed.tensors is checkpoint.tensors
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"model_type": "sptx"}', '{"model_type": "sptx", "config": []}'])
+MALFORMED = [
+    *("", "[]", "{", "[" * 100_000),
+    *('{"model_type": "sptx"}', '{"model_type": "sptx", "config": []}'),
+    '{"model_type": "sptransformer", "architectures": 5}',
+]
+
+
+@pytest.mark.parametrize("text", MALFORMED)
 def test_a_malformed_configuration_is_refused(text: str, model: SpTransformerModel, tmp_path: Path) -> None:
     save_checkpoint(model.to_checkpoint(), tmp_path)
     (tmp_path / "config.json").write_text(text)
@@ -199,6 +206,9 @@ def test_malformed_settings_beside_the_sizes_are_refused(model: SpTransformerMod
     text = (tmp_path / "config.json").read_text()
     (tmp_path / "config.json").write_text(re.sub(r'"multimolecule": \{[^}]*\}', '"multimolecule": [3]', text))
     with pytest.raises(InputError, match=re.escape("multimolecule must hold settings by name, not [3]")):
+        load_checkpoint(tmp_path)
+    (tmp_path / "config.json").write_text(text.replace('"output_contexts": true', '"architectures": 5'))
+    with pytest.raises(InputError, match=r"config\.json: architectures must be a list of names, not 5$"):
         load_checkpoint(tmp_path)
 
 

@@ -28,6 +28,8 @@ def test_settings_are_read_by_their_names_and_those_left_out_are_as_published() 
         ({"num_attention_heads": 3}, "must be a multiple of heads"),
         ({"encoders": [4, 2]}, "encoders must be a list of hidden sizes"),
         ({"encoders": 4}, "encoders must be a list of hidden sizes"),
+        ({"architectures": 5}, "architectures must be a list of names, not 5"),
+        ({"architectures": "SpTransformerForTokenPrediction"}, "architectures must be a list of names, not 'SpT"),
     ],
 )
 def test_settings_that_the_network_cannot_have_are_refused(settings: dict[str, Any], message: str) -> None:

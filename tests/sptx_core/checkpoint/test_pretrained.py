@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from material.checkpoints import assert_equal
+from material.checkpoints import MULTIMOLECULE, assert_equal, multimolecule_folder, multimolecule_tensors
 from material.hub_server import HubServer
 from material.networks import network_of, tiny_config
 from torch import Tensor
@@ -118,6 +118,20 @@ def test_a_loaded_network_can_be_trained_on(kind: Any, tmp_path: Path) -> None:
     loaded = kind.from_pretrained(tmp_path)
     assert all(parameter.requires_grad for parameter in loaded.parameters())
     loaded.train()(IDS).logits.sum().backward()
+
+
+@pytest.mark.parametrize("kind", [SpTransformerModel, SpTransformerForTokenPrediction])
+def test_settings_that_only_multimolecule_has_outlive_loading_and_saving(kind: Any, tmp_path: Path) -> None:
+    beside = {"output_attentions": True, "batch_norm_momentum": 0.3}
+    of_head = {"num_labels": 3, "problem_type": "binary"}
+    tensors = multimolecule_tensors(network_of(MULTIMOLECULE))
+    model = kind.from_pretrained(multimolecule_folder(tmp_path / "theirs", tensors, **beside, **of_head))
+    model.save_pretrained(tmp_path / "ours")
+    with_head = kind is SpTransformerForTokenPrediction
+    found = load_checkpoint(tmp_path / "ours")
+    assert found.beside == beside | ({} if with_head else of_head)
+    assert found.config.head == (HeadConfig(3, "binary") if with_head else None)
+    assert kind.from_pretrained(tmp_path / "ours", dtype="bfloat16").to_checkpoint().beside == found.beside
 
 
 def test_the_network_below_a_head_loads_alone_and_keeps_its_digest(tmp_path: Path) -> None:

@@ -190,10 +190,11 @@ def test_what_is_no_index_is_refused(files: Any, sharded: Path) -> None:
         read_tensors(sharded / INDEX)
 
 
-def test_an_index_that_was_cut_off_is_refused(sharded: Path) -> None:
-    (sharded / INDEX).write_text((sharded / INDEX).read_text()[:50])
-    with pytest.raises(InputError, match=rf"{INDEX} is damaged or incomplete: "):
-        read_tensors(sharded / INDEX)
+def test_an_index_that_was_cut_off_or_has_no_end_is_refused(sharded: Path) -> None:
+    for damaged in ((sharded / INDEX).read_text()[:50], '{"weight_map": ' + "[" * 100_000):
+        (sharded / INDEX).write_text(damaged)
+        with pytest.raises(InputError, match=rf"{INDEX} is damaged or incomplete: "):
+            read_tensors(sharded / INDEX)
 
 
 # --- what they hold --------------------------------------------------------------------------------------------------

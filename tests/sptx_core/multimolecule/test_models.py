@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import doctest
 import json
+import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,8 @@ from sptx_core.engine.predictor import Predictor
 from sptx_core.errors import InputError
 from sptx_core.multimolecule import (
     ModelOutput,
+    PredictorOutput,
+    PreTrainedModel,
     SpTransformerConfig,
     SpTransformerForTokenPrediction,
     SpTransformerModel,
@@ -92,6 +95,7 @@ def test_the_configuration_has_their_names_and_the_sizes_ours(kind: Any) -> None
     assert model.sizes == config.network
     assert (model.config.hidden_size, model.sizes.hidden_size) == (6, 16)
     assert isinstance(model, SpTransformerPreTrainedModel)
+    assert isinstance(model, PreTrainedModel)
     assert kind(config.network).config == config
 
 
@@ -122,6 +126,31 @@ def test_statistics_are_averaged_with_the_momentum_of_the_configuration(kind: An
     assert {norm.momentum for norm in norms} == {0.25}
 
 
+FIXED: dict[str, Any] = {
+    "batch_norm_momentum": 0.5,
+    "problem_type": "binary",
+    "num_labels": 4,
+    "head": {"dropout": 0.5},
+    "context": 7,
+    "encoders": [{"hidden_size": 4}],
+}
+
+
+@BOTH
+@pytest.mark.parametrize(("name", "value"), FIXED.items())
+def test_what_a_network_was_built_with_cannot_be_changed_in_its_configuration(kind: Any, name: str, value: Any) -> None:
+    model = network(kind)
+    for built in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        with pytest.raises(InputError, match=f"^{name}: a network was built with this config; change a copy of it and"):
+            setattr(built.config, name, value)
+        assert built.config == config_of()
+        setattr(built.config, name, getattr(built.config, name))  # no change
+        built.config.pad_token_id = 3
+        free = copy.deepcopy(built.config)
+        setattr(free, name, value)
+        assert kind(free).config == free != built.config
+
+
 def test_device_precision_and_number_of_parameters() -> None:
     model = network().double()
     assert (model.device, model.dtype) == (torch.device("cpu"), torch.float64)
@@ -149,10 +178,13 @@ def test_outputs_are_read_as_in_that_package() -> None:
     output = network()(IDS)
     assert isinstance(output, SpTransformerModelOutput)
     assert isinstance(output, ModelOutput)
+    assert not isinstance(output, PredictorOutput)
     assert output[0] is output["last_hidden_state"]
     assert [x is y for x, y in zip(output[:2], output.to_tuple(), strict=True)] == [True, True]
     output = network(SpTransformerForTokenPrediction)(IDS, labels=LABELS)
     assert isinstance(output, SpTransformerTokenPredictorOutput)
+    assert isinstance(output, PredictorOutput)
+    assert isinstance(output, ModelOutput)
     loss, logits = output.to_tuple()
     assert loss is output[0] is output.loss
     assert logits is output[1]
@@ -327,11 +359,20 @@ def test_settings_are_replaced_on_loading(tmp_path: Path) -> None:
     assert load(tmp_path, config=given).config == given
 
 
+@BOTH
+def test_a_configuration_by_our_names_leaves_the_other_settings_as_they_are(kind: Any, tmp_path: Path) -> None:
+    model = network(kind, output_contexts=True)
+    model.save_pretrained(tmp_path)
+    for sizes in (model.sizes, dataclasses.replace(model.sizes, head=None)):
+        assert kind.from_pretrained(tmp_path, config=sizes).config == model.config
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"context": 7}, "context cannot be replaced: the checkpoint was trained with its own"),
         ({"num_labels": 2}, "does not fit its configuration (misshapen: decoder.weight [3, 16] instead of [2, 16]"),
+        ({"config": 3}, "config must be a SpTransformerConfig, not 3"),
         ({"config": SpTransformerConfig()}, "config has other sizes than"),
         ({"output_contexts": 3}, "output_contexts must be True or False"),
     ],

@@ -90,6 +90,9 @@ def test_examples_of_the_api_page_run(name: str, package: Path) -> None:
     "name",
     [
         "DnaTokenizer",
+        "ModelOutput",
+        "PreTrainedModel",
+        "PredictorOutput",
         "SpTransformerAttentionMap",
         "SpTransformerConfig",
         "SpTransformerFeatureEncoderConfig",
