@@ -15,6 +15,7 @@ from material.example import Example
 from material.example import write as write_example
 from material.local_run import compute_tracks
 from material.processes import SPTX
+from material.shared import made_once
 
 from pipeline.batch import cluster
 from pipeline.cli import main
@@ -93,9 +94,12 @@ def without_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(scope="session")
 def table(example: Example, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its whole table, computed once, undisturbed, one window a shard."""
-    output = tmp_path_factory.mktemp("undisturbed") / "table"
-    compute_tracks(example, output, windows_per_shard=1)
-    return output
+
+    def make(folder: Path) -> Path:
+        compute_tracks(example, folder / "table", windows_per_shard=1)
+        return folder / "table"
+
+    return made_once("undisturbed", tmp_path_factory, make)
 
 
 def parts_of(root: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ import torch
 import yaml
 from material.groups import count_and_learn, run_together
 from material.networks import tiny_network
+from material.shared import made_once
 
 from pipeline.batch import cluster
 from pipeline.cli import main
@@ -139,8 +140,11 @@ def two_workers(
     shared_orders: Callable[..., list[TrainingOrder]], tmp_path_factory: pytest.TempPathFactory
 ) -> list[tuple[Any, list[Any]]]:
     """What each of two processes counts (`count_share`), and what it learns of `shared_orders`."""
-    folder = tmp_path_factory.mktemp("together")
-    return run_together(count_and_learn, folder, shared_orders(folder, 2))
+
+    def make(folder: Path) -> list[tuple[Any, list[Any]]]:
+        return run_together(count_and_learn, folder, shared_orders(folder, 2))
+
+    return made_once("together", tmp_path_factory, make)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -24,6 +25,7 @@ import psutil
 import pytest
 import torch
 import yaml
+from material.local_run import compute_tracks
 from material.processes import started_by
 from material.servers import object_store
 
@@ -36,7 +38,6 @@ from pipeline.finetuning.settings import FinetuneConfig
 from pipeline.finetuning.training_job import prepare
 from pipeline.inputs.annotation import read_annotation
 from pipeline.simulation.simulate import Simulated
-from pipeline.tracks.reader import open_tracks
 from sptx_core.channels import TISSUES
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
@@ -295,14 +296,10 @@ def test_a_loss_that_is_not_finite_ends_with_a_sentence(
     assert STARTED_AGAIN not in said
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_the_network_predicts(
-    ray: None, undisturbed: Path, simulated: Simulated, sptx_here: Sptx, tmp_path: Path
-) -> None:
+def test_the_network_predicts(undisturbed: Path, simulated: Simulated, tmp_path: Path) -> None:
     gene = read_annotation(str(simulated.annotation)).transcripts["gene_name"][0]
-    flags = ["--fasta", simulated.genome, "--gtf", simulated.annotation, "--genes", gene, "--core", 100]
-    sptx_here("run", *flags, "--checkpoint", undisturbed / "model", "--output", tmp_path / "table")
-    tracks = open_tracks(str(tmp_path / "table")).scan().collect()
+    inputs = SimpleNamespace(genome=simulated.genome, annotation=simulated.annotation, checkpoint=undisturbed / "model")
+    tracks = compute_tracks(inputs, tmp_path / "table", genes=gene, core=100).scan().collect()
     assert set(TISSUES) <= set(tracks.columns)
     assert tracks["donor"].is_between(0, 1).all()
 
