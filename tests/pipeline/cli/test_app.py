@@ -99,6 +99,7 @@ def test_completion_is_offered(sptx_here: Any) -> None:
     assert "--install-completion" in sptx_here("--help").out
 
 
+@pytest.mark.slow
 def test_bad_input_is_one_sentence_and_exit_code_2(sptx: Any, tmp_path: Any) -> None:
     done: subprocess.CompletedProcess[str] = sptx("status", tmp_path / "nothing", code=2)
     assert done.stderr.startswith("sptx: ")
@@ -169,6 +170,7 @@ def test_a_bug_shows_its_traceback(small_table: Path, monkeypatch: pytest.Monkey
         main()
 
 
+@pytest.mark.slow
 def test_head_in_a_shell(small_table: Path, clean_environment: dict[str, str]) -> None:
     query = shlex.join([*SPTX, "query", str(small_table), "chr9", "--format", "csv"])
     done = subprocess.run(
@@ -226,6 +228,7 @@ def test_places_that_may_not_be_searched_and_names_too_long_are_one_sentence(
     assert "Permission denied" in told or "File name too long" in told
 
 
+@pytest.mark.slow
 def test_a_full_output_without_a_buffer_is_told_too(small_table: Path, clean_environment: dict[str, str]) -> None:
     """Typer first writes nothing, and passes over what that raises."""
     with open("/dev/full", "wb") as full:  # as a shell opens it

@@ -106,6 +106,7 @@ def test_each_base_counts_once_where_rows_are_genomic(annotated: Transcripts, po
     assert set(groups) <= {ALL, *BIOTYPES}
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(st.lists(transcripts(), min_size=1, max_size=5), st.data())
 def test_each_row_is_held_against_its_own_transcript(annotated: Transcripts, data: st.DataObject) -> None:

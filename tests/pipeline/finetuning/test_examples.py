@@ -145,6 +145,7 @@ def everything(made: Examples) -> Windows:
     return made.epoch(3, 1, 1e9)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(annotations, st.integers(1, 70), st.integers(0, 5))
 def test_every_base_of_a_gene_lies_in_exactly_one_core(
@@ -171,6 +172,7 @@ def test_centred_windows_go_as_far_beyond_a_gene_on_both_sides(text: Text, some:
         assert before + after < core
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(annotations, st.integers(1, 40), st.integers(0, 30), st.integers(0, 3), st.data())
 def test_a_window_shows_and_labels_what_the_annotation_says_of_each_base(

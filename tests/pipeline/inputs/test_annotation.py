@@ -70,6 +70,7 @@ def test_ensembl_megabase_holds_the_same_transcripts(shared: Path):
     assert set(ensembl.transcripts["contig"]) == {"9"}
 
 
+@pytest.mark.slow
 @given(starts=st.lists(st.integers(0, 500), min_size=1, max_size=6, unique=True), shuffle=st.randoms())
 @settings(max_examples=30, deadline=None)
 def test_spans_and_exons_survive_the_text(tmp_path_factory, starts, shuffle):
@@ -457,6 +458,7 @@ def disguised(lines: list[str], shuffle: Any) -> bytes:
     return gzip.compress(content) if shuffle.random() < 0.3 else content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lines_of", [gtf_lines, gff3_lines])
 @settings(max_examples=INPUTS // 2, deadline=None)
 @given(rows=annotated(), note=NOTES, shuffle=st.randoms(use_true_random=False), chunk_bytes=st.sampled_from([7, 10**6]))
@@ -541,6 +543,7 @@ def outcome(path: Path, lines: list[str], chunk_bytes: int) -> tuple[object, ...
     return sorted(annotation.transcripts.select(columns).rows()), sorted(left_out), set(annotation.circular)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [GTF_WORDS, GFF3_WORDS], ids=["gtf", "gff3"])
 @settings(max_examples=INPUTS // 2, deadline=None)
 @given(data=st.data(), shuffle=st.randoms(use_true_random=False))

@@ -171,6 +171,7 @@ def test_gtf_gives_back_what_was_written(values: dict[str, str], order: object, 
     assert ids == {key: values.get(key) for key in ids}
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(values=st.dictionaries(st.sampled_from(KEYS), VALUES, min_size=1), spaces=st.sampled_from(["", " ", "  "]))
 def test_gff3_gives_back_what_was_written(values: dict[str, str], spaces: str) -> None:

@@ -130,6 +130,7 @@ def test_a_site_that_is_unknown_everywhere_has_no_row() -> None:
     assert len(usage) == len(CASSETTE) + 1
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.dictionaries(
@@ -210,6 +211,7 @@ def genes(draw: st.DrawFn, tissues: int) -> list[list[Choices]]:
     return of_tissues
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(genes(tissues=2), st.sampled_from("+-"))
 def test_usage_is_the_share_of_molecules(of_tissues: list[list[Choices]], strand: str) -> None:

@@ -85,6 +85,7 @@ def test_the_shipped_checkpoint_names_the_tissues() -> None:
     assert (demo.FOLDER / "README.md").is_file()
 
 
+@pytest.mark.slow
 def test_the_command_says_what_to_try(stand_in: Path, tmp_path: Path, sptx_here: Callable[..., Any]) -> None:
     lines = [shlex.split(line) for line in sptx_here("example", tmp_path).out.splitlines()]
     assert [words[:2] for words in lines] == [["sptx", command] for command in ("run", "evaluate", "plot")]

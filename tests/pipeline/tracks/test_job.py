@@ -97,6 +97,7 @@ def test_regions_clip_the_rows_but_not_the_windows(example: Any, table: Path, tm
     assert np.abs((both["donor"] - both["donor_whole"]).to_numpy()).max() <= SPLICE_STEP * 1.01
 
 
+@pytest.mark.slow
 def test_transcript_flanks_give_rows_by_transcript_with_n_beyond_its_ends(example: Any, tmp_path: Path) -> None:
     chosen = {"flanks": "transcript", "genes": "ALPHA1,BETA2", "windows_per_shard": 4, "exact": True}
     tracks = compute_tracks(example, tmp_path / "transcripts", **chosen)

@@ -40,6 +40,7 @@ def read(content: bytes) -> pl.DataFrame:
     return pl.read_parquet(io.BytesIO(content), hive_partitioning=False)
 
 
+@pytest.mark.slow
 def test_same_rows_give_the_same_bytes_in_any_process(tmp_path: Path) -> None:
     tables.write_example(tmp_path / "a", flanks="transcript")
     program = "from material.tables import write_example; write_example('b', flanks='transcript')"

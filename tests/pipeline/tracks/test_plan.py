@@ -123,6 +123,7 @@ def test_contigs_that_cannot_name_a_folder_are_refused(name: str, kept: bool) ->
         make_plan(frame, {name: 10}, **options)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(transcripts(), specs, st.sampled_from(Flanks), st.integers(1, 9), regions)
 def test_every_selected_base_is_in_exactly_one_piece(
@@ -143,6 +144,7 @@ def test_every_selected_base_is_in_exactly_one_piece(
     assert plan.bases == len(held)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(transcripts(), specs, st.sampled_from(Flanks), st.integers(1, 9), regions)
 def test_a_window_belongs_to_one_shard_and_shards_are_full(
@@ -168,6 +170,7 @@ def test_a_window_belongs_to_one_shard_and_shards_are_full(
     assert plan.windows == sum(shard.windows for shard in shards)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(transcripts(), specs, st.sampled_from(Flanks), st.integers(1, 9))
 def test_rows_of_the_parts_are_sorted(chosen: pl.DataFrame, spec: WindowSpec, flanks: Flanks, per_shard: int) -> None:
@@ -188,6 +191,7 @@ def test_rows_of_the_parts_are_sorted(chosen: pl.DataFrame, spec: WindowSpec, fl
         assert Shard.from_unit(Unit.from_row(shard.to_unit().to_row())) == shard
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(transcripts(), specs, st.sampled_from(Flanks), st.integers(1, 9))
 def test_windows_of_a_piece_do_not_depend_on_what_else_is_planned(

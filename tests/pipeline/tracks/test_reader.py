@@ -339,6 +339,7 @@ def test_a_place_without_a_table_is_refused(tmp_path: Path, bucket: str) -> None
             open_tracks(root)
 
 
+@pytest.mark.slow
 def test_another_process_reads_the_table_without_ray_and_torch(tmp_path: Path, bucket: str) -> None:
     for root in (str(tmp_path), f"{bucket}/elsewhere"):
         tables.write_example(root)

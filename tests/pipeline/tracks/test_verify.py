@@ -113,6 +113,7 @@ def flips(store: Store, name: str, stride: int) -> Iterator[int]:
         yield place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [TRACKS, SITES])
 def test_flipped_bit_anywhere_with_a_manifest(store: Store, name: str) -> None:
     tables.write_manifest_of(store)
@@ -120,6 +121,7 @@ def test_flipped_bit_anywhere_with_a_manifest(store: Store, name: str) -> None:
         assert f"{name}: its bytes are not those that manifest.parquet recorded" in problems(store), f"byte {place}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [TRACKS, SITES])
 def test_flipped_bit_anywhere_without_a_manifest(store: Store, name: str) -> None:
     sound = pq.ParquetFile(store.path(name)).read()

@@ -44,6 +44,7 @@ def evaluated(tmp_path: Path) -> tuple[Tracks, Evaluation]:
     return tracks, evaluate(tracks, annotation, read_usage(str(tmp_path / "usage.tsv")))
 
 
+@pytest.mark.slow
 def test_png_files_show_something(evaluated: tuple[Tracks, Evaluation], tmp_path: Path) -> None:
     paths = plots.draw_evaluation(*evaluated, tmp_path)
     assert [path.name for path in paths] == ["precision_recall.png", "calibration.png", "logo.png", "usage.png"]
@@ -55,6 +56,7 @@ def test_png_files_show_something(evaluated: tuple[Tracks, Evaluation], tmp_path
         assert coloured.sum() > 100
 
 
+@pytest.mark.slow
 def test_svg_files_are_the_same_twice(evaluated: tuple[Tracks, Evaluation], tmp_path: Path) -> None:
     contents = []
     for folder in (tmp_path / "one", tmp_path / "two"):

@@ -177,6 +177,7 @@ def test_labels_name_the_gene_where_there_are_several(tmp_path: Path, monkeypatc
     assert panels(draw_view(view_of(tracks, "B")))[0].get_yticklabels()[-1].get_text() == "and 2 more"
 
 
+@pytest.mark.slow
 def test_labels_lie_inside_the_figure_and_apart(tmp_path: Path) -> None:
     positions = range(900_001, 940_001)
     donors = dict.fromkeys(positions[100::600], 0.9)

@@ -256,6 +256,7 @@ def test_gradient_checkpointing_by_its_keyword(kind: Any) -> None:
     assert len(times) == 3
 
 
+@pytest.mark.slow
 def test_it_compiles_to_one_graph_with_the_flags_of_its_configuration() -> None:
     model = network(output_contexts=True)
     compiled = torch.compile(model, backend="eager", fullgraph=True)

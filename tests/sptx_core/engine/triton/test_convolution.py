@@ -32,6 +32,7 @@ def made_features(channels: int, seed: int, reach: int, margin: int, width: int)
     return whole, SharedFeatures(inner, left, right, reach, kept, width, STRIDE)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     kernel=st.integers(0, 3).map(lambda half: 2 * half + 1),
