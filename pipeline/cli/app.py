@@ -10,6 +10,7 @@ printed here; any other exception is a bug and shows its traceback.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -38,8 +39,11 @@ app = typer.Typer(
 )
 for panel, commands in COMMANDS.items():
     for command in commands:
-        examples = "\n\n".join(["Examples:", *EXAMPLES[command.__name__]])
-        app.command(rich_help_panel=panel, epilog=examples)(command)
+        # A terminal breaks lines by its own width, not where the source does.
+        paragraphs = [" ".join(text.split()) for text in (inspect.getdoc(command) or "").split("\n\n")]
+        examples = ["Examples:", *EXAMPLES[command.__name__]]
+        made = app.command(rich_help_panel=panel, help="\n\n".join(paragraphs), epilog="\n\n".join(examples))
+        made(command)
 
 
 def _print_version(asked: bool) -> None:
