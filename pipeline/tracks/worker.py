@@ -29,6 +29,7 @@ from pipeline.tracks.shards import Shard, Stretch, shard_stretches
 from sptx_core.alphabet import N_CODE, Codes
 from sptx_core.engine import Predictor, hardware, is_device_lost
 from sptx_core.errors import InputError
+from sptx_core.model import SpTransformerModel
 
 Scores = NDArray[np.float32]
 
@@ -84,15 +85,20 @@ class TracksWorker(Worker):
         network = load_network(order.checkpoint)
         if network.digest() != order.checkpoint_digest:
             raise InputError(f"{order.checkpoint} on this node is not the checkpoint of the plan")
-        self.predictor = Predictor.planned(
-            network.model,
-            order.spec.windows,
+        self.predictor = self.make_predictor(network.model)
+        self.execution = replace(execution, engine=self.predictor.path)
+
+    def make_predictor(self, model: SpTransformerModel) -> Predictor:
+        """The engine that the run's execution names; what measures the pipeline alone puts another in its place."""
+        execution = self.order.execution
+        return Predictor.planned(
+            model,
+            self.order.spec.windows,
             path=execution.engine,
             precision=execution.precision,
             device=execution.device,
             batch=execution.batch,
         )
-        self.execution = replace(execution, engine=self.predictor.path)
 
     def read(self, unit: Unit) -> Task:
         """The shard's sequence."""
