@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import shutil
 import sys
 import time
@@ -28,18 +29,19 @@ from typing import Any, NamedTuple
 
 from rehearsal_inputs import SMALL, WHOLE, Size, inputs_in, write_inputs
 from rehearsal_report import markdown
-from rehearsal_watch import watched
+from rehearsal_watch import spent_between, watched
 
 ROOT = Path(__file__).parents[1]
 SPTX = [sys.executable, "-c", "from pipeline.cli import main; main()"]
-GENE, REGION = "GENE20", "chr1:1,000,000-2,000,000"
+REGION_BASES = 1_000_000
 
 
 class Place(NamedTuple):
-    """Where a rehearsal is, and how large."""
+    """Where a rehearsal is, how large, and of which contigs the shards are computed (all when there are none)."""
 
     folder: Path
     size: Size
+    contigs: tuple[str, ...]
 
     @property
     def inputs(self) -> Path:
@@ -57,8 +59,8 @@ class Place(NamedTuple):
 
         genome, annotation, checkpoint = map(str, inputs_in(self.inputs))
         given = {"fasta": genome, "gtf": annotation, "checkpoint": checkpoint, "output": str(self.table)}
-        chosen = {"windows_per_shard": self.size.windows_per_shard, "workers": os.cpu_count(), "threads": 1}
-        return RunConfig.load(None, {**given, **chosen, **more})
+        chosen = {"windows_per_shard": self.size.windows_per_shard, "workers": self.size.workers, "threads": 1}
+        return RunConfig.load(None, {**given, **chosen, "contigs": self.contigs, **more})
 
 
 def tell(sentence: str) -> None:
@@ -70,30 +72,6 @@ def stage_inputs(place: Place) -> dict[str, Any]:
     """Write genome, annotation and network."""
     genome, annotation, _ = write_inputs(place.inputs, place.size)
     return {"bytes": genome.stat().st_size + annotation.stat().st_size, "bases": sum(place.size.contigs.values())}
-
-
-def stage_plan(place: Place) -> dict[str, Any]:
-    """Read and check the inputs, plan, and make the rows that go to Ray."""
-    from pipeline.tracks.prepare import prepare
-    from pipeline.tracks.side_tables import tables_of
-
-    began = time.monotonic()
-    job = prepare(place.settings(), tell)
-    planned = time.monotonic()
-    units = list(job.iter_units(list(range(job.units))))
-    rows = [unit.to_row() for unit in units]
-    cut = time.monotonic()
-    tables = tables_of(job.plan)
-    return {
-        "rows": job.size,
-        "shards": job.units,
-        "windows": job.plan.windows,
-        "loci": len(job.plan.loci),
-        "bytes": sum(map(len, tables.values())),
-        "plan s": planned - began,
-        "units s": cut - planned,
-        "units MiB": len(json.dumps(rows, default=str)) / 2**20,
-    }
 
 
 def stage_digest(place: Place) -> dict[str, Any]:
@@ -120,7 +98,9 @@ def stage_run(place: Place) -> dict[str, Any]:
     shutil.rmtree(place.folder / "notes", ignore_errors=True)  # of a process that was interrupted
     began = time.time()
     job = RehearsedJob.of(prepare(place.settings(), tell), place.folder / "notes")
-    prepared, digest = time.time(), job.fields["genome"]
+    planned, peak = time.time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    units = sum(len(json.dumps(unit.to_row())) for unit in job.iter_units(list(range(job.units))))
+    cut, _ = time.time(), job.fields
     digested = time.time()
     outcome = run_job(job, tell, progress=False)
     ended = time.time()
@@ -128,19 +108,28 @@ def stage_run(place: Place) -> dict[str, Any]:
         raise SystemExit(f"incomplete: {outcome}")
     files = [path.stat() for path in place.table.glob("*/**/*.parquet")]
     written = [file.st_mtime for file in files if file.st_mtime >= digested] or [digested]
+    seconds = {
+        "plan": planned - began,
+        "units": cut - planned,
+        "digest": digested - cut,
+        "start": min(written) - digested,
+    }
+    listed = max(job.listed or ended, max(written))
+    seconds |= {"shards": max(written) - min(written), "Ray's end": listed - max(written), "manifest": ended - listed}
     return {
         "rows": outcome.size,
+        "windows": job.plan.windows,
+        "loci": len(job.plan.loci),
         "shards": outcome.units,
         "computed": outcome.computed,
         "bytes": sum(file.st_size for file in files),
         "tracks bytes": outcome.bytes,
-        "genome": digest,
-        "plan s": prepared - began,
-        "digest s": digested - prepared,
-        "start s": min(written) - digested,
-        "shards s": max(written) - min(written),
-        "end s": ended - max(written),
+        "plan MiB": peak,
+        "units MiB": units / 2**20,
+        "parts s": seconds,
+        "began": min(written),
         "steps": steps(place.folder / "notes"),
+        "gene": job.plan.transcripts["gene_id"][job.plan.transcripts.height // 2],
     }
 
 
@@ -153,94 +142,100 @@ def steps(notes: Path) -> dict[str, float]:
     return spent
 
 
-def stage_aggregate(place: Place) -> dict[str, Any]:
-    """Means over the first contig by Polars and by DuckDB."""
+def stage_queries(place: Place) -> dict[str, Any]:
+    """A region, and means over its contig by Polars and by DuckDB."""
     import duckdb
     import polars as pl
 
     from pipeline import open_tracks
 
-    chrom = next(iter(place.size.contigs))
     began = time.monotonic()
-    frame = open_tracks(place.table).scan(["donor", "brain"], chrom=chrom)
+    tracks = open_tracks(place.table)
+    chrom, middle = tracks.loci.select("chrom", "start").row(len(tracks.loci) // 2)
+    region = tracks.region(f"{chrom}:{middle}-{middle + REGION_BASES}")
+    found = time.monotonic()
+    frame = tracks.scan(["donor", "brain"], chrom=chrom)
     by_polars = frame.select(pl.len(), pl.col("donor").max(), pl.col("brain").mean()).collect().row(0)
-    middle = time.monotonic()
+    polars = time.monotonic()
     parts = f"{place.table}/tracks/chrom={chrom}/**/*.parquet"
-    by_duckdb = duckdb.sql(f"SELECT count(*), max(donor), avg(brain) FROM read_parquet('{parts}')").fetchone()
+    (by_duckdb,) = duckdb.sql(f"SELECT count(*), max(donor), avg(brain) FROM read_parquet('{parts}')").fetchall()
     ended = time.monotonic()
-    if by_duckdb is None or by_polars[:2] != by_duckdb[:2] or abs(by_polars[2] - by_duckdb[2]) > 1e-6:
+    if by_polars[:2] != by_duckdb[:2] or abs(by_polars[2] - by_duckdb[2]) > 1e-6:
         raise SystemExit(f"Polars finds {by_polars}, DuckDB {by_duckdb}")
-    return {"rows": by_polars[0], "polars s": middle - began, "duckdb s": ended - middle}
+    seconds = {"region": found - began, "Polars": polars - found, "DuckDB": ended - polars}
+    return {"rows": by_polars[0], "region rows": len(region), "contig": chrom, "queries s": seconds}
 
 
 def stage_requests(place: Place) -> dict[str, Any]:
     """Write a region to an object store on this machine, which counts requests."""
     from rehearsal_requests import requests_of_a_run
 
-    return requests_of_a_run(
-        place.settings(regions=place.size.region, output="s3://rehearsal/table"), place.folder, tell
-    )
+    settings = place.settings(regions=place.size.region, contigs=(), output="s3://rehearsal/table")
+    return requests_of_a_run(settings, place.folder, tell)
 
 
 OWN: dict[str, Callable[[Place], dict[str, Any]]] = {
     "inputs": stage_inputs,
-    "plan": stage_plan,
     "digest": stage_digest,
     "run": stage_run,
-    "aggregate": stage_aggregate,
+    "queries": stage_queries,
     "requests": stage_requests,
 }
-COMMANDS = {
-    "status": ("status", "{table}"),
-    "verify": ("verify", "{table}"),
-    "gene": ("query", "{table}", GENE, "--to", "{table}/../gene.parquet"),
-    "region": ("query", "{table}", REGION, "--to", "{table}/../region.parquet"),
+COMMANDS = {  # of sptx; the last words are names below the folder
+    "status": ["status", "{folder}/table"],
+    "verify": ["verify", "{folder}/table"],
+    "gene": ["query", "{folder}/table", "{gene}", "--to", "{folder}/gene.parquet"],
 }
-STAGES = ("inputs", "plan", "digest", "run", "status", "verify", "gene", "region", "aggregate", "requests")
+STAGES = ("inputs", "digest", "run", *COMMANDS, "queries", "requests")
 
 
-def rehearse(place: Place, name: str, arguments: list[str]) -> dict[str, Any]:
+def rehearse(place: Place, name: str, arguments: list[str], gene: str) -> dict[str, Any]:
     """Go through a stage in a process of its own; what it says and what it used."""
     facts = place.folder / f"{name}.json"
     facts.unlink(missing_ok=True)
     command = [sys.executable, __file__, *arguments, "--stage", name]
     if name in COMMANDS:
-        command = [*SPTX, *(word.format(table=place.table) for word in COMMANDS[name])]
+        command = [*SPTX, *(word.format(folder=place.folder, gene=gene) for word in COMMANDS[name])]
     found = [str(ROOT / "benchmarks"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(found)}
-    used = watched(command, env, place.folder / f"{name}.log")
-    return {**used, **(json.loads(facts.read_text()) if facts.exists() else {})}
+    used, looks = watched(command, env, place.folder / f"{name}.log")
+    found = json.loads(facts.read_text()) if facts.exists() else {}
+    if name == "run":  # what starting and ending cost is left out
+        found["shards cpu"] = spent_between(looks, found["began"], found["began"] + found["parts s"]["shards"])
+    return {**used, **found}
 
 
 def main() -> None:
     """Go through all stages that are not done, and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="a few megabases, in a minute")
+    parser.add_argument("--contigs", default="", help="compute the shards of these alone, separated by commas")
     parser.add_argument("--folder", type=Path, default=Path("build/rehearsal"), help="where to work (build/rehearsal)")
     parser.add_argument("--keep", action="store_true", help="keep inputs and tables")
     parser.add_argument("--stage", choices=OWN, help=argparse.SUPPRESS)
     given = parser.parse_args()
     folder, size = given.folder.absolute(), SMALL if given.small else WHOLE
-    place = Place(folder, size)
+    place = Place(folder, size, tuple(filter(None, given.contigs.split(","))))
     if given.stage:
         (folder / f"{given.stage}.json").write_text(json.dumps(OWN[given.stage](place)))
         return
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "rehearsal.json"
-    new = {"bases": sum(size.contigs.values()), "machine": platform.processor() or platform.machine()}
-    report = json.loads(path.read_text()) if path.exists() else {**new, "cores": os.cpu_count(), "stages": {}}
-    if report["bases"] != new["bases"]:
+    what = {"bases": sum(size.contigs.values()), "contigs": given.contigs}
+    machine = {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    report = json.loads(path.read_text()) if path.exists() else {**what, **machine, "stages": {}}
+    if any(report[name] != value for name, value in what.items()):
         raise SystemExit(f"{folder} holds a rehearsal of another size; choose another --folder, or remove it")
-    arguments = ["--folder", str(folder), *(["--small"] if given.small else [])]
+    arguments = ["--folder", str(folder), "--contigs", given.contigs, *(["--small"] if given.small else [])]
     for name in STAGES:
         if name not in report["stages"]:
-            report["stages"][name] = rehearse(place, name, arguments)
+            report["stages"][name] = rehearse(place, name, arguments, report["stages"].get("run", {}).get("gene", ""))
             path.write_text(json.dumps(report, indent=1) + "\n")
             print(f"{name}: {report['stages'][name]['seconds']:.1f} s", file=sys.stderr, flush=True)
     (folder / "rehearsal.md").write_text(markdown(report))
     print(markdown(report))
     if not given.keep:
-        for name in ("inputs", "table", "notes"):
+        for name in ("inputs", "table", "notes", "region", "gene.parquet"):
             shutil.rmtree(folder / name, ignore_errors=True)
 
 

@@ -7,6 +7,7 @@ reach of a compressor. Each contig begins and ends with N and has a run of N in 
 
 from __future__ import annotations
 
+import shutil
 import struct
 import zlib
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ import numpy as np
 from pipeline.inputs.bgzip import index_of
 from pipeline.inputs.fasta_index import Contig, fai_text
 from pipeline.simulation.annotation_only import CONTIGS, EXONS, GENES, TRANSCRIPTS, write_annotation
+from sptx_core.demo import demo_checkpoint
 
 LINE_BASES = 60
 BLOCK_LINES = 1_070  # of 61 bytes: 65,270 of the 65,280 that bgzip itself puts into a block
@@ -32,19 +34,22 @@ END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000") 
 
 @dataclass(frozen=True)
 class Size:
-    """How large the rehearsal is: lengths of contigs in bases, counts of the annotation, windows in a shard."""
+    """How large the rehearsal is: bases of each contig, counts of the annotation, windows in a shard, actors."""
 
     contigs: Mapping[str, int]
     genes: int
     transcripts: int
     exons: int
     windows_per_shard: int
+    workers: int
     region: str
     """What is written to an object store, too."""
+    published: bool
+    """Whether the network is of the published size, or the small one that sptx brings along."""
 
 
-WHOLE = Size(CONTIGS, GENES, TRANSCRIPTS, EXONS, 2_000, "chr21")
-SMALL = Size({"chr1": 3_000_000, "chr2": 1_500_000, "chrM": 16_569}, 60, 240, 1_500, 200, "chr2")
+WHOLE = Size(CONTIGS, GENES, TRANSCRIPTS, EXONS, 2_000, 2, "chr21", published=True)
+SMALL = Size({"chr1": 3_000_000, "chr2": 1_500_000, "chrM": 16_569}, 60, 240, 1_500, 200, 1, "chr2", published=False)
 
 
 class Inputs(NamedTuple):
@@ -62,15 +67,18 @@ def inputs_in(folder: Path) -> Inputs:
 
 def write_inputs(folder: Path, size: Size) -> Inputs:
     """Write all inputs."""
-    from sptx_core.config import SpTransformerConfig  # late: PyTorch takes seconds to load
-    from sptx_core.engine.bench import seeded_model
-
     inputs = inputs_in(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_genome(inputs.genome, size.contigs)
     counts = {"genes": size.genes, "transcripts": size.transcripts, "exons": size.exons}
     write_annotation(inputs.annotation, contigs=size.contigs, **counts)
-    seeded_model(SpTransformerConfig(), 0).save_pretrained(inputs.checkpoint)
+    if size.published:
+        from sptx_core.config import SpTransformerConfig  # late: PyTorch takes seconds to load
+        from sptx_core.engine.bench import seeded_model
+
+        seeded_model(SpTransformerConfig(), 0).save_pretrained(inputs.checkpoint)
+    else:
+        shutil.copytree(demo_checkpoint(), inputs.checkpoint, dirs_exist_ok=True)
     return inputs
 
 

@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from pipeline.batch.cluster import Pool
 from pipeline.batch.job import Say, Worker
+from pipeline.batch.layout import Part
 from pipeline.batch.record import Execution
 from pipeline.batch.units import Unit
 from pipeline.tracks.job import TracksJob
@@ -33,6 +34,7 @@ from sptx_core.windows import WindowSpec
 MER = 8
 SITES = 4_096  # rows of scores of sites that are told apart
 ONE_IN = 64  # bases beside AG or GT that are sites: one acceptor and one donor in 1,024 bases
+SHARE_IN_USE = 0.2  # of the other bases have usage above 0: the bytes a base are then those of a trained network
 CHUNK = 1 << 15  # bases whose scores are gathered at a time, so that they stay in the cache
 A, _, G, T, _ = range(len(BASES))
 
@@ -47,8 +49,9 @@ class PlausibleScores:
             raise ValueError("the rehearsal's windows do not overlap")
         self.spec = spec
         random = np.random.default_rng(0)
-        quiet_usage = random.beta(0.25, 40, (4**MER, len(channels.TISSUES)))
-        self.background = score_rows(random.normal(-10.5, 1.2, (4**MER, 2)), quiet_usage)
+        some = random.random((4**MER, 1)) < SHARE_IN_USE
+        low = random.beta(0.5, 60, (4**MER, len(channels.TISSUES))) * some
+        self.background = score_rows(random.normal(-10.5, 1.2, (4**MER, 2)), low)
         strength, quiet = random.normal(-1, 4, SITES), np.full(SITES, -9.0)
         usage = random.beta(2, 2, (SITES, len(channels.TISSUES))) / (1 + np.exp(-strength))[:, None]
         self.acceptors = score_rows(np.stack([strength, quiet], 1), usage)
@@ -136,18 +139,26 @@ class RehearsedJob(TracksJob):
     """The tracks job with workers that have no network."""
 
     notes: str
+    listed: float | None = None
+    """When the manifest was begun, in seconds since the epoch."""
 
     @classmethod
     def of(cls, job: TracksJob, notes: Path) -> RehearsedJob:
         """The same job, rehearsed; workers put their notes into a folder."""
         made = cls(**{field.name: getattr(job, field.name) for field in dataclasses.fields(job)})
-        object.__setattr__(made, "notes", str(notes))
+        made.notes = str(notes)
         notes.mkdir(exist_ok=True)
         return made
 
     def make_worker(self, execution: Execution) -> Callable[[], Worker]:
         """What makes a worker in an actor."""
         return partial(RehearsedWorker, self.work_order(execution), self.notes)
+
+    def manifest_columns(self, part: Part) -> Mapping[str, Any]:
+        """Contig and strand of a shard."""
+        if self.listed is None:
+            self.listed = time.time()
+        return super().manifest_columns(part)
 
     def choose_execution(self, pool: Pool, stored: Execution | None, say: Say) -> Execution:
         """Nothing is measured: there is one way."""

@@ -13,28 +13,33 @@ from typing import Any
 
 RATES = {"float32": 649.0, "bfloat16": 1_480.0}  # windows/s of an H100, docs/performance.md
 START_SECONDS = {1: 9.0, 8: 15.0, 64: 84.0}  # docs/measurements.md, "Scaling, simulated"
+GENOME_WINDOWS, WINDOWS_PER_SHARD = 1_773_734, 2_000  # of the whole plan
 HEADINGS = ("stage", "wall s", "CPU s", "driver MiB", "worker MiB", "all PSS MiB", "bytes", "rows")
 
 
 def reckon(stages: Mapping[str, Mapping[str, Any]], gpus: int, rate: float) -> dict[str, float]:
-    """What a run would take on so many GPUs of that rate (windows/s)."""
-    plan, run, requests = stages["plan"], stages["run"], stages["requests"]
-    share = max(1, run["computed"]) / run["shards"]  # of the shards that the watched process computed
-    shard_seconds = plan["windows"] / plan["shards"] / rate
-    engine = math.ceil(plan["shards"] / gpus) * shard_seconds  # the last round may leave GPUs idle
+    """What a run of a whole genome would take on so many GPUs of that rate (windows/s)."""
+    run, requests = stages["run"], stages["requests"]
+    shards = math.ceil(GENOME_WINDOWS / WINDOWS_PER_SHARD)
+    shard_seconds = WINDOWS_PER_SHARD / rate
     a_second = gpus / shard_seconds  # shards
-    spent = run["cpu"]
-    return {
-        "plan": plan["plan s"],
+    watched = run["windows"] * max(1, run["computed"]) / run["shards"]  # windows that the process watched computed
+    spent, took = run["shards cpu"], run["parts s"]
+    once = {
+        "plan": took["plan"],
         "digest of the genome, first run": stages["digest"]["first s"],
         "start-up": START_SECONDS[gpus],
-        "engine": engine,
-        "listing and manifest": run["end s"],
-        "all, first run": plan["plan s"] + stages["digest"]["first s"] + START_SECONDS[gpus] + engine + run["end s"],
-        "cores beside each GPU": (spent["worker"] - run["steps"]["compute"]) / share / plan["windows"] * rate,
-        "driver and Ray, cores": (spent["driver"] + spent.get("ray", 0.0)) / share / plan["shards"] * a_second,
+        "engine": math.ceil(shards / gpus) * shard_seconds,  # the last round may leave GPUs idle
+        "end of Ray": took["Ray's end"],
+        "manifest": took["manifest"] * GENOME_WINDOWS / run["windows"],
+    }
+    return {
+        **once,
+        "all, first run": sum(once.values()),
+        "cores beside each GPU": (spent["worker"] - run["steps"]["compute"]) / watched * rate,
+        "driver and Ray, cores": (spent["driver"] + spent["ray"]) / watched * rate * gpus,
         "requests a second": requests["requests a shard"] * a_second,
-        "MB/s written": run["bytes"] / plan["shards"] * a_second / 1e6,
+        "MB/s written": run["bytes"] / run["windows"] * rate * gpus / 1e6,
     }
 
 
@@ -45,10 +50,11 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 def _measured(report: Mapping[str, Any]) -> Iterator[str]:
     stages = report["stages"]
-    plan, run = stages["plan"], stages["run"]
+    run, queries = stages["run"], stages["queries"]
     yield (
-        f"{report['bases']:,} bases, {plan['rows']:,} rows, {plan['loci']:,} loci, {plan['windows']:,} windows, "
-        f"{plan['shards']:,} shards; {report['machine']}, {report['cores']} cores"
+        f"{report['bases']:,} bases; shards of {report['contigs'] or 'all contigs'}: {run['rows']:,} rows, "
+        f"{run['loci']:,} loci, {run['windows']:,} windows, {run['shards']:,} shards; {report['machine']}, "
+        f"{report['cores']} cores"
     )
     yield ""
     yield f"| {' | '.join(HEADINGS)} |"
@@ -56,24 +62,25 @@ def _measured(report: Mapping[str, Any]) -> Iterator[str]:
     for name, found in stages.items():
         peak = found["peak"]
         cells = [f"{found['seconds']:,.1f}", f"{sum(found['cpu'].values()):,.1f}"]
-        cells += [f"{peak.get(part, 0):,.0f}" if part in peak else "" for part in ("driver", "worker")]
-        cells += [f"{found['pss']:,.0f}" if found["pss"] else ""]
+        cells += [f"{peak[part]:,.0f}" if part in peak else "" for part in ("driver", "worker")]
+        cells += [f"{found['pss']:,.0f}" if "worker" in peak else ""]
         cells += [f"{found[key]:,}" if key in found else "" for key in ("bytes", "rows")]
         yield f"| {name} | {' | '.join(cells)} |"
     yield ""
-    times = ", ".join(f"{step} {run[f'{step} s']:,.1f} s" for step in ("plan", "digest", "start", "shards", "end"))
-    yield f"- `run`: {times}; {run['computed']:,} of {run['shards']:,} shards computed by the process watched."
-    spent = ", ".join(f"{part} {seconds:,.1f}" for part, seconds in run["cpu"].items())
-    yield f"- Processor seconds of `run`: {spent}; of these the workers' {_steps(run['steps'])}."
-    yield f"- Digest of the genome: {stages['digest']['first s']:.1f} s, again {stages['digest']['again s']:.2f} s."
-    found = stages["aggregate"]
-    by = f"Polars {found['polars s']:.2f} s, DuckDB {found['duckdb s']:.2f} s"
-    yield f"- Aggregates over {found['rows']:,} rows: {by}."
+    yield f"- `run`, wall seconds: {_listed(run['parts s'])}; {run['computed']:,} shards by the process watched."
+    yield f"- `run`, processor seconds: {_listed(run['cpu'])}; of the workers' {_listed(run['steps'])}."
+    yield f"- The same from the first part to the last: {_listed(run['shards cpu'])}."
+    yield f"- Peak of the driver when planned: {run['plan MiB']:,.0f} MiB; rows for Ray: {run['units MiB']:.2f} MiB."
+    yield f"- Digest of the genome: {stages['digest']['first s']:.2f} s, again {stages['digest']['again s']:.2f} s."
+    yield (
+        f"- Queries, wall seconds: {_listed(queries['queries s'])}; {queries['region rows']:,} rows of a region, "
+        f"aggregates over the {queries['rows']:,} of {queries['contig']}."
+    )
     yield f"- {run['tracks bytes'] / run['rows']:.2f} bytes a base (tracks), {run['bytes'] / run['rows']:.2f} in all."
 
 
-def _steps(steps: Mapping[str, float]) -> str:
-    return ", ".join(f"{step} {seconds:,.1f}" for step, seconds in steps.items())
+def _listed(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:,.1f}" for name, value in values.items())
 
 
 def _requests(report: Mapping[str, Any]) -> Iterator[str]:

@@ -27,8 +27,12 @@ class Failed(SystemExit):
     """A command ended with another exit code than 0."""
 
 
-def watched(command: Sequence[str], env: Mapping[str, str], log: Path) -> dict[str, Any]:
-    """Run a command to its end; what it and those below it used.
+Look = tuple[float, dict[str, float]]
+"""Seconds since the epoch, and processor seconds by part until then."""
+
+
+def watched(command: Sequence[str], env: Mapping[str, str], log: Path) -> tuple[dict[str, Any], list[Look]]:
+    """Run a command to its end; what it and those below it used, and all looks at it.
 
     Its output goes to `log`. Keys: `seconds`; `cpu` (processor seconds by part: driver, worker, ray); `peak` (largest
     resident set of one process of each part, MiB); `pss` (largest sum over all processes, MiB).
@@ -41,10 +45,12 @@ def watched(command: Sequence[str], env: Mapping[str, str], log: Path) -> dict[s
     cpu: dict[int, float] = {}
     peak: dict[str, int] = defaultdict(int)
     pss, next_pss = 0, began + PSS_SECONDS / 10
+    looks: list[Look] = []
     while child.poll() is None:
         members = [root, *descendants(root)]
         for member in members:
             look(member, root.pid, parts, cpu, peak)
+        looks.append((time.time(), by_part(parts, cpu)))
         if time.monotonic() >= next_pss:
             pss, next_pss = max(pss, sum(map(proportional_set, members))), time.monotonic() + PSS_SECONDS
         time.sleep(LOOK_SECONDS)
@@ -52,15 +58,23 @@ def watched(command: Sequence[str], env: Mapping[str, str], log: Path) -> dict[s
     if child.returncode:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
         raise Failed(f"{' '.join(command)} ended with {child.returncode}:\n{tail}")
+    peaks = {part: size / MIB for part, size in peak.items()}
+    return {"seconds": seconds, "cpu": by_part(parts, cpu), "peak": peaks, "pss": pss / MIB}, looks
+
+
+def by_part(parts: Mapping[int, str], cpu: Mapping[int, float]) -> dict[str, float]:
+    """Processor seconds by part of those by process."""
     used: dict[str, float] = defaultdict(float)
     for pid, spent in cpu.items():
         used[parts[pid]] += spent
-    return {
-        "seconds": seconds,
-        "cpu": dict(used),
-        "peak": {part: size / MIB for part, size in peak.items()},
-        "pss": pss / MIB,
-    }
+    return dict(used)
+
+
+def spent_between(looks: Sequence[Look], first: float, last: float) -> dict[str, float]:
+    """Processor seconds by part between two moments (seconds since the epoch), by the looks next to them."""
+    before = next((used for moment, used in looks if moment >= first), {})
+    after = next((used for moment, used in looks if moment >= last), looks[-1][1])
+    return {part: spent - before.get(part, 0.0) for part, spent in after.items()}
 
 
 def descendants(root: psutil.Process) -> list[psutil.Process]:

@@ -110,14 +110,18 @@ class Genome:
         record = self._contigs.get(contig)
         if record is None:
             raise InputError(f"{self.uri} has no contig {contig}")
-        codes = np.full(end - start, N_CODE, dtype=np.uint8)
         first, last = max(start, 0), min(end, record.length)
-        if first < last:
-            try:
-                with reading(self.uri):
-                    codes[first - start : last - start] = self._read_bases(record, first, last)
-            except (IndexMismatch, InputError) as error:
-                raise InputError(f"{self.uri}, contig {contig} from base {first + 1}: {error}") from error
+        if first >= last:
+            return np.full(end - start, N_CODE, dtype=np.uint8)
+        try:
+            with reading(self.uri):
+                bases = self._read_bases(record, first, last)
+        except (IndexMismatch, InputError) as error:
+            raise InputError(f"{self.uri}, contig {contig} from base {first + 1}: {error}") from error
+        if len(bases) == end - start:
+            return bases
+        codes = np.full(end - start, N_CODE, dtype=np.uint8)
+        codes[first - start : last - start] = bases
         return codes
 
     def digest(self, contigs: Iterable[str]) -> str:
@@ -157,7 +161,7 @@ class Genome:
         sha = hashlib.sha256()
         for start in range(0, self._contigs[contig].length, DIGEST_CHUNK_BASES):
             end = min(start + DIGEST_CHUNK_BASES, self._contigs[contig].length)
-            sha.update(self.fetch(contig, start, end).tobytes())
+            sha.update(self.fetch(contig, start, end))
         return sha.hexdigest()
 
     def _cached(self) -> Path:
