@@ -161,7 +161,7 @@ class Genome:
         sha = hashlib.sha256()
         for start in range(0, self._contigs[contig].length, DIGEST_CHUNK_BASES):
             end = min(start + DIGEST_CHUNK_BASES, self._contigs[contig].length)
-            sha.update(self.fetch(contig, start, end))
+            sha.update(self.fetch(contig, start, end).data)
         return sha.hexdigest()
 
     def _cached(self) -> Path:
