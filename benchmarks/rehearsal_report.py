@@ -2,7 +2,8 @@
 
 Reckoned, not measured: the engine's time is that of the H100 in docs/performance.md, alone. Start-up is that of
 simulated clusters on one machine of two cores (docs/measurements.md). Everything else was measured here: what the
-driver does once, what it and the workers do for a shard, requests and bytes.
+driver does once, what the workers do for a shard, requests and bytes. What the driver does for a shard cannot be told
+apart here from what it does while it waits; docs/measurements.md says how many shards a second it has handed out.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def reckon(stages: Mapping[str, Mapping[str, Any]], gpus: int, rate: float) -> d
         **once,
         "all, first run": sum(once.values()),
         "cores beside each GPU": (spent["worker"] - run["steps"]["compute"]) / watched * rate,
-        "driver and Ray, cores": (spent["driver"] + spent["ray"]) / watched * rate * gpus,
+        "shards a second": a_second,
         "requests a second": requests["requests a shard"] * a_second,
         "MB/s written": run["bytes"] / run["windows"] * rate * gpus / 1e6,
     }
@@ -70,7 +71,10 @@ def _measured(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"- `run`, wall seconds: {_listed(run['parts s'])}; {run['computed']:,} shards by the process watched."
     yield f"- `run`, processor seconds: {_listed(run['cpu'])}; of the workers' {_listed(run['steps'])}."
     yield f"- The same from the first part to the last: {_listed(run['shards cpu'])}."
-    yield f"- Peak of the driver when planned: {run['plan MiB']:,.0f} MiB; rows for Ray: {run['units MiB']:.2f} MiB."
+    yield (
+        f"- The driver when it has planned: {run['plan cpu']:,.1f} processor seconds, peak {run['plan MiB']:,.0f} MiB; "
+        f"its rows for Ray {run['units MiB']:.2f} MiB."
+    )
     yield f"- Digest of the genome: {stages['digest']['first s']:.2f} s, again {stages['digest']['again s']:.2f} s."
     yield (
         f"- Queries, wall seconds: {_listed(queries['queries s'])}; {queries['region rows']:,} rows of a region, "

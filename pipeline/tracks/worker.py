@@ -140,11 +140,12 @@ class TracksWorker(Worker):
         """The shard's rows in the order of its pieces, each base from the window that owns it."""
         shard, spec = task.shard, self.order.spec
         axis = Axis(shard.strand, spec.flanks)
-        scores = [
-            axis.stitch(predicted, spec.windows, stretch.k_first, piece.start, piece.end, piece.origin)
-            for stretch, predicted in zip(task.stretches, values, strict=True)
-            for piece in stretch.pieces
-        ]
+        scores, done = np.empty((shard.rows, len(spec.channels)), dtype=np.float32), 0
+        for stretch, predicted in zip(task.stretches, values, strict=True):
+            for piece in stretch.pieces:
+                rows = scores[done : done + piece.end - piece.start]
+                rows[:] = axis.stitch(predicted, spec.windows, stretch.k_first, piece.start, piece.end, piece.origin)
+                done += len(rows)
         ids: Any = None
         if not axis.genomic:
             lengths = [piece.end - piece.start for piece in shard.pieces]
@@ -152,6 +153,6 @@ class TracksWorker(Worker):
         return ShardRows(
             pos=np.concatenate([np.arange(piece.start + 1, piece.end + 1, dtype=np.int32) for piece in shard.pieces]),
             ref=np.concatenate([self.genome.fetch(shard.chrom, piece.start, piece.end) for piece in shard.pieces]),
-            scores=np.concatenate(scores),
+            scores=scores,
             transcript_id=ids,
         )
