@@ -237,8 +237,9 @@ def main() -> None:
     (folder / "rehearsal.md").write_text(markdown(report))
     print(markdown(report))
     if not given.keep:
-        for name in ("inputs", "table", "notes", "region", "gene.parquet"):
+        for name in ("inputs", "table", "notes", "region"):
             shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / "gene.parquet").unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
