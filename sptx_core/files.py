@@ -250,8 +250,9 @@ def _beside(path: Path) -> Path:
     """A hidden name in the same folder that nobody else uses."""
     process, boot = os.getpid(), _boot()
     start = _start_of(process)
-    known = boot is not None and start is not None
-    writer = f"{boot}-{process:x}-{start:x}-{next(_written):x}" if known else uuid.uuid4().hex
+    writer = uuid.uuid4().hex
+    if boot is not None and start is not None:
+        writer = f"{boot}-{process:x}-{start:x}-{next(_written):x}"
     return path.with_name(f".{path.name}.{writer}.tmp")
 
 
