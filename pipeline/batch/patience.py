@@ -133,7 +133,8 @@ class Watch:
         self._heard = time.monotonic()
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._ask, name="storage watch", daemon=True).start()
+        if self._line.shown:
+            threading.Thread(target=self._ask, name="storage watch", daemon=True).start()
         return self
 
     def __exit__(
