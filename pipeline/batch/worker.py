@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
@@ -101,9 +102,10 @@ class UnitWorker:
         except Exception as error:
             if self.worker.is_fatal(error):
                 os._exit(1)  # the strike stays, as after any death of the process
+            with suppress(StorageError):  # the error before it says more
+                self.strikes.end(strike)
             raise
-        finally:
-            self.strikes.end(strike)
+        self.strikes.end(strike)
         return Receipt(unit.index, unit.size, size, self.worker.execution.hardware)
 
     def _commit(self, unit: Unit, parts: Mapping[str, bytes]) -> int:

@@ -80,10 +80,11 @@ class FaultProxy:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def end(self) -> None:
-        """Stop to listen; requests that are delayed go on at once."""
-        self.ended.set()
-        self._server.shutdown()
-        self._server.server_close()
+        """Stop to listen, if it does; requests that are delayed go on at once."""
+        if not self.ended.is_set():
+            self.ended.set()
+            self._server.shutdown()
+            self._server.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -60,14 +60,27 @@ def failure(store: Store, act: Callable[[Store], object]) -> StorageError:
     return raised.value
 
 
-@pytest.fixture
-def faulty(tmp_path: Path) -> Iterator[tuple[Store, FaultProxy]]:
-    """A store with one part, and the proxy on the way to it."""
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[str, FaultProxy]]:
     with faulty_bucket("faulty") as (uri, proxy):
-        store = Store(f"{uri}/{tmp_path.name}")
-        store.write_atomic("tracks/a.parquet", b"x" * 1000)
-        proxy.requests.clear()
-        yield store, proxy
+        yield uri, proxy
+
+
+@pytest.fixture
+def place(server: tuple[str, FaultProxy], tmp_path: Path) -> Iterator[tuple[str, FaultProxy]]:
+    """A place of the test's own behind the proxy."""
+    uri, proxy = server
+    yield f"{uri}/{tmp_path.name}", proxy
+    proxy.fault = lambda _: None
+
+
+@pytest.fixture
+def faulty(place: tuple[str, FaultProxy]) -> tuple[Store, FaultProxy]:
+    """A store with one part, and the proxy on the way to it."""
+    store, proxy = Store(place[0]), place[1]
+    store.write_atomic("tracks/a.parquet", b"x" * 1000)
+    proxy.requests.clear()
+    return store, proxy
 
 
 def test_an_operation_is_one_request_and_two_where_a_part_is_read(faulty: tuple[Store, FaultProxy]) -> None:
@@ -91,7 +104,10 @@ def test_faults_that_pass_at_once_are_not_even_noticed(faulty: tuple[Store, Faul
 
             def once(asked: Asked, met: set[str] = met, fault: Fault = fault) -> Fault | None:
                 kind = f"{asked.method} {asked.query}"
-                return None if kind in met else (met.add(kind), fault)[1]
+                if kind in met or (fault is OVERLOADED and asked.method == "HEAD"):
+                    return None  # an answer without a body is taken for an overload by boto alone, at its second try
+                met.add(kind)
+                return fault
 
             if fault is CUT and name in ("written", "removed"):
                 continue  # their answers have no body
@@ -139,12 +155,13 @@ def test_faults_that_stay_are_told_with_what_may_pass_by_itself(
     assert str(error).startswith(f"{store.root} cannot be written: ")
 
 
-def test_a_store_that_is_not_there_at_all_is_told(monkeypatch: pytest.MonkeyPatch, faulty: Any) -> None:
-    store, proxy = faulty
+def test_a_server_that_is_not_there_at_all_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(S3FileSystem, "retries", 1)
-    proxy.end()
-    for act in OPERATIONS.values():
-        assert failure(store, act).transient
+    with faulty_bucket("gone") as (uri, proxy):
+        store = Store(uri)
+        proxy.end()
+        for act in OPERATIONS.values():
+            assert failure(store, act).transient
 
 
 def test_a_stall_ends_in_a_sentence(faulty: tuple[Store, FaultProxy], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,12 +208,15 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def behind(assignment: Assignment, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Assignment, FaultProxy]]:
+def behind(
+    assignment: Assignment, place: tuple[str, FaultProxy], monkeypatch: pytest.MonkeyPatch
+) -> tuple[Assignment, FaultProxy]:
     """An assignment whose output lies behind the proxy, with waits of hundredths of a second."""
     monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(patience, "MAX_PAUSE", 0.05)
-    with faulty_bucket("faulty") as (uri, proxy):
-        yield replace(assignment, root=f"{uri}/run", make_worker=Counting, patience=60.0), proxy
+    root, proxy = place
+    proxy.requests.clear()
+    return replace(assignment, root=root, make_worker=Counting, patience=60.0), proxy
 
 
 def is_whole(store: Store, unit: Unit = UNIT) -> bool:
@@ -210,8 +230,9 @@ def test_a_unit_costs_six_requests(behind: tuple[Assignment, FaultProxy]) -> Non
     worker(UNIT.to_row())
     proxy.requests.clear()
     worker(replace(UNIT, index=8).to_row())
-    told = [f"{asked.method} {asked.path.rpartition('/run/')[2].partition('/')[0]}" for asked in proxy.requests]
-    assert told == ["GET /faulty", "PUT strikes", "GET /faulty", "PUT second", "PUT first", "DELETE strikes"]
+    below = f"/{assignment.root.removeprefix('s3://')}/"
+    told = [f"{asked.method} {asked.path.removeprefix(below).partition('/')[0]}" for asked in proxy.requests]
+    assert told == ["GET ", "PUT strikes", "GET ", "PUT second", "PUT first", "DELETE strikes"]
 
 
 @pytest.mark.parametrize("table", ["strikes", "second", "first"])
@@ -227,11 +248,11 @@ def test_an_outage_is_waited_for_and_nothing_is_computed_again(
         if f"/{table}/" not in asked.path and not refused:
             return None
         refused.append(asked)
-        return REFUSED if len(refused) <= 20 else None  # whatever is asked meanwhile
+        return REFUSED if len(refused) <= 8 else None  # whatever is asked meanwhile
 
     proxy.fault = outage
     receipt = worker(UNIT.to_row())
-    assert len(refused) > 20
+    assert len(refused) > 8
     assert (receipt["error"], receipt["size"]) == ("", 3)
     assert len(computed) == 2
     assert is_whole(store)
@@ -243,11 +264,11 @@ def test_every_second_request_may_fail(
 ) -> None:
     assignment, proxy = behind
     proxy.fault = lambda _: fault if len(proxy.requests) % 2 else None
-    worker, units = UnitWorker(assignment), [replace(UNIT, index=index) for index in range(3)]
-    assert [worker(unit.to_row())["error"] for unit in units] == [""] * 3
+    worker, units = UnitWorker(assignment), [replace(UNIT, index=index) for index in range(2)]
+    assert [worker(unit.to_row())["error"] for unit in units] == [""] * 2
     proxy.fault = lambda _: None
     assert all(is_whole(Store(assignment.root), unit) for unit in units)
-    assert len(computed) == 3
+    assert len(computed) == 2
 
 
 def test_a_listing_that_lags_behind_changes_no_byte(behind: tuple[Assignment, FaultProxy]) -> None:
@@ -282,6 +303,8 @@ def test_storage_that_stays_away_is_given_up_and_the_unit_is_not(
     proxy.fault = lambda asked: None if asked.method == "GET" else REFUSED
     receipt = worker(UNIT.to_row())
     assert receipt["no_storage"]
+    assert f"{assignment.root}/strikes/000007-" in receipt["error"]
+    assert "cannot be written" in receipt["error"]
     assert "storage_patience" in receipt["error"]
     proxy.fault = lambda _: None
     assert not store.list("failures/")
