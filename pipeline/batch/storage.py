@@ -84,6 +84,8 @@ class Store:
             raise InputError(f"{self.root}: {error}; {remedy}") from None
         except ValueError as error:
             raise InputError(f"{self.root}: {error}") from None
+        # s3fs would ask for the size first, to read what is large by several requests at once.
+        self._whole = {"max_concurrency": 1} if self.protocol in ("s3", "s3a") else {}
 
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
         return Store, (self.root,)
@@ -127,7 +129,7 @@ class Store:
         """All bytes of `name`; `FileNotFoundError` where it does not exist."""
         try:
             with self._told("read", name):
-                content: bytes = self._fs.cat_file(self.path(name))
+                content: bytes = self._fs.cat_file(self.path(name), **self._whole)
                 return content
         except StorageError as error:
             if isinstance(error.__cause__, FileNotFoundError):
