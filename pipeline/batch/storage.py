@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -112,7 +113,7 @@ class Store:
         return f"{self._base.rstrip('/')}/{name}" if name else self._base
 
     def exists(self, name: str) -> bool:
-        """Whether `name` is there: one request."""
+        """Whether `name` is a file that is there: one request."""
         if self.protocol in OBJECT_STORES:
             return name in self.list(name)  # asked for a name that is missing, clients send two requests
         with self._told("read", name):
@@ -120,10 +121,9 @@ class Store:
                 self._fs.invalidate_cache()
                 return bool(self._fs.exists(self.path(name)))
             try:
-                Path(self.path(name)).stat()
+                return stat.S_ISREG(Path(self.path(name)).stat().st_mode)
             except (FileNotFoundError, NotADirectoryError):
                 return False
-            return True
 
     def read_bytes(self, name: str) -> bytes:
         """All bytes of `name`; `FileNotFoundError` where it does not exist."""

@@ -69,6 +69,7 @@ def test_bytes_come_back_and_replace_what_was_there(store: Store) -> None:
     assert store.read_bytes("tracks/chrom=1/a.parquet") == b"second"
     assert store.exists("tracks/chrom=1/a.parquet")
     assert not store.exists("tracks/chrom=1/b.parquet")
+    assert not store.exists("tracks/chrom=1")
 
 
 def test_listing_is_sorted_has_sizes_and_takes_any_prefix(store: Store) -> None:
