@@ -64,6 +64,7 @@ class PatientStore(Store):
         super().__init__(root)
         self.patience, self.proven = patience, proven
         self._notice, self._pause, self._clock = notice, pause, clock
+        self._given_up = False
 
     def exists(self, name: str) -> bool:
         """As `Store.exists`."""
@@ -80,7 +81,7 @@ class PatientStore(Store):
     def write_atomic(self, name: str, content: bytes) -> None:
         """As `Store.write_atomic`."""
         self._patiently(super().write_atomic, name, content)
-        self.proven = True
+        self._works()
 
     def delete(self, name: str) -> None:
         """As `Store.delete`."""
@@ -89,7 +90,7 @@ class PatientStore(Store):
     def ensure_writable(self) -> None:
         """As `Store.ensure_writable`."""
         self._patiently(super().ensure_writable)
-        self.proven = True
+        self._works()
 
     def _patiently(self, operation: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         until, pause = None, FIRST_PAUSE
@@ -97,6 +98,8 @@ class PatientStore(Store):
             try:
                 return operation(*arguments, **named)
             except StorageError as error:
+                if error.transient and self._given_up:
+                    raise self._waited(error) from error
                 if not (error.transient and self.proven):
                     raise
                 now = self._clock()
@@ -105,11 +108,17 @@ class PatientStore(Store):
                     if self._notice:
                         self._notice(f"{error}; waiting for it for up to {_duration(self.patience)}")
                 if now >= until:
-                    self.proven = False
-                    told = f"{error} (waited for {_duration(self.patience)}, the setting storage_patience)"
-                    raise StorageError(told, transient=True) from error
+                    self._given_up = True
+                    raise self._waited(error) from error
                 self._pause(min(pause, until - now))
                 pause = min(2 * pause, MAX_PAUSE)
+
+    def _works(self) -> None:
+        self.proven, self._given_up = True, False
+
+    def _waited(self, error: StorageError) -> StorageError:
+        waited = f"(waited for {_duration(self.patience)}, the setting storage_patience)"
+        return error if waited in str(error) else StorageError(f"{error} {waited}", transient=True)
 
 
 class Watch:
