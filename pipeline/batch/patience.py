@@ -118,7 +118,7 @@ class PatientStore(Store):
 
     def _waited(self, error: StorageError) -> StorageError:
         waited = f"(waited for {_duration(self.patience)}, the setting storage_patience)"
-        return error if waited in str(error) else StorageError(f"{error} {waited}", transient=True)
+        return StorageError(f"{str(error).removesuffix(f' {waited}')} {waited}", transient=True)
 
 
 class Watch:

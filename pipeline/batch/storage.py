@@ -202,7 +202,7 @@ class Store:
             if self.is_local and not isinstance(error, OSError):
                 raise
             transient, total, remedy = self._judged(error, done)
-            sentence = f"{self.uri(name)} cannot be {done}: {reason(error)}{remedy and f'; {remedy}'}"
+            sentence = f"{self.uri(name)} cannot be {done}: {reason(error).rstrip('.')}{remedy and f'; {remedy}'}"
             raise StorageError(sentence, transient=transient, total=total) from error
 
     def _judged(self, error: Exception, done: str) -> tuple[bool, bool, str]:
@@ -220,7 +220,7 @@ class Store:
         if code in _LASTING or isinstance(error, NotImplementedError) or not tells_of_a_file(error):
             return False, False, ""
         if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
-            return True, False, f"check the credentials, and that they permit that it is {done}"
+            return True, False, "check the credentials and what they permit"
         return True, False, "try again when the store answers"
 
     def _require_atomic_put(self) -> None:

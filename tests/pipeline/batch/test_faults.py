@@ -123,8 +123,8 @@ def test_faults_that_pass_at_once_are_not_even_noticed(faulty: tuple[Store, Faul
 @pytest.mark.parametrize(
     ("fault", "transient", "told"),
     [
-        (REFUSED, True, "check the credentials, and that they permit that it is"),
-        (EXPIRED, True, "check the credentials, and that they permit that it is"),
+        (REFUSED, True, "check the credentials and what they permit"),
+        (EXPIRED, True, "check the credentials and what they permit"),
         (BROKEN, True, "try again when the store answers"),
         (OVERLOADED, True, "try again when the store answers"),
         (REQUEST_LOST, True, "try again when the store answers"),
