@@ -10,8 +10,9 @@ the client's limit, 100 MB for s3fs, a multi-part upload, which shows nothing be
 killed writer can leave a hidden file behind: no listing shows it and `sweep` removes it.
 
 Errors: whatever keeps a store from being read or written is a `StorageError`, an `InputError` that tells what may pass
-by itself from what does not. Reading a name that does not exist is a `FileNotFoundError`. A protocol that is not known
-or cannot commit atomically and a missing client package are plain `InputError`.
+by itself from what does not. Reading a name that does not exist is a `FileNotFoundError`, a folder an
+`IsADirectoryError`. A protocol that is not known or cannot commit atomically and a missing client package are plain
+`InputError`.
 """
 
 from __future__ import annotations
@@ -126,13 +127,13 @@ class Store:
                 return False
 
     def read_bytes(self, name: str) -> bytes:
-        """All bytes of `name`; `FileNotFoundError` where it does not exist."""
+        """All bytes of `name`; `FileNotFoundError` where there is none, `IsADirectoryError` where it is a folder."""
         try:
             with self._told("read", name):
                 content: bytes = self._fs.cat_file(self.path(name), **self._whole)
                 return content
         except StorageError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
+            if isinstance(error.__cause__, FileNotFoundError | IsADirectoryError):
                 raise error.__cause__ from None
             raise
 

@@ -236,8 +236,10 @@ def test_storage_that_stays_away_ends_the_run_in_one_sentence_and_the_next_goes_
         store = Store(f"{uri}/run")
         assert len(store.list("squares/")) == 5
         assert not store.list("failures/")
-        proxy.fault = lambda _: None
-        outcome = run_job(behind_s3(uri, 0), print)
+        said: list[str] = []
+        proxy.fault = lambda asked: REFUSED if proxy.requests.count(asked) < 3 and "manifest" in asked.path else None
+        outcome = run_job(behind_s3(uri, 60), said.append)
+        assert any("manifest.parquet cannot be written: " in line and "waiting for it" in line for line in said)
         assert (outcome.complete, outcome.computed) == (True, UNITS_BEHIND_S3 - 5)
 
 

@@ -106,6 +106,13 @@ def test_absent_name_is_not_found(store: Store) -> None:
         store.read_bytes("run.json")
 
 
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(IsADirectoryError):
+        Store(tmp_path).read_bytes("run.json")
+    assert not Store(tmp_path).exists("run.json")
+
+
 def test_writable_place_is_left_as_it_was(store: Store) -> None:
     store.ensure_writable()
     assert store.list() == {}
