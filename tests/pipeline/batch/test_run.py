@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -27,7 +26,7 @@ from pipeline.batch import cluster, patience
 from pipeline.batch.cluster import Cluster
 from pipeline.batch.record import Execution, RunRecord, create_or_resume, read_record
 from pipeline.batch.run import Outcome, run_job
-from pipeline.batch.storage import Store
+from pipeline.batch.storage import PROBE, Store
 from pipeline.settings import JobSettings
 from sptx_core.errors import InputError, UnfinishedError
 
@@ -206,12 +205,15 @@ def test_an_outage_in_the_middle_is_waited_for_which_the_progress_line_says(
 ) -> None:
     compute(SquaresJob(JobSettings(output=str(tmp_path)), 10 * UNITS_BEHIND_S3))
     with faulty_bucket("outage") as (uri, proxy):
-        began: list[float] = []
+        refused: list[str] = []
 
         def outage(asked: Asked) -> Fault | None:
-            if sum(asked.method == "PUT" and "/squares/" in asked.path for asked in proxy.requests) > 5:
-                began.append(time.monotonic())
-            return REFUSED if began and began[-1] - began[0] < 1 else None
+            """From the sixth part on, until the driver has asked twice whether storage can be written."""
+            committed = sum(asked.method == "PUT" and "/squares/" in asked.path for asked in proxy.requests)
+            if committed <= 5 or sum(path.endswith(PROBE) for path in refused) == 2:
+                return None
+            refused.append(asked.path)
+            return REFUSED
 
         proxy.fault = outage
         outcome = run_job(behind_s3(uri, 60), print)
