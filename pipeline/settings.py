@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 
 from sptx_core.errors import InputError
 from sptx_core.files import reading, reason
+from sptx_core.redaction import without_secrets
 
 _THOUSANDS = re.compile(r"[0-9]{3}(?:-[0-9]*)?")  # what follows a comma within a region
 
@@ -115,9 +116,10 @@ class Settings(BaseModel):
             raise InputError(_error_sentence(error, yaml_uri, cls)) from None
 
     def to_yaml(self) -> str:
-        """The settings as YAML that `load` reads back to the same settings."""
+        """The settings as YAML that `load` reads back to the same settings, but for the secrets of URIs."""
         values = self.model_dump(mode="json", exclude_none=True)
-        return yaml.safe_dump({name: values[name] for name in self.setting_names() if name in values}, sort_keys=False)
+        shown = {name: _shown(values[name]) for name in self.setting_names() if name in values}
+        return yaml.safe_dump(shown, sort_keys=False)
 
     @classmethod
     def template(cls) -> str:
@@ -166,6 +168,9 @@ class JobSettings(Settings):
     shared_output: bool = setting(False, EXECUTION, "a local output path is one file system on every node")
     object_store_mb: int = setting(200, EXECUTION, "memory of the embedded Ray's object store in MiB", ge=80)
     max_attempts: int = setting(3, EXECUTION, "tries a shard gets in one run before it is recorded as failed", ge=1)
+    storage_patience: int = setting(
+        900, EXECUTION, "seconds to wait for storage that has worked and fails for a time, before the run ends", ge=0
+    )
 
 
 def ray_address(setting: str | None) -> str | None:
@@ -183,6 +188,13 @@ def ready_settings(settings: type[Settings]) -> dict[str, Path]:
     files = [path for folder in folders for path in sorted(folder.glob("*.yaml"))]
     known = settings.model_fields.keys()
     return {path.stem: path for path in files if yaml.safe_load(path.read_bytes()).keys() <= known}
+
+
+def _shown(value: Any) -> Any:
+    """A value as it may be saved."""
+    if isinstance(value, list):
+        return list(map(_shown, value))
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 def _template_line(name: str, field: FieldInfo) -> str:

@@ -5,6 +5,7 @@ from .config import SpTransformerFeatureEncoderConfig as SpTransformerFeatureEnc
 from .engine.calibration import calibrate as calibrate
 from .engine.predictor import Predictor as Predictor
 from .errors import InputError as InputError
+from .errors import UnfinishedError as UnfinishedError
 from .model import SpTransformerModel as SpTransformerModel
 from .token_prediction import SpTransformerForTokenPrediction as SpTransformerForTokenPrediction
 from .tokenizer import DnaTokenizer as DnaTokenizer

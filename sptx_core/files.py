@@ -5,22 +5,34 @@ a library of file formats raises there becomes an `InputError` with the file's n
 the exception that it is. `require_writable` asks the same question before any work is done.
 
 `write_atomic` and `replacing` write a file on a local disk under its name at once and whole, so that it outlives a
-power cut.
+power cut. Until then it has a hidden name,
+
+    .<name>.<boot>-<process>-<start>-<count>.tmp
+
+which tells its writer: a digest of the machine's boot (with the name spaces that numbers of processes belong to), the
+number of the process, when it started (field 22 of /proc/<process>/stat, proc(5)), and how many it had written; all
+hexadecimal. `is_abandoned` looks the writer up.
 """
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import os
+import platform
+import re
 import stat
 import struct
 import uuid
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from sptx_core.errors import InputError
+from sptx_core.redaction import without_secrets
 
 Name = str | os.PathLike[str]
 """A path or URI as the user wrote it."""
@@ -32,6 +44,8 @@ _SERVERS = ("fsspec", "s3fs", "botocore", "aiobotocore", "gcsfs", "google", "adl
 _CONNECTIONS = ("aiohttp", "http", "httpx", "paramiko", "requests", "urllib3")
 _LIBRARIES = frozenset((*_FORMATS, *_SERVERS, *_CONNECTIONS))
 _MAX_REASON = 300  # letters of a library's message that a sentence quotes
+_WRITER = re.compile(r"\..+\.(?P<boot>[0-9a-f]{12})-(?P<process>[0-9a-f]+)-(?P<start>[0-9a-f]+)-[0-9a-f]+\.tmp")
+_written = itertools.count()
 
 
 @contextmanager
@@ -103,6 +117,7 @@ def tells_of_a_file(error: BaseException, *, parsed: bool = True) -> bool:
 def reason(error: BaseException) -> str:
     """What an exception says, on one line: the system's words, or a library's message."""
     text = " ".join((getattr(error, "strerror", None) or str(error)).split()) or type(error).__name__
+    text = without_secrets(text)  # before it is cut: half a secret would not be known as one
     return text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]} ..."
 
 
@@ -203,6 +218,59 @@ def _renamed_to(path: Path) -> Iterator[Path]:
         os.close(folder)
 
 
+def is_abandoned(name: str) -> bool:
+    """Whether the process that writes a file under this hidden name has ended.
+
+    Parameters
+    ----------
+    name
+        Name of the file, without its folder.
+
+    Returns
+    -------
+    bool
+        False also where that cannot be known: the writer is or was on another machine, in another container or before
+        this machine was started, or the name is not one that `write_atomic` makes now.
+    """
+    writer = _WRITER.fullmatch(name)
+    if writer is None or writer["boot"] != _boot():
+        return False
+    process = int(writer["process"], 16)
+    try:
+        os.kill(process, 0)  # asks alone; /proc may hide what other users run
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    start = _start_of(process)
+    return start is not None and start != int(writer["start"], 16)
+
+
 def _beside(path: Path) -> Path:
     """A hidden name in the same folder that nobody else uses."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    process, boot = os.getpid(), _boot()
+    start = _start_of(process)
+    writer = uuid.uuid4().hex
+    if boot is not None and start is not None:
+        writer = f"{boot}-{process:x}-{start:x}-{next(_written):x}"
+    return path.with_name(f".{path.name}.{writer}.tmp")
+
+
+@cache
+def _boot() -> str | None:
+    """Digest, 12 digits, of all within which number and start of a process name it; None where that is not known."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        spaces = [os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid", "time")]  # noqa: PTH115  # no path
+    except OSError:  # not Linux, or one that hides them
+        return None
+    return hashlib.sha256("\n".join((platform.node(), boot, *spaces)).encode()).hexdigest()[:12]
+
+
+def _start_of(process: int) -> int | None:
+    """When a process started, in ticks since the machine did."""
+    try:
+        text = Path(f"/proc/{process}/stat").read_text()
+    except (OSError, UnicodeError):
+        return None
+    return int(text.rpartition(")")[2].split()[19])  # its name, in parentheses, may hold anything

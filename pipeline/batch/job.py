@@ -61,13 +61,19 @@ class Worker(ABC):
 
 @dataclass(frozen=True)
 class Assignment:
-    """What every actor of a run needs to know; travels once to each."""
+    """What every actor of a run needs to know; travels once to each.
+
+    `patience` are the seconds for which it waits for storage that fails; `proven` says that the run has committed parts
+    before, so that it waits already at its first access.
+    """
 
     make_worker: Callable[[], Worker]
     root: str
     fingerprint: str
     tables: tuple[str, ...]
     max_attempts: int
+    patience: float = 0.0
+    proven: bool = False
 
 
 class Job(ABC):

@@ -1,12 +1,14 @@
 """The progress line of a run: how much is done of all, how much a second, time left, failures.
 
 On a terminal a live line (rich); elsewhere a plain line about every `PLAIN_SECONDS`, made for logs. Rates count only
-what this run computed, not what it found done. Written to standard error.
+what this run computed, not what it found done. While the run waits for storage the line says so, and since when; this
+may be told from another thread. Written to standard error.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from types import TracebackType
 from typing import Self
@@ -38,6 +40,8 @@ class Progress:
         self.total, self.found, self.done = total, done, done
         self.counted, self.shown = counted, shown
         self.failures = 0
+        self.waiting = ""
+        self._lock = threading.Lock()
         self.started = self.printed = time.monotonic()
         self.bar: RichProgress | None = None
         if shown and sys.stderr.isatty():
@@ -45,10 +49,10 @@ class Progress:
                 BarColumn(),
                 TextColumn(f"{{task.completed:,.0f}} of {{task.total:,.0f}} {counted}, {{task.fields[rate]:,.0f}}/s,"),
                 TimeRemainingColumn(compact=True),
-                TextColumn("left, {task.fields[failures]} failures"),
+                TextColumn("left, {task.fields[failures]} failures{task.fields[waiting]}", markup=False),
                 console=Console(stderr=True),
             )
-            self.task = self.bar.add_task("", total=total, completed=done, rate=0.0, failures=0)
+            self.task = self.bar.add_task("", total=total, completed=done, rate=0.0, failures=0, waiting="")
 
     def __enter__(self) -> Self:
         if self.bar:
@@ -65,19 +69,44 @@ class Progress:
 
     def advance(self, size: int, *, failures: int) -> None:
         """So much more is done; `failures` units have failed so far."""
-        self.done += size
-        self.failures = failures
-        if self.bar:
-            self.bar.update(self.task, completed=self.done, rate=self.rate, failures=failures)
-        elif time.monotonic() - self.printed >= PLAIN_SECONDS:
-            self._line()
+        with self._lock:
+            self.done += size
+            self.failures = failures
+            if self.bar:
+                self.bar.update(self.task, completed=self.done, rate=self.rate, failures=failures)
+            elif time.monotonic() - self.printed >= PLAIN_SECONDS:
+                self._line()
+
+    def wait(self, reason: str) -> None:
+        """The run waits for storage, which fails by this reason; told again, it is still the same wait."""
+        with self._lock:
+            begins = not self.waiting
+            if begins:
+                self.waiting = f", waiting for storage since {time.strftime('%H:%M:%S')}"
+            if self.bar:
+                self.bar.update(self.task, waiting=self.waiting)
+            if self.bar and begins:
+                self.bar.console.print(reason, markup=False, highlight=False)
+            elif not self.bar:
+                self._line(f": {reason}")
+
+    def resume(self) -> None:
+        """Storage answers, as it does until `wait` is told."""
+        with self._lock:
+            if not self.waiting:
+                return
+            self.waiting = ""
+            if self.bar:
+                self.bar.update(self.task, waiting="")
+            else:
+                self._line()
 
     @property
     def rate(self) -> float:
         """What this run computed, a second."""
         return (self.done - self.found) / max(time.monotonic() - self.started, 1e-9)
 
-    def _line(self) -> None:
+    def _line(self, reason: str = "") -> None:
         if not self.shown:
             return
         self.printed = time.monotonic()
@@ -86,7 +115,7 @@ class Progress:
         print(
             f"{self.done:,} of {self.total:,} {self.counted} ({self.done / max(self.total, 1):.1%}), "
             f"{self.rate:,.0f} {self.counted}/s, "
-            f"{eta}, {self.failures} failures",
+            f"{eta}, {self.failures} failures{self.waiting}{reason}",
             file=sys.stderr,
             flush=True,
         )

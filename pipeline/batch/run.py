@@ -19,12 +19,13 @@ from pipeline.batch.cluster import Cluster, Pool
 from pipeline.batch.job import Assignment, Job, Say
 from pipeline.batch.layout import FAILURES, MANIFEST, STRIKES, committed
 from pipeline.batch.manifest import write_manifest
+from pipeline.batch.patience import PatientStore, Watch
 from pipeline.batch.progress import Progress
 from pipeline.batch.record import RunRecord, create_or_resume, fingerprint, read_record, require_same_run
-from pipeline.batch.storage import Store
+from pipeline.batch.storage import StorageError, Store
 from pipeline.batch.worker import Receipt, UnitWorker
 from pipeline.settings import ray_address
-from sptx_core.errors import InputError
+from sptx_core.errors import InputError, UnfinishedError
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,27 @@ def run_job(job: Job, say: Say, *, progress: bool = True) -> Outcome:
     ------
     InputError
         No output is set, it cannot be written, it holds another run, or the job does not fit the cluster.
+    UnfinishedError
+        Storage failed after the run had begun, and waiting for it was of no use or lasted too long.
 
     """
     if job.settings.output is None:
         raise InputError("setting `output` is required (--output): where to put the results")
-    store = Store(job.settings.output)
+    store = PatientStore(job.settings.output, patience=job.settings.storage_patience, proven=False, notice=say)
     stored = read_record(store, job.format_version)
     require_same_run(store, stored, job.fields)
     store.ensure_writable()
+    try:
+        return _run(job, store, stored, say, progress=progress)
+    except StorageError as error:
+        raise UnfinishedError(
+            f"{error}; the run has ended early: what it has committed stays, and the same command goes on"
+        ) from error
+
+
+def _run(job: Job, store: Store, stored: RunRecord | None, say: Say, *, progress: bool) -> Outcome:
+    """Compute what a store lacks that can be written and holds no other run."""
+    store.sweep()
     receipts, digest = job.tables[0], fingerprint(job.fields)
     before = committed(store, receipts, digest, job.parts_named)
     failed: dict[int, str] = {}
@@ -85,7 +99,7 @@ def run_job(job: Job, say: Say, *, progress: bool = True) -> Outcome:
     parts = committed(store, receipts, digest, job.parts_named)
     if len(parts) == job.units and (len(before) < len(parts) or not store.exists(MANIFEST)):
         write_manifest(store, digest, job.tables, parts.values(), job.manifest_columns)
-        _delete_all(store, STRIKES)
+        _delete_all(store, STRIKES, FAILURES)
     failed = {unit: error for unit, error in failed.items() if unit not in parts}
     return Outcome(
         units=job.units,
@@ -112,7 +126,6 @@ def _compute(job: Job, store: Store, missing: list[int], say: Say, *, progress: 
         if note:
             say(note)
         pool = _with_recorded_threads(job, joined, pool, record, say)
-        store.sweep()
         _delete_all(store, STRIKES, FAILURES)  # every start tries all that is missing afresh
         say(_start_line(job, record, pool, len(missing)))
         say(f"Ray's own messages go to {joined.log}, kept if something fails")
@@ -141,14 +154,22 @@ def _collect(
         record.fingerprint,
         job.tables,
         job.settings.max_attempts,
+        job.settings.storage_patience,
+        proven=len(units) < job.units,
     )
     failed: dict[int, str] = {}
     hardware = {record.execution.hardware}
     found = job.size - sum(unit.size for unit in units)
-    with Progress(job.size, found, counted=job.counted, shown=progress) as line:
+    with (
+        Progress(job.size, found, counted=job.counted, shown=progress) as line,
+        Watch(Store(store.root), line) as watch,
+    ):
         rows = [unit.to_row() for unit in units]
         for row in cluster.execute(rows, partial(UnitWorker, assignment), pool, embedded=embedded):
             receipt = Receipt(**row)
+            if receipt.no_storage:
+                raise StorageError(receipt.error)
+            watch.heard()
             if receipt.error:
                 failed[receipt.unit] = receipt.error
             if receipt.hardware not in hardware:

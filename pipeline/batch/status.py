@@ -1,7 +1,8 @@
 """What a run has done, lacks and gave up, as storage tells it; and the records of units that were given up.
 
-A unit that is given up leaves `failures/<unit>.json` (keys shard, error, cause, attempts). The record goes when the
-unit is committed after all, and all go when the run is started again, which tries every missing unit afresh.
+A unit that is given up leaves `failures/<unit>.json` (keys shard, error, cause, attempts). The record counts no longer
+when the unit is committed after all. All records go when the run is complete, or started again, which tries every
+missing unit afresh.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pipeline.batch.layout import ANY_PART, FAILURES, committed, failure_name
 from pipeline.batch.storage import Store
 from sptx_core.errors import InputError
 from sptx_core.files import reading
+from sptx_core.redaction import without_secrets
 
 
 class Failure(NamedTuple):
@@ -39,7 +41,8 @@ class RunStatus(NamedTuple):
 def record_failure(store: Store, failure: Failure) -> None:
     """Write the record of a unit that was given up."""
     unit, error, cause, attempts = failure
-    body = {"shard": unit, "error": error, "cause": cause, "attempts": attempts}
+    told, traced = without_secrets(error), without_secrets(cause)
+    body = {"shard": unit, "error": told, "cause": traced, "attempts": attempts}
     store.write_atomic(failure_name(unit), (json.dumps(body, indent=1) + "\n").encode())
 
 

@@ -9,17 +9,20 @@ bytes go to a hidden file in the same folder, are synced and renamed; an object 
 the client's limit, 100 MB for s3fs, a multi-part upload, which shows nothing before it is completed either). A
 killed writer can leave a hidden file behind: no listing shows it and `sweep` removes it.
 
-Errors: a root that cannot be written, a protocol that cannot commit atomically and a missing client package are
-`InputError`; a name that does not exist is `FileNotFoundError`.
+Errors: whatever keeps a store from being read or written is a `StorageError`, an `InputError` that tells what may pass
+by itself from what does not. Reading a name that does not exist is a `FileNotFoundError`, a folder an
+`IsADirectoryError`. A protocol that is not known or cannot commit atomically and a missing client package are plain
+`InputError`.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
-import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +31,41 @@ from fsspec.implementations.local import LocalFileSystem
 from pyarrow import PythonFile, fs
 
 from sptx_core.errors import InputError
-from sptx_core.files import write_atomic
+from sptx_core.files import is_abandoned, reason, tells_of_a_file, write_atomic
+from sptx_core.redaction import without_secrets
 
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"})
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
 STALE_SECONDS = 600.0  # no writer holds a hidden file that long: a part is written in seconds
+PROBE = ".sptx-probe.tmp"  # written and removed to see whether a store can be written
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+# Of a disk: what one mounted over a network answers while the way to it is cut.
+_PASSING = frozenset(
+    (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOTCONN, errno.ECONNRESET)
+)
+# Of an object store: what no later try changes.
+_LASTING = frozenset((errno.ENOSYS, errno.ENAMETOOLONG, errno.EMSGSIZE, errno.EREMCHG))
+
+
+class StorageError(InputError):
+    """A store cannot be read or written; the message says which, why, and what to do.
+
+    Parameters
+    ----------
+    message
+        The sentence.
+    transient
+        Whether it may pass by itself (a refusal, an overload, a lost connection): nothing is known of the file then.
+    total
+        Whether it concerns the whole store and lasts until somebody acts: a full or read-only disk, a missing bucket.
+
+    """
+
+    def __init__(self, message: object = "", *, transient: bool = False, total: bool = False) -> None:
+        super().__init__(message)
+        self.transient, self.total = transient, total
 
 
 class Store:
@@ -53,6 +86,8 @@ class Store:
             raise InputError(f"{self.root}: {error}; {remedy}") from None
         except ValueError as error:
             raise InputError(f"{self.root}: {error}") from None
+        # s3fs would ask for the size first, to read what is large by several requests at once.
+        self._whole = {"max_concurrency": 1} if self.protocol in ("s3", "s3a") else {}
 
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
         return Store, (self.root,)
@@ -71,34 +106,84 @@ class Store:
         return self.protocol in ("file", "local")
 
     def uri(self, name: str = "") -> str:
-        """The address of `name` as a person or another program would write it."""
-        return f"{self.root}/{name}" if name else self.root
+        """The address of `name` as a person would write it, without the secrets of the root."""
+        return without_secrets(f"{self.root}/{name}" if name else self.root)
 
     def path(self, name: str = "") -> str:
         """The address of `name` inside its file system: an absolute path, or bucket and key."""
         return f"{self._base.rstrip('/')}/{name}" if name else self._base
 
     def exists(self, name: str) -> bool:
-        """Whether `name` is there; `InputError` when the store cannot be asked."""
-        try:
-            self._fs.invalidate_cache()
-            return bool(self._fs.exists(self.path(name)))
-        except Exception as error:  # each store's client raises errors of its own
-            raise InputError(f"{self.root} cannot be reached: {error or type(error).__name__}") from error
+        """Whether `name` is a file that is there: one request."""
+        if self.protocol in OBJECT_STORES:
+            return name in self.list(name)  # asked for a name that is missing, clients send two requests
+        with self._told("read", name):
+            if not self.is_local:
+                self._fs.invalidate_cache()
+                return bool(self._fs.exists(self.path(name)))
+            try:
+                return stat.S_ISREG(Path(self.path(name)).stat().st_mode)
+            except (FileNotFoundError, NotADirectoryError):
+                return False
 
     def read_bytes(self, name: str) -> bytes:
-        """All bytes of `name`."""
-        content: bytes = self._fs.cat_file(self.path(name))
-        return content
+        """All bytes of `name`; `FileNotFoundError` where there is none, `IsADirectoryError` where it is a folder."""
+        try:
+            with self._told("read", name):
+                content: bytes = self._fs.cat_file(self.path(name), **self._whole)
+                return content
+        except StorageError as error:
+            if isinstance(error.__cause__, FileNotFoundError | IsADirectoryError):
+                raise error.__cause__ from None
+            raise
 
     def list(self, prefix: str = "") -> dict[str, int]:
         """Name -> bytes of every file whose name starts with `prefix`, sorted by name; hidden files are not listed."""
-        folder = prefix.rpartition("/")[0]
-        sizes = self._list_disk(folder) if self.is_local else self._list_objects(folder)
+        folder, _, beginning = prefix.rpartition("/")
+        with self._told("listed", folder):
+            sizes = list(self._list_disk(folder) if self.is_local else self._list_objects(folder, beginning))
         return {name: size for name, size in sorted(sizes) if name.startswith(prefix) and not _is_hidden(name)}
 
     def write_atomic(self, name: str, content: bytes) -> None:
         """Write `name` with `content`, whole or not at all; what stood there before is replaced."""
+        with self._told("written", name):
+            self._write(name, content)
+
+    def delete(self, name: str) -> None:
+        """Remove `name`; nothing happens when it is not there."""
+        with self._told("removed", name), suppress(FileNotFoundError):
+            self._fs.rm_file(self.path(name))
+
+    def sweep(self, prefix: str = "", *, older_than: float = STALE_SECONDS) -> tuple[str, ...]:
+        """Remove hidden files that killed writers left below the folder `prefix`.
+
+        Those of which it is known that their writer has ended go at once, others when they are `older_than` seconds
+        old. Returns their names. An object store keeps no such leftovers.
+        """
+        if not self.is_local:
+            return ()
+        before = time.time() - older_than
+        stale = []
+        with self._told("swept", prefix):
+            for path in Path(self.path(prefix)).rglob(".*.tmp"):
+                with suppress(FileNotFoundError):
+                    if is_abandoned(path.name) or path.stat().st_mtime <= before:
+                        path.unlink()
+                        stale.append(path.relative_to(self._base).as_posix())
+        return tuple(sorted(stale))
+
+    def ensure_writable(self) -> None:
+        """Write and remove a small hidden file; `StorageError` with the reason when that fails."""
+        with self._told("written"):
+            self._write(PROBE, b"")
+            with suppress(FileNotFoundError):  # another process asked at the same time
+                self._fs.rm_file(self.path(PROBE))
+
+    def arrow_filesystem(self) -> fs.FileSystem:
+        """The same files for pyarrow; takes the addresses of `path`."""
+        return fs.LocalFileSystem() if self.is_local else fs.PyFileSystem(_RangeReads(self._fs))
+
+    def _write(self, name: str, content: bytes) -> None:
         if self.is_local:
             path = Path(self.path(name))
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,41 +192,37 @@ class Store:
             self._require_atomic_put()
             self._fs.pipe_file(self.path(name), content)
 
-    def delete(self, name: str) -> None:
-        """Remove `name`; nothing happens when it is not there."""
-        with suppress(FileNotFoundError):
-            self._fs.rm_file(self.path(name))
-
-    def sweep(self, prefix: str = "", *, older_than: float = STALE_SECONDS) -> tuple[str, ...]:
-        """Remove hidden files that killed writers left below the folder `prefix` more than `older_than` seconds ago.
-
-        Returns their names. An object store keeps no such leftovers.
-        """
-        if not self.is_local:
-            return ()
-        before = time.time() - older_than
-        stale = []
-        for path in Path(self.path(prefix)).rglob(".*.tmp"):
-            with suppress(FileNotFoundError):
-                if path.stat().st_mtime <= before:
-                    path.unlink()
-                    stale.append(path.relative_to(self._base).as_posix())
-        return tuple(sorted(stale))
-
-    def ensure_writable(self) -> None:
-        """Write and remove a small hidden file; `InputError` with the reason when that fails."""
-        probe = f".sptx-{uuid.uuid4().hex}.tmp"
+    @contextmanager
+    def _told(self, done: str, name: str = "") -> Iterator[None]:
+        """Turn what the system or a store's client raises into a `StorageError`: `name` cannot be `done`."""
         try:
-            self.write_atomic(probe, b"")
-            self.delete(probe)
+            yield
         except InputError:
             raise
         except Exception as error:  # each store's client raises errors of its own
-            raise InputError(f"output {self.root} cannot be written: {error or type(error).__name__}") from error
+            if self.is_local and not isinstance(error, OSError):
+                raise
+            transient, total, remedy = self._judged(error, done)
+            sentence = f"{self.uri(name)} cannot be {done}: {reason(error).rstrip('.')}{remedy and f'; {remedy}'}"
+            raise StorageError(sentence, transient=transient, total=total) from error
 
-    def arrow_filesystem(self) -> fs.FileSystem:
-        """The same files for pyarrow; takes the addresses of `path`."""
-        return fs.LocalFileSystem() if self.is_local else fs.PyFileSystem(_RangeReads(self._fs))
+    def _judged(self, error: Exception, done: str) -> tuple[bool, bool, str]:
+        """Whether an error may pass by itself, whether it concerns the whole store, and what to do."""
+        code = error.errno if isinstance(error, OSError) else None
+        if code in _FULL:
+            return False, True, "make room there"
+        if self.is_local:
+            if code in _FORBIDDEN:
+                return False, True, f"see to it that it can be {done}"
+            passes = code in _PASSING
+            return passes, False, "try again when the disk answers" if passes else ""
+        if isinstance(error, FileNotFoundError):
+            return False, True, "make the bucket, or correct its name"
+        if code in _LASTING or isinstance(error, NotImplementedError) or not tells_of_a_file(error):
+            return False, False, ""
+        if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
+            return True, False, "check the credentials and what they permit"
+        return True, False, "try again when the store answers"
 
     def _require_atomic_put(self) -> None:
         if self.protocol not in OBJECT_STORES:
@@ -151,15 +232,17 @@ class Store:
             )
 
     def _list_disk(self, folder: str) -> Iterator[tuple[str, int]]:
-        for parent, _, files in os.walk(self.path(folder)):
+        for parent, _, files in os.walk(self.path(folder), onerror=_raise_unless_gone):
             for file in files:
                 path = Path(parent, file)
                 with suppress(FileNotFoundError):  # renamed or removed since the folder was read
                     yield path.relative_to(self._base).as_posix(), path.stat().st_size
 
-    def _list_objects(self, folder: str) -> Iterator[tuple[str, int]]:
+    def _list_objects(self, folder: str, beginning: str) -> Iterator[tuple[str, int]]:
+        """Files below `folder` whose names within it start with `beginning`, where the store can tell, or all."""
         self._fs.invalidate_cache()
-        found: dict[str, dict[str, Any]] = self._fs.find(self.path(folder), detail=True)
+        options = {"prefix": beginning} if beginning else {}
+        found: dict[str, dict[str, Any]] = self._fs.find(self.path(folder), detail=True, **options)
         for path, details in found.items():
             if details["type"] != "file":  # s3fs names the folder itself when its first object comes as it is listed
                 continue
@@ -180,3 +263,9 @@ def _path_of(root: str) -> str:
 
 def _is_hidden(name: str) -> bool:
     return name.rsplit("/", 1)[-1].startswith(".")
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    """What keeps a folder from being listed is told, unless it is not there (any more)."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error

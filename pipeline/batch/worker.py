@@ -4,6 +4,9 @@
 leave a call: a unit is tried `max_attempts` times, then its error is recorded in storage and told in the receipt. A
 unit that kills its process cannot report; `pipeline.batch.strikes` says how it is found out. An error after which the
 process can compute nothing more ends the process on purpose, with the strike in place.
+
+Storage that fails is no error of a unit: the worker waits for it where it is (`pipeline.batch.patience`). Where waiting
+is of no use or lasted too long, the unit is not given up; its receipt says that the run must end.
 """
 
 from __future__ import annotations
@@ -11,16 +14,18 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from pipeline.batch.device import Device, Request
 from pipeline.batch.job import Assignment, Worker
-from pipeline.batch.layout import failure_name
+from pipeline.batch.patience import PatientStore
 from pipeline.batch.status import Failure, record_failure
-from pipeline.batch.storage import Store
+from pipeline.batch.storage import StorageError
 from pipeline.batch.strikes import Strikes
 from pipeline.batch.units import Unit
+from sptx_core.redaction import without_secrets
 
 MAX_ERROR_CHARACTERS = 500  # of an error's sentence in a receipt
 
@@ -29,7 +34,7 @@ class Receipt(NamedTuple):
     """What the driver learns of a unit.
 
     `error` is empty when the unit was committed; `size` and `bytes` are 0 when it was not. `hardware` is what computed
-    it.
+    it. `no_storage` says that the error is not the unit's: nothing can be stored, so that the run must end.
     """
 
     unit: int
@@ -37,6 +42,7 @@ class Receipt(NamedTuple):
     bytes: int
     hardware: str
     error: str = ""
+    no_storage: bool = False
 
 
 class UnitWorker:
@@ -53,7 +59,7 @@ class UnitWorker:
 
     def __init__(self, assignment: Assignment, *, waiting: SimpleQueue[Request] | None = None) -> None:
         self.assignment = assignment
-        self.store = Store(assignment.root)
+        self.store = PatientStore(assignment.root, patience=assignment.patience, proven=assignment.proven)
         self.worker: Worker = assignment.make_worker()
         self.strikes = Strikes(self.store)
         self.device = Device(self._open, self.strikes, waiting=waiting)
@@ -67,7 +73,10 @@ class UnitWorker:
         unit = Unit.from_row(row)
         try:
             return self._try(unit)._asdict()
-        except Exception as error:  # storage itself fails: what cannot be recorded there is still told
+        except StorageError as error:
+            no_storage = _ends_run(error)
+            return self._refusal(unit, str(error) if no_storage else _sentence(error), no_storage=no_storage)._asdict()
+        except Exception as error:  # what cannot be recorded is still told
             return self._refusal(unit, _sentence(error))._asdict()
 
     def _try(self, unit: Unit) -> Receipt:
@@ -78,6 +87,8 @@ class UnitWorker:
             try:
                 return self._compute(unit, alone=strikes > 0 or attempt > 1 or max_attempts == 1)
             except Exception as error:  # one unit's failure is recorded; the run goes on
+                if isinstance(error, StorageError) and _ends_run(error):
+                    raise
                 if attempt == max_attempts:
                     return self._give_up(unit, _sentence(error), traceback.format_exc(), attempt)
         raise AssertionError("max_attempts is at least 1")
@@ -91,10 +102,10 @@ class UnitWorker:
         except Exception as error:
             if self.worker.is_fatal(error):
                 os._exit(1)  # the strike stays, as after any death of the process
+            with suppress(StorageError):  # the error before it says more
+                self.strikes.end(strike)
             raise
-        finally:
-            self.strikes.end(strike)
-        self.store.delete(failure_name(unit.index))
+        self.strikes.end(strike)
         return Receipt(unit.index, unit.size, size, self.worker.execution.hardware)
 
     def _commit(self, unit: Unit, parts: Mapping[str, bytes]) -> int:
@@ -104,7 +115,7 @@ class UnitWorker:
         """
         receipt, *others = self.assignment.tables
         name = unit.part_name(receipt, self.assignment.fingerprint)
-        if name not in self.store.list(name):
+        if not self.store.exists(name):
             for table in (*others, receipt):
                 self.store.write_atomic(unit.part_name(table, self.assignment.fingerprint), parts[table])
         return sum(map(len, parts.values()))
@@ -113,9 +124,15 @@ class UnitWorker:
         record_failure(self.store, Failure(unit.index, error, cause, attempts))
         return self._refusal(unit, error)
 
-    def _refusal(self, unit: Unit, error: str) -> Receipt:
-        return Receipt(unit.index, 0, 0, self.worker.execution.hardware, error)
+    def _refusal(self, unit: Unit, error: str, *, no_storage: bool = False) -> Receipt:
+        return Receipt(unit.index, 0, 0, self.worker.execution.hardware, error, no_storage)
+
+
+def _ends_run(error: StorageError) -> bool:
+    """Whether no other unit would fare better; else it is a matter of this unit's names."""
+    return error.transient or error.total
 
 
 def _sentence(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:MAX_ERROR_CHARACTERS]
+    text = without_secrets(f"{type(error).__name__}: {' '.join(str(error).split())}")
+    return text[:MAX_ERROR_CHARACTERS]

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from sptx_core.errors import InputError
 from sptx_core.files import reason
+from sptx_core.redaction import without_secrets
 
 BAD_INPUT, INCOMPLETE = 2, 3
 INTERRUPTED = 130  # as shells count a process ended by SIGINT
@@ -23,8 +24,8 @@ _notes = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def say(sentence: str) -> None:
-    """Print a line."""
-    _notes.print(sentence, markup=False)
+    """Print a line, without the secrets of URIs in it."""
+    _notes.print(without_secrets(sentence), markup=False)
 
 
 def speaker(quiet: bool) -> Callable[[str], None]:
@@ -33,13 +34,13 @@ def speaker(quiet: bool) -> Callable[[str], None]:
 
 
 def print_json(values: dict[str, Any]) -> None:
-    """Print a JSON object on standard output."""
-    typer.echo(json.dumps(values, indent=2))
+    """Print a JSON object on standard output, without the secrets of URIs in it."""
+    typer.echo(without_secrets(json.dumps(values, indent=2)))
 
 
 def print_error(sentence: str) -> None:
-    """Print a line in red."""
-    _notes.print(sentence, style="red", markup=False)
+    """Print a line in red, without the secrets of URIs in it."""
+    _notes.print(without_secrets(sentence), style="red", markup=False)
 
 
 class _Output:

@@ -31,6 +31,7 @@ from pipeline.inputs.annotation import Annotation
 from pipeline.inputs.splice_sites import KINDS
 from pipeline.tracks.reader import ShardPart, Tracks
 from sptx_core.errors import InputError
+from sptx_core.redaction import without_secrets
 
 JSON_VERSION = 1
 DEFINITIONS = {
@@ -207,10 +208,10 @@ def evaluate(
         say(f"{chrom}: {counter.rows:,} rows read so far")
     usage_metrics = None if comparison is None else comparison.metrics()
     evaluation = Evaluation(
-        table=tracks.store.root,
+        table=tracks.store.uri(),
         fingerprint=tracks.fingerprint,
         flanks=tracks.header.spec.flanks,
-        annotation=annotation.uri,
+        annotation=without_secrets(annotation.uri),
         contigs=truth.contigs,
         coverage=_coverage(tracks, counter),
         sites=counter.metrics(),

@@ -25,7 +25,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pipeline.batch.storage import Store
+from pipeline.batch.patience import PatientStore
 from pipeline.finetuning import states
 from pipeline.finetuning.examples import Batch, Examples, Windows
 from pipeline.finetuning.network import freeze, set_new_biases, starting_network
@@ -40,6 +40,7 @@ from sptx_core.losses import Loss, splice_loss
 from sptx_core.model import SpTransformerModel
 
 PROGRESS_SECONDS = 15.0  # between lines of progress
+STORAGE_PATIENCE = 300.0  # seconds; after 600 NCCL ends workers that wait for another (PyTorch's default)
 PROGRESS_METRICS = ("loss", "acceptor_auprc", "donor_auprc", "usage", "specific_usage")  # in the line of a validation
 
 Say = Callable[[str], None]
@@ -158,7 +159,7 @@ class Training:
         Its optimizer.
     state : State
         How far the training is.
-    store : Store
+    store : PatientStore
         The output.
 
     """
@@ -171,7 +172,8 @@ class Training:
         if worker.device.type == "cpu":
             keep_freed_memory()
         self.say: Say = say if worker.rank == 0 else lambda _: None
-        self.store = Store(order.root)
+        # The driver has written there before it started the workers.
+        self.store = PatientStore(order.root, patience=STORAGE_PATIENCE, proven=True, notice=self.say)
         start = starting_network(config.checkpoint, config.network, order.usage_tissues, config.seed)
         set_new_biases(start, order.train.sites, order.train.genes.bases, site_weight=config.site_weight)
         self.network = start.model.to(worker.device)

@@ -34,6 +34,7 @@ from pipeline.inputs.gtf import read_features
 from pipeline.inputs.text import CHUNK_BYTES
 from pipeline.inputs.transcripts import UNSTRANDED, Assembly, Style, assemble
 from sptx_core.errors import InputError
+from sptx_core.redaction import without_secrets
 
 BEYOND_ORIGIN = "beyond the end of a circular contig"
 _COLUMNS = (
@@ -79,7 +80,8 @@ class Annotation:
         """Lines for a person: how many transcripts were left out and why, with the first of their names, and notes."""
         kinds = self.left_out.group_by("kind", maintain_order=True).agg("transcript_id")
         left_out = (
-            f"left out of {self.uri}: {_counted(ids)} {kind} ({shortened(ids)})" for kind, ids in kinds.iter_rows()
+            f"left out of {without_secrets(self.uri)}: {_counted(ids)} {kind} ({shortened(ids)})"
+            for kind, ids in kinds.iter_rows()
         )
         return (*left_out, *self.notes)
 

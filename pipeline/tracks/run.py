@@ -62,6 +62,9 @@ def run(config: RunConfig, say: Say = print, *, progress: bool = True) -> Outcom
     InputError
         An input cannot be read, the inputs do not fit each other, `output` is not set, cannot be written or holds
         another run, or the actors do not fit the cluster.
+    UnfinishedError
+        Storage failed after the run had begun, and waiting for it was of no use or lasted too long; the same call goes
+        on.
 
     """
     if config.output is None:

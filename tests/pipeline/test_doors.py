@@ -18,7 +18,8 @@ from pipeline.simulation.example import write_example
 
 ROOT = Path(__file__).parents[2]
 NETWORK = """SpTransformerModel SpTransformerConfig SpTransformerFeatureEncoderConfig SpTransformerForTokenPrediction
-HeadConfig DnaTokenizer SpTransformerAttentionMap Predictor calibrate WindowSpec InputError __version__"""
+HeadConfig DnaTokenizer SpTransformerAttentionMap Predictor calibrate WindowSpec InputError
+UnfinishedError __version__"""
 TRACKS = "open_tracks Tracks read_annotation read_usage evaluate gene_view run plan RunConfig __version__"
 EXPORTS = {sptx_core: NETWORK.split(), pipeline: TRACKS.split()}
 NAMES = [(package, name) for package, names in EXPORTS.items() for name in names]

@@ -147,6 +147,13 @@ def test_no_file_ends_in_anything_but_settings_or_one_sentence(
         assert found.size >= 1
 
 
+def test_secrets_of_uris_are_not_saved() -> None:
+    output = "https://me:pass@host/out?X-Amz-Signature=0a1b"
+    assert JobSettings(output=output).output == output
+    assert "output: https://***@host/out?***\n" in JobSettings(output=output).to_yaml()
+    assert "- https://***@host/x" in Some(names=("https://me:pass@host/x",), size=1).to_yaml()
+
+
 @settings(max_examples=mutations.INPUTS, deadline=None)
 @given(
     names=st.lists(st.text("ABC;=' ", min_size=1).map(str.strip).filter(bool), max_size=3),

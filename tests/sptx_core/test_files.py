@@ -6,7 +6,11 @@ import gzip
 import io
 import json
 import os
+import signal
 import struct
+import subprocess
+import sys
+import uuid
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +25,7 @@ import yaml
 from fsspec.exceptions import FSTimeoutError
 
 from sptx_core.errors import InputError
-from sptx_core.files import reading, replacing, require_writable, tells_of_a_file, write_atomic, writing
+from sptx_core.files import is_abandoned, reading, replacing, require_writable, tells_of_a_file, write_atomic, writing
 
 
 def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
@@ -209,3 +213,58 @@ def test_what_is_no_file_is_written_in_place() -> None:
         assert target == Path("/dev/null")
         target.write_text("nothing")
     assert Path("/dev/null").is_char_device()
+
+
+# Hidden names tell who writes
+
+
+def hidden_name_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name under which `path` is written."""
+    names: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", lambda self, _: names.append(self.name))
+        write_atomic(path, b"")
+    return names[0]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from sptx_core.files import replacing
+with replacing(Path(sys.argv[1])) as hidden:
+    print(hidden.name, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_name_is_abandoned_when_its_writer_has_ended(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path / "x")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout is not None
+        name = writer.stdout.readline().strip()
+        assert name.startswith(".x.")
+        assert not is_abandoned(name)
+        writer.send_signal(signal.SIGSTOP)
+        assert not is_abandoned(name)
+        writer.kill()
+    assert is_abandoned(name)
+
+
+def test_a_number_that_another_process_has_now_is_not_the_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = hidden_name_of(tmp_path / "x", monkeypatch)
+    assert not is_abandoned(name)
+    start = name.split("-")[2]
+    assert is_abandoned(name.replace(f"-{start}-", f"-{int(start, 16) + 1:x}-"))
+
+
+def test_what_is_not_known_is_not_abandoned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = hidden_name_of(tmp_path / "x", monkeypatch)
+    digest, process, start, _ = name.removeprefix(".x.").split("-")
+    ended = name.replace(f"-{start}-", f"-{int(start, 16) + 1:x}-")
+    assert is_abandoned(ended)
+    elsewhere = ended.replace(digest, digest[::-1])
+    older = f".x.{uuid.uuid4().hex}.tmp"
+    assert not any(map(is_abandoned, (elsewhere, older, "x", ".x.tmp", f".x.{process}-{start}.tmp")))

@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,21 +17,23 @@ import polars as pl
 import psutil
 import pytest
 from material import toy_job
+from material.fault_proxy import NO_BUCKET, REFUSED, Asked, Fault, faulty_bucket
 from material.local_run import compute
 from material.processes import PATIENCE, started_by, wait_for
 from material.toy_job import SquaresJob
 
-from pipeline.batch import cluster
+from pipeline.batch import cluster, patience
 from pipeline.batch.cluster import Cluster
 from pipeline.batch.record import Execution, RunRecord, create_or_resume, read_record
-from pipeline.batch.run import run_job
-from pipeline.batch.storage import Store
+from pipeline.batch.run import Outcome, run_job
+from pipeline.batch.storage import PROBE, Store
 from pipeline.settings import JobSettings
-from sptx_core.errors import InputError
+from sptx_core.errors import InputError, UnfinishedError
 
 pytestmark = pytest.mark.slow
 
 UNITS = 40
+UNITS_BEHIND_S3 = 8
 
 
 def start(output: Path, seconds: float, env: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
@@ -179,3 +183,128 @@ def test_another_run_that_begins_while_ray_starts_is_not_overwritten(tmp_path: P
     record = read_record(Store(tmp_path), 1)
     assert record is not None
     assert record.fields["count"] == 300
+
+
+# Storage that fails
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch, without_ray: None) -> None:
+    """Waits of fractions of a second, and no Ray."""
+    for name, seconds in (("FIRST_PAUSE", 0.05), ("MAX_PAUSE", 0.05), ("QUIET_SECONDS", 0.1)):
+        monkeypatch.setattr(patience, name, seconds)
+
+
+def behind_s3(uri: str, storage_patience: int) -> SquaresJob:
+    """A small job: each request takes its time."""
+    return SquaresJob(JobSettings(output=f"{uri}/run", storage_patience=storage_patience), 10 * UNITS_BEHIND_S3)
+
+
+def test_an_outage_in_the_middle_is_waited_for_which_the_progress_line_says(
+    tmp_path: Path, quickly: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compute(SquaresJob(JobSettings(output=str(tmp_path)), 10 * UNITS_BEHIND_S3))
+    with faulty_bucket("outage") as (uri, proxy):
+        refused: list[str] = []
+
+        def outage(asked: Asked) -> Fault | None:
+            """From the sixth part on, until the driver has asked twice whether storage can be written."""
+            committed = sum(asked.method == "PUT" and "/squares/" in asked.path for asked in proxy.requests)
+            if committed <= 5 or sum(path.endswith(PROBE) for path in refused) == 2:
+                return None
+            refused.append(asked.path)
+            return REFUSED
+
+        proxy.fault = outage
+        outcome = run_job(behind_s3(uri, 60), print)
+        assert (outcome.complete, outcome.failed, outcome.computed) == (True, {}, UNITS_BEHIND_S3)
+        store = Store(f"{uri}/run")
+        assert store.read_bytes("manifest.parquet") == (tmp_path / "manifest.parquet").read_bytes()
+        assert not [*store.list("strikes/"), *store.list("failures/")]
+    told = capsys.readouterr().err.splitlines()
+    assert any("waiting for storage since" in line and "cannot be written" in line for line in told)
+    assert "waiting" not in told[-1]
+
+
+def test_storage_that_stays_away_ends_the_run_in_one_sentence_and_the_next_goes_on(quickly: None) -> None:
+    with faulty_bucket("away") as (uri, proxy):
+        proxy.fault = lambda asked: REFUSED if "/squares/000005" in asked.path and asked.method == "PUT" else None
+        with pytest.raises(UnfinishedError) as raised:
+            run_job(behind_s3(uri, 0), print)
+        assert re.fullmatch(
+            r"s3://away/run/squares/000005-\S+ cannot be written: .*credentials.*storage_patience.*goes on",
+            str(raised.value),
+        )
+        store = Store(f"{uri}/run")
+        assert len(store.list("squares/")) == 5
+        assert not store.list("failures/")
+        said: list[str] = []
+        proxy.fault = lambda asked: REFUSED if proxy.requests.count(asked) < 3 and "manifest" in asked.path else None
+        outcome = run_job(behind_s3(uri, 60), said.append)
+        assert any("manifest.parquet cannot be written: " in line and "waiting for it" in line for line in said)
+        assert (outcome.complete, outcome.computed) == (True, UNITS_BEHIND_S3 - 5)
+
+
+def test_a_first_access_that_fails_is_bad_input(quickly: None) -> None:
+    with faulty_bucket("forbidden") as (uri, proxy):
+        proxy.fault = lambda _: REFUSED
+        with pytest.raises(InputError, match=r"s3://forbidden/run cannot be listed: .*credentials"):
+            run_job(behind_s3(uri, 60), print)
+        proxy.fault = lambda asked: None if asked.method == "GET" else REFUSED
+        with pytest.raises(InputError, match=r"s3://forbidden/run cannot be written: .*credentials"):
+            run_job(behind_s3(uri, 60), print)
+        proxy.fault = lambda _: NO_BUCKET
+        with pytest.raises(InputError, match=r"s3://no-such-bucket/run.* cannot be .*make the bucket"):
+            run_job(behind_s3("s3://no-such-bucket", 60), print)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 100 kB, a third of what the job needs."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", folder], check=False)
+    if mounted.returncode:
+        pytest.skip("disks cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_full_or_read_only_disk_ends_the_run_at_once(undisturbed: Path, small_disk: Path, quickly: None) -> None:
+    output = small_disk / "out"
+    with pytest.raises(UnfinishedError, match=f"{output}/.* cannot be written: No space left on device; make room"):
+        run_job(job(output), print)
+    done = len(parts(output))
+    assert 0 < done < UNITS
+    subprocess.run(["mount", "-o", "remount,size=10m,ro", small_disk], check=True)
+    with pytest.raises(InputError, match=f"{output} cannot be written: Read-only file system"):
+        run_job(job(output), print)
+    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+    assert not [path for path in output.rglob("*") if path.parent.name == "failures"]
+    assert run_job(job(output), print).computed == UNITS - done
+    assert (output / "manifest.parquet").read_bytes() == (undisturbed / "manifest.parquet").read_bytes()
+
+
+def test_two_runs_at_once_leave_one_output(undisturbed: Path, tmp_path: Path, quickly: None, digests: Any) -> None:
+    outcomes: list[Outcome] = []
+    same = SquaresJob(JobSettings(output=str(tmp_path), workers=2, threads=1), 400)
+    runs = [threading.Thread(target=lambda: outcomes.append(run_job(same, print))) for _ in range(2)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join(PATIENCE)
+    assert [outcome.complete for outcome in outcomes] == [True, True]
+    assert digests(tmp_path) == digests(undisturbed)
+
+
+def test_the_next_run_removes_hidden_files_of_writers_that_have_ended(
+    undisturbed: Path, tmp_path: Path, quickly: None, digests: Any
+) -> None:
+    output = shutil.copytree(undisturbed, tmp_path / "output")
+    program = "import os, sys; os.fsync = lambda _: os._exit(1); from pipeline.batch.storage import Store\n"
+    program += "Store(sys.argv[1]).write_atomic('manifest.parquet', b'half')"
+    subprocess.run([sys.executable, "-c", program, str(output)], check=False)
+    assert list(output.glob(".manifest*"))
+    assert run_job(job(output), print).complete
+    assert not list(output.glob(".*"))
+    assert digests(output) == digests(undisturbed)

@@ -1,14 +1,16 @@
-"""Atomic writes, listings and refusals of a `Store`, on a disk, in memory and behind the S3 protocol."""
+"""Atomic writes, listings, refusals and faults of a `Store`, on a disk, in memory and behind the S3 protocol."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import pickle
 import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import pytest
 from material.servers import object_store
 from s3fs import S3FileSystem
 
-from pipeline.batch.storage import Store
+from pipeline.batch.storage import StorageError, Store
 from sptx_core.errors import InputError
 
 KINDS = ("disk", "memory", "s3")
@@ -67,6 +69,7 @@ def test_bytes_come_back_and_replace_what_was_there(store: Store) -> None:
     assert store.read_bytes("tracks/chrom=1/a.parquet") == b"second"
     assert store.exists("tracks/chrom=1/a.parquet")
     assert not store.exists("tracks/chrom=1/b.parquet")
+    assert not store.exists("tracks/chrom=1")
 
 
 def test_listing_is_sorted_has_sizes_and_takes_any_prefix(store: Store) -> None:
@@ -103,6 +106,13 @@ def test_absent_name_is_not_found(store: Store) -> None:
         store.read_bytes("run.json")
 
 
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(IsADirectoryError):
+        Store(tmp_path).read_bytes("run.json")
+    assert not Store(tmp_path).exists("run.json")
+
+
 def test_writable_place_is_left_as_it_was(store: Store) -> None:
     store.ensure_writable()
     assert store.list() == {}
@@ -130,9 +140,21 @@ def test_relative_root_is_made_absolute(tmp_path: Path, monkeypatch: pytest.Monk
 def test_failed_write_leaves_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
     (tmp_path / "run.json").mkdir()
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(StorageError, match=r"run\.json cannot be written: Is a directory") as raised:
         store.write_atomic("run.json", b"{}")
+    assert (raised.value.transient, raised.value.total) == (False, False)
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_sweep_removes_at_once_what_writers_left_that_have_ended(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    program = "import os, sys; os.fsync = lambda _: os._exit(1); from pipeline.batch.storage import Store\n"
+    program += "Store(sys.argv[1]).write_atomic('tracks/a.parquet', b'half a p')"
+    assert subprocess.run([sys.executable, "-c", program, store.root], check=False).returncode == 1
+    (leftover,) = (tmp_path / "tracks").iterdir()
+    (tmp_path / "tracks" / ".b.parquet.0123.tmp").write_bytes(b"of a writer that is not known")
+    assert store.sweep() == (f"tracks/{leftover.name}",)
+    assert [path.name for path in (tmp_path / "tracks").iterdir()] == [".b.parquet.0123.tmp"]
 
 
 def test_sweep_removes_old_leftovers_only(tmp_path: Path) -> None:
@@ -209,3 +231,64 @@ def test_unknown_protocol_and_missing_client_are_named(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(InputError, match=r"install sptx\[gcs\]"):
         Store("gs://bucket/out")
+
+
+def failure(store: Store, act: Callable[[Store], object]) -> StorageError:
+    with pytest.raises(StorageError) as raised:
+        act(store)
+    assert len(str(raised.value).splitlines()) == 1
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("code", "transient", "total"),
+    [
+        (errno.ENOSPC, False, True),
+        (errno.EDQUOT, False, True),
+        (errno.EROFS, False, True),
+        (errno.EACCES, False, True),
+        (errno.ESTALE, True, False),
+        (errno.EIO, True, False),
+        (errno.ENAMETOOLONG, False, False),
+    ],
+    ids=errno.errorcode.get,
+)
+def test_faults_of_a_disk_are_told_with_what_may_pass_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, transient: bool, total: bool
+) -> None:
+    store = Store(tmp_path)
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fails)
+        error = failure(store, lambda store: store.write_atomic("x", b""))
+    assert str(error).startswith(f"{tmp_path}/x cannot be written: {os.strerror(code)}")
+    assert (error.transient, error.total) == (transient, total)
+
+
+def test_a_disk_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    store.write_atomic("tracks/a.parquet", b"x")
+
+    def refuses(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refuses)
+        assert str(failure(store, Store.list)).startswith(f"{tmp_path} cannot be listed: Permission denied")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", refuses)
+        assert "run.json cannot be read: Permission denied" in str(failure(store, lambda s: s.exists("run.json")))
+    assert not store.exists("tracks/a.parquet/below")
+    assert store.list("nothing/") == {}
+
+
+def test_no_error_and_no_address_shows_a_secret() -> None:
+    store = Store("http://me:pass@127.0.0.1:9/out?X-Amz-Signature=0a1b")
+    assert store.uri("x") == "http://***@127.0.0.1:9/out?***"
+    with pytest.raises(InputError) as raised:
+        store.read_bytes("x")
+    assert "pass" not in str(raised.value)
+    assert "0a1b" not in str(raised.value)

@@ -21,6 +21,7 @@ from pipeline.batch.device import Request
 from pipeline.batch.job import Assignment, Worker
 from pipeline.batch.layout import committed, failure_name
 from pipeline.batch.record import Execution
+from pipeline.batch.status import read_status
 from pipeline.batch.storage import Store
 from pipeline.batch.units import Unit
 from pipeline.batch.worker import UnitWorker
@@ -72,7 +73,8 @@ def named(word: str) -> Unit:
 def test_a_unit_is_committed_in_every_table_and_leaves_no_strike(assignment: Assignment) -> None:
     store = Store(assignment.root)
     receipt = call(assignment)
-    assert receipt == {"unit": 7, "size": 3, "bytes": 6, "hardware": "this processor", "error": ""}
+    assert (receipt["unit"], receipt["size"], receipt["bytes"], receipt["error"]) == (7, 3, 6, "")
+    assert (receipt["hardware"], receipt["no_storage"]) == ("this processor", False)
     assert store.read_bytes(UNIT.part_name("first", FINGERPRINT)) == b"abc"
     assert store.read_bytes(UNIT.part_name("second", FINGERPRINT)) == b"ABC"
     assert not store.list("strikes/")
@@ -139,12 +141,24 @@ def test_a_failed_try_keeps_nothing_in_memory(assignment: Assignment) -> None:
     assert len(kept) == 3
 
 
-def test_a_commit_after_all_removes_the_record_of_a_failure(assignment: Assignment) -> None:
+def test_a_commit_after_all_ends_the_failure_of_a_unit(assignment: Assignment) -> None:
     store = Store(assignment.root)
     call(assignment, named("broken"))
-    assert store.exists(failure_name(7))
+    assert [failure.unit for failure in read_status(store, "first", FINGERPRINT, 8).failed] == [7]
     call(assignment)
-    assert not store.exists(failure_name(7))
+    assert read_status(store, "first", FINGERPRINT, 8).failed == ()
+
+
+def test_an_error_of_a_unit_shows_no_secret(assignment: Assignment) -> None:
+    class Careless(Echo):
+        def read(self, unit: Unit) -> str:
+            raise KeyError("https://me:pass@host/genome.fa?sig=0a1b")
+
+    receipt = call(replace(assignment, make_worker=Careless))
+    assert "https://***@host/genome.fa?***" in receipt["error"]
+    recorded = Store(assignment.root).read_bytes(failure_name(7)).decode()
+    assert "pass" not in recorded
+    assert "0a1b" not in recorded
 
 
 def test_a_unit_whose_process_died_often_enough_is_given_up_untried(assignment: Assignment) -> None:

@@ -24,6 +24,7 @@ from pipeline.cli.app import COMMANDS, app
 from pipeline.cli.examples import EXAMPLES
 from pipeline.finetuning.settings import FinetuneConfig
 from pipeline.tracks.settings import RunConfig
+from sptx_core.errors import UnfinishedError
 
 SETTINGS = {"run": RunConfig, "plan": RunConfig, "finetune": FinetuneConfig}
 NAMES = [command.__name__ for commands in COMMANDS.values() for command in commands]
@@ -242,3 +243,19 @@ def test_a_full_output_without_a_buffer_is_told_too(small_table: Path, clean_env
         )
     assert done.returncode == 2
     assert done.stderr == "sptx: standard output cannot be written: No space left on device\n"
+
+
+def test_a_run_that_cannot_go_on_ends_with_one_sentence(sptx_here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ends(*_: object, **__: object) -> None:
+        raise UnfinishedError("https://me:pass@host/x cannot be written; the run has ended early")
+
+    monkeypatch.setattr("pipeline.tracks.run.run", ends)
+    done = sptx_here("run", "--fasta", "f", "--gtf", "g", "--checkpoint", "c", "--output", "o", code=3)
+    assert done.err.splitlines() == ["sptx: https://***@host/x cannot be written; the run has ended early"]
+
+
+def test_secrets_of_a_uri_are_not_shown(sptx_here: Any) -> None:
+    done = sptx_here("status", "http://me:pass@127.0.0.1:9/table?X-Amz-Signature=0a1b", code=2)
+    assert "http://***@127.0.0.1:9/table" in done.err
+    assert "pass" not in done.err
+    assert "0a1b" not in done.err

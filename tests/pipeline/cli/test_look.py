@@ -11,6 +11,8 @@ from typing import Any
 import polars as pl
 import pytest
 from material import tables
+from material.fault_proxy import BROKEN, NO_BUCKET, REFUSED, faulty_bucket
+from s3fs import S3FileSystem
 
 
 def test_query_prints_tables_csv_and_parquet(table: Path, sptx_here: Any, tmp_path: Path) -> None:
@@ -142,3 +144,22 @@ def test_evaluate_tells_a_place_that_it_cannot_write(
     monkeypatch.setattr(Path, "touch", full)  # root, who may run this, can write anywhere
     done = sptx_here("evaluate", small_table, "--gtf", tmp_path / "x.gtf", "--to", tmp_path, code=2)
     assert f"{tmp_path}/evaluation.json cannot be written: Read-only file system" in done.err
+
+
+def test_storage_that_fails_is_one_sentence_and_no_damage(sptx_here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(S3FileSystem, "retries", 1)
+    with faulty_bucket("looked-at") as (uri, proxy):
+        root = f"{uri}/table"
+        tables.write_example(root)
+        commands = (["status", root], ["verify", root], ["query", root, "chr9:101-200"])
+        for fault, told in ((REFUSED, "check the credentials"), (BROKEN, "try again"), (NO_BUCKET, "make the bucket")):
+            proxy.fault = lambda _, fault=fault: fault
+            for command in commands:
+                (line,) = sptx_here(*command, code=2).err.splitlines()
+                assert line.startswith(f"sptx: {root} cannot be listed: {fault.code} by the proxy; {told}")
+        proxy.fault = lambda asked: REFUSED if "/tracks/" in asked.path else None
+        for command in commands[1:]:
+            done = sptx_here(*command, code=None)
+            assert done.code in (2, 3)
+            assert any(word in done.out + done.err for word in ("AccessDenied", "Forbidden"))
+            assert "delete" not in done.out + done.err

@@ -13,7 +13,8 @@ import torch
 from material.groups import CPU, learned
 from torch import Tensor
 
-from pipeline.batch.storage import Store
+from pipeline.batch import patience
+from pipeline.batch.storage import StorageError, Store
 from pipeline.finetuning import loop, states
 from pipeline.finetuning.loop import PROGRESS_METRICS, Step, Training, TrainingOrder, Worker
 from pipeline.finetuning.optimizer import learning_rate_factor
@@ -114,6 +115,29 @@ def test_a_state_is_saved_at_each_validation_and_every_few_steps_between(
     for step, epoch, batch, judged in saved:
         assert step == (steps if epoch == 2 else epoch * first + batch)
         assert judged == len({at for at in (*range(6, steps, 6), first, steps) if at <= step})
+
+
+def test_storage_that_fails_for_a_time_is_waited_for(
+    order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, refused = Store.write_atomic, []
+
+    def refuses_twice(store: Store, name: str, content: bytes) -> None:
+        if len(refused) < 2:
+            refused.append(name)
+            raise StorageError(f"{name}: refused", transient=True)
+        write(store, name, content)
+
+    monkeypatch.setattr(Store, "write_atomic", refuses_twice)
+    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
+    said: list[str] = []
+    with pytest.raises(Killed):
+        training(order(tmp_path), said.append, kill_after(5)).run()
+    assert len(refused) == 2
+    assert any("refused; waiting for it for up to 5 min" in line for line in said)
+    saved = states.load_newest(Store(tmp_path))
+    assert saved is not None
+    assert saved.step == 4
 
 
 def test_the_best_network_is_kept_and_patience_ends_it(
