@@ -10,7 +10,8 @@ the client's limit, 100 MB for s3fs, a multi-part upload, which shows nothing be
 killed writer can leave a hidden file behind: no listing shows it and `sweep` removes it.
 
 Errors: a root that cannot be written, a protocol that cannot commit atomically and a missing client package are
-`InputError`; a name that does not exist is `FileNotFoundError`.
+`InputError`, what a store answers instead of bytes is its subclass `StorageError`; a name that does not exist is
+`FileNotFoundError`.
 """
 
 from __future__ import annotations
@@ -28,11 +29,19 @@ from fsspec.implementations.local import LocalFileSystem
 from pyarrow import PythonFile, fs
 
 from sptx_core.errors import InputError
-from sptx_core.files import write_atomic
+from sptx_core.files import reason, write_atomic
 
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"})
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
 STALE_SECONDS = 600.0  # no writer holds a hidden file that long: a part is written in seconds
+
+
+class StorageError(InputError):
+    """Storage did not do what it was asked; `transient` tells an error that may pass by itself."""
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
 
 
 class Store:
@@ -88,7 +97,12 @@ class Store:
 
     def read_bytes(self, name: str) -> bytes:
         """All bytes of `name`."""
-        content: bytes = self._fs.cat_file(self.path(name))
+        try:
+            content: bytes = self._fs.cat_file(self.path(name))
+        except (FileNotFoundError, IsADirectoryError):
+            raise
+        except Exception as error:  # each store's client raises errors of its own
+            raise StorageError(f"{self.uri(name)} cannot be read: {reason(error)}", transient=True) from error
         return content
 
     def list(self, prefix: str = "") -> dict[str, int]:

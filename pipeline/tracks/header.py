@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import NamedTuple
 
 import polars as pl
 
 from pipeline.batch.layout import RUN_FILE
+from pipeline.batch.parquet import from_parquet
 from pipeline.batch.record import RunRecord, read_record
 from pipeline.batch.storage import Store
 from pipeline.tracks.schema import FORMAT_VERSION, TrackSchema
@@ -51,4 +51,4 @@ def read_table(store: Store, name: str) -> pl.DataFrame:
     """One of the small tables, `name` without its ending; `InputError` if it cannot be read."""
     path = f"{name}.parquet"
     with reading(store.uri(path)):
-        return pl.read_parquet(io.BytesIO(store.read_bytes(path)))
+        return from_parquet(store.read_bytes(path))
