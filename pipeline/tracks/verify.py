@@ -1,10 +1,10 @@
 """Read a whole table back and say what is wrong with it.
 
 `verify(store)` compares storage with the plan: every planned part is there and no other; each holds what it should
-(`pipeline.tracks.shard_check`); manifest and storage agree, and the manifest with its own checksum; the files beside the
-parts are whole (`pipeline.tracks.side_check`). A small table is read in threads of this process, a large one by actors
-on the workbench; the report is the same. It reads on after a part that cannot be read. Problems are sentences that begin
-with the name of the file at fault. Errors: `InputError` where there is no table, or its plan cannot be read.
+(`pipeline.tracks.shard_check`); manifest and storage agree, and the manifest with its own checksum; the files beside
+the parts are whole (`pipeline.tracks.side_check`). A small table is read in threads of this process, a large one by
+actors on the workbench; the report is the same. It reads on after a part that cannot be read. Problems are sentences
+that begin with the name of the file at fault. Errors: `InputError` where there is no table, or its plan cannot be read.
 """
 
 from __future__ import annotations
