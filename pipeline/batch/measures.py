@@ -152,22 +152,23 @@ class _Reader:
         names = [str(name) for name in row["names"]]
         measures, error, unread = "", "", False
         try:
-            contents = [self.store.read_bytes(name) for name in names]
-            found = [self._measured(name, names[0], content) for name, content in zip(names, contents, strict=True)]
-            measures = json.dumps(found)
-        except FileNotFoundError as gone:
-            error, unread = f"{gone} was removed while the run ended; run the same command again", True
-        except (StorageError, OSError) as failure:
-            error, unread = f"{failure}; all is computed: the same command writes the manifest", True
+            measures = json.dumps([self._measured(name, names[0]) for name in names])
+        except StorageError as failure:
+            error, unread = f"{failure}; all is computed, and the same command writes the manifest", True
         except InputError as damage:
             error = str(damage)
         return {"index": row["index"], "measures": measures, "error": error, UNREAD: unread}
 
-    def _measured(self, name: str, receipt: str, content: bytes) -> Measure:
+    def _measured(self, name: str, receipt: str) -> Measure:
+        where = self.store.uri(name)
+        try:
+            content = self.store.read_bytes(name)
+        except OSError as error:
+            raise StorageError(f"{where} cannot be read ({reason(error)})") from None
         try:
             return measure(content)
         except (OSError, pa.ArrowException) as error:
             raise InputError(
-                f"{self.store.uri(name)} is damaged ({reason(error)}); delete {self.store.uri(receipt)} and run the "
-                "same command again: it computes this part anew"
+                f"{where} is damaged ({reason(error)}); delete {self.store.uri(receipt)} and run the same command "
+                "again: it computes this part anew"
             ) from None
