@@ -1,7 +1,12 @@
-"""Rows of parts that are checked as they are read: all the rows of an unchecked scan, or the name of what is damaged."""
+"""Rows of parts that are checked as they are read: those of an unchecked scan, or the name of what is damaged."""
 
 from __future__ import annotations
 
+import random
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +17,7 @@ from pipeline.batch.measures import Measures, measure
 from pipeline.batch.storage import Store
 from pipeline.tracks.checked_scan import scan_checked
 from pipeline.tracks.header import read_header, read_table
+from pipeline.tracks.reader import open_tracks
 from pipeline.tracks.scan import scan_parts
 from pipeline.tracks.shard_check import planned_shards
 from sptx_core.errors import InputError
@@ -57,3 +63,56 @@ def test_a_part_that_is_damaged_is_named_when_its_rows_are_asked_for(store: Stor
     store.delete(bad)
     with pytest.raises(InputError, match="does not exist"):
         checked(store).collect()
+
+
+def flipped(store: Store, name: str, bits: int) -> Iterator[None]:
+    """Put the part back with one bit flipped, at one random place after the other."""
+    sound, draw = store.read_bytes(name), random.Random(1)
+    for _ in range(bits):
+        content = bytearray(sound)
+        content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+        store.write_atomic(name, bytes(content))
+        yield
+    store.write_atomic(name, sound)
+
+
+@pytest.mark.parametrize("manifest", [True, False])
+@pytest.mark.parametrize("table", ["tracks", "sites"])
+def test_a_verifying_reader_gives_right_values_or_names_the_part(tmp_path: Path, manifest: bool, table: str) -> None:
+    store = tables.write_example(tmp_path, manifest=manifest)
+    bad = tables.SHARDS[1].key.part_name(table, tables.FINGERPRINT)
+
+    def rows(*, verify: bool) -> pl.DataFrame:
+        return open_tracks(tmp_path, verify=verify).region("chr9", sites=table == "sites")
+
+    true = rows(verify=False)
+    assert rows(verify=True).equals(true)
+    refused = wrong = 0
+    for _ in flipped(store, bad, 60):
+        try:
+            assert rows(verify=True).equals(true)
+        except InputError as error:
+            assert bad in str(error)
+            refused += 1
+        with suppress(InputError):
+            wrong += not rows(verify=False).equals(true)
+    assert refused == 60 if manifest else refused > 30
+    assert wrong > 10  # which is why there is `verify`
+
+
+def test_a_part_that_the_plan_does_not_have_is_refused(tmp_path: Path) -> None:
+    store, key = tables.write_example(tmp_path), tables.SHARDS[1].key
+    name = key.part_name("tracks", tables.FINGERPRINT)
+    store.write_atomic(replace(key, first=399).part_name("tracks", tables.FINGERPRINT), store.read_bytes(name))
+    store.delete(name)
+    with pytest.raises(InputError, match="is not a part of the plan"):
+        open_tracks(tmp_path, verify=True).scan()
+
+
+def test_a_part_of_no_bytes_is_refused_by_every_reader(tmp_path: Path) -> None:
+    store = tables.write_example(tmp_path)
+    bad = tables.SHARDS[1].key.part_name("tracks", tables.FINGERPRINT)
+    store.write_atomic(bad, b"")
+    for verify in (False, True):
+        with pytest.raises(InputError, match=re.escape(bad)):
+            open_tracks(tmp_path, verify=verify).region("chr9")
