@@ -5,7 +5,7 @@ sha256 of its part in the job's first table, and the same for every other table,
 (sites_path, sites_rows, ...).
 
 The file's key-value metadata hold two entries that older versions did not write: `sptx.side_files`, a JSON object with
-the SHA-256 of run.json, settings.yaml and the job's own files beside it, and `sptx.seal`, the SHA-256 of all rows and
+the SHA-256 of run.json and of the job's own files beside it, and `sptx.seal`, the SHA-256 of all rows and
 of these, so that an edited manifest does not pass for damaged parts.
 """
 

@@ -21,9 +21,9 @@ from pipeline.batch.storage import Store
 from sptx_core.files import reading, writing
 
 
-def side_names(job: Job) -> tuple[str, ...]:
-    """All files beside the parts that a run writes but the manifest."""
-    return (RUN_FILE, SETTINGS_FILE, *job.side_names)
+def recorded_names(job: Job) -> tuple[str, ...]:
+    """The files beside the parts whose checksums the manifest has: not settings.yaml, which names its own place."""
+    return (RUN_FILE, *job.side_names)
 
 
 def digest(content: bytes) -> str:
@@ -65,7 +65,7 @@ def restore_side_files(
     Returns
     -------
     dict
-        Name -> SHA-256 of every file as it is now.
+        Name -> SHA-256 of every file of `recorded_names` as it is now.
 
     """
     derive: dict[str, Callable[[], bytes]] = {
@@ -73,7 +73,7 @@ def restore_side_files(
         SETTINGS_FILE: lambda: job.settings.to_yaml().encode(),
     }
     digests, written = {}, []
-    for name in side_names(job):
+    for name in (*recorded_names(job), SETTINGS_FILE):
         content = _read(store, name)
         if content is None or not _is_sound(name, content, job, stored, recorded.get(name)):
             content = derive[name]() if name in derive else job.side_files()[name]
@@ -81,15 +81,16 @@ def restore_side_files(
                 store.write_atomic(name, content)
             written.append(name)
         digests[name] = digest(content)
+    del digests[SETTINGS_FILE]
     if written:
         say(f"missing or damaged in {store.root}, and written again: {', '.join(written)}")
     return digests
 
 
 def side_digests(store: Store, job: Job) -> dict[str, str]:
-    """Name -> SHA-256 of every file beside the parts, as storage holds it; `InputError` where one is missing."""
+    """Name -> SHA-256 of each file of `recorded_names`, as storage holds it; `InputError` where one is missing."""
     digests = {}
-    for name in side_names(job):
+    for name in recorded_names(job):
         with reading(store.uri(name)):
             digests[name] = digest(store.read_bytes(name))
     return digests

@@ -1,9 +1,10 @@
 """What is wrong with the files beside the parts: run.json, settings.yaml and the small tables.
 
-Where the manifest has their checksums, these decide. Older tables and unfinished ones have none: there the small tables
-are held against the plan and against the digests in run.json (of the transcripts' ids and spans, and of the loci), and
-what run.json and settings.yaml say of the table against the fields that the fingerprint covers. What no other file
-tells (names, types and exons of transcripts, names of contigs in the annotation) is then not checked.
+settings.yaml must hold settings of a run, and those of them that define the table must be those of run.json. Of the
+others the checksums in the manifest decide. Older tables and unfinished ones have none: there the small tables are held
+against the plan and against the digests in run.json (of the transcripts' ids and spans, and of the loci), and what
+run.json says of the table against its fields, which the fingerprint covers. What no other file tells (names, types and
+exons of transcripts, names of contigs in the annotation) is then not checked.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def side_problems(store: Store, record: RunRecord, plan: pl.DataFrame, recorded:
 
     """
     if recorded:
-        return [*_differing(store, recorded)]
+        return [*_differing(store, recorded), *_settings_problems(store, record)]
     problems = [*_record_problems(record), *_settings_problems(store, record)]
     for name, check in ((CONTIGS, _contig_problems), (LOCI, _locus_problems), (TRANSCRIPTS, _transcript_problems)):
         path = f"{name}.parquet"

@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 from material.genomes import Transcript
 
-from pipeline.batch.layout import MANIFEST, RUN_FILE, SETTINGS_FILE, held
+from pipeline.batch.layout import MANIFEST, RUN_FILE, held
 from pipeline.batch.manifest import make_manifest
 from pipeline.batch.measures import measure
 from pipeline.batch.storage import Store
@@ -325,7 +325,7 @@ def write_manifest_of(store: Store, *, flanks: str = "genomic", exact: bool = Fa
     digest = fingerprint(flanks, exact=exact)
     done = held(store, TABLES, digest).done
     measures = {unit: tuple(measure(store.read_bytes(part.name)) for part in parts) for unit, parts in done.items()}
-    names = [RUN_FILE, SETTINGS_FILE, *SIDE_TABLES] if sealed else []
+    names = [RUN_FILE, *SIDE_TABLES] if sealed else []
     digests = {name: hashlib.sha256(store.read_bytes(name)).hexdigest() for name in names}
     manifest = make_manifest(TABLES, done, measures, manifest_columns, digests)
     put(store, MANIFEST, manifest.to_parquet() if sealed else manifest.frame)

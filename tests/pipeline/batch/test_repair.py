@@ -11,7 +11,7 @@ from material.toy_job import SquaresJob
 
 from pipeline.batch.layout import Part
 from pipeline.batch.record import Execution, RunRecord, create_or_resume, read_record
-from pipeline.batch.repair import restore_record, restore_side_files, side_digests, side_names
+from pipeline.batch.repair import recorded_names, restore_record, restore_side_files, side_digests
 from pipeline.batch.storage import Store
 from pipeline.settings import JobSettings
 from sptx_core.errors import InputError
@@ -131,7 +131,7 @@ def test_a_part_that_does_not_say_it_restores_no_record(store: Store, job: Wordy
 
 
 def test_digests_are_of_every_file_and_a_missing_one_is_named(store: Store, job: WordyJob) -> None:
-    assert tuple(side_digests(store, job)) == side_names(job) == ("run.json", "settings.yaml", "words.txt", "more.txt")
+    assert tuple(side_digests(store, job)) == recorded_names(job) == ("run.json", "words.txt", "more.txt")
     store.delete("words.txt")
     with pytest.raises(InputError, match=r"words.txt does not exist"):
         side_digests(store, job)

@@ -123,9 +123,7 @@ def test_the_same_command_writes_again_what_it_can_derive_and_says_so(
 
 
 @pytest.mark.usefixtures("without_ray")
-def test_settings_that_are_garbage_are_written_again_and_the_manifest_with_them(
-    computed: Path, example: Any, tmp_path: Path
-) -> None:
+def test_settings_that_are_garbage_are_written_again(computed: Path, example: Any, tmp_path: Path) -> None:
     root = shutil.copytree(computed, tmp_path / "table")
     (root / "settings.yaml").write_bytes(b"::: {")
     said: list[str] = []
