@@ -170,11 +170,12 @@ def _read_part(content: bytes, header: Header, key: ShardKey, *, rounded: bool) 
         raise _DamageError(f"cannot be read ({reason(error)})") from None
     if not table.schema.equals(header.schema.arrow()):
         raise _DamageError(f"its columns are not those of the table but {', '.join(map(str, table.schema))}")
-    stored = {key.decode(): value.decode() for key, value in (file.metadata.metadata or {}).items()}
+    metadata = file.metadata.metadata or {}
     for name, value in header.schema.metadata(header.fingerprint, key.index, {}, rounded=rounded).items():
-        if stored.get(name) != value:
-            raise _DamageError(f"written for another run or shard: {name} is {stored.get(name)}, not {value}")
-    frame = pl.from_arrow(table)
+        stored = metadata.get(name.encode(), b"None").decode(errors="replace")
+        if stored != value:
+            raise _DamageError(f"written for another run or shard: {name} is {stored}, not {value}")
+    frame = pl.from_arrow(table.replace_schema_metadata(None))  # Polars panics where it is no text
     assert isinstance(frame, pl.DataFrame)
     return frame
 

@@ -105,7 +105,8 @@ def _contig_problems(contigs: pl.DataFrame, plan: pl.DataFrame, fields: Mapping[
 
 def _locus_problems(loci: pl.DataFrame, plan: pl.DataFrame, fields: Mapping[str, Any]) -> Iterator[str]:
     pieces = (
-        plan.select("chrom", "strand", pl.col("pieces").explode())
+        plan.select("chrom", "strand", "pieces")
+        .explode("pieces")
         .unnest("pieces")
         .group_by("locus")
         .agg(
@@ -133,10 +134,9 @@ def _transcript_problems(transcripts: pl.DataFrame, plan: pl.DataFrame, fields: 
     )
     if fields.get("transcripts", digest := transcripts_digest(zero_based)) != digest:
         yield f"its transcripts are not those of {RUN_FILE}"
-    places = plan.select("chrom", "strand", pl.col("pieces").explode().struct.field("locus")).unique()
+    places = plan.select("chrom", "strand", "pieces").explode("pieces").unnest("pieces")
     held = transcripts.select("chrom", "strand", "locus").explode("locus").drop_nulls().unique()
-    columns = ["chrom", "strand", "locus"]
-    if sorted(held.select(columns).rows()) != sorted(places.select(columns).rows()):
+    if sorted(held.rows()) != sorted(places.select(held.columns).unique().rows()):
         yield "its transcripts do not lie in the loci of the plan"
     exons = transcripts.select(pl.col("exon_starts").list.len() == pl.col("exon_ends").list.len())
     if not exons.to_series().all():

@@ -56,7 +56,7 @@ def same_table(name: str, stored: bytes, expected: bytes) -> bool:
             return False
         covered = [pl.col(column).cast(wanted.schema[column]) for column in _COVERED.get(name, wanted.columns)]
         frames = [frame.select(covered) for frame in (held, wanted)]
-    except (OSError, pa.ArrowException, pl.exceptions.PolarsError):
+    except (OSError, UnicodeError, pa.ArrowException, pl.exceptions.PolarsError):
         return False
     if name == f"{TRANSCRIPTS}.parquet":  # in the order of the annotation
         frames = [frame.sort("transcript_id", "chrom", "strand", "start", "end") for frame in frames]

@@ -109,7 +109,9 @@ def _checked_manifest(store: Store, shards: Sequence[Planned], *, complete: bool
     except InputError as error:
         return None, [f"{MANIFEST}: cannot be read ({error}); {REMEDY}"]
     if manifest is None:
-        return None, [f"{MANIFEST}: missing, though every part is there; {REMEDY}"] if complete else []
+        return None, [
+            f"{MANIFEST}: missing, though every part is there; the same `sptx run` writes it"
+        ] if complete else []
     frame = manifest.frame
     if not {*LINE_COLUMNS} <= set(frame.columns):
         return None, [f"{MANIFEST}: cannot be read (its columns are {', '.join(frame.columns)}); {REMEDY}"]
