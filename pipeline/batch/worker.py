@@ -110,7 +110,8 @@ class UnitWorker:
         receipt, *others = tables
         names = {table: unit.part_name(table, self.assignment.fingerprint) for table in tables}
         measures = ""
-        if not all(self.store.exists(names[table]) for table in tables):
+        committed = names[receipt] in self.store.list(names[receipt])
+        if not committed or not all(self.store.exists(names[table]) for table in others):
             measures = to_text([parts[table] for table in tables])
             for table in (*others, receipt):
                 self.store.write_atomic(names[table], parts[table])

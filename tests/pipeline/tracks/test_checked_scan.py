@@ -98,7 +98,7 @@ def test_a_verifying_reader_gives_right_values_or_names_the_part(tmp_path: Path,
             wrong += not rows(verify=False).equals(true)
     assert [error for error in told if bad not in error] == []
     assert len(told) == 60 if manifest else len(told) > 30
-    assert wrong > 10  # which is why there is `verify`
+    assert wrong > (10 if table == "tracks" else 0)  # which is why there is `verify`
 
 
 def test_a_part_that_the_plan_does_not_have_is_refused(tmp_path: Path) -> None:
