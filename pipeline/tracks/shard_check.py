@@ -129,7 +129,9 @@ class ShardChecker:
             if frame is not None:
                 frames[table] = frame
         if len(frames) == len(TABLES):
-            problems += (f"{shard.sites}: {wrong}" for wrong in _site_problems(*frames.values(), self.header))
+            problems += (
+                f"{shard.sites}: {wrong}" for wrong in _site_problems(frames[TRACKS], frames[SITES], self.header)
+            )
         rows = len(frames[TRACKS]) if TRACKS in frames else 0
         lines = "\n".join(" ".join(problem.split()) for problem in problems)
         return {"index": shard.key.index, "problems": lines, "rows": rows, "bytes": size, UNREAD: unread}
