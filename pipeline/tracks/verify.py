@@ -30,7 +30,7 @@ from pipeline.tracks.shard_check import Planned, ShardChecker, at_once, planned_
 from pipeline.tracks.side_check import REMEDY, side_problems
 from sptx_core.errors import InputError
 
-WORKBENCH_ROWS = 100_000_000  # about a minute of two cores; beyond it actors are worth their start
+WORKBENCH_ROWS = 100_000_000  # about half a minute of one core; beyond it actors are worth their start
 LINE_COLUMNS = ("shard", "path", "sites_path", "rows")
 
 

@@ -12,12 +12,18 @@ import polars as pl
 import pytest
 from material import tables
 
-from pipeline.batch.record import read_record
+from pipeline.batch.record import Execution, RunRecord, read_record
 from pipeline.batch.storage import StorageError, Store
+from pipeline.coordinates import Interval
 from pipeline.tracks.digests import loci_digest, transcripts_digest
 from pipeline.tracks.header import read_table
+from pipeline.tracks.plan import make_plan
 from pipeline.tracks.schema import FORMAT_VERSION
+from pipeline.tracks.settings import Flanks, TableSpec
 from pipeline.tracks.side_check import side_problems
+from pipeline.tracks.side_tables import tables_of
+from sptx_core.channels import CHANNELS
+from sptx_core.windows import WindowSpec
 
 NAMES = ("run.json", "settings.yaml", "contigs.parquet", "loci.parquet", "transcripts.parquet", "plan.parquet")
 AGAIN = "; the same `sptx run` writes it again"
@@ -167,3 +173,36 @@ def test_storage_that_does_not_answer_is_not_called_damage(store: Store, monkeyp
         assert len(found) == 4
         assert all("Permission denied" in problem and "verify again" in problem for problem in found)
         assert not [problem for problem in found if "damaged" in problem or AGAIN in problem]
+
+
+ROWS = [  # transcript, contig, strand, start, end
+    ("A", "chr2", "+", 0, 40),
+    ("B", "chr2", "+", 30, 60),
+    ("C", "chr1", "-", 5, 25),
+    ("D", "chr2", "+", 80, 90),
+]
+
+
+@pytest.mark.parametrize("flanks", Flanks)
+@pytest.mark.parametrize("regions", [(), (Interval("chr2", 10, 85), Interval("chr2", 33, 35), Interval("chr1", 0, 7))])
+def test_what_a_plan_writes_has_no_problems_without_checksums(
+    tmp_path: Path, flanks: Flanks, regions: tuple[Interval, ...]
+) -> None:
+    """As `sptx run` writes it, with regions that clip loci and leave transcripts without one."""
+    names = dict.fromkeys(("gene_id", "gene_name", "gene_type", "transcript_type"), "x")
+    frame = pl.DataFrame(
+        [
+            {"transcript_id": name, **names, "tags": ["basic"], "contig": contig, "strand": strand}
+            | {"start": start, "end": end, "exon_starts": [start], "exon_ends": [end]}
+            for name, contig, strand, start, end in ROWS
+        ]
+    )
+    lengths = {"chr1": 100, "chr2": 200}
+    plan = make_plan(frame, lengths, spec=WindowSpec(10, 5), flanks=flanks, windows_per_shard=3, regions=regions)
+    store = Store(tmp_path)
+    for name, content in {**tables_of(plan), "settings.yaml": tables.SETTINGS}.items():
+        store.write_atomic(name, content)
+    fields = {"transcripts": transcripts_digest(plan.transcripts), "loci": loci_digest(plan.loci)}
+    spec = TableSpec(CHANNELS, flanks, False, 0.01, WindowSpec(10, 5))
+    record = RunRecord(FORMAT_VERSION, fields, Execution("", "", "", "", 1, 1), spec.about(), 1, 1)
+    assert side_problems(store, record, read_table(store, "plan"), {}) == []
