@@ -80,10 +80,11 @@ def verify(
     else:
         for problem in report.problems:
             typer.echo(problem)
-        verdict = "unsound" if report.problems else "sound"
-        if report.unread:
-            verdict = f"not known to be sound, {report.unread:,} shards could not be read"
-        typer.echo(f"{verdict}: {report.parts:,} parts, {report.rows:,} rows, {report.bytes:,} bytes")
+        verdict = "unsound" if report.damage else "not known to be sound" if report.problems else "sound"
+        unread = f", {report.unread:,} shards could not be read" if report.unread else ""
+        typer.echo(f"{verdict}{unread}: {report.parts:,} parts, {report.rows:,} rows, {report.bytes:,} bytes")
+    if report.damage:
+        say("delete a damaged part, then run the same `sptx run`: it computes what is missing and restores other files")
     if report.problems:
         raise typer.Exit(INCOMPLETE)
 

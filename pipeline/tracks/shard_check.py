@@ -35,6 +35,7 @@ from sptx_core.files import reason
 
 ROWS_IN_MEMORY = 4_000_000  # of the parts that a process checks at once, about 100 bytes each
 SUM_SLACK = 1e-5  # float32 softmax, beside what rounding adds
+VERIFY_AGAIN = "which says nothing of the file: verify again"  # ends a sentence that tells of no damage
 EDGE_SLACK = 1e-7  # float32 steps near the sites threshold
 
 
@@ -116,12 +117,12 @@ class ShardChecker:
                 content = self.store.read_bytes(name)
             except FileNotFoundError:
                 unread = True
-                problems.append(f"{name}: was removed while the table was verified")
+                problems.append(f"{name}: was removed while the table was verified, {VERIFY_AGAIN}")
                 continue
             except (StorageError, OSError) as error:
                 unread = True
                 told = " ".join(str(error).split()) or type(error).__name__
-                problems.append(f"{name}: could not be read ({told}); that says nothing of the part: verify again")
+                problems.append(f"{name}: could not be read ({told}), {VERIFY_AGAIN}")
                 continue
             size += len(content) if table == TRACKS else 0
             found, frame = part_problems(content, self.header, shard, table, recorded)

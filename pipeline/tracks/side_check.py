@@ -24,6 +24,7 @@ from pipeline.tracks.digests import loci_digest, transcripts_digest
 from pipeline.tracks.header import read_table
 from pipeline.tracks.layout import CONTIGS, LOCI, TRANSCRIPTS
 from pipeline.tracks.settings import RunConfig
+from pipeline.tracks.shard_check import VERIFY_AGAIN
 from sptx_core.errors import InputError
 
 REMEDY = "the same `sptx run` writes it again"
@@ -53,7 +54,7 @@ def side_problems(store: Store, record: RunRecord, plan: pl.DataFrame, recorded:
         try:
             problems += (f"{path}: {wrong}; {REMEDY}" for wrong in check(read_table(store, name), plan, record.fields))
         except StorageError as error:
-            problems.append(f"{path}: could not be read ({error}); that says nothing of the file: verify again")
+            problems.append(f"{path}: could not be read ({error}), {VERIFY_AGAIN}")
         except (InputError, pl.exceptions.PolarsError) as error:
             problems.append(f"{path}: is missing or damaged ({error}); {REMEDY}")
     return problems
@@ -66,7 +67,7 @@ def _differing(store: Store, recorded: Mapping[str, str]) -> Iterator[str]:
         except FileNotFoundError:
             yield f"{name}: missing; {REMEDY}"
         except (StorageError, OSError) as error:
-            yield f"{name}: could not be read ({error}); that says nothing of the file: verify again"
+            yield f"{name}: could not be read ({error}), {VERIFY_AGAIN}"
         else:
             if hashlib.sha256(content).hexdigest() != digest:
                 yield f"{name}: its bytes are not those that {MANIFEST} recorded; {REMEDY}"
@@ -85,7 +86,7 @@ def _settings_problems(store: Store, record: RunRecord) -> Iterator[str]:
     except FileNotFoundError:
         yield f"{SETTINGS_FILE}: missing; {REMEDY}"
     except (StorageError, OSError) as error:
-        yield f"{SETTINGS_FILE}: could not be read ({error}); that says nothing of the file: verify again"
+        yield f"{SETTINGS_FILE}: could not be read ({error}), {VERIFY_AGAIN}"
     except (ValidationError, ValueError, RecursionError, yaml.YAMLError):
         yield f"{SETTINGS_FILE}: does not hold the settings of a run; {REMEDY}"
     else:

@@ -26,7 +26,7 @@ from pipeline.batch.storage import StorageError, Store
 from pipeline.tracks.header import Header, header_of, read_header, read_table
 from pipeline.tracks.layout import PLAN, SITES, TABLES, TRACKS
 from pipeline.tracks.schema import FORMAT_VERSION
-from pipeline.tracks.shard_check import Planned, ShardChecker, at_once, planned_shards
+from pipeline.tracks.shard_check import VERIFY_AGAIN, Planned, ShardChecker, at_once, planned_shards
 from pipeline.tracks.side_check import REMEDY, side_problems
 from sptx_core.errors import InputError
 
@@ -46,6 +46,11 @@ class VerifyReport:
     rows: int
     bytes: int
     unread: int = 0
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """The problems that are of the files, not of the way to them."""
+        return tuple(problem for problem in self.problems if not problem.endswith(VERIFY_AGAIN))
 
 
 def verify(store: Store, workbench: Workbench | None = None) -> VerifyReport:
@@ -105,7 +110,7 @@ def _checked_manifest(store: Store, shards: Sequence[Planned], *, complete: bool
     try:
         manifest = read_manifest(store)
     except StorageError as error:
-        return None, [f"{MANIFEST}: could not be read ({error}); that says nothing of the file: verify again"]
+        return None, [f"{MANIFEST}: could not be read ({error}), {VERIFY_AGAIN}"]
     except InputError as error:
         return None, [f"{MANIFEST}: cannot be read ({error}); {REMEDY}"]
     if manifest is None:

@@ -71,6 +71,7 @@ def test_a_script_gets_json(table: Path, tmp_path: Path, sptx_here: Any) -> None
     told = json.loads(sptx_here("verify", damaged, "--json", code=3).out)
     assert not told["sound"]
     assert told["problems"] == [f"{part.relative_to(damaged)}: not committed"]
+    assert "the same `sptx run`" in sptx_here("verify", damaged, code=3).err
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +176,7 @@ def test_verify_says_where_nothing_is_known(small_table: Path, sptx_here: Any, m
     monkeypatch.setattr(Store, "read_bytes", flaky)
     done = sptx_here("verify", small_table, code=3)
     assert done.out.splitlines()[-1].startswith("not known to be sound, 1 shards could not be read: 4 parts")
+    assert "delete" not in done.err
     assert json.loads(sptx_here("verify", small_table, "--json", code=3).out)["unread"] == 1
 
 
