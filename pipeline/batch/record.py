@@ -23,6 +23,8 @@ from pipeline.batch.storage import Store
 from sptx_core.errors import InputError
 from sptx_core.files import reading, writing
 
+_REMEDY = "if a run's file was damaged there, delete it: the same command writes it again beside the run's parts"
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -111,9 +113,9 @@ class RunRecord:
             execution = Execution(**{field.name: executed[field.name] for field in dataclasses.fields(Execution)})
             record = cls(version, fields, execution, body, body.pop("shards"), body.pop("rows"))
         except (AttributeError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise InputError(f"{where} is not the record of a run ({error!r})") from None
+            raise InputError(f"{where} is not the record of a run ({error!r}); {_REMEDY}") from None
         if record.fingerprint != stored:
-            raise InputError(f"{where} was edited: its fingerprint does not match its fields")
+            raise InputError(f"{where} was edited: its fingerprint does not match its fields; {_REMEDY}")
         return record
 
 

@@ -9,7 +9,7 @@ import polars as pl
 from pipeline.batch.layout import RUN_FILE
 from pipeline.batch.parquet import from_parquet
 from pipeline.batch.record import RunRecord, read_record
-from pipeline.batch.storage import Store
+from pipeline.batch.storage import StorageError, Store
 from pipeline.tracks.schema import FORMAT_VERSION, TrackSchema
 from pipeline.tracks.settings import TableSpec
 from sptx_core.errors import InputError
@@ -50,5 +50,10 @@ def header_of(record: RunRecord, where: str) -> Header:
 def read_table(store: Store, name: str) -> pl.DataFrame:
     """One of the small tables, `name` without its ending; `InputError` if it cannot be read."""
     path = f"{name}.parquet"
-    with reading(store.uri(path)):
-        return from_parquet(store.read_bytes(path))
+    try:
+        with reading(store.uri(path)):
+            return from_parquet(store.read_bytes(path))
+    except StorageError:
+        raise
+    except InputError as error:
+        raise InputError(f"{error}; the same `sptx run` writes it again") from error

@@ -14,18 +14,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import yaml
 from pydantic import ValidationError
 
 from pipeline.batch.layout import MANIFEST, RUN_FILE, SETTINGS_FILE
+from pipeline.batch.parquet import from_parquet
 from pipeline.batch.record import RunRecord
 from pipeline.batch.storage import StorageError, Store
 from pipeline.tracks.digests import loci_digest, transcripts_digest
-from pipeline.tracks.header import read_table
 from pipeline.tracks.layout import CONTIGS, LOCI, TRANSCRIPTS
 from pipeline.tracks.settings import RunConfig
 from pipeline.tracks.shard_check import VERIFY_AGAIN
-from sptx_core.errors import InputError
+from sptx_core.files import reason
 
 REMEDY = "the same `sptx run` writes it again"
 _LAYOUT = ("flanks", "exact", "sites_threshold", "channels")  # said twice in run.json
@@ -52,11 +53,14 @@ def side_problems(store: Store, record: RunRecord, plan: pl.DataFrame, recorded:
     for name, check in ((CONTIGS, _contig_problems), (LOCI, _locus_problems), (TRANSCRIPTS, _transcript_problems)):
         path = f"{name}.parquet"
         try:
-            problems += (f"{path}: {wrong}; {REMEDY}" for wrong in check(read_table(store, name), plan, record.fields))
+            frame = from_parquet(store.read_bytes(path))
+            problems += (f"{path}: {wrong}; {REMEDY}" for wrong in check(frame, plan, record.fields))
         except StorageError as error:
             problems.append(f"{path}: could not be read ({error}), {VERIFY_AGAIN}")
-        except (InputError, pl.exceptions.PolarsError) as error:
-            problems.append(f"{path}: is missing or damaged ({error}); {REMEDY}")
+        except FileNotFoundError:
+            problems.append(f"{path}: missing; {REMEDY}")
+        except (OSError, UnicodeError, pa.ArrowException, pl.exceptions.PolarsError) as error:
+            problems.append(f"{path}: damaged ({reason(error)}); {REMEDY}")
     return problems
 
 
