@@ -150,7 +150,7 @@ def require_same_run(store: Store, stored: RunRecord | None, fields: Mapping[str
         f"{name}: there {_shortened(stored.fields.get(name))}, here {_shortened(fields.get(name))}"
         for name in differing
     )
-    raise InputError(f"{store.root} holds another run ({told}); choose another --output or the same settings")
+    raise InputError(f"{store.uri()} holds another run ({told}); choose another --output or the same settings")
 
 
 def create_or_resume(

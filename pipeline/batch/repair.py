@@ -83,7 +83,7 @@ def restore_side_files(
         digests[name] = digest(content)
     del digests[SETTINGS_FILE]
     if written:
-        say(f"missing or damaged in {store.root}, and written again: {', '.join(written)}")
+        say(f"missing or damaged in {store.uri()}, and written again: {', '.join(written)}")
     return digests
 
 

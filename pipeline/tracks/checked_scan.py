@@ -52,5 +52,5 @@ def _checked(store: Store, header: Header, table: str, shard: Planned, measures:
     recorded_part = None if measures is None else measures[TABLES.index(table)]
     problems, rows = part_problems(content, header, shard, table, recorded_part)
     if problems or rows is None:
-        raise InputError(f"{store.uri(name)}: {'; '.join(problems)}; `sptx verify {store.root}` checks the others")
+        raise InputError(f"{store.uri(name)}: {'; '.join(problems)}; `sptx verify {store.uri()}` checks the others")
     return rows.with_columns(chrom=pl.lit(shard.key.chrom), strand=pl.lit(shard.key.strand))

@@ -34,7 +34,7 @@ def read_header(store: Store) -> Header:
     """The table's header; `InputError` where there is no table, or one of another format version."""
     record = read_record(store, FORMAT_VERSION)
     if record is None:
-        raise InputError(f"{store.root} holds no table: there is no {RUN_FILE}; give the --output of a run")
+        raise InputError(f"{store.uri()} holds no table: there is no {RUN_FILE}; give the --output of a run")
     return header_of(record, store.uri(RUN_FILE))
 
 

@@ -246,7 +246,7 @@ class Tracks:
 
     @property
     def _remedy(self) -> str:
-        return f"; `sptx verify {self.store.root}` names what is damaged"
+        return f"; `sptx verify {self.store.uri()}` names what is damaged"
 
     def _wanted(self, columns: Sequence[str]) -> list[str]:
         """The columns that say where a row lies, then those asked for."""
@@ -255,7 +255,7 @@ class Tracks:
         if unknown is not None:
             nearest = difflib.get_close_matches(unknown, names, n=1)
             hint = f"the nearest is {nearest[0]}" if nearest else f"it has {', '.join(self.channels)}"
-            raise InputError(f"{self.store.root} has no column {unknown}; {hint}")
+            raise InputError(f"{self.store.uri()} has no column {unknown}; {hint}")
         return list(dict.fromkeys([*(name for name in names if name not in self.channels), *columns]))
 
     def _parts_of(self, strand: str | None, contig: str | None) -> list[ShardPart]:
@@ -269,7 +269,7 @@ class Tracks:
         found = self._contig_called(name)
         if found is None:
             held = shortened(self.contigs["chrom"].to_list())
-            raise InputError(f"{self.store.root} has no contig {name}; it has {held}")
+            raise InputError(f"{self.store.uri()} has no contig {name}; it has {held}")
         return found
 
     def _contig_called(self, name: str) -> str | None:
@@ -300,7 +300,7 @@ class Tracks:
         except Exception as error:
             if not tells_of_a_file(error):
                 raise
-            raise InputError(f"a part of {self.store.root} cannot be read ({reason(error)}){self._remedy}") from error
+            raise InputError(f"a part of {self.store.uri()} cannot be read ({reason(error)}){self._remedy}") from error
 
     def _genes_called(self, name: str) -> pl.DataFrame:
         return self.transcripts.filter((pl.col("gene_name") == name) | _has_id("gene_id", name))
@@ -312,7 +312,7 @@ class Tracks:
         held = pl.concat([self.transcripts[column].alias("name") for column in columns]).unique(maintain_order=True)
         closest = nearest(name, held) if name else None
         hint = f"; the nearest is {closest}" if closest else ""
-        return InputError(f"{self.store.root} has no {kind} {name}{hint}")
+        return InputError(f"{self.store.uri()} has no {kind} {name}{hint}")
 
     def _of_transcripts(
         self, found: pl.DataFrame, strand: str | None, columns: Sequence[str] | None, *, sites: bool

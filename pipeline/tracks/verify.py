@@ -15,7 +15,6 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from pipeline.batch.cluster import CALLS_PER_ACTOR
 from pipeline.batch.layout import MANIFEST, RUN_FILE
 from pipeline.batch.manifest import Manifest, read_manifest
 from pipeline.batch.measures import Measures
@@ -72,7 +71,7 @@ def verify(store: Store, workbench: Workbench | None = None) -> VerifyReport:
     header = header_of(record, store.uri(RUN_FILE))
     plan = read_table(store, PLAN)
     if (len(plan), plan["rows"].sum()) != (header.shards, header.rows):
-        raise InputError(f"{store.root}: plan.parquet and run.json differ in shards or rows; neither can be trusted")
+        raise InputError(f"{store.uri()}: plan.parquet and run.json differ in shards or rows; neither can be trusted")
     shards = planned_shards(store, header, plan)
     present = [shard for shard in shards if shard.tracks in listed]
     problems = [*_listing_problems(shards, listed)]
@@ -140,8 +139,7 @@ def _answers(
         workbench = Workbench()
     largest = max((shard.rows for shard in present), default=1)
     by_index = {shard.key.index: shard for shard in present}
-    threads = CALLS_PER_ACTOR if workbench else READERS
-    checker = partial(ShardChecker, store.root, header, by_index, recorded, threads)
+    checker = partial(ShardChecker, store.root, header, by_index, recorded, READERS)
     rows = [{"index": shard.key.index, "sites": shard.sites in listed} for shard in present]
     with Progress(total, 0, counted="rows", shown=workbench is not None) as line:
         problems = 0
