@@ -288,7 +288,6 @@ def test_a_unit_that_kills_its_process_is_given_up_and_no_other(assignment: Assi
 FATAL = """
 import pickle, sys
 from pipeline.batch.job import Worker
-from pipeline.batch.measures import from_text, measure
 from pipeline.batch.record import Execution
 from pipeline.batch.worker import UnitWorker
 
