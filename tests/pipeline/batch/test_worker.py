@@ -231,7 +231,6 @@ LIFE = """
 import os, pickle, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from pipeline.batch.job import Worker
-from pipeline.batch.measures import from_text, measure
 from pipeline.batch.record import Execution
 from pipeline.batch.worker import UnitWorker
 
