@@ -138,7 +138,8 @@ def test_what_failed_is_tried_again_by_the_next_run_and_all_bytes_are_those_of_a
 
 
 def job(output: Path | None, count: int = 400) -> SquaresJob:
-    return SquaresJob(JobSettings(output=None if output is None else str(output)), count)
+    """The job of `undisturbed`, executed as that was."""
+    return SquaresJob(JobSettings(output=None if output is None else str(output), threads=1), count)
 
 
 def test_a_finished_job_starts_nothing_and_writes_nothing(undisturbed: Path) -> None:
@@ -213,17 +214,16 @@ def test_the_manifest_has_the_same_bytes_whichever_way_its_lines_came(
     undisturbed: Path, tmp_path: Path, without_ray: None, monkeypatch: pytest.MonkeyPatch, saved: bool
 ) -> None:
     output = tmp_path / "output"
-    one = SquaresJob(JobSettings(output=str(output), workers=2, threads=1), 400)
     with monkeypatch.context() as patched:
         patched.setattr(cluster, "execute", interrupted_after(7))
         with pytest.raises(KeyboardInterrupt):
-            run_job(one, print, progress=False)
+            run_job(job(output), print, progress=False)
     assert len(parts(output)) == 7
     (receipts,) = output.glob("receipts/*.parquet")
     if not saved:
         receipts.unlink()  # as if the driver had been killed, or an older version had begun the run
     read, said = reads_of(Store(output), monkeypatch), []
-    assert run_job(one, said.append, progress=False).complete
+    assert run_job(job(output), said.append, progress=False).complete
     assert read == [] if saved else sorted(read) == [str(path.relative_to(output)) for path in parts(output)[:7]]
     assert any("reading 7 units for the manifest" in line for line in said) is not saved
     assert (output / "manifest.parquet").read_bytes() == (undisturbed / "manifest.parquet").read_bytes()
