@@ -22,7 +22,8 @@ from pipeline.batch.storage import Store
 from pipeline.inputs.annotation import read_annotation
 from pipeline.inputs.selection import Selection, select
 from pipeline.simulation.annotation_only import CONTIGS, write_annotation
-from pipeline.tracks.plan import Plan, loci_digest, make_plan, transcripts_digest
+from pipeline.tracks.digests import loci_digest, transcripts_digest
+from pipeline.tracks.plan import Plan, make_plan
 from pipeline.tracks.settings import Flanks
 from pipeline.tracks.side_tables import tables_of
 from sptx_core.windows import WindowSpec

@@ -83,6 +83,8 @@ class Job(ABC):
     """Folders of its parts; the part in the first one is written last and is the unit's receipt."""
     parts_named: ClassVar[re.Pattern[str]] = ANY_PART
     """What `<place>/<label>` of its parts is like; files that are named otherwise are not its parts."""
+    side_names: ClassVar[tuple[str, ...]] = ()
+    """Names of `side_files`."""
     called: ClassVar[str] = "units"
     """What people call its units, as a plural."""
     counted: ClassVar[str] = "units"
@@ -117,6 +119,17 @@ class Job(ABC):
     def side_files(self) -> Mapping[str, bytes]:
         """Name -> content of small files beside `run.json`."""
         return {}
+
+    def agrees(self, name: str, content: bytes) -> bool:
+        """Whether `content`, which storage holds as a side file or as run.json, can be this job's.
+
+        The fingerprint says nothing of some files' columns; a job whose files have such must not refuse them here.
+        """
+        return name not in self.side_names or content == self.side_files()[name]
+
+    def execution_of(self, part: bytes) -> Execution | None:  # noqa: ARG002  # for those that override it
+        """How a part of the first table was computed, where it says so itself."""
+        return None
 
     def manifest_columns(self, part: Part) -> Mapping[str, Any]:  # noqa: ARG002  # for those that override it
         """What the manifest says of a unit besides its files."""

@@ -5,6 +5,7 @@
     manifest.parquet            rows, bytes and SHA-256 of every part, once the run is complete
     <table>/<place>/<part>      a unit's part of each of the job's tables
     strikes/, failures/         what is known of units that killed their process or were given up; empty in the end
+    receipts/                   rows, bytes and SHA-256 of parts that are committed, until the manifest has them
 
 A job may put small files of its own beside these. A part is named
 
@@ -18,6 +19,7 @@ written last: it is the receipt of the unit.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipeline.batch.storage import Store
@@ -25,7 +27,7 @@ from pipeline.batch.storage import Store
 RUN_FILE = "run.json"
 SETTINGS_FILE = "settings.yaml"
 MANIFEST = "manifest.parquet"
-STRIKES, FAILURES = "strikes/", "failures/"
+STRIKES, FAILURES, RECEIPTS = "strikes/", "failures/", "receipts/"
 NAME_DIGITS = 12  # of the fingerprint in a part's name
 
 ANY_PART = re.compile(r".*")
@@ -67,6 +69,34 @@ def committed(store: Store, table: str, fingerprint: str, named: re.Pattern[str]
             if named.fullmatch(f"{part.place}/{part.label}"):
                 parts.append(part)
     return {part.unit: part for part in sorted(parts)}
+
+
+class Held(NamedTuple):
+    """What storage holds of a run.
+
+    `done` maps each unit whose parts are all there to these, in the order of the job's tables; units are in order.
+    `lacking` maps a unit that has its receipt but not all of its other parts to the names of these.
+    """
+
+    done: dict[int, tuple[Part, ...]]
+    lacking: dict[int, tuple[str, ...]]
+
+
+def held(store: Store, tables: Sequence[str], fingerprint: str, named: re.Pattern[str] = ANY_PART) -> Held:
+    """The units whose parts storage holds; one listing of each table, that of the receipts first in `tables`."""
+    receipts, *others = (committed(store, table, fingerprint, named) for table in tables)
+    result = Held({}, {})
+    for unit, receipt in receipts.items():
+        missing = tuple(
+            part_name(table, receipt.place, unit, receipt.label, fingerprint)
+            for table, parts in zip(tables[1:], others, strict=True)
+            if unit not in parts
+        )
+        if missing:
+            result.lacking[unit] = missing
+        else:
+            result.done[unit] = (receipt, *(parts[unit] for parts in others))
+    return result
 
 
 def failure_name(unit: int) -> str:

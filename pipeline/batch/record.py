@@ -23,6 +23,8 @@ from pipeline.batch.storage import Store
 from sptx_core.errors import InputError
 from sptx_core.files import reading, writing
 
+_REMEDY = "if a run's file was damaged there, delete it: the same command writes it again beside the run's parts"
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -111,9 +113,9 @@ class RunRecord:
             execution = Execution(**{field.name: executed[field.name] for field in dataclasses.fields(Execution)})
             record = cls(version, fields, execution, body, body.pop("shards"), body.pop("rows"))
         except (AttributeError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise InputError(f"{where} is not the record of a run ({error!r})") from None
+            raise InputError(f"{where} is not the record of a run ({error!r}); {_REMEDY}") from None
         if record.fingerprint != stored:
-            raise InputError(f"{where} was edited: its fingerprint does not match its fields")
+            raise InputError(f"{where} was edited: its fingerprint does not match its fields; {_REMEDY}")
         return record
 
 
@@ -148,7 +150,7 @@ def require_same_run(store: Store, stored: RunRecord | None, fields: Mapping[str
         f"{name}: there {_shortened(stored.fields.get(name))}, here {_shortened(fields.get(name))}"
         for name in differing
     )
-    raise InputError(f"{store.root} holds another run ({told}); choose another --output or the same settings")
+    raise InputError(f"{store.uri()} holds another run ({told}); choose another --output or the same settings")
 
 
 def create_or_resume(

@@ -1,14 +1,16 @@
 """The driver: a job in, its output complete in storage, or an account of what is missing.
 
 `run_job` takes up the run that storage holds (or begins it), asks storage which units are missing, has them computed,
-and asks storage again: what is done is what storage holds, not what was answered. Nothing is read back but what the
-manifest needs.
+and asks storage again: what is done is what storage holds, not what was answered. The manifest is made of what actors
+measured as they committed; no part is read back but those that nobody measured. What was damaged beside the parts is
+written again, a unit that has lost a part is computed again.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -17,15 +19,19 @@ from typing import Any
 from pipeline.batch import cluster
 from pipeline.batch.cluster import Cluster, Pool
 from pipeline.batch.job import Assignment, Job, Say
-from pipeline.batch.layout import FAILURES, MANIFEST, STRIKES, committed
-from pipeline.batch.manifest import write_manifest
+from pipeline.batch.layout import FAILURES, MANIFEST, RECEIPTS, STRIKES, Part, held
+from pipeline.batch.manifest import Manifest, make_manifest, read_manifest
+from pipeline.batch.measures import MeasureBook, Measures, agreed, measure_parts, saved_measures
 from pipeline.batch.patience import PatientStore, Watch
 from pipeline.batch.progress import Progress
+from pipeline.batch.readback import Workbench
 from pipeline.batch.record import RunRecord, create_or_resume, fingerprint, read_record, require_same_run
+from pipeline.batch.repair import restore_record, restore_side_files, side_digests
 from pipeline.batch.storage import StorageError, Store
 from pipeline.batch.worker import Receipt, UnitWorker
 from pipeline.settings import ray_address
 from sptx_core.errors import InputError, UnfinishedError
+from sptx_core.files import writing
 
 
 @dataclass(frozen=True)
@@ -91,29 +97,81 @@ def run_job(job: Job, say: Say, *, progress: bool = True) -> Outcome:
 def _run(job: Job, store: Store, stored: RunRecord | None, say: Say, *, progress: bool) -> Outcome:
     """Compute what a store lacks that can be written and holds no other run."""
     store.sweep()
-    receipts, digest = job.tables[0], fingerprint(job.fields)
-    before = committed(store, receipts, digest, job.parts_named)
+    digest = fingerprint(job.fields)
+    before = after = held(store, job.tables, digest, job.parts_named)
+    some = next(iter(before.done.values()), (None,))[0]
+    if stored is None and some is not None:
+        stored = restore_record(store, job, some, say)
+    manifest, files = None, {}
+    if stored is not None:
+        manifest = _stored_manifest(store, say)
+        files = restore_side_files(store, job, stored, manifest.side_files if manifest else {}, some, say)
     failed: dict[int, str] = {}
-    if stored is None or len(before) < job.units:
-        failed = _compute(job, store, [unit for unit in range(job.units) if unit not in before], say, progress=progress)
-    parts = committed(store, receipts, digest, job.parts_named)
-    if len(parts) == job.units and (len(before) < len(parts) or not store.exists(MANIFEST)):
-        write_manifest(store, digest, job.tables, parts.values(), job.manifest_columns)
-        _delete_all(store, STRIKES, FAILURES)
-    failed = {unit: error for unit, error in failed.items() if unit not in parts}
+    heard: dict[int, Measures] = {}
+    if stored is None or len(before.done) < job.units:
+        if before.lacking:
+            example = store.uri(next(iter(before.lacking.values()))[0])
+            say(f"{len(before.lacking):,} {job.called} have lost a part and are computed again, such as {example}")
+        missing = [unit for unit in range(job.units) if unit not in before.done]
+        failed, heard = _compute(job, store, missing, say, progress=progress)
+        # Hours later: what is done is what storage holds now, whatever was answered meanwhile.
+        after = held(store, job.tables, digest, job.parts_named)
+    if len(after.done) == job.units:
+        _complete(job, store, after.done, manifest, heard, files or side_digests(store, job), say)
+    failed = {unit: error for unit, error in failed.items() if unit not in after.done}
     return Outcome(
         units=job.units,
-        done=len(parts),
-        computed=len(parts) - len(before),
+        done=len(after.done),
+        computed=len(after.done) - len(before.done),
         failed=failed,
-        missing=job.units - len(parts) - len(failed),
+        missing=job.units - len(after.done) - len(failed),
         size=job.size,
-        bytes=sum(part.bytes for part in parts.values()),
+        bytes=sum(parts[0].bytes for parts in after.done.values()),
     )
 
 
-def _compute(job: Job, store: Store, missing: list[int], say: Say, *, progress: bool) -> dict[int, str]:
-    """Have the `missing` units computed; the errors of those that failed."""
+def _stored_manifest(store: Store, say: Say) -> Manifest | None:
+    """The manifest that storage holds, None where it must be written."""
+    try:
+        return read_manifest(store)
+    except StorageError:
+        raise
+    except InputError as error:
+        say(f"{error}; it is written again")
+        return None
+
+
+def _complete(
+    job: Job,
+    store: Store,
+    done: Mapping[int, tuple[Part, ...]],
+    manifest: Manifest | None,
+    heard: Mapping[int, Measures],
+    side_files: Mapping[str, str],
+    say: Say,
+) -> None:
+    """Write the manifest of a complete run, unless the one that is there says just this."""
+    books = [book for book in (heard, *saved_measures(store)) if book]
+    if manifest is not None:
+        known_files = manifest.side_files in ({}, side_files)  # older versions record none
+        if known_files and not books and manifest.lists(job.tables, done):
+            return
+        books.append(manifest.measures(job.tables))
+    measures = agreed(books, done)
+    unknown = {unit: parts for unit, parts in done.items() if unit not in measures}
+    if unknown:
+        say(f"reading {len(unknown):,} {job.called} for the manifest")
+        measures |= measure_parts(store, unknown, Workbench(job.settings.workers, job.settings.address))
+    content = make_manifest(job.tables, done, measures, job.manifest_columns, side_files).to_parquet()
+    with writing(store.uri(MANIFEST)):
+        store.write_atomic(MANIFEST, content)
+    _delete_all(store, STRIKES, FAILURES, RECEIPTS)
+
+
+def _compute(
+    job: Job, store: Store, missing: list[int], say: Say, *, progress: bool
+) -> tuple[dict[int, str], dict[int, Measures]]:
+    """Have the `missing` units computed; the errors of those that failed, and what was measured of the others."""
     settings = job.settings
     address, use_gpus = ray_address(settings.address), settings.gpus_per_worker != 0
     with cluster.session(address, object_store_mb=settings.object_store_mb, use_gpus=use_gpus) as joined:
@@ -129,10 +187,10 @@ def _compute(job: Job, store: Store, missing: list[int], say: Say, *, progress: 
         _delete_all(store, STRIKES, FAILURES)  # every start tries all that is missing afresh
         say(_start_line(job, record, pool, len(missing)))
         say(f"Ray's own messages go to {joined.log}, kept if something fails")
-        failed = _collect(job, store, record, pool, missing, say, embedded=joined.embedded, progress=progress)
+        failed, heard = _collect(job, store, record, pool, missing, say, embedded=joined.embedded, progress=progress)
         if failed:
             joined.keep_log()
-        return failed
+        return failed, heard
 
 
 def _collect(
@@ -145,8 +203,8 @@ def _collect(
     *,
     embedded: bool,
     progress: bool,
-) -> dict[int, str]:
-    """Send the missing units out and hear their receipts; the errors of those that failed."""
+) -> tuple[dict[int, str], dict[int, Measures]]:
+    """Send the missing units out and hear their receipts: errors of those that failed, measures of the others."""
     units = list(job.iter_units(missing))
     assignment = Assignment(
         job.make_worker(record.execution),
@@ -160,9 +218,12 @@ def _collect(
     failed: dict[int, str] = {}
     hardware = {record.execution.hardware}
     found = job.size - sum(unit.size for unit in units)
+    unwaiting = Store(store.root)
+    book = MeasureBook(unwaiting)
     with (
+        closing(book),
         Progress(job.size, found, counted=job.counted, shown=progress) as line,
-        Watch(Store(store.root), line) as watch,
+        Watch(unwaiting, line) as watch,
     ):
         rows = [unit.to_row() for unit in units]
         for row in cluster.execute(rows, partial(UnitWorker, assignment), pool, embedded=embedded):
@@ -172,11 +233,12 @@ def _collect(
             watch.heard()
             if receipt.error:
                 failed[receipt.unit] = receipt.error
+            book.add(receipt.unit, receipt.measures)
             if receipt.hardware not in hardware:
                 hardware.add(receipt.hardware)
                 say(f"some {job.called} run on {receipt.hardware}: equal within a storage step, not byte for byte")
             line.advance(receipt.size, failures=len(failed))
-    return failed
+    return failed, book.heard
 
 
 def _with_recorded_threads(job: Job, joined: Cluster, pool: Pool, record: RunRecord, say: Say) -> Pool:

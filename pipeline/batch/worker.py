@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from pipeline.batch.device import Device, Request
 from pipeline.batch.job import Assignment, Worker
+from pipeline.batch.measures import to_text
 from pipeline.batch.patience import PatientStore
 from pipeline.batch.status import Failure, record_failure
 from pipeline.batch.storage import StorageError
@@ -34,7 +35,9 @@ class Receipt(NamedTuple):
     """What the driver learns of a unit.
 
     `error` is empty when the unit was committed; `size` and `bytes` are 0 when it was not. `hardware` is what computed
-    it. `no_storage` says that the error is not the unit's: nothing can be stored, so that the run must end.
+    it. `no_storage` says that the error is not the unit's: nothing can be stored, so that the run must end. `measures` is
+    what the manifest will say of its parts (`pipeline.batch.measures.to_text`); empty when this actor did not write
+    them.
     """
 
     unit: int
@@ -43,6 +46,7 @@ class Receipt(NamedTuple):
     hardware: str
     error: str = ""
     no_storage: bool = False
+    measures: str = ""
 
 
 class UnitWorker:
@@ -98,7 +102,7 @@ class UnitWorker:
         strike = self.strikes.of(unit.index, alone=alone)
         try:
             outputs = self.device.submit(inputs, strike).result()
-            size = self._commit(unit, self.worker.encode(unit, inputs, outputs))
+            size, measures = self._commit(unit, self.worker.encode(unit, inputs, outputs))
         except Exception as error:
             if self.worker.is_fatal(error):
                 os._exit(1)  # the strike stays, as after any death of the process
@@ -106,19 +110,23 @@ class UnitWorker:
                 self.strikes.end(strike)
             raise
         self.strikes.end(strike)
-        return Receipt(unit.index, unit.size, size, self.worker.execution.hardware)
+        return Receipt(unit.index, unit.size, size, self.worker.execution.hardware, measures=measures)
 
-    def _commit(self, unit: Unit, parts: Mapping[str, bytes]) -> int:
-        """Write the unit's parts, the receipt last; their bytes together.
+    def _commit(self, unit: Unit, parts: Mapping[str, bytes]) -> tuple[int, str]:
+        """Write the unit's parts, the receipt last; their bytes together, and the measures of what was written.
 
-        A unit that is there already is left as it is: an actor that outlived its driver may have been faster.
+        A unit that is there already is left as it is: an actor that outlived its driver may have been faster. One that
+        has lost a part is written anew as a whole, because its parts must come from one computation.
         """
-        receipt, *others = self.assignment.tables
-        name = unit.part_name(receipt, self.assignment.fingerprint)
-        if not self.store.exists(name):
+        tables = self.assignment.tables
+        receipt, *others = tables
+        names = {table: unit.part_name(table, self.assignment.fingerprint) for table in tables}
+        measures = ""
+        if not all(self.store.exists(names[table]) for table in tables):
+            measures = to_text([parts[table] for table in tables])
             for table in (*others, receipt):
-                self.store.write_atomic(unit.part_name(table, self.assignment.fingerprint), parts[table])
-        return sum(map(len, parts.values()))
+                self.store.write_atomic(names[table], parts[table])
+        return sum(map(len, parts.values())), measures
 
     def _give_up(self, unit: Unit, error: str, cause: str, attempts: int) -> Receipt:
         record_failure(self.store, Failure(unit.index, error, cause, attempts))

@@ -25,9 +25,12 @@ PRINTED_WIDTH = 130  # columns of tables that go to a file or another program
 
 def status(output: TableRoot, as_json: AsJson = False) -> None:
     """Say what is done, missing and failed; ends with 3 while anything is missing."""
-    from pipeline.tracks.reader import open_tracks
+    from pipeline.batch.storage import Store
+    from pipeline.tracks.header import read_header
+    from pipeline.tracks.reader import status_of
 
-    found = open_tracks(absolute(output)).status()
+    store = Store(absolute(output))
+    found = status_of(store, read_header(store))
     missing = len(found.missing)
     total = found.done + missing + len(found.failed)
     if as_json:
@@ -48,20 +51,40 @@ def status(output: TableRoot, as_json: AsJson = False) -> None:
         raise typer.Exit(INCOMPLETE)
 
 
-def verify(output: TableRoot, as_json: AsJson = False) -> None:
+def verify(
+    output: TableRoot,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Actors to read with (default: one a core for a table of over 100 million rows, else threads).",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster to read on (auto, host:port); without it an embedded Ray.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Read every part back: schema, rows, coverage of the plan, checksums, probabilities; ends with 3 if unsound."""
+    from pipeline.batch.readback import Workbench
     from pipeline.batch.storage import Store
     from pipeline.tracks.verify import verify as verify_table
 
-    report = verify_table(Store(absolute(output)))
-    sizes = {"parts": report.parts, "rows": report.rows, "bytes": report.bytes}
+    workbench = None if workers is None and address is None else Workbench(workers, address)
+    report = verify_table(Store(absolute(output)), workbench)
+    sizes = {"parts": report.parts, "rows": report.rows, "bytes": report.bytes, "unread": report.unread}
     if as_json:
         print_json({"sound": not report.problems, "problems": list(report.problems), **sizes})
     else:
         for problem in report.problems:
             typer.echo(problem)
-        verdict = "unsound" if report.problems else "sound"
-        typer.echo(f"{verdict}: {report.parts:,} parts, {report.rows:,} rows, {report.bytes:,} bytes")
+        verdict = "unsound" if report.damage else "not known to be sound" if report.problems else "sound"
+        unread = f", {report.unread:,} shards could not be read" if report.unread else ""
+        typer.echo(f"{verdict}{unread}: {report.parts:,} parts, {report.rows:,} rows, {report.bytes:,} bytes")
+    if report.damage:
+        say("delete a damaged part, then run the same `sptx run`: it computes what is missing and restores other files")
     if report.problems:
         raise typer.Exit(INCOMPLETE)
 
@@ -74,6 +97,9 @@ def query(
         str | None, typer.Option(help="Score columns, such as acceptor,donor,brain (default: all).", show_default=False)
     ] = None,
     sites: Annotated[bool, typer.Option("--sites", help="Read the sites table: unrounded, likely sites only.")] = False,
+    verified: Annotated[
+        bool, typer.Option("--verify", help="Check the checksums of each part that is read; reads these parts whole.")
+    ] = False,
     form: Annotated[
         Format | None,
         typer.Option("--format", help="How to print (default: by the name of --to, else table).", show_default=False),
@@ -90,7 +116,7 @@ def query(
 
     chosen = choose_format(form, to)
     names = [name.strip() for name in columns.split(",") if name.strip()] if columns else None
-    frame = open_tracks(absolute(output)).query(what, strand=strand, columns=names, sites=sites)
+    frame = open_tracks(absolute(output), verify=verified).query(what, strand=strand, columns=names, sites=sites)
     write_rows(frame, chosen, to)
 
 

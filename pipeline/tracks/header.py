@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from typing import NamedTuple
 
 import polars as pl
 
 from pipeline.batch.layout import RUN_FILE
+from pipeline.batch.parquet import from_parquet
 from pipeline.batch.record import RunRecord, read_record
-from pipeline.batch.storage import Store
+from pipeline.batch.storage import StorageError, Store
 from pipeline.tracks.schema import FORMAT_VERSION, TrackSchema
 from pipeline.tracks.settings import TableSpec
 from sptx_core.errors import InputError
@@ -34,7 +34,7 @@ def read_header(store: Store) -> Header:
     """The table's header; `InputError` where there is no table, or one of another format version."""
     record = read_record(store, FORMAT_VERSION)
     if record is None:
-        raise InputError(f"{store.root} holds no table: there is no {RUN_FILE}; give the --output of a run")
+        raise InputError(f"{store.uri()} holds no table: there is no {RUN_FILE}; give the --output of a run")
     return header_of(record, store.uri(RUN_FILE))
 
 
@@ -50,5 +50,10 @@ def header_of(record: RunRecord, where: str) -> Header:
 def read_table(store: Store, name: str) -> pl.DataFrame:
     """One of the small tables, `name` without its ending; `InputError` if it cannot be read."""
     path = f"{name}.parquet"
-    with reading(store.uri(path)):
-        return pl.read_parquet(io.BytesIO(store.read_bytes(path)))
+    try:
+        with reading(store.uri(path)):
+            return from_parquet(store.read_bytes(path))
+    except StorageError:
+        raise
+    except InputError as error:
+        raise InputError(f"{error}; the same `sptx run` writes it again") from error

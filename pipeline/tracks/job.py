@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -9,26 +11,31 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, ClassVar
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
 from pipeline.batch import cluster
 from pipeline.batch.cluster import Pool
 from pipeline.batch.job import Job, Say, Worker
-from pipeline.batch.layout import Part
-from pipeline.batch.record import Execution, fingerprint
+from pipeline.batch.layout import RUN_FILE, Part
+from pipeline.batch.record import Execution, RunRecord, fingerprint
 from pipeline.batch.units import Unit
 from pipeline.coordinates import ContigMap
 from pipeline.inputs.genome import Genome
 from pipeline.inputs.network import Network
 from pipeline.inputs.uris import local_path
+from pipeline.tracks.digests import loci_digest, transcripts_digest
 from pipeline.tracks.layout import SHARD_PARTS, TABLES, manifest_columns
-from pipeline.tracks.plan import Plan, loci_digest, transcripts_digest
+from pipeline.tracks.plan import Plan
 from pipeline.tracks.schema import FORMAT_VERSION, TrackSchema
 from pipeline.tracks.settings import RunConfig, TableSpec
-from pipeline.tracks.side_tables import tables_of
+from pipeline.tracks.side_tables import SIDE_TABLES, same_table, tables_of
 from pipeline.tracks.worker import TracksWorker, WorkOrder
 from sptx_core.engine import Calibration, calibrate, hardware
 from sptx_core.model import SpTransformerModel
+
+EXECUTION_KEY = b"sptx.execution"  # of a part's metadata
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +44,7 @@ class TracksJob(Job):
 
     tables: ClassVar[tuple[str, ...]] = TABLES
     parts_named: ClassVar[re.Pattern[str]] = SHARD_PARTS
+    side_names: ClassVar[tuple[str, ...]] = SIDE_TABLES
     called: ClassVar[str] = "shards"
     counted: ClassVar[str] = "bases"
     format_version: ClassVar[int] = FORMAT_VERSION
@@ -115,7 +123,30 @@ class TracksJob(Job):
 
     def side_files(self) -> Mapping[str, bytes]:
         """The plan's small tables."""
+        return self._tables
+
+    @cached_property
+    def _tables(self) -> Mapping[str, bytes]:
         return tables_of(self.plan)
+
+    def agrees(self, name: str, content: bytes) -> bool:
+        """Whether a small table holds the plan, and run.json describes the layout of this table."""
+        if name != RUN_FILE:
+            return same_table(name, content, self._tables[name])
+        record = RunRecord.from_json(content, name, FORMAT_VERSION)
+        try:
+            return TableSpec.from_record(record.fields, record.about) == self.spec
+        except (KeyError, TypeError, ValueError):
+            return False
+
+    def execution_of(self, part: bytes) -> Execution | None:
+        """How a tracks part says that it was computed."""
+        try:
+            stored = pq.read_metadata(pa.BufferReader(part)).metadata or {}
+            told = json.loads(stored[EXECUTION_KEY])
+            return Execution(**{field.name: told[field.name] for field in dataclasses.fields(Execution)})
+        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
+            return None
 
     def manifest_columns(self, part: Part) -> Mapping[str, Any]:
         """Contig and strand of a shard."""

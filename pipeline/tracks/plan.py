@@ -17,7 +17,6 @@ is an `InputError`.
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -261,23 +260,6 @@ def _ranks(first: Ints, last: Ints, axis: Axis) -> tuple[Ints, Ints]:
     fresh = last - first + 1 - shared
     rank = np.concatenate([[0], np.cumsum(fresh)[:-1]]) - shared
     return rank, rank + last - first
-
-
-def transcripts_digest(transcripts: pl.DataFrame) -> str:
-    """SHA-256 over id, contig, strand and span of the selected transcripts, whatever their order in the file."""
-    digest = hashlib.sha256()
-    columns = ["transcript_id", "contig", "strand", "start", "end"]
-    for row in transcripts.select(columns).sort(columns).iter_rows():
-        digest.update(("\t".join(map(str, row)) + "\n").encode())
-    return digest.hexdigest()
-
-
-def loci_digest(loci: pl.DataFrame) -> str:
-    """SHA-256 over the stretches that are predicted; tells clipped runs apart."""
-    digest = hashlib.sha256()
-    for row in loci.select("chrom", "strand", "start", "end", "transcript_id").iter_rows():
-        digest.update(("\t".join(map(str, row)) + "\n").encode())
-    return digest.hexdigest()
 
 
 @contextmanager

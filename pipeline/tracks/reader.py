@@ -5,6 +5,10 @@ score columns, in the order of the table: contigs as in the FASTA, plus before m
 transcript and position). Only committed parts are read, and of these, by their names, only those that can hold an
 answer. A `Tracks` shows what was committed when it was opened. Neither Ray nor PyTorch is imported.
 
+Readers of Parquet do not look at checksums by themselves: a bit that flips on a disk may change a value in silence.
+With `verify` each part is read whole and checked before its rows count (`pipeline.tracks.checked_scan`). A tracks part
+of 0 bytes is refused in any case.
+
 Regions are 1-based inclusive text (`chr9:214,854-220,000`, `chr9`; see `parse_region`) or an `Interval` (0-based,
 half-open); contig names may be aliases (`9`). Genes go by name or id, transcripts by id, ids with or without their
 version.
@@ -27,14 +31,18 @@ import yaml
 from pydantic import ValidationError
 
 from pipeline.batch.layout import SETTINGS_FILE, committed
+from pipeline.batch.manifest import read_manifest
+from pipeline.batch.measures import Measures
 from pipeline.batch.status import RunStatus, read_status
 from pipeline.batch.storage import Store
 from pipeline.coordinates import Interval, Strand, parse_region, reconcile_contigs, shortened
 from pipeline.inputs.selection import nearest, without_lift, without_version
-from pipeline.tracks.header import read_header, read_table
-from pipeline.tracks.layout import CONTIGS, LOCI, PLAN, SHARD_PARTS, SITES, TRACKS, TRANSCRIPTS, ShardKey
+from pipeline.tracks.checked_scan import scan_checked
+from pipeline.tracks.header import Header, read_header, read_table
+from pipeline.tracks.layout import CONTIGS, LOCI, PLAN, SHARD_PARTS, SITES, TABLES, TRACKS, TRANSCRIPTS, ShardKey
 from pipeline.tracks.scan import scan_parts
 from pipeline.tracks.settings import RunConfig
+from pipeline.tracks.shard_check import Planned, planned_shards
 from sptx_core.errors import InputError
 from sptx_core.files import reading, reason, tells_of_a_file
 
@@ -50,9 +58,10 @@ class ShardPart(NamedTuple):
 class Tracks:
     """The table at a root; see the module's contract and `open_tracks`."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, verify: bool = False) -> None:
         self.store = store
         self.header = read_header(store)
+        self.verify = verify
         found = committed(store, TRACKS, self.fingerprint, SHARD_PARTS).values()
         self.parts = tuple(ShardPart(ShardKey.of(part), part.name, part.bytes) for part in found)
 
@@ -204,13 +213,40 @@ class Tracks:
 
     def status(self) -> RunStatus:
         """What is done, missing and failed at this moment."""
-        return read_status(self.store, TRACKS, self.fingerprint, self.header.shards, SHARD_PARTS)
+        return status_of(self.store, self.header)
+
+    @cached_property
+    def _planned(self) -> dict[int, Planned]:
+        return {shard.key.index: shard for shard in planned_shards(self.store, self.header, self.plan)}
+
+    @cached_property
+    def _recorded(self) -> dict[int, Measures]:
+        """What the manifest says of the parts; nothing for a table that is not complete."""
+        manifest = read_manifest(self.store)
+        return manifest.measures(TABLES) if manifest else {}
 
     def _scan(self, parts: Sequence[ShardPart], columns: Sequence[str] | None, *, sites: bool) -> pl.LazyFrame:
         table = SITES if sites else TRACKS
-        paths = [(part.key, part.key.part_name(table, self.fingerprint)) for part in parts]
-        frame = scan_parts(self.store, self.header.schema, paths)
+        if self.verify and parts:
+            shards = [self._planned_as(part) for part in parts]
+            frame = scan_checked(self.store, self.header, table, shards, self._recorded)
+        else:
+            for part in parts:
+                if not part.bytes and not sites:
+                    raise InputError(f"{self.store.uri(part.name)} is damaged: it has 0 bytes{self._remedy}")
+            paths = [(part.key, part.key.part_name(table, self.fingerprint)) for part in parts]
+            frame = scan_parts(self.store, self.header.schema, paths)
         return frame if columns is None else frame.select(self._wanted(columns))
+
+    def _planned_as(self, part: ShardPart) -> Planned:
+        planned = self._planned.get(part.key.index)
+        if planned is None or planned.key != part.key:
+            raise InputError(f"{self.store.uri(part.name)} is not a part of the plan{self._remedy}")
+        return planned
+
+    @property
+    def _remedy(self) -> str:
+        return f"; `sptx verify {self.store.uri()}` names what is damaged"
 
     def _wanted(self, columns: Sequence[str]) -> list[str]:
         """The columns that say where a row lies, then those asked for."""
@@ -219,7 +255,7 @@ class Tracks:
         if unknown is not None:
             nearest = difflib.get_close_matches(unknown, names, n=1)
             hint = f"the nearest is {nearest[0]}" if nearest else f"it has {', '.join(self.channels)}"
-            raise InputError(f"{self.store.root} has no column {unknown}; {hint}")
+            raise InputError(f"{self.store.uri()} has no column {unknown}; {hint}")
         return list(dict.fromkeys([*(name for name in names if name not in self.channels), *columns]))
 
     def _parts_of(self, strand: str | None, contig: str | None) -> list[ShardPart]:
@@ -233,7 +269,7 @@ class Tracks:
         found = self._contig_called(name)
         if found is None:
             held = shortened(self.contigs["chrom"].to_list())
-            raise InputError(f"{self.store.root} has no contig {name}; it has {held}")
+            raise InputError(f"{self.store.uri()} has no contig {name}; it has {held}")
         return found
 
     def _contig_called(self, name: str) -> str | None:
@@ -264,10 +300,7 @@ class Tracks:
         except Exception as error:
             if not tells_of_a_file(error):
                 raise
-            raise InputError(
-                f"a part of {self.store.root} cannot be read ({reason(error)}); `sptx verify {self.store.root}` names "
-                "what is damaged"
-            ) from error
+            raise InputError(f"a part of {self.store.uri()} cannot be read ({reason(error)}){self._remedy}") from error
 
     def _genes_called(self, name: str) -> pl.DataFrame:
         return self.transcripts.filter((pl.col("gene_name") == name) | _has_id("gene_id", name))
@@ -279,7 +312,7 @@ class Tracks:
         held = pl.concat([self.transcripts[column].alias("name") for column in columns]).unique(maintain_order=True)
         closest = nearest(name, held) if name else None
         hint = f"; the nearest is {closest}" if closest else ""
-        return InputError(f"{self.store.root} has no {kind} {name}{hint}")
+        return InputError(f"{self.store.uri()} has no {kind} {name}{hint}")
 
     def _of_transcripts(
         self, found: pl.DataFrame, strand: str | None, columns: Sequence[str] | None, *, sites: bool
@@ -311,9 +344,29 @@ class Tracks:
         return set(pieces.filter(pl.col("locus").is_in(loci.to_list()))["shard"])
 
 
-def open_tracks(uri: str | Path) -> Tracks:
-    """The table at `uri`, a folder or an fsspec URI such as `s3://bucket/tracks`; `InputError` if there is none."""
-    return Tracks(Store(uri))
+def open_tracks(uri: str | Path, *, verify: bool = False) -> Tracks:
+    """Open a table.
+
+    Parameters
+    ----------
+    uri : str or Path
+        Its root: a folder or an fsspec URI such as `s3://bucket/tracks`.
+    verify : bool
+        Whether to check each part that is read: its bytes against the manifest of a complete table, page checksums,
+        rows and values. Parts are then read whole, also for a few rows.
+
+    Raises
+    ------
+    InputError
+        There is no table. With `verify`, when rows are asked for: a part is damaged; the message names it.
+
+    """
+    return Tracks(Store(uri), verify=verify)
+
+
+def status_of(store: Store, header: Header) -> RunStatus:
+    """What of a table is done, missing and failed at this moment; lists its parts once."""
+    return read_status(store, TRACKS, header.fingerprint, header.shards, SHARD_PARTS)
 
 
 def _has_id(column: str, name: str) -> pl.Expr:

@@ -22,20 +22,26 @@ _POLARS: dict[pa.DataType, pl.DataType] = {pa.string(): pl.String(), pa.int32():
 _PARTITIONS: dict[str, pl.DataType] = {"chrom": pl.String(), "strand": pl.String()}
 
 
+def frame_types(schema: TrackSchema) -> dict[str, pl.DataType]:
+    """Name -> type of each column of a scanned frame."""
+    return _PARTITIONS | {column.name: _POLARS[column.type] for column in schema.columns}
+
+
 def scan_parts(store: Store, schema: TrackSchema, parts: Sequence[tuple[ShardKey, str]]) -> pl.LazyFrame:
     """Rows of `parts` (key and name of each) in the order given; an empty frame for no parts."""
-    types = {column.name: _POLARS[column.type] for column in schema.columns}
+    types = frame_types(schema)
     if not parts:
-        return pl.LazyFrame(schema=_PARTITIONS | types)
+        return pl.LazyFrame(schema=types)
     # Polars takes every name=value of a path for a partition, also those above the root.
     if store.is_local and "=" not in store.path():
-        frame = _scan_files(types, [store.path(name) for _, name in parts])
+        frame = _scan_files(schema, [store.path(name) for _, name in parts])
     else:
         frame = _scan_dataset(store, schema, parts)
-    return frame.select(*_PARTITIONS, *types)
+    return frame.select(*types)
 
 
-def _scan_files(types: dict[str, pl.DataType], paths: list[str]) -> pl.LazyFrame:
+def _scan_files(schema: TrackSchema, paths: list[str]) -> pl.LazyFrame:
+    types = {column.name: _POLARS[column.type] for column in schema.columns}
     frame = pl.scan_parquet(paths, schema=types, hive_partitioning=True, hive_schema=_PARTITIONS, glob=False)
     plus = pl.col("strand") == Strand.PLUS.partition
     return frame.with_columns(pl.when(plus).then(pl.lit("+")).otherwise(pl.lit("-")).alias("strand"))

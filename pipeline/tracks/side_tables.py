@@ -1,6 +1,6 @@
 """A plan -> the small tables beside the parts, for people: contigs, loci, transcripts and plan (one row a shard).
 
-Positions in them are 1-based and inclusive. `pipeline.tracks.header.read_table` reads them back.
+Positions in them are 1-based and inclusive. `pipeline.tracks.header.read_table` reads them back, `same_table` compares.
 """
 
 from __future__ import annotations
@@ -10,12 +10,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
+from pipeline.batch.parquet import from_parquet
 from pipeline.tracks.layout import CONTIGS, LOCI, PLAN, TRANSCRIPTS
 from pipeline.tracks.settings import Flanks
 
 if TYPE_CHECKING:
     from pipeline.tracks.plan import Plan
+
+SIDE_TABLES = tuple(f"{name}.parquet" for name in (CONTIGS, LOCI, TRANSCRIPTS, PLAN))
+# What the fingerprint covers; an annotation with other names, types or exons makes the same table.
+_COVERED = {
+    f"{CONTIGS}.parquet": ("chrom", "length"),
+    f"{TRANSCRIPTS}.parquet": ("transcript_id", "chrom", "strand", "start", "end", "locus"),
+}
 
 
 def tables_of(plan: Plan) -> dict[str, bytes]:
@@ -36,6 +45,22 @@ def tables_of(plan: Plan) -> dict[str, bytes]:
         frame.write_parquet(buffer, compression="zstd")
         contents[f"{name}.parquet"] = buffer.getvalue()
     return contents
+
+
+def same_table(name: str, stored: bytes, expected: bytes) -> bool:
+    """Whether a small table in storage is the one that a plan gives, as far as the fingerprint covers it."""
+    wanted = from_parquet(expected)
+    try:
+        held = from_parquet(stored)
+        if not set(wanted.columns) <= set(held.columns):
+            return False
+        covered = [pl.col(column).cast(wanted.schema[column]) for column in _COVERED.get(name, wanted.columns)]
+        frames = [frame.select(covered) for frame in (held, wanted)]
+    except (OSError, UnicodeError, pa.ArrowException, pl.exceptions.PolarsError):
+        return False
+    if name == f"{TRANSCRIPTS}.parquet":  # in the order of the annotation
+        frames = [frame.sort("transcript_id", "chrom", "strand", "start", "end") for frame in frames]
+    return frames[0].equals(frames[1])
 
 
 def _transcript_table(plan: Plan) -> pl.DataFrame:

@@ -12,9 +12,11 @@ from typing import Any
 
 from pipeline.batch.cluster import Pool
 from pipeline.batch.job import Assignment, Job
-from pipeline.batch.layout import committed
-from pipeline.batch.manifest import write_manifest
+from pipeline.batch.layout import MANIFEST, held
+from pipeline.batch.manifest import make_manifest
+from pipeline.batch.measures import from_text
 from pipeline.batch.record import RunRecord, create_or_resume
+from pipeline.batch.repair import side_digests
 from pipeline.batch.storage import Store
 from pipeline.batch.worker import Receipt, UnitWorker
 from pipeline.tracks.prepare import prepare
@@ -37,8 +39,10 @@ def compute(job: Job) -> list[Receipt]:
     worker = UnitWorker(Assignment(job.make_worker(execution), store.root, record.fingerprint, job.tables, 1))
     receipts = [Receipt(**worker(unit.to_row())) for unit in job.iter_units(list(range(job.units)))]
     assert not [receipt.error for receipt in receipts if receipt.error]
-    parts = committed(store, job.tables[0], record.fingerprint, job.parts_named)
-    write_manifest(store, record.fingerprint, job.tables, parts.values(), job.manifest_columns)
+    done = held(store, job.tables, record.fingerprint, job.parts_named).done
+    measures = {receipt.unit: from_text(receipt.measures) or () for receipt in receipts}
+    manifest = make_manifest(job.tables, done, measures, job.manifest_columns, side_digests(store, job))
+    store.write_atomic(MANIFEST, manifest.to_parquet())
     return receipts
 
 

@@ -23,14 +23,16 @@ import numpy as np
 import polars as pl
 from material.genomes import Transcript
 
-from pipeline.batch.layout import committed
-from pipeline.batch.manifest import write_manifest
+from pipeline.batch.layout import MANIFEST, RUN_FILE, held
+from pipeline.batch.manifest import make_manifest
+from pipeline.batch.measures import measure
 from pipeline.batch.storage import Store
 from pipeline.tracks.layout import SITES, TABLES, TRACKS, ShardKey, manifest_columns
 from pipeline.tracks.parts import ShardRows, encode_shard
 from pipeline.tracks.reader import Tracks, open_tracks
 from pipeline.tracks.schema import FORMAT_VERSION, TrackSchema
 from pipeline.tracks.settings import Flanks, TableSpec
+from pipeline.tracks.side_tables import SIDE_TABLES
 from sptx_core.alphabet import encode
 from sptx_core.channels import CHANNELS, TISSUES
 from sptx_core.windows import WindowSpec
@@ -255,7 +257,7 @@ def _write_beside(
     }
     for name, frame in frames.items():
         put(store, f"{name}.parquet", frame)
-    put(store, "settings.yaml", SETTINGS)
+    put(store, "settings.yaml", SETTINGS + f"flanks: {flanks}\nexact: {str(exact).lower()}\n".encode())
     put(store, "run.json", json.dumps(run).encode())
 
 
@@ -318,10 +320,15 @@ def commit_rows(store: Store, key: ShardKey, some: ShardRows, *, flanks: str = "
         store.write_atomic(key.part_name(table, digest), parts[table])
 
 
-def write_manifest_of(store: Store, *, flanks: str = "genomic", exact: bool = False) -> None:
-    """Write the manifest of a table."""
+def write_manifest_of(store: Store, *, flanks: str = "genomic", exact: bool = False, sealed: bool = True) -> None:
+    """Write the manifest of a table; without `sealed` as older versions did, without checksums of itself and others."""
     digest = fingerprint(flanks, exact=exact)
-    write_manifest(store, digest, TABLES, committed(store, TRACKS, digest).values(), manifest_columns)
+    done = held(store, TABLES, digest).done
+    measures = {unit: tuple(measure(store.read_bytes(part.name)) for part in parts) for unit, parts in done.items()}
+    names = [RUN_FILE, *SIDE_TABLES] if sealed else []
+    digests = {name: hashlib.sha256(store.read_bytes(name)).hexdigest() for name in names}
+    manifest = make_manifest(TABLES, done, measures, manifest_columns, digests)
+    put(store, MANIFEST, manifest.to_parquet() if sealed else manifest.frame)
 
 
 def put(store: Store, name: str, content: bytes | pl.DataFrame) -> None:

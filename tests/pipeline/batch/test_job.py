@@ -27,6 +27,7 @@ def test_a_job_describes_itself_by_what_it_counts(job: SquaresJob) -> None:
     assert job.units == 3
     assert [unit.size for unit in job.iter_units([0, 1, 2])] == [10, 10, 5]
     assert (job.about(), job.side_files(), job.local_inputs()) == ({}, {}, [])
+    assert (job.side_names, job.agrees("run.json", b"any"), job.execution_of(b"a part")) == ((), True, None)
     assert job.manifest_columns(Part(0, "", "0-9", "squares/x", 5)) == {}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.batch.layout import Part, committed, failure_name, part_name, strike_name
+from pipeline.batch.layout import Part, committed, failure_name, held, part_name, strike_name
 from pipeline.batch.storage import Store
 
 FINGERPRINT = "0123456789abcdef" * 4
@@ -54,6 +54,17 @@ def test_parts_come_in_the_order_of_units(tmp_path: Path) -> None:
     for index in (1_000_000, 12, 3):
         store.write_atomic(part_name("t", "", index, "x", FINGERPRINT), b"")
     assert list(committed(store, "t", FINGERPRINT)) == [3, 12, 1_000_000]
+
+
+def test_a_unit_is_held_where_all_its_parts_are(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    names = {(table, unit): part_name(table, "", unit, "x", FINGERPRINT) for table in ("t", "u") for unit in range(4)}
+    for key in (("t", 3), ("t", 1), ("u", 1), ("u", 2), ("t", 0), ("u", 0)):
+        store.write_atomic(names[key], b"four")
+    found = held(store, ("t", "u"), FINGERPRINT)
+    assert list(found.done) == [0, 1]
+    assert [part.name for part in found.done[1]] == [names["t", 1], names["u", 1]]
+    assert found.lacking == {3: (names["u", 3],)}
 
 
 def test_names_of_records() -> None:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -141,7 +141,8 @@ def test_what_failed_is_tried_again_by_the_next_run_and_all_bytes_are_those_of_a
 
 
 def job(output: Path | None, count: int = 400) -> SquaresJob:
-    return SquaresJob(JobSettings(output=None if output is None else str(output)), count)
+    """The job of `undisturbed`, executed as that was."""
+    return SquaresJob(JobSettings(output=None if output is None else str(output), threads=1), count)
 
 
 def test_a_finished_job_starts_nothing_and_writes_nothing(undisturbed: Path) -> None:
@@ -307,4 +308,75 @@ def test_the_next_run_removes_hidden_files_of_writers_that_have_ended(
     assert list(output.glob(".manifest*"))
     assert run_job(job(output), print).complete
     assert not list(output.glob(".*"))
+    assert digests(output) == digests(undisturbed)
+
+
+def interrupted_after(count: int) -> Callable[..., Iterator[dict[str, Any]]]:
+    """A pool in place of Ray's that a person interrupts after so many receipts."""
+
+    def execute(rows: list[dict[str, Any]], make_call: Callable[[], Any], *_: Any, **__: Any) -> Iterator[Any]:
+        call = make_call()
+        for row in rows[:count]:
+            yield call(row)
+        raise KeyboardInterrupt
+
+    return execute
+
+
+def reads_of(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of parts that are read from now on."""
+    names: list[str] = []
+    read = Store.read_bytes
+
+    def watched(self: Store, name: str) -> bytes:
+        if name.startswith("squares/"):
+            names.append(name)
+        return read(self, name)
+
+    monkeypatch.setattr(Store, "read_bytes", watched)
+    return names
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_the_manifest_has_the_same_bytes_whichever_way_its_lines_came(
+    undisturbed: Path, tmp_path: Path, without_ray: None, monkeypatch: pytest.MonkeyPatch, saved: bool
+) -> None:
+    output = tmp_path / "output"
+    with monkeypatch.context() as patched:
+        patched.setattr(cluster, "execute", interrupted_after(7))
+        with pytest.raises(KeyboardInterrupt):
+            run_job(job(output), print, progress=False)
+    assert len(parts(output)) == 7
+    (receipts,) = output.glob("receipts/*.parquet")
+    if not saved:
+        receipts.unlink()  # as if the driver had been killed, or an older version had begun the run
+    read, said = reads_of(Store(output), monkeypatch), []
+    assert run_job(job(output), said.append, progress=False).complete
+    assert read == [] if saved else sorted(read) == [str(path.relative_to(output)) for path in parts(output)[:7]]
+    assert any("reading 7 units for the manifest" in line for line in said) is not saved
+    assert (output / "manifest.parquet").read_bytes() == (undisturbed / "manifest.parquet").read_bytes()
+    assert not list(output.glob("receipts/*"))
+
+
+def test_a_finished_run_lists_each_folder_once_and_another_run_its_parts_twice(
+    tmp_path: Path, without_ray: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[str] = []
+    listing = Store.list
+    monkeypatch.setattr(Store, "list", lambda self, prefix="": listed.append(prefix) or listing(self, prefix))
+    for times in (2, 1):  # what is missing, and at the end what is there
+        assert run_job(job(tmp_path), print, progress=False).complete
+        assert listed.count("squares/") == times
+        assert listed.count("receipts/") <= 2
+        listed.clear()
+
+
+def test_a_part_that_vanishes_and_is_computed_again_is_in_the_manifest_as_it_is(
+    undisturbed: Path, tmp_path: Path, without_ray: None, digests: Any
+) -> None:
+    output = shutil.copytree(undisturbed, tmp_path / "output")
+    parts(output)[3].unlink()
+    said: list[str] = []
+    assert run_job(job(output), said.append, progress=False).computed == 1
+    assert not [line for line in said if "for the manifest" in line]  # the others' lines are taken over
     assert digests(output) == digests(undisturbed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import pickle
 import subprocess
@@ -15,11 +16,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+import polars as pl
 import pytest
 
 from pipeline.batch.device import Request
 from pipeline.batch.job import Assignment, Worker
 from pipeline.batch.layout import committed, failure_name
+from pipeline.batch.measures import from_text, measure
 from pipeline.batch.record import Execution
 from pipeline.batch.status import read_status
 from pipeline.batch.storage import Store
@@ -73,8 +76,8 @@ def named(word: str) -> Unit:
 def test_a_unit_is_committed_in_every_table_and_leaves_no_strike(assignment: Assignment) -> None:
     store = Store(assignment.root)
     receipt = call(assignment)
-    assert (receipt["unit"], receipt["size"], receipt["bytes"], receipt["error"]) == (7, 3, 6, "")
-    assert (receipt["hardware"], receipt["no_storage"]) == ("this processor", False)
+    expected = {"unit": 7, "size": 3, "bytes": 6, "hardware": "this processor", "error": ""}
+    assert receipt == {**expected, "no_storage": False, "measures": ""}  # without measures: its parts are no Parquet
     assert store.read_bytes(UNIT.part_name("first", FINGERPRINT)) == b"abc"
     assert store.read_bytes(UNIT.part_name("second", FINGERPRINT)) == b"ABC"
     assert not store.list("strikes/")
@@ -96,10 +99,36 @@ def test_the_receipts_part_is_written_last(assignment: Assignment, monkeypatch: 
 def test_a_unit_that_is_there_is_not_written_again(assignment: Assignment) -> None:
     """An actor that outlived its driver may have been faster."""
     store = Store(assignment.root)
+    for table in ("second", "first"):
+        store.write_atomic(UNIT.part_name(table, FINGERPRINT), b"as it was")
+    assert call(assignment)["error"] == ""
+    for table in ("second", "first"):
+        assert store.read_bytes(UNIT.part_name(table, FINGERPRINT)) == b"as it was"
+
+
+def test_a_unit_that_has_lost_a_part_is_written_as_a_whole(assignment: Assignment) -> None:
+    """Its parts must come from one computation."""
+    store = Store(assignment.root)
     store.write_atomic(UNIT.part_name("first", FINGERPRINT), b"as it was")
     assert call(assignment)["error"] == ""
-    assert store.read_bytes(UNIT.part_name("first", FINGERPRINT)) == b"as it was"
-    assert not store.list("second/")
+    assert store.read_bytes(UNIT.part_name("first", FINGERPRINT)) == b"abc"
+    assert store.read_bytes(UNIT.part_name("second", FINGERPRINT)) == b"ABC"
+
+
+def test_a_receipt_measures_parts_that_its_actor_wrote_and_no_others(assignment: Assignment) -> None:
+    class Numbers(Echo):
+        def encode(self, unit: Unit, inputs: str, outputs: bytes) -> Mapping[str, bytes]:
+            tables = {"first": pl.DataFrame({"a": [1, 2]}), "second": pl.DataFrame({"a": [3]})}
+            contents = {name: io.BytesIO() for name in tables}
+            for name, frame in tables.items():
+                frame.write_parquet(contents[name])
+            return {name: content.getvalue() for name, content in contents.items()}
+
+    numbers, store = replace(assignment, make_worker=Numbers), Store(assignment.root)
+    told = from_text(call(numbers)["measures"])
+    assert told == tuple(measure(store.read_bytes(UNIT.part_name(name, FINGERPRINT))) for name in ("first", "second"))
+    assert [one.rows for one in told] == [2, 1]
+    assert call(numbers)["measures"] == ""  # written by the call before
 
 
 @pytest.mark.parametrize("word", ["unreadable", "broken", "unsound"])

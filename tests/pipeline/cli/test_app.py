@@ -165,7 +165,7 @@ def test_a_bug_shows_its_traceback(small_table: Path, monkeypatch: pytest.Monkey
     def broken(*_: object) -> None:
         raise OSError(5, "a bug that looks like a file")
 
-    monkeypatch.setattr("pipeline.tracks.reader.open_tracks", broken)
+    monkeypatch.setattr("pipeline.tracks.reader.status_of", broken)
     monkeypatch.setattr("sys.argv", ["sptx", "status", str(small_table)])
     with pytest.raises(OSError, match="a bug that"):
         main()

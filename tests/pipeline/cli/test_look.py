@@ -14,6 +14,8 @@ from material import tables
 from material.fault_proxy import BROKEN, NO_BUCKET, REFUSED, faulty_bucket
 from s3fs import S3FileSystem
 
+from pipeline.batch.storage import StorageError, Store
+
 
 def test_query_prints_tables_csv_and_parquet(table: Path, sptx_here: Any, tmp_path: Path) -> None:
     region = sptx_here("query", table, "chr1:2,001-2,005", "--strand", "+", "--columns", "acceptor,brain")
@@ -71,6 +73,7 @@ def test_a_script_gets_json(table: Path, tmp_path: Path, sptx_here: Any) -> None
     told = json.loads(sptx_here("verify", damaged, "--json", code=3).out)
     assert not told["sound"]
     assert told["problems"] == [f"{part.relative_to(damaged)}: not committed"]
+    assert "the same `sptx run`" in sptx_here("verify", damaged, code=3).err
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +166,55 @@ def test_storage_that_fails_is_one_sentence_and_no_damage(sptx_here: Any, monkey
             assert done.code in (2, 3)
             assert any(word in done.out + done.err for word in ("AccessDenied", "Forbidden"))
             assert "delete" not in done.out + done.err
+
+
+def test_query_checks_parts_where_it_is_told_to(small_table: Path, sptx_here: Any, tmp_path: Path) -> None:
+    damaged = shutil.copytree(small_table, tmp_path / "damaged")
+    sound = sptx_here("query", damaged, "chr9:300", "--format", "csv", "--verify").out
+    assert sound == sptx_here("query", damaged, "chr9:300", "--format", "csv").out
+    part = next(damaged.glob("tracks/chrom=chr9/strand=plus/000000-*"))
+    content = bytearray(part.read_bytes())
+    content[len(content) // 3] ^= 1
+    part.write_bytes(content)
+    done = sptx_here("query", damaged, "chr9:300", "--verify", code=2)
+    assert str(part) in done.err
+    assert "its bytes are not those that manifest.parquet recorded" in done.err
+
+
+def test_verify_reads_with_actors_where_it_is_told_to(small_table: Path, without_ray: None, sptx_here: Any) -> None:
+    assert sptx_here("verify", small_table, "--workers", "2").out == sptx_here("verify", small_table).out
+    assert "--workers" in sptx_here("verify", small_table, "--workers", "0", code=2).err
+
+
+def test_verify_says_where_nothing_is_known(small_table: Path, sptx_here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Store.read_bytes
+
+    def flaky(self: Store, name: str) -> bytes:
+        if name.startswith("tracks/chrom=chr9/strand=plus/000000-"):
+            raise StorageError(f"{name} cannot be read: 503 Slow Down", transient=True)
+        return read(self, name)
+
+    monkeypatch.setattr(Store, "read_bytes", flaky)
+    done = sptx_here("verify", small_table, code=3)
+    assert done.out.splitlines()[-1].startswith("not known to be sound, 1 shards could not be read: 4 parts")
+    assert "delete" not in done.err
+    assert json.loads(sptx_here("verify", small_table, "--json", code=3).out)["unread"] == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "folders"),
+    [
+        (("status",), ["failures/", "tracks/"]),
+        (("verify",), ["sites/", "tracks/"]),
+        (("query", "chr9:300"), ["tracks/"]),
+        (("query", "chr9:300", "--verify"), ["tracks/"]),
+    ],
+)
+def test_a_command_lists_each_folder_once(
+    small_table: Path, sptx_here: Any, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], folders: list[str]
+) -> None:
+    listed: list[str] = []
+    listing = Store.list
+    monkeypatch.setattr(Store, "list", lambda self, prefix="": listed.append(prefix) or listing(self, prefix))
+    sptx_here(command[0], small_table, *command[1:])
+    assert sorted(listed) == folders

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import torch
 from material.local_run import compute_tracks
 
 from pipeline.inputs.genome import Genome
+from pipeline.tracks.prepare import prepare
 from pipeline.tracks.reader import Tracks, open_tracks
+from pipeline.tracks.settings import RunConfig
 from pipeline.tracks.verify import verify
 from sptx_core.alphabet import reverse_complement
 from sptx_core.channels import CHANNELS
@@ -125,3 +129,12 @@ def test_a_second_run_finds_nothing_to_do_and_leaves_the_parts_alone(example: An
     after = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in table.rglob("*.parquet")}
     assert len(after) > 60
     assert after == before
+
+
+def test_a_part_tells_how_it_was_computed_and_a_damaged_one_does_not(example: Any, table: Path) -> None:
+    inputs = {"fasta": str(example.genome), "gtf": str(example.annotation), "checkpoint": str(example.checkpoint)}
+    job = prepare(RunConfig(**inputs), print)
+    part = next(table.glob("tracks/**/*.parquet")).read_bytes()
+    assert asdict(job.execution_of(part)) == json.loads((table / "run.json").read_bytes())["execution"]
+    for damaged in (b"", part[:-1], part[:100]):
+        assert job.execution_of(damaged) is None

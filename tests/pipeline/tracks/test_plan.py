@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from material.genomes import write_example
 
 from pipeline.batch.units import Unit
 from pipeline.coordinates import Interval
-from pipeline.inputs.annotation import read_annotation
 from pipeline.tracks.axis import Axis
-from pipeline.tracks.plan import Plan, loci_digest, make_plan, transcripts_digest
+from pipeline.tracks.plan import Plan, make_plan
 from pipeline.tracks.settings import Flanks
 from pipeline.tracks.shards import Shard, shard_stretches
 from sptx_core.errors import InputError
@@ -238,20 +235,3 @@ def test_regions_that_touch_nothing_are_refused() -> None:
             windows_per_shard=4,
             regions=[Interval("chr1", 20, 30)],
         )
-
-
-def test_the_examples_transcripts_have_the_digest_that_they_had_in_every_version(tmp_path: Path) -> None:
-    annotation = read_annotation(str(write_example(tmp_path)[1]))
-    known = "511d5bcf4a25e4f5e49986f62ccc04abfa1fb9a4b56b3e052ac7fc350c278d23"
-    assert transcripts_digest(annotation.transcripts) == known
-
-
-def test_digests_tell_selections_and_clips_apart_but_not_their_order() -> None:
-    one, other = ("A", "chr1", "+", 0, 10), ("B", "chr1", "+", 5, 20)
-    assert transcripts_digest(frame([one, other])) == transcripts_digest(frame([other, one]))
-    assert transcripts_digest(frame([one])) != transcripts_digest(frame([other]))
-    spec = WindowSpec(10, 2)
-    whole = make_plan(frame([one]), LENGTHS, spec=spec, flanks=Flanks.GENOMIC, windows_per_shard=4)
-    clip = [Interval("chr1", 2, 9)]
-    clipped = make_plan(frame([one]), LENGTHS, spec=spec, flanks=Flanks.GENOMIC, windows_per_shard=4, regions=clip)
-    assert loci_digest(whole.loci) != loci_digest(clipped.loci)

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.tracks.plan import Plan, make_plan
 from pipeline.tracks.settings import Flanks
-from pipeline.tracks.side_tables import tables_of
+from pipeline.tracks.side_tables import SIDE_TABLES, same_table, tables_of
 from sptx_core.windows import WindowSpec
 
 COLUMNS = {"gene_id": "G", "gene_name": "N", "gene_type": "t", "transcript_type": "t"}
@@ -40,7 +40,7 @@ def tables(flanks: Flanks) -> dict[str, pl.DataFrame]:
 
 def test_positions_are_one_based_and_inclusive() -> None:
     found = tables(Flanks.GENOMIC)
-    assert set(found) == {"contigs.parquet", "loci.parquet", "transcripts.parquet", "plan.parquet"}
+    assert set(found) == {"contigs.parquet", "loci.parquet", "transcripts.parquet", "plan.parquet"} == set(SIDE_TABLES)
     assert found["contigs.parquet"].rows() == [("chr1", 100, "chr1"), ("chr2", 200, "chr2")]
     assert found["loci.parquet"].select("chrom", "strand", "start", "end", "transcripts").rows() == [
         ("chr1", "-", 6, 25, 1),
@@ -78,3 +78,29 @@ def test_the_plan_has_a_row_a_shard_with_its_pieces(flanks: Flanks) -> None:
         assert (row["rows"], row["windows"]) == (shard.rows, shard.windows)
         pieces = [(piece["locus"], piece["start"], piece["end"]) for piece in row["pieces"]]
         assert pieces == [(piece.locus, piece.start + 1, piece.end) for piece in shard.pieces]
+
+
+EDITS = {  # name of the table, what is changed, whether the fingerprint covers it
+    "order of the annotation": ("transcripts", lambda frame: frame.reverse(), True),
+    "names of genes": ("transcripts", lambda frame: frame.with_columns(gene_name=pl.lit("X")), True),
+    "spans": ("transcripts", lambda frame: frame.with_columns(pl.col("start") + 1), False),
+    "a transcript less": ("transcripts", lambda frame: frame.head(3), False),
+    "names in the annotation": ("contigs", lambda frame: frame.with_columns(annotation_name=pl.lit("1")), True),
+    "lengths": ("contigs", lambda frame: frame.with_columns(pl.col("length") + 1), False),
+    "order of loci": ("loci", lambda frame: frame.reverse(), False),
+    "rows of a shard": ("plan", lambda frame: frame.with_columns(pl.col("rows") + 1), False),
+    "a column less": ("plan", lambda frame: frame.drop("windows"), False),
+    "a column of another type": ("plan", lambda frame: frame.with_columns(rows=pl.lit("many")), False),
+}
+
+
+@pytest.mark.parametrize("kind", EDITS)
+def test_tables_are_the_same_where_the_fingerprint_is(kind: str) -> None:
+    table, edit, same = EDITS[kind]
+    name = f"{table}.parquet"
+    sound, buffer = tables_of(planned(Flanks.GENOMIC))[name], io.BytesIO()
+    edit(pl.read_parquet(io.BytesIO(sound))).write_parquet(buffer)
+    assert same_table(name, sound, sound)
+    assert same_table(name, buffer.getvalue(), sound) is same
+    assert not same_table(name, sound[:-9], sound)
+    assert not same_table(name, b"", sound)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 from material import tables
 
-from pipeline.batch.storage import Store
+from pipeline.batch import cluster
+from pipeline.batch.readback import Workbench
+from pipeline.batch.storage import StorageError, Store
+from pipeline.tracks import verify as module
 from pipeline.tracks.parts import ShardRows, encode_part
 from pipeline.tracks.verify import VerifyReport, verify
 from sptx_core.channels import CHANNELS
@@ -59,8 +62,10 @@ def sites_rows() -> ShardRows:
 
 @pytest.mark.parametrize("flanks", ["genomic", "transcript"])
 @pytest.mark.parametrize("exact", [False, True])
-def test_sound_table(tmp_path: Path, flanks: str, exact: bool) -> None:
-    store = tables.write_example(tmp_path, flanks=flanks, exact=exact)
+@pytest.mark.parametrize("sealed", [True, False])
+def test_sound_table_of_this_and_of_older_versions(tmp_path: Path, flanks: str, exact: bool, sealed: bool) -> None:
+    store = tables.write_example(tmp_path, flanks=flanks, exact=exact, manifest=False)
+    tables.write_manifest_of(store, flanks=flanks, exact=exact, sealed=sealed)
     size = sum(store.list("tracks/").values())
     assert verify(store) == VerifyReport((), 4, 1000 if flanks == "genomic" else 801, size)
 
@@ -209,10 +214,24 @@ def test_manifest_that_is_missing_damaged_or_of_other_parts(store: Store) -> Non
     )
     store.write_atomic("manifest.parquet", b"PAR1")
     assert verify(store).problems[0].startswith("manifest.parquet: cannot be read")
-    store.delete(TRACKS)
+    for sealed in (True, False):
+        store.delete(TRACKS)
+        tables.write_manifest_of(store, sealed=sealed)
+        tables.commit(store, SHARD)
+        assert verify(store).problems == ("manifest.parquet: its 3 lines are not those of the 4 planned shards",)
+
+
+def test_an_edited_manifest_is_named_and_not_the_parts_that_it_slanders(store: Store) -> None:
     tables.write_manifest_of(store)
-    tables.commit(store, SHARD)
-    assert verify(store).problems == ("manifest.parquet: its 3 lines are not those of the 4 planned shards",)
+    sound = store.read_bytes("manifest.parquet")
+    frame = pl.read_parquet(io.BytesIO(sound)).with_columns(sha256=pl.lit("0" * 64))
+    told = pl.read_parquet_metadata(io.BytesIO(sound))
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, metadata={name: told[name] for name in ("sptx.seal", "sptx.side_files")})
+    store.write_atomic("manifest.parquet", buffer.getvalue())
+    (problem,) = verify(store).problems
+    assert problem.startswith("manifest.parquet: cannot be read (")
+    assert "edited" in problem
 
 
 def test_bytes_that_the_manifest_did_not_record(store: Store) -> None:
@@ -239,3 +258,89 @@ def test_nothing_is_verified_without_a_plan(store: Store, damage: Callable[[Stor
     damage(store)
     with pytest.raises(InputError, match=message):
         verify(store)
+
+
+def damage_all(store: Store) -> None:
+    """One problem or more in every shard, of different kinds."""
+    first, _, third, last = (shard.key for shard in tables.SHARDS)
+    rewrite(store, TRACKS, EXTRA)
+    store.write_atomic(first.part_name("tracks", FINGERPRINT), b"")
+    store.delete(third.part_name("sites", FINGERPRINT))
+    store.write_atomic(last.part_name("sites", FINGERPRINT), b"PAR1")
+
+
+def test_the_report_is_the_same_whoever_reads(store: Store, without_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    damage_all(store)
+    here = verify(store)
+    assert len(here.problems) > 4
+    spread: list[int] = []
+    execute = cluster.execute
+
+    def reversed_pool(rows: list[dict[str, Any]], *arguments: Any, **options: Any) -> Iterator[dict[str, Any]]:
+        spread.append(len(rows))
+        return execute(rows[::-1], *arguments, **options)
+
+    monkeypatch.setattr(cluster, "execute", reversed_pool)
+    assert verify(store, Workbench(workers=2)) == here
+    monkeypatch.setattr(module, "WORKBENCH_ROWS", 10)
+    assert verify(store) == here
+    assert spread == [4, 4]
+
+
+@pytest.mark.slow
+def test_the_report_is_the_same_from_a_real_workbench(store: Store, sptx: Any) -> None:
+    damage_all(store)
+    told = json.loads(sptx("verify", store.root, "--workers", 2, "--json", code=3).stdout)
+    here = verify(store)
+    assert told == {"sound": False, **asdict(here), "problems": list(here.problems)}
+
+
+def test_verify_reads_on_where_storage_does_not_answer(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables.write_manifest_of(store)
+    read, others = Store.read_bytes, [shard.key.part_name("sites", FINGERPRINT) for shard in tables.SHARDS[2:]]
+    rewrite(store, others[1], sites_rows())
+
+    def flaky(self: Store, name: str) -> bytes:
+        if name in (TRACKS, others[0]):
+            raise StorageError(f"{name} cannot be read: 403 Forbidden", transient=True)
+        return read(self, name)
+
+    monkeypatch.setattr(Store, "read_bytes", flaky)
+    report = verify(store)
+    for name in (TRACKS, others[0]):
+        (problem,) = [problem for problem in report.problems if problem.startswith(f"{name}: ")]
+        assert "403 Forbidden" in problem
+        assert "verify again" in problem
+        assert "delete" not in problem
+        assert "damage" not in problem
+    assert (report.parts, report.unread) == (4, 2)
+    assert any(problem.startswith(f"{others[1]}: its bytes are not those") for problem in report.problems)
+
+
+def test_parts_without_run_json_are_told_and_no_table_is_refused(store: Store, tmp_path: Path) -> None:
+    store.delete("run.json")
+    assert verify(store).problems == (
+        "run.json: missing, though there are 4 parts; the same `sptx run` writes it again",
+    )
+    with pytest.raises(InputError, match=r"holds no table: there is no run.json"):
+        verify(Store(tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize(
+    "name", ["settings.yaml", "contigs.parquet", "loci.parquet", "transcripts.parquet", "run.json"]
+)
+@pytest.mark.parametrize("sealed", [True, False])
+def test_files_beside_the_parts_are_checked(store: Store, name: str, sealed: bool) -> None:
+    tables.write_manifest_of(store, sealed=sealed)
+    content = store.read_bytes(name)
+    edited = json.dumps({**json.loads(content), "sites_threshold": 0.02}).encode() if name == "run.json" else b"::: {"
+    store.write_atomic(name, edited)
+    assert any(problem.startswith(f"{name}: ") for problem in verify(store).problems)
+
+
+def test_each_folder_is_listed_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed: list[str] = []
+    listing = Store.list
+    monkeypatch.setattr(Store, "list", lambda self, prefix="": listed.append(prefix) or listing(self, prefix))
+    verify(store)
+    assert sorted(listed) == ["sites/", "tracks/"]
