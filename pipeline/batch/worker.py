@@ -35,8 +35,8 @@ class Receipt(NamedTuple):
     """What the driver learns of a unit.
 
     `error` is empty when the unit was committed; `size` and `bytes` are 0 when it was not. `hardware` is what computed
-    it. `no_storage` says that the error is not the unit's: nothing can be stored, so that the run must end. `measures` is
-    what the manifest will say of its parts (`pipeline.batch.measures.to_text`); empty when this actor did not write
+    it. `no_storage` says that the error is not the unit's: nothing can be stored, so that the run must end. `measures`
+    is what the manifest will say of its parts (`pipeline.batch.measures.to_text`); empty when this actor did not write
     them.
     """
 
