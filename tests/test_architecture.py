@@ -35,7 +35,7 @@ ALLOWED["pipeline"] = {*TRACKS_AND_BELOW, *JOBS}  # the door
 
 # Library -> where alone it may be imported.
 HELD = {
-    "ray": ("pipeline/batch/cluster.py", "pipeline/batch/training.py"),
+    "ray": ("pipeline/batch/actors.py", "pipeline/batch/cluster.py", "pipeline/batch/training.py"),
     "triton": ("sptx_core/engine/triton/",),
     "matplotlib": ("pipeline/views/",),
     "typer": ("pipeline/cli/",),

@@ -5,7 +5,8 @@ Exit codes: 0 done; 2 bad input or settings (one sentence, no traceback); 3 inco
 go to standard output, what is said on the way to standard error.
 
 Whatever is wrong with a user's file is an `InputError` where the file is read or written (`sptx_core.files`), and is
-printed here; any other exception is a bug and shows its traceback.
+printed here, and so is the `UnfinishedError` of a run that cannot go on; any other exception is a bug and shows its
+traceback.
 """
 
 from __future__ import annotations
@@ -18,10 +19,18 @@ from typing import Annotated
 import typer
 
 from pipeline.cli import compute, config, look, network, train
-from pipeline.cli.console import BAD_INPUT, READER_GONE, drop_output, flush_or_drop_output, output_told, print_error
+from pipeline.cli.console import (
+    BAD_INPUT,
+    INCOMPLETE,
+    READER_GONE,
+    drop_output,
+    flush_or_drop_output,
+    output_told,
+    print_error,
+)
 from pipeline.cli.examples import EXAMPLES
 from pipeline.cli.version import version_text
-from sptx_core.errors import InputError
+from sptx_core.errors import InputError, UnfinishedError
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Tracks": (compute.run, compute.plan, look.status, look.verify, look.query, look.plot, look.evaluate),
@@ -65,14 +74,14 @@ def _sptx(
 
 
 def main() -> None:
-    """Run the program: an `InputError` becomes one sentence and exit code 2."""
+    """Run the program: an `InputError` becomes one sentence and exit code 2, an `UnfinishedError` 3."""
     try:
         with output_told():
             app()
-    except InputError as error:
+    except (InputError, UnfinishedError) as error:
         print_error(f"sptx: {error}")
         flush_or_drop_output()
-        sys.exit(BAD_INPUT)
+        sys.exit(BAD_INPUT if isinstance(error, InputError) else INCOMPLETE)
     except SystemExit as ended:
         # Typer and Rich catch the closed pipe themselves, and end with 1.
         if isinstance(ended.__context__, BrokenPipeError):

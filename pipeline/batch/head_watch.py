@@ -1,0 +1,88 @@
+"""Ends the process with a sentence when the head of Ray's cluster is gone.
+
+Ray's own core ends a process that has not reached the head for a minute: in C++, without a word that says what to do,
+and where no Python can catch it. So a thread asks the head's port every few seconds, and is first. It bears with a
+short cut of the network, which Ray survives as well. No Ray here.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+UNFINISHED = 3  # exit code
+ASK_SECONDS = 3.0  # between two questions, and until one counts as not answered
+PATIENCE = 40.0  # Ray's node processes give up after 60 s, and end at once what runs on them
+SHOW_CURSOR = "\x1b[?25h"  # which a progress line on a terminal may have hidden
+
+
+@contextmanager
+def watch(address: str, end: Callable[[str], None], *, patience: float | None = None) -> Iterator[None]:
+    """Within the block, call `end` from a thread with a sentence once the head has not answered for so many seconds.
+
+    Parameters
+    ----------
+    address
+        `host:port` of the head.
+    end
+        Is to end the process, see `end_process`; it may return, and the watch is over then.
+    patience
+        Seconds for which the head may be silent; `PATIENCE` if not given.
+
+    """
+    left = threading.Event()
+    watcher = threading.Thread(
+        target=_watch, args=(address, end, patience or PATIENCE, left), name="head watch", daemon=True
+    )
+    watcher.start()
+    try:
+        yield
+    finally:
+        left.set()
+        watcher.join()
+
+
+def _watch(address: str, end: Callable[[str], None], patience: float, left: threading.Event) -> None:
+    silent_since: float | None = None
+    pause = min(ASK_SECONDS, patience / 3)
+    while not left.wait(pause):
+        if _answers(address, pause):
+            silent_since = None
+            continue
+        silent_since = silent_since or time.monotonic()
+        silent = time.monotonic() - silent_since
+        if silent >= patience and not left.is_set():
+            end(
+                f"the head of the Ray cluster, {address}, has not answered for {silent:.0f} s: its node, its process "
+                "or the network to it is gone. Nothing that was committed is lost: start the cluster, or repair the "
+                "network, and the same command goes on"
+            )
+            return
+
+
+def _answers(address: str, seconds: float) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=seconds).close()
+    except OSError:
+        return False
+    return True
+
+
+def end_process(sentence: str, clean_up: Callable[[], None]) -> None:
+    """Print the sentence and end the process at once: without its head Ray neither goes on nor shuts down.
+
+    `clean_up` ends other processes.
+    """
+    with suppress(Exception):  # whatever happens here, the process ends
+        cursor = SHOW_CURSOR if sys.stderr.isatty() else ""
+        print(f"{cursor}\nsptx: {sentence}" if cursor else f"sptx: {sentence}", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+    with suppress(Exception):
+        clean_up()
+    os._exit(UNFINISHED)
