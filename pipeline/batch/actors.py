@@ -115,11 +115,11 @@ def _pool_actors() -> list[ActorLife]:
     import ray
     from ray._private.state import actors
 
-    job = ray.get_runtime_context().get_job_id()
+    job = ray.JobID(bytes.fromhex(ray.get_runtime_context().get_job_id()))
     return [
         ActorLife(int(actor["NumRestarts"]), actor["Address"]["NodeID"], actor["State"] != "DEAD")
-        for actor in actors().values()
-        if actor["JobID"] == job and actor["ActorClassName"].startswith("MapWorker")
+        for actor in actors(job_id=job).values()
+        if actor["ActorClassName"].startswith("MapWorker")
     ]
 
 
@@ -129,23 +129,22 @@ def _stillborn(deaths: Deaths, make_call: Callable[[], Any], pool: Pool) -> Exce
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     where = {node["NodeID"]: node["NodeManagerAddress"] for node in alive_nodes()}
-    cause = "the cause is unknown"
+    start = ray.cloudpickle.dumps(make_call)  # type: ignore[no-untyped-call]
+    watched = ray.remote(num_gpus=pool.gpus, num_cpus=0, max_retries=0)(lambda: cause_of_death(start))
     if deaths.node in where:
-        start = ray.cloudpickle.dumps(make_call)  # type: ignore[no-untyped-call]
-        watch = ray.remote(num_gpus=pool.gpus, num_cpus=0, max_retries=0)(lambda: cause_of_death(start))
-        there = NodeAffinitySchedulingStrategy(deaths.node, soft=False)
-        try:
-            found = ray.get(watch.options(scheduling_strategy=there).remote(), timeout=START_SECONDS + 10)
-            cause = found or "a start that was watched went well, so their first shards end them, before the device"
-        except ray.exceptions.RayError as error:
-            cause = f"a start that was watched failed: {sentence_of(error)}"
+        watched = watched.options(scheduling_strategy=NodeAffinitySchedulingStrategy(deaths.node, soft=False))
+    try:
+        cause = ray.get(watched.remote(), timeout=START_SECONDS + 10)
+    except ray.exceptions.RayError as error:
+        cause = f"it failed: {sentence_of(error)}"
     refused = re.search(r"InputError: (.+)", cause)
     if refused:
         return InputError(refused.group(1))
+    cause = cause or "it went well, so what ends them is their first work, before it reaches the device"
     return UnfinishedError(
-        f"workers die as they start: {deaths.count} deaths without a result in between, most of them on node "
-        f"{where.get(deaths.node, 'that is gone')}; {cause}. What is committed is kept; mend the cause, and the same "
-        "command goes on"
+        f"workers die as they start: {deaths.count} deaths without a result in between, the last on "
+        f"{where.get(deaths.node, 'an unknown node')}; of one more start, which was watched: {cause}. "
+        "What is committed is kept; mend the cause, and the same command goes on"
     )
 
 

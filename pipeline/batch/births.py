@@ -66,7 +66,7 @@ class Births:
     def __init__(self, look: Callable[[], list[ActorLife]], excuses: Callable[[], int]) -> None:
         self._look, self._excuses = look, excuses
         self._answered = False
-        self._settled = 0  # restarts that no longer count
+        self._settled = sum(actor.restarts for actor in look())  # restarts that do not count
         self._excused = 0
         self._looked = time.monotonic()
 

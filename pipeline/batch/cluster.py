@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -301,6 +302,12 @@ def _stop_on_sigterm() -> None:
 def _quiet_data() -> None:
     from ray.data import DataContext
 
+    # Ray's loggers print to `sys.stderr`, which is the person's; what they say belongs to the log.
+    for logger in map(logging.getLogger, ("ray", "ray.data")):
+        for handler in logger.handlers:
+            if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+                logger.removeHandler(handler)
+                logger.addHandler(logging.StreamHandler(sys.__stderr__))
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
