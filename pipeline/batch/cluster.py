@@ -116,8 +116,8 @@ def _ray(address: str | None, object_store_mb: int, use_gpus: bool, log: Path, e
                     raise UnfinishedError(f"Ray could not be started here: {reason}") from error
                 raise InputError(f"no Ray cluster answers at {address}: {reason}") from None
             _stop_on_sigterm()
-            _quiet_data()
-            with head_watch.watch(ray.get_runtime_context().gcs_address, partial(_end_process, others)):
+            _quieten()
+            with head_watch.watch(ray.get_runtime_context().gcs_address, _raylet_here(), partial(_end_process, others)):
                 yield _describe(embedded=address is None, log=log)
         except ray.exceptions.RayError as error:
             raise told(error) from error
@@ -192,6 +192,19 @@ def _raylets() -> set[psutil.Process]:
     return {child for child in psutil.Process().children() if child.name() == "raylet"}
 
 
+def _raylet_here() -> psutil.Process | None:
+    """Ray's process on this node, embedded or not."""
+    import ray._private.worker
+
+    node = ray._private.worker.global_worker.node
+    assert node is not None  # of a driver
+    socket = node.raylet_socket_name
+    for process in psutil.process_iter(["name", "cmdline"]):
+        if process.info["name"] == "raylet" and any(socket in word for word in process.info["cmdline"] or ()):
+            return process
+    return None
+
+
 def _end(workers: list[psutil.Process], seconds: float | None = None) -> None:
     """See to it that processes have ended: now and then one of Ray's hangs in its own exit for ever."""
     _, hanging = psutil.wait_procs(workers, timeout=EXIT_SECONDS if seconds is None else seconds)
@@ -257,14 +270,19 @@ def on_every_node(task: Callable[[], T]) -> list[T]:
 
 def told(error: Exception) -> Exception:
     """Ray's error as one sentence; its own text goes to Ray's log."""
-    with suppress(OSError):
-        os.write(2, f"{error}\n".encode(errors="replace"))
+    _log(str(error))
     refused = re.search(r"InputError: (.+)", str(error))  # of an actor's constructor, which arrives as text
     if refused:
         return InputError(refused.group(1))
     return UnfinishedError(
         f"Ray could not go on: {sentence_of(error)}. What is committed is kept, and the same command goes on"
     )
+
+
+def _log(text: str) -> None:
+    """Write to Ray's log, which descriptor 2 leads to during a session."""
+    with suppress(OSError):
+        os.write(2, f"{text}\n".encode(errors="replace"))
 
 
 def sentence_of(error: Exception) -> str:
@@ -299,10 +317,15 @@ def _stop_on_sigterm() -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def _quiet_data() -> None:
+def _quieten() -> None:
+    """What Ray prints to Python's streams, which are the person's, goes to the log; and settings of Ray Data."""
+    import ray._private.worker
     from ray.data import DataContext
 
-    # Ray's loggers print to `sys.stderr`, which is the person's; what they say belongs to the log.
+    def to_log(data: dict[str, Any], ignore_prefix: bool) -> None:  # noqa: ARG001  # Ray's signature
+        _log("\n".join(data["lines"]))
+
+    ray._private.worker.print_to_stdstream = to_log
     for logger in map(logging.getLogger, ("ray", "ray.data")):
         for handler in logger.handlers:
             if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):

@@ -1,4 +1,4 @@
-"""Ends the process with a sentence when the head of Ray's cluster is gone.
+"""Ends the process with a sentence when the head of Ray's cluster is gone, or Ray's own process on this node.
 
 Ray's own core ends a process that has not reached the head for a minute: in C++, without a word that says what to do,
 and where no Python can catch it. So a thread asks the head's port every few seconds, and is first. It bears with a
@@ -15,20 +15,27 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+import psutil
+
 UNFINISHED = 3  # exit code
 ASK_SECONDS = 3.0  # between two questions, and until one counts as not answered
 PATIENCE = 40.0  # Ray's node processes give up after 60 s, and end at once what runs on them
+KEPT = "Nothing that was committed is lost"
 SHOW_CURSOR = "\x1b[?25h"  # which a progress line on a terminal may have hidden
 
 
 @contextmanager
-def watch(address: str, end: Callable[[str], None], *, patience: float | None = None) -> Iterator[None]:
-    """Within the block, call `end` from a thread with a sentence once the head has not answered for so many seconds.
+def watch(
+    address: str, raylet: psutil.Process | None, end: Callable[[str], None], *, patience: float | None = None
+) -> Iterator[None]:
+    """Within the block, call `end` from a thread with a sentence once the head is silent for too long.
 
     Parameters
     ----------
     address
         `host:port` of the head.
+    raylet
+        Ray's process on this node, whose end Ray does not survive either.
     end
         Is to end the process, see `end_process`; it may return, and the watch is over then.
     patience
@@ -37,7 +44,7 @@ def watch(address: str, end: Callable[[str], None], *, patience: float | None = 
     """
     left = threading.Event()
     watcher = threading.Thread(
-        target=_watch, args=(address, end, patience or PATIENCE, left), name="head watch", daemon=True
+        target=_watch, args=(address, raylet, end, patience or PATIENCE, left), name="head watch", daemon=True
     )
     watcher.start()
     try:
@@ -47,22 +54,41 @@ def watch(address: str, end: Callable[[str], None], *, patience: float | None = 
         watcher.join()
 
 
-def _watch(address: str, end: Callable[[str], None], patience: float, left: threading.Event) -> None:
+def _watch(
+    address: str, raylet: psutil.Process | None, end: Callable[[str], None], patience: float, left: threading.Event
+) -> None:
     silent_since: float | None = None
     pause = min(ASK_SECONDS, patience / 3)
     while not left.wait(pause):
+        if raylet is not None and _has_ended(raylet):
+            sentence = (
+                f"Ray's process on this node (raylet {raylet.pid}) has ended, as by a memory limit or `ray stop`. "
+                f"{KEPT}: the same command goes on, once the node has Ray again"
+            )
+            break
         if _answers(address, pause):
             silent_since = None
             continue
         silent_since = silent_since or time.monotonic()
         silent = time.monotonic() - silent_since
-        if silent >= patience and not left.is_set():
-            end(
+        if silent >= patience:
+            sentence = (
                 f"the head of the Ray cluster, {address}, has not answered for {silent:.0f} s: its node, its process "
-                "or the network to it is gone. Nothing that was committed is lost: start the cluster, or repair the "
-                "network, and the same command goes on"
+                f"or the network to it is gone. {KEPT}: start the cluster, or repair the network, and the same command "
+                "goes on"
             )
-            return
+            break
+    else:
+        return
+    if not left.is_set():
+        end(sentence)
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _answers(address: str, seconds: float) -> bool:

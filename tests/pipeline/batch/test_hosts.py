@@ -45,6 +45,7 @@ def env(folder: Path, clean_environment: dict[str, str]) -> dict[str, str]:
     tests = str(Path(__file__).parents[2])
     product = str(Path(__file__).parents[3])
     quick = {"RAY_health_check_period_ms": "1000", "RAY_health_check_timeout_ms": "2000"}
+    quick["RAY_gcs_rpc_server_reconnect_timeout_s"] = "30"  # for which a node's process bears with a silent head
     idle = {"RAY_num_workers_soft_limit": "0", "RAY_enable_metrics_collection": "0", "RAY_event_stats": "0"}
     mine = {"TMPDIR": str(folder / "t"), "RAY_AUTH_MODE": "disabled", "PYTHONPATH": f"{product}:{tests}"}
     return {**clean_environment, **quick, **idle, **mine}
@@ -94,16 +95,15 @@ def test_nodes_come_and_go_and_the_head_is_lost(
         said = log.read_text()
         assert "Traceback" not in said
         assert said.splitlines()[-1].startswith("sptx: the head of the Ray cluster, 10.77.0.1:6379, has not answered")
-        print(f"left: {here.processes()}")
-        took = seconds_until_empty(here, late)
-        print(f"nothing was left on any host {took:.0f} s later")
+        print(f"nothing of the run was left on any host {seconds_until_empty(here, late):.0f} s later")
     finish(output)
 
 
 def seconds_until_empty(*those: Host) -> float:
+    """How long anything of the run is left; Ray's node process ends it. What `ray start` itself starts may stay."""
     begun = time.monotonic()
-    while left := [line for host in those for line in host.processes()]:
-        assert time.monotonic() - begun < 90, left
+    while left := [line for host in those for line in host.processes() if "MapWorker" in line or "hosts_job" in line]:
+        assert time.monotonic() - begun < 120, left
         time.sleep(0.5)
     return time.monotonic() - begun
 
