@@ -12,11 +12,13 @@ import math
 import os
 import re
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from pipeline.batch import head_watch
 from pipeline.batch.births import LOOK_SECONDS, START_SECONDS, ActorLife, Births, Deaths, StepWatch, cause_of_death
 from pipeline.batch.cluster import Pool, alive_nodes, sentence_of, told
 from sptx_core.errors import InputError, UnfinishedError
@@ -174,6 +176,8 @@ class _Actor:
     def __init__(self, make_call: Callable[[], Callable[[dict[str, Any]], dict[str, Any]]]) -> None:
         import ray
 
+        head = ray.get_runtime_context().gcs_address
+        head_watch.start(head, None, head_watch.end_process, head_watch.WORKER_PATIENCE, threading.Event())
         try:
             self._call = make_call()
         except Exception:

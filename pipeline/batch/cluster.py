@@ -226,7 +226,7 @@ def choose_pool(cluster: Cluster, workers: int | None, threads: int | None, gpus
             f"{cluster.gpus:g}; set --gpus-per-worker 0 to compute on CPUs"
         )
     if gpus:
-        room = sum(int(there / gpus) for _, there in cluster.by_node) or int(cluster.gpus / gpus)
+        room = int(cluster.gpus) * int(1 / gpus)  # a share is of one GPU
         return Pool(workers or max(1, room), threads or 2, gpus, elastic)
     if threads is not None and not cluster.embedded and threads > cluster.cpus_per_node:
         raise InputError(

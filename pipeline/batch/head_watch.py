@@ -2,7 +2,8 @@
 
 Ray's own core ends a process that has not reached the head for a minute: in C++, without a word that says what to do,
 and where no Python can catch it. So a thread asks the head's port every few seconds, and is first. It bears with a
-short cut of the network, which Ray survives as well. No Ray here.
+short cut of the network, which Ray survives as well. Workers have the same watch, which is more patient: where the head
+has vanished without a word, Ray's process on a node lets them run for five minutes and more. No Ray here.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import psutil
 UNFINISHED = 3  # exit code
 ASK_SECONDS = 3.0  # between two questions, and until one counts as not answered
 PATIENCE = 40.0  # Ray's node processes give up after 60 s, and end at once what runs on them
+WORKER_PATIENCE = 80.0  # longer than the driver's: a worker is of use as long as there is a driver
 KEPT = "Nothing that was committed is lost"
 SHOW_CURSOR = "\x1b[?25h"  # which a progress line on a terminal may have hidden
 
@@ -43,15 +45,22 @@ def watch(
 
     """
     left = threading.Event()
-    watcher = threading.Thread(
-        target=_watch, args=(address, raylet, end, patience or PATIENCE, left), name="head watch", daemon=True
-    )
-    watcher.start()
+    watcher = start(address, raylet, end, patience or PATIENCE, left)
     try:
         yield
     finally:
         left.set()
         watcher.join()
+
+
+def start(
+    address: str, raylet: psutil.Process | None, end: Callable[[str], None], patience: float, left: threading.Event
+) -> threading.Thread:
+    """As `watch`, until `left` is set; the thread that watches."""
+    arguments = (address, raylet, end, patience, left)
+    watcher = threading.Thread(target=_watch, args=arguments, name="head watch", daemon=True)
+    watcher.start()
+    return watcher
 
 
 def _watch(
@@ -100,7 +109,7 @@ def _answers(address: str, seconds: float) -> bool:
     return True
 
 
-def end_process(sentence: str, clean_up: Callable[[], None]) -> None:
+def end_process(sentence: str, clean_up: Callable[[], None] = lambda: None) -> None:
     """Print the sentence and end the process at once: without its head Ray neither goes on nor shuts down.
 
     `clean_up` ends other processes.

@@ -17,16 +17,8 @@ import psutil
 import pytest
 
 from pipeline.batch import cluster as cluster_module
-from pipeline.batch.cluster import (
-    EMBEDDED_SYSTEM,
-    Cluster,
-    Pool,
-    choose_pool,
-    execute,
-    on_every_node,
-    on_worker,
-    session,
-)
+from pipeline.batch.actors import execute
+from pipeline.batch.cluster import EMBEDDED_SYSTEM, Cluster, Pool, choose_pool, on_every_node, on_worker, session
 from sptx_core.errors import InputError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -127,17 +119,29 @@ def test_an_embedded_ray_leaves_no_process_even_one_that_hangs_as_it_ends(monkey
 @pytest.mark.parametrize(
     ("nodes", "gpus", "asked", "pool"),
     [
-        (1, 0, (None, None, None), Pool(2, 8, 0.0)),  # the cores once over, eight threads at most an actor
-        (4, 0, (None, 4, None), Pool(16, 4, 0.0)),
+        (1, 0, (None, None, None), Pool(2, 8, 0.0, True)),  # the cores once over, eight threads at most an actor
+        (4, 0, (None, 4, None), Pool(16, 4, 0.0, True)),
         (1, 0, (2, None, None), Pool(2, 8, 0.0)),
-        (1, 2, (None, None, None), Pool(2, 2, 1.0)),  # an actor a GPU
-        (1, 2, (None, None, 0.5), Pool(4, 2, 0.5)),
-        (1, 2, (None, 3, 0), Pool(5, 3, 0.0)),
+        (1, 2, (None, None, None), Pool(2, 2, 1.0, True)),  # an actor a GPU
+        (1, 2, (None, None, 0.5), Pool(4, 2, 0.5, True)),
+        (1, 2, (None, 3, 0), Pool(5, 3, 0.0, True)),
     ],
 )
 def test_a_pool_uses_what_there_is_once(nodes: int, gpus: int, asked: tuple[Any, ...], pool: Pool) -> None:
     joined = Cluster(embedded=False, nodes=nodes, cpus=16.0 * nodes, cpus_per_node=16.0, gpus=gpus, log=Path("log"))
     assert choose_pool(joined, *asked) == pool
+
+
+@pytest.mark.parametrize(("asked", "workers"), [((None, 3, 0), 6), ((None, None, 1), 3), ((None, None, 0.4), 6)])
+def test_a_pool_does_not_count_what_no_single_node_has_left(asked: tuple[Any, ...], workers: int) -> None:
+    by_node = ((16.0, 0.0), (4.0, 1.0), (2.0, 2.0))
+    joined = Cluster(embedded=False, nodes=3, cpus=22.0, cpus_per_node=16.0, gpus=3.0, log=Path("log"), by_node=by_node)
+    assert choose_pool(joined, *asked).workers == workers
+
+
+def test_an_embedded_pool_does_not_grow() -> None:
+    joined = Cluster(embedded=True, nodes=1, cpus=16.0, cpus_per_node=16.0, gpus=0, log=Path("log"))
+    assert choose_pool(joined, None, None, None) == Pool(2, 8, 0.0)
 
 
 def test_what_no_node_has_is_refused() -> None:
