@@ -6,6 +6,7 @@ import atexit
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,11 +16,13 @@ from typing import Any
 
 import psutil
 import pytest
+from material import toy_job
+from material.processes import started_by, wait_for
 
 from pipeline.batch import cluster as cluster_module
 from pipeline.batch.actors import execute
 from pipeline.batch.cluster import EMBEDDED_SYSTEM, Cluster, Pool, choose_pool, on_every_node, on_worker, session
-from sptx_core.errors import InputError
+from sptx_core.errors import InputError, UnfinishedError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -62,6 +65,9 @@ def test_tasks_run_on_a_worker_and_on_every_node(cluster: Any) -> None:
             on_worker(refuse, gpus=0)
         assert len(set(on_every_node(os.getpid))) == 3
     assert not logs[0].parent.exists()
+    fails = pytest.raises(UnfinishedError, match=r"^Ray could not go on: .*the same command goes on$")
+    with fails, session(cluster.address, object_store_mb=80, use_gpus=False):
+        on_worker(os._exit, 1, gpus=0)
 
 
 @contextmanager
@@ -114,6 +120,27 @@ def test_an_embedded_ray_leaves_no_process_even_one_that_hangs_as_it_ends(monkey
         hanging = psutil.Process(answer["pid"])
     _, alive = psutil.wait_procs([hanging], timeout=10)
     assert not alive
+
+
+@pytest.mark.slow
+@pytest.mark.hosts
+def test_the_end_of_rays_own_process_ends_the_run_in_a_sentence(
+    tmp_path: Path, clean_environment: dict[str, str]
+) -> None:
+    output, log = tmp_path / "output", tmp_path / "log"
+    with log.open("wb") as stream:
+        command = [sys.executable, toy_job.__file__, output, "0.5"]
+        run = subprocess.Popen(command, env=clean_environment, stdout=stream, stderr=stream)
+    wait_for(lambda: len(list(output.glob("squares/*.parquet"))), run, log)
+    others = psutil.Process(run.pid).children(recursive=True)
+    (raylet,) = started_by(run, "raylet/raylet")
+    raylet.kill()
+    assert run.wait(30) == 3
+    said = log.read_text().splitlines()
+    assert said[-1].startswith(f"sptx: Ray's process on this node (raylet {raylet.pid}) has ended")
+    assert not [line for line in said if "Traceback" in line or "raylet)" in line.replace(f"(raylet {raylet.pid})", "")]
+    _, left = psutil.wait_procs(others, timeout=30)
+    assert not left
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ pytestmark = [
 ]
 
 NUMBERS, SECONDS_A_UNIT = 4000, 0.5
+PATIENCE_AT_FIRST = 120.0  # until there is work at all
 PATIENCE = 20.0  # of the driver for its head; longer than the cut that it is to bear with
 CUT = 12.0
 JOINING = 30.0  # within which a node that joins has work
@@ -78,7 +79,7 @@ def test_nodes_come_and_go_and_the_head_is_lost(
             before = computed_by(output, host)
             return seconds_until(lambda: computed_by(output, host) > before, JOINING, run, log)
 
-        seconds_until(lambda: computed_by(output, here), 60, run, log)
+        seconds_until(lambda: computed_by(output, here), PATIENCE_AT_FIRST, run, log)
         start_node(late, head, 1, env)
         print(f"a node that joined late had work after {work_of(late):.1f} s")
 
