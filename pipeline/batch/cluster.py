@@ -119,8 +119,8 @@ def _ray(address: str | None, object_store_mb: int, use_gpus: bool, log: Path, e
             _quieten()
             with head_watch.watch(ray.get_runtime_context().gcs_address, _raylet_here(), partial(_end_process, others)):
                 yield _describe(embedded=address is None, log=log)
-        except ray.exceptions.RayError as error:
-            raise told(error) from error
+        except ray.exceptions.RayError as error:  # of a single task
+            raise told(error, log) from error
         finally:
             workers = [worker for raylet in _raylets() - others for worker in raylet.children(recursive=True)]
             ray.shutdown()
@@ -161,8 +161,7 @@ def _set_environment(*, embedded: bool) -> None:
         "RAY_worker_niceness": "0",
         # Large arrays of threads: from one arena of glibc freed memory is used again, from others it is cleared anew.
         "MALLOC_ARENA_MAX": "1",
-        # A joined head may be silent for longer than Ray bears with; `pipeline.batch.head_watch` decides.
-        **(EMBEDDED_TRAIN if embedded else {"RAY_gcs_rpc_server_reconnect_timeout_s": "600"}),
+        **(EMBEDDED_TRAIN if embedded else {}),
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
@@ -268,14 +267,15 @@ def on_every_node(task: Callable[[], T]) -> list[T]:
     return result
 
 
-def told(error: Exception) -> Exception:
-    """Ray's error as one sentence; its own text goes to Ray's log."""
+def told(error: Exception, log: Path | None = None) -> Exception:
+    """Ray's error as one sentence; its own text goes to Ray's `log`, which is named where it has not been said yet."""
     _log(str(error))
     refused = re.search(r"InputError: (.+)", str(error))  # of an actor's constructor, which arrives as text
     if refused:
         return InputError(refused.group(1))
+    where = f". Ray's own messages are in {log}" if log else ""
     return UnfinishedError(
-        f"Ray could not go on: {sentence_of(error)}. What is committed is kept, and the same command goes on"
+        f"Ray could not go on: {sentence_of(error)}. What is committed is kept, and the same command goes on{where}"
     )
 
 

@@ -24,6 +24,7 @@ from pipeline.cli.app import COMMANDS, app
 from pipeline.cli.examples import EXAMPLES
 from pipeline.finetuning.settings import FinetuneConfig
 from pipeline.tracks.settings import RunConfig
+from sptx_core.errors import UnfinishedError
 
 SETTINGS = {"run": RunConfig, "plan": RunConfig, "finetune": FinetuneConfig}
 NAMES = [command.__name__ for commands in COMMANDS.values() for command in commands]
@@ -158,6 +159,16 @@ def test_an_output_that_is_full_is_one_sentence(
     full = os.open("/dev/full", os.O_WRONLY)
     assert ending(monkeypatch, full, command[0], small_table, *command[1:]) == 2
     assert capsys.readouterr().err == "sptx: standard output cannot be written: No space left on device\n"
+
+
+def test_a_run_that_cannot_go_on_is_one_sentence_and_exit_code_3(
+    example: Any, sptx_here: Any, monkeypatch: Any
+) -> None:
+    def cut_off(*_: object, **__: object) -> None:
+        raise UnfinishedError("the cluster is gone; the same command goes on")
+
+    monkeypatch.setattr("pipeline.tracks.run.run", cut_off)
+    assert sptx_here("run", *example.inputs, code=3).err == "sptx: the cluster is gone; the same command goes on\n"
 
 
 def test_a_bug_shows_its_traceback(small_table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
