@@ -61,7 +61,7 @@ def measure(gpus: int, rate: float, windows: int, shards_per_gpu: int) -> dict[s
         with cluster.session(nodes.address, object_store_mb=200, use_gpus=True) as joined:
             pool = cluster.choose_pool(joined, None, None, 1.0)
             began = time.perf_counter()
-            receipts = cluster.execute(
+            receipts = actors.execute(
                 [shard.to_unit().to_row() for shard in shards], partial(Waiter, rate), pool, embedded=False
             )
             arrivals = [(time.perf_counter() - began, receipt["hardware"]) for receipt in receipts]
