@@ -49,7 +49,7 @@ def measure(gpus: int, rate: float, windows: int, shards_per_gpu: int) -> dict[s
     """One simulated run on `gpus` logical GPUs."""
     from ray.cluster_utils import Cluster
 
-    from pipeline.batch import cluster
+    from pipeline.batch import actors, cluster
     from pipeline.tracks.shards import Piece, Shard
 
     count = gpus * shards_per_gpu
