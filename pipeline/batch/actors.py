@@ -82,7 +82,7 @@ def execute(
     answers = ray.data.from_items(list(rows), override_num_blocks=len(rows)).map(
         _Actor,  # type: ignore[arg-type]  # Ray makes the instance whose call maps a row
         fn_constructor_args=(make_call,),
-        compute=_strategy(pool, len(rows), embedded=embedded),
+        compute=_strategy(pool, len(rows)),
         num_cpus=num_cpus,
         num_gpus=pool.gpus,
     )
@@ -96,14 +96,14 @@ def execute(
         raise told(error) from error
 
 
-def _strategy(pool: Pool, rows: int, *, embedded: bool) -> Any:
+def _strategy(pool: Pool, rows: int) -> Any:
     """Ray Data's description of the pool."""
     from ray.data import ActorPoolStrategy
 
     first = min(pool.workers, rows)
-    sizes = {"size": first} if embedded else {"min_size": 1, "initial_size": first, "max_size": first}
-    if pool.elastic:
-        sizes["max_size"] = rows  # what the nodes have bounds it
+    # With a lower minimum Ray Data would end actors that are still starting, whenever it does not know for a moment what
+    # the cluster has. Those of a lost node wait for another one, or for the room that others leave in the end.
+    sizes = {"min_size": first, "max_size": rows if pool.elastic else first}  # what the nodes have bounds it as well
     return ActorPoolStrategy(
         **sizes,
         max_tasks_in_flight_per_actor=TASKS_IN_FLIGHT,
