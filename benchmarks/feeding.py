@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.batch import cluster
+from pipeline.batch import actors, cluster
 from pipeline.batch.job import Assignment
 from pipeline.batch.record import Execution
 from pipeline.batch.storage import Store
@@ -176,7 +176,7 @@ def measure(settings: argparse.Namespace, rate: float, folder: str) -> tuple[flo
     make = partial(MeasuredUnitWorker, order, root, rate, settings.launching_us / 1e6, settings.put_ms / 1e3)
     rows = [shard.to_unit().to_row() for shard in shards]
     with cluster.session(None, object_store_mb=200, use_gpus=False):
-        for row in cluster.execute(rows, make, cluster.Pool(1, 1, 0.0), embedded=True):
+        for row in actors.execute(rows, make, cluster.Pool(1, 1, 0.0), embedded=True):
             if row["error"]:
                 raise SystemExit(row["error"])
     busy, spent = json.loads(Store(root).read_bytes(MEASURED))

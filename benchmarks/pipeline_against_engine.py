@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from pipeline.batch import cluster
+from pipeline.batch import actors, cluster
 from pipeline.batch.job import Assignment
 from pipeline.batch.layout import committed
 from pipeline.batch.record import Execution
@@ -74,7 +74,7 @@ def pipeline_rate(order: WorkOrder, shards: list[Shard], root: str) -> float:
     rows = [shard.to_unit().to_row() for shard in shards]
     with cluster.session(None, object_store_mb=200, use_gpus=False):
         pool = cluster.Pool(1, order.execution.threads, 0.0)
-        for row in cluster.execute(rows, partial(ObservedUnitWorker, assignment), pool, embedded=True):
+        for row in actors.execute(rows, partial(ObservedUnitWorker, assignment), pool, embedded=True):
             if row["error"]:
                 raise SystemExit(row["error"])
     parts = committed(Store(root), TRACKS, order.fingerprint).values()

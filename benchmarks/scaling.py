@@ -49,7 +49,7 @@ def measure(gpus: int, rate: float, windows: int, shards_per_gpu: int) -> dict[s
     """One simulated run on `gpus` logical GPUs."""
     from ray.cluster_utils import Cluster
 
-    from pipeline.batch import cluster
+    from pipeline.batch import actors, cluster
     from pipeline.tracks.shards import Piece, Shard
 
     count = gpus * shards_per_gpu
@@ -61,7 +61,7 @@ def measure(gpus: int, rate: float, windows: int, shards_per_gpu: int) -> dict[s
         with cluster.session(nodes.address, object_store_mb=200, use_gpus=True) as joined:
             pool = cluster.choose_pool(joined, None, None, 1.0)
             began = time.perf_counter()
-            receipts = cluster.execute(
+            receipts = actors.execute(
                 [shard.to_unit().to_row() for shard in shards], partial(Waiter, rate), pool, embedded=False
             )
             arrivals = [(time.perf_counter() - began, receipt["hardware"]) for receipt in receipts]

@@ -35,7 +35,7 @@ ALLOWED["pipeline"] = {*TRACKS_AND_BELOW, *JOBS}  # the door
 
 # Library -> where alone it may be imported.
 HELD = {
-    "ray": ("pipeline/batch/cluster.py", "pipeline/batch/training.py"),
+    "ray": ("pipeline/batch/actors.py", "pipeline/batch/cluster.py", "pipeline/batch/training.py"),
     "triton": ("sptx_core/engine/triton/",),
     "matplotlib": ("pipeline/views/",),
     "typer": ("pipeline/cli/",),
@@ -144,6 +144,7 @@ NO_MODULE += ("pipeline/test_whole_job.py", "pipeline/test_doors.py", "benchmark
 
 NO_MODULE += ("test_docs.py",)  # what people read
 NO_MODULE += ("pipeline/batch/test_faults.py",)  # a faulty network and server
+NO_MODULE += ("pipeline/batch/test_hosts.py",)  # a whole cluster
 NO_MODULE += ("sptx_core/multimolecule/test_page.py", "sptx_core/multimolecule/test_against_port.py")
 
 

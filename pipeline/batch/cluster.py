@@ -1,16 +1,13 @@
-"""Ray: sessions, pools of actors, and Ray Data. Only this file and `pipeline.batch.training` import it.
+"""Ray: sessions, what a cluster offers, and single tasks. Rows go to pools of actors in `pipeline.batch.actors`.
 
-`session` starts an embedded Ray with bounded memory, or joins a cluster. `execute` sends rows to a pool of actors and
-yields a row for each that comes back. It is one fused, threaded actor stage of Ray Data with one block a row: a row is
-never split, and nothing larger than a row passes through the object store. Ray repairs its own faults: the rows of a
-dead actor or node are computed again. A row whose answer is lost on the way does not come back; the caller finds it
-missing, because it asks storage, not Ray, what is done.
+`session` starts an embedded Ray with bounded memory, or joins a cluster. What Ray cannot survive is raised as an
+`UnfinishedError`, one sentence. A lost head is noticed by `pipeline.batch.head_watch`, which ends the process. Only
+this file, `actors` and `training` import Ray.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import os
 import re
 import shutil
@@ -18,20 +15,21 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 import psutil
 
-from sptx_core.errors import InputError
+from pipeline.batch import head_watch
+from pipeline.batch.noise import noise_to
+from sptx_core.errors import InputError, UnfinishedError
 
 T = TypeVar("T")
 MIB = 1024 * 1024
-CALLS_PER_ACTOR = 3  # one unit on the device, one begun ahead, one being read or written
-TASKS_IN_FLIGHT = 6  # at least 1.75 x CALLS_PER_ACTOR, or an autoscaling pool never grows
 # Of an embedded Ray, which shares few cores with what it serves: each of its processes wakes a hundred times a second,
 # so idle ones are ended, and nothing is collected for a dashboard that is not there.
 EMBEDDED_SYSTEM = {
@@ -47,6 +45,7 @@ EMBEDDED_SYSTEM = {
 EMBEDDED_TRAIN = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
 KEEP = "keep"  # a file beside Ray's log, which is then kept
 EXIT_SECONDS = 5.0  # within which workers end after their Ray
+MAX_TOLD = 300  # characters of Ray's own words in a sentence
 MAX_CPU_THREADS = 8  # beyond this a convolution of one micro-batch gains little from another core
 
 
@@ -60,6 +59,8 @@ class Cluster:
     cpus_per_node: float
     gpus: float
     log: Path
+    by_node: tuple[tuple[float, float], ...] = ()
+    """CPUs and GPUs of each node."""
 
     def keep_log(self) -> None:
         """Leave Ray's log where it is when the session ends."""
@@ -68,11 +69,12 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Pool:
-    """The actors of a run: how many, and what each holds."""
+    """The actors of a run: how many, what each holds, and whether there are more when the cluster grows."""
 
     workers: int
     threads: int
     gpus: float
+    elastic: bool = False
 
 
 @contextmanager
@@ -101,7 +103,7 @@ def session(address: str | None, *, object_store_mb: int, use_gpus: bool) -> Ite
 
 @contextmanager
 def _ray(address: str | None, object_store_mb: int, use_gpus: bool, log: Path, empty: Path) -> Iterator[Cluster]:
-    with _noise_to(log):
+    with noise_to(log):
         _set_environment(embedded=address is None)
         import ray
 
@@ -110,26 +112,45 @@ def _ray(address: str | None, object_store_mb: int, use_gpus: bool, log: Path, e
             try:
                 ray.init(**_options(address, object_store_mb, use_gpus, empty))
             except (ConnectionError, ValueError, RuntimeError) as error:
+                reason = " ".join(str(error).split())[:MAX_TOLD]
                 if address is None:
-                    raise
-                reason = " ".join(str(error).split())[:300]
+                    raise UnfinishedError(f"Ray could not be started here: {reason}") from error
                 raise InputError(f"no Ray cluster answers at {address}: {reason}") from None
             _stop_on_sigterm()
-            _quiet_data()
-            alive = _alive()
-            total = ray.cluster_resources()  # type: ignore[no-untyped-call]
-            yield Cluster(
-                embedded=address is None,
-                nodes=len(alive),
-                cpus=float(total.get("CPU", 0)),
-                cpus_per_node=max(float(node["Resources"].get("CPU", 0)) for node in alive),
-                gpus=float(total.get("GPU", 0)),
-                log=log,
-            )
+            _quieten()
+            with head_watch.watch(ray.get_runtime_context().gcs_address, _raylet_here(), partial(_end_process, others)):
+                yield _describe(embedded=address is None, log=log)
+        except ray.exceptions.RayError as error:  # of a single task
+            raise told(error, log) from error
         finally:
             workers = [worker for raylet in _raylets() - others for worker in raylet.children(recursive=True)]
             ray.shutdown()
             _end(workers)
+
+
+def _describe(*, embedded: bool, log: Path) -> Cluster:
+    """The cluster that was joined or started."""
+    resources = [node["Resources"] for node in alive_nodes()]
+    by_node = [(float(of.get("CPU", 0)), float(of.get("GPU", 0))) for of in resources]
+    return Cluster(
+        embedded=embedded,
+        nodes=len(by_node),
+        cpus=sum(cpus for cpus, _ in by_node),
+        cpus_per_node=max(cpus for cpus, _ in by_node),
+        gpus=sum(gpus for _, gpus in by_node),
+        log=log,
+        by_node=tuple(by_node),
+    )
+
+
+def _end_process(others: set[psutil.Process], sentence: str) -> None:
+    """End this process and the embedded Ray's, if there is one, because Ray cannot go on."""
+
+    def kill() -> None:
+        for raylet in _raylets() - others:
+            _end([raylet, *raylet.children(recursive=True)], seconds=0)
+
+    head_watch.end_process(sentence, kill)
 
 
 def _set_environment(*, embedded: bool) -> None:
@@ -171,16 +192,33 @@ def _raylets() -> set[psutil.Process]:
     return {child for child in psutil.Process().children() if child.name() == "raylet"}
 
 
-def _end(workers: list[psutil.Process]) -> None:
+def _raylet_here() -> psutil.Process | None:
+    """Ray's process on this node, embedded or not."""
+    import ray._private.worker
+
+    node = ray._private.worker.global_worker.node
+    assert node is not None  # of a driver
+    socket = node.raylet_socket_name
+    for process in psutil.process_iter(["name", "cmdline"]):
+        if process.info["name"] == "raylet" and any(socket in word for word in process.info["cmdline"] or ()):
+            return process
+    return None
+
+
+def _end(workers: list[psutil.Process], seconds: float | None = None) -> None:
     """See to it that processes have ended: now and then one of Ray's hangs in its own exit for ever."""
-    _, hanging = psutil.wait_procs(workers, timeout=EXIT_SECONDS)
+    _, hanging = psutil.wait_procs(workers, timeout=EXIT_SECONDS if seconds is None else seconds)
     for worker in hanging:
         with suppress(psutil.NoSuchProcess):
             worker.kill()
 
 
 def choose_pool(cluster: Cluster, workers: int | None, threads: int | None, gpus_per_worker: float | None) -> Pool:
-    """Actors for `cluster`: one a GPU (or share), else CPU actors that together use the cores once."""
+    """Actors for `cluster`: one a GPU (or share), else CPU actors that together use the cores once.
+
+    Without a number of `workers` a joined cluster's pool follows its size.
+    """
+    elastic = workers is None and not cluster.embedded
     gpus = gpus_per_worker if gpus_per_worker is not None else (1.0 if cluster.gpus else 0.0)
     if gpus > cluster.gpus:
         raise InputError(
@@ -188,7 +226,8 @@ def choose_pool(cluster: Cluster, workers: int | None, threads: int | None, gpus
             f"{cluster.gpus:g}; set --gpus-per-worker 0 to compute on CPUs"
         )
     if gpus:
-        return Pool(workers or max(1, int(cluster.gpus / gpus)), threads or 2, gpus)
+        room = int(cluster.gpus) * int(1 / gpus)  # a share is of one GPU
+        return Pool(workers or max(1, room), threads or 2, gpus, elastic)
     if threads is not None and not cluster.embedded and threads > cluster.cpus_per_node:
         raise InputError(
             f"an actor is to compute with {threads} threads, but no node of the cluster has more than "
@@ -198,8 +237,9 @@ def choose_pool(cluster: Cluster, workers: int | None, threads: int | None, gpus
         share = cluster.cpus / workers if workers else cluster.cpus
         threads = max(1, int(min(share, cluster.cpus_per_node, MAX_CPU_THREADS)))
     if workers is None:
-        workers = max(1, int(cluster.cpus_per_node // threads) * cluster.nodes)
-    return Pool(workers, threads, 0.0)
+        room = sum(int(there // threads) for there, _ in cluster.by_node)
+        workers = max(1, room or int(cluster.cpus_per_node // threads) * cluster.nodes)
+    return Pool(workers, threads, 0.0, elastic)
 
 
 def on_worker(task: Callable[..., T], *arguments: Any, gpus: float) -> T:
@@ -220,7 +260,7 @@ def on_every_node(task: Callable[[], T]) -> list[T]:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     remote = ray.remote(num_cpus=0)(lambda: task())
-    nodes = [node["NodeID"] for node in _alive()]
+    nodes = [node["NodeID"] for node in alive_nodes()]
     calls = [
         remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote() for node in nodes
     ]
@@ -228,73 +268,33 @@ def on_every_node(task: Callable[[], T]) -> list[T]:
     return result
 
 
-def execute(
-    rows: Sequence[dict[str, Any]],
-    make_call: Callable[[], Callable[[dict[str, Any]], dict[str, Any]]],
-    pool: Pool,
-    *,
-    embedded: bool,
-) -> Iterator[dict[str, Any]]:
-    """Have `rows` worked on by the actors of `pool`; yield their answers as they come, in any order.
-
-    Parameters
-    ----------
-    rows
-        Plain columns each.
-    make_call
-        Called once in each actor; what it returns is called with one row after another, from `CALLS_PER_ACTOR`
-        threads, and gives a row of plain columns.
-    pool
-        How many actors, and what each holds.
-    embedded
-        Whether the session started its own Ray.
-
-    Raises
-    ------
-    InputError
-        The one that `make_call` raised in an actor.
-
-    """
-    if not rows:
-        return
-    import ray
-    from ray.data import ActorPoolStrategy
-
-    strategy = ActorPoolStrategy(
-        size=min(pool.workers, len(rows)),
-        max_tasks_in_flight_per_actor=TASKS_IN_FLIGHT,
-        max_concurrent_calls_per_actor=CALLS_PER_ACTOR,
-        enable_true_multi_threading=True,
+def told(error: Exception, log: Path | None = None) -> Exception:
+    """Ray's error as one sentence; its own text goes to Ray's `log`, which is named where it has not been said yet."""
+    _log(str(error))
+    refused = re.search(r"InputError: (.+)", str(error))  # of an actor's constructor, which arrives as text
+    if refused:
+        return InputError(refused.group(1))
+    where = f". Ray's own messages are in {log}" if log else ""
+    return UnfinishedError(
+        f"Ray could not go on: {sentence_of(error)}. What is committed is kept, and the same command goes on{where}"
     )
-    # Embedded, threads are bounded by the actor itself; a reservation could only starve the pool.
-    num_cpus = 0 if embedded or pool.gpus else math.ceil(pool.threads)
-    answers = ray.data.from_items(list(rows), override_num_blocks=len(rows)).map(
-        _Actor,  # type: ignore[arg-type]  # Ray makes the instance whose call maps a row
-        fn_constructor_args=(make_call,),
-        compute=strategy,
-        num_cpus=num_cpus,
-        num_gpus=pool.gpus,
-    )
-    try:
-        yield from answers.iter_rows()
-    except ray.exceptions.RayError as error:
-        told = re.search(r"InputError: (.+)", str(error))  # of an actor's constructor, which arrives as text
-        if told is None:
-            raise
-        raise InputError(told.group(1)) from None
 
 
-class _Actor:
-    """Ray Data makes actors from classes alone."""
-
-    def __init__(self, make_call: Callable[[], Callable[[dict[str, Any]], dict[str, Any]]]) -> None:
-        self._call = make_call()
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return self._call(row)
+def _log(text: str) -> None:
+    """Write to Ray's log, which descriptor 2 leads to during a session."""
+    with suppress(OSError):
+        os.write(2, f"{text}\n".encode(errors="replace"))
 
 
-def _alive() -> list[dict[str, Any]]:
+def sentence_of(error: Exception) -> str:
+    """The first line of Ray's text; of a traceback in it the last one, which says what was raised."""
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines() or [type(error).__name__]
+    line = lines[-1] if any("Traceback" in line or line.startswith(" ") for line in lines) else lines[0]
+    return " ".join(line.split())[:MAX_TOLD].rstrip(".")
+
+
+def alive_nodes() -> list[dict[str, Any]]:
+    """The nodes that the cluster has now, as Ray describes them."""
     import ray
 
     return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
@@ -312,57 +312,26 @@ def _unwrapped(call: Callable[[], T]) -> T:
         raise
 
 
-@contextmanager
-def _noise_to(log: Path) -> Iterator[None]:
-    """What is written to descriptors 1 and 2 goes to a file; what Python's own code prints still reaches the person.
-
-    Ray's processes and C++ core write to the descriptors, which no logging level silences. Python's streams get
-    descriptors of their own, unless they have them already, as in a notebook.
-    """
-    try:
-        saved = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
-    except OSError:  # closed, as in some daemons
-        yield
-        return
-    sys.stdout.flush()
-    sys.stderr.flush()
-    streams = sys.stdout, sys.stderr
-    ours = [
-        os.fdopen(os.dup(descriptor), "w", buffering=1) if _descriptor(stream) == descriptor else stream
-        for descriptor, stream in zip(saved, streams, strict=True)
-    ]
-    with log.open("ab") as file:
-        try:
-            sys.stdout, sys.stderr = ours
-            for descriptor in saved:
-                os.dup2(file.fileno(), descriptor)
-            yield
-        finally:
-            sys.stdout, sys.stderr = streams
-            for (descriptor, original), stream, before in zip(saved.items(), ours, streams, strict=True):
-                if stream is not before:
-                    stream.close()
-                os.dup2(original, descriptor)
-                os.close(original)
-
-
-def _descriptor(stream: TextIO) -> int | None:
-    """The descriptor that a stream writes to; None where a notebook or a test has replaced it."""
-    try:
-        return stream.fileno()
-    except (OSError, ValueError):  # io.UnsupportedOperation is both
-        return None
-
-
 def _stop_on_sigterm() -> None:
     """SIGTERM, with which schedulers end a job, stops a run as SIGINT does; `ray.init` has set its own handler."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def _quiet_data() -> None:
+def _quieten() -> None:
+    """What Ray prints to Python's streams, which are the person's, goes to the log; and settings of Ray Data."""
+    import ray._private.worker
     from ray.data import DataContext
 
+    def to_log(data: dict[str, Any], ignore_prefix: bool) -> None:  # noqa: ARG001  # Ray's signature
+        _log("\n".join(data["lines"]))
+
+    ray._private.worker.print_to_stdstream = to_log
+    for logger in map(logging.getLogger, ("ray", "ray.data")):
+        for handler in logger.handlers:
+            if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+                logger.removeHandler(handler)
+                logger.addHandler(logging.StreamHandler(sys.__stderr__))
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from pipeline.batch import cluster
+from pipeline.batch import actors, cluster
 from pipeline.settings import ray_address
 
 READERS = 4  # rows that this process answers at once
@@ -60,7 +60,7 @@ def answers(
         address = ray_address(workbench.address)
         with cluster.session(address, object_store_mb=OBJECT_STORE_MB, use_gpus=False) as joined:
             pool = cluster.choose_pool(joined, workbench.workers, 1, 0)
-            for answer in cluster.execute(list(rows), make_call, pool, embedded=joined.embedded):
+            for answer in actors.execute(list(rows), make_call, pool, embedded=joined.embedded):
                 if not answer[UNREAD] and left.pop(answer["index"], None) is not None:
                     yield answer
     if left:

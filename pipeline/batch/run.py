@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.batch import cluster
+from pipeline.batch import actors, cluster
 from pipeline.batch.cluster import Cluster, Pool
 from pipeline.batch.job import Assignment, Job, Say
 from pipeline.batch.layout import FAILURES, MANIFEST, RECEIPTS, STRIKES, Part, held
@@ -77,7 +77,8 @@ def run_job(job: Job, say: Say, *, progress: bool = True) -> Outcome:
     InputError
         No output is set, it cannot be written, it holds another run, or the job does not fit the cluster.
     UnfinishedError
-        Storage failed after the run had begun, and waiting for it was of no use or lasted too long.
+        Storage failed after the run had begun, and waiting for it was of no use or lasted too long. Or Ray cannot go on,
+        or workers die as they start. The same job goes on where it was.
 
     """
     if job.settings.output is None:
@@ -226,7 +227,9 @@ def _collect(
         Watch(unwaiting, line) as watch,
     ):
         rows = [unit.to_row() for unit in units]
-        for row in cluster.execute(rows, partial(UnitWorker, assignment), pool, embedded=embedded):
+        make_call = partial(UnitWorker, assignment)
+        strikes = partial(_count, store, STRIKES)
+        for row in actors.execute(rows, make_call, pool, embedded=embedded, excuses=strikes):
             receipt = Receipt(**row)
             if receipt.no_storage:
                 raise StorageError(receipt.error)
@@ -284,6 +287,10 @@ def _size(path: str) -> int:
     if not os.access(path, os.R_OK):
         return -1
     return 0 if Path(path).is_dir() else Path(path).stat().st_size
+
+
+def _count(store: Store, folder: str) -> int:
+    return len(store.list(folder))
 
 
 def _delete_all(store: Store, *folders: str) -> None:

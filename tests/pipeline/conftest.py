@@ -17,7 +17,7 @@ from material.local_run import compute_tracks
 from material.processes import SPTX
 from material.shared import made_once
 
-from pipeline.batch import cluster
+from pipeline.batch import actors, cluster
 from pipeline.cli import main
 
 
@@ -88,7 +88,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Jobs that run in this process compute their units in it, one after the other, and start no Ray."""
     here = cluster.Cluster(embedded=True, nodes=1, cpus=2, cpus_per_node=2, gpus=0, log=tmp_path / "log")
     monkeypatch.setattr(cluster, "session", lambda *_, **__: nullcontext(here))
-    monkeypatch.setattr(cluster, "execute", lambda rows, make_call, *_, **__: map(make_call(), rows))
+    monkeypatch.setattr(actors, "execute", lambda rows, make_call, *_, **__: map(make_call(), rows))
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import atexit
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,19 +16,13 @@ from typing import Any
 
 import psutil
 import pytest
+from material import toy_job
+from material.processes import started_by, wait_for
 
 from pipeline.batch import cluster as cluster_module
-from pipeline.batch.cluster import (
-    EMBEDDED_SYSTEM,
-    Cluster,
-    Pool,
-    choose_pool,
-    execute,
-    on_every_node,
-    on_worker,
-    session,
-)
-from sptx_core.errors import InputError
+from pipeline.batch.actors import execute
+from pipeline.batch.cluster import EMBEDDED_SYSTEM, Cluster, Pool, choose_pool, on_every_node, on_worker, session
+from sptx_core.errors import InputError, UnfinishedError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -70,6 +65,11 @@ def test_tasks_run_on_a_worker_and_on_every_node(cluster: Any) -> None:
             on_worker(refuse, gpus=0)
         assert len(set(on_every_node(os.getpid))) == 3
     assert not logs[0].parent.exists()
+    fails = pytest.raises(
+        UnfinishedError, match=r"^Ray could not go on: .*the same command goes on\. Ray's own messages are in \S+$"
+    )
+    with fails, session(cluster.address, object_store_mb=80, use_gpus=False):
+        on_worker(os._exit, 1, gpus=0)
 
 
 @contextmanager
@@ -124,20 +124,53 @@ def test_an_embedded_ray_leaves_no_process_even_one_that_hangs_as_it_ends(monkey
     assert not alive
 
 
+@pytest.mark.slow
+@pytest.mark.hosts
+def test_the_end_of_rays_own_process_ends_the_run_in_a_sentence(
+    tmp_path: Path, clean_environment: dict[str, str]
+) -> None:
+    output, log = tmp_path / "output", tmp_path / "log"
+    with log.open("wb") as stream:
+        command = [sys.executable, toy_job.__file__, output, "0.5"]
+        run = subprocess.Popen(command, env=clean_environment, stdout=stream, stderr=stream)
+    wait_for(lambda: len(list(output.glob("squares/*.parquet"))), run, log)
+    others = psutil.Process(run.pid).children(recursive=True)
+    (raylet,) = started_by(run, "raylet/raylet")
+    raylet.kill()
+    assert run.wait(30) == 3
+    said = log.read_text().splitlines()
+    assert said[-1].startswith(f"sptx: Ray's process on this node (raylet {raylet.pid}) has ended")
+    assert not [line for line in said if "Traceback" in line or "raylet)" in line.replace(f"(raylet {raylet.pid})", "")]
+    _, left = psutil.wait_procs(others, timeout=30)
+    assert not left
+
+
 @pytest.mark.parametrize(
     ("nodes", "gpus", "asked", "pool"),
     [
-        (1, 0, (None, None, None), Pool(2, 8, 0.0)),  # the cores once over, eight threads at most an actor
-        (4, 0, (None, 4, None), Pool(16, 4, 0.0)),
+        (1, 0, (None, None, None), Pool(2, 8, 0.0, True)),  # the cores once over, eight threads at most an actor
+        (4, 0, (None, 4, None), Pool(16, 4, 0.0, True)),
         (1, 0, (2, None, None), Pool(2, 8, 0.0)),
-        (1, 2, (None, None, None), Pool(2, 2, 1.0)),  # an actor a GPU
-        (1, 2, (None, None, 0.5), Pool(4, 2, 0.5)),
-        (1, 2, (None, 3, 0), Pool(5, 3, 0.0)),
+        (1, 2, (None, None, None), Pool(2, 2, 1.0, True)),  # an actor a GPU
+        (1, 2, (None, None, 0.5), Pool(4, 2, 0.5, True)),
+        (1, 2, (None, 3, 0), Pool(5, 3, 0.0, True)),
     ],
 )
 def test_a_pool_uses_what_there_is_once(nodes: int, gpus: int, asked: tuple[Any, ...], pool: Pool) -> None:
     joined = Cluster(embedded=False, nodes=nodes, cpus=16.0 * nodes, cpus_per_node=16.0, gpus=gpus, log=Path("log"))
     assert choose_pool(joined, *asked) == pool
+
+
+@pytest.mark.parametrize(("asked", "workers"), [((None, 3, 0), 6), ((None, None, 1), 3), ((None, None, 0.4), 6)])
+def test_a_pool_does_not_count_what_no_single_node_has_left(asked: tuple[Any, ...], workers: int) -> None:
+    by_node = ((16.0, 0.0), (4.0, 1.0), (2.0, 2.0))
+    joined = Cluster(embedded=False, nodes=3, cpus=22.0, cpus_per_node=16.0, gpus=3.0, log=Path("log"), by_node=by_node)
+    assert choose_pool(joined, *asked).workers == workers
+
+
+def test_an_embedded_pool_does_not_grow() -> None:
+    joined = Cluster(embedded=True, nodes=1, cpus=16.0, cpus_per_node=16.0, gpus=0, log=Path("log"))
+    assert choose_pool(joined, None, None, None) == Pool(2, 8, 0.0)
 
 
 def test_what_no_node_has_is_refused() -> None:

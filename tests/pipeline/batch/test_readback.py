@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.batch import cluster
+from pipeline.batch import actors
 from pipeline.batch.readback import UNREAD, Workbench, answers
 
 ROWS = [{"index": index} for index in range(20)]
@@ -51,5 +51,5 @@ def test_what_actors_did_not_read_or_what_was_lost_is_asked_for_again(
     without_ray: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert doubled(answers(ROWS, Doubler, Workbench(workers=2))) == list(range(0, 40, 2))
-    monkeypatch.setattr(cluster, "execute", lossy)
+    monkeypatch.setattr(actors, "execute", lossy)
     assert doubled(answers(ROWS, Doubler, Workbench(workers=2))) == list(range(0, 40, 2))

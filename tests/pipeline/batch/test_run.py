@@ -22,7 +22,7 @@ from material.local_run import compute
 from material.processes import PATIENCE, started_by, wait_for
 from material.toy_job import SquaresJob
 
-from pipeline.batch import cluster, patience
+from pipeline.batch import actors, cluster, patience
 from pipeline.batch.cluster import Cluster
 from pipeline.batch.record import Execution, RunRecord, create_or_resume, read_record
 from pipeline.batch.run import Outcome, run_job
@@ -343,7 +343,7 @@ def test_the_manifest_has_the_same_bytes_whichever_way_its_lines_came(
 ) -> None:
     output = tmp_path / "output"
     with monkeypatch.context() as patched:
-        patched.setattr(cluster, "execute", interrupted_after(7))
+        patched.setattr(actors, "execute", interrupted_after(7))
         with pytest.raises(KeyboardInterrupt):
             run_job(job(output), print, progress=False)
     assert len(parts(output)) == 7

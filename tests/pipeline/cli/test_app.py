@@ -161,6 +161,16 @@ def test_an_output_that_is_full_is_one_sentence(
     assert capsys.readouterr().err == "sptx: standard output cannot be written: No space left on device\n"
 
 
+def test_a_run_that_cannot_go_on_is_one_sentence_and_exit_code_3(
+    example: Any, sptx_here: Any, monkeypatch: Any
+) -> None:
+    def cut_off(*_: object, **__: object) -> None:
+        raise UnfinishedError("the cluster is gone; the same command goes on")
+
+    monkeypatch.setattr("pipeline.tracks.run.run", cut_off)
+    assert sptx_here("run", *example.inputs, code=3).err == "sptx: the cluster is gone; the same command goes on\n"
+
+
 def test_a_bug_shows_its_traceback(small_table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise OSError(5, "a bug that looks like a file")

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from material.processes import PATIENCE, start, wait_for
 
-from pipeline.batch import cluster
+from pipeline.batch import actors
 from sptx_core.engine.bench import BenchReport, BenchRow
 
 
@@ -92,7 +92,7 @@ def test_an_interrupted_run_says_how_to_go_on(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cluster, "execute", interrupt)
+    monkeypatch.setattr(actors, "execute", interrupt)
     assert "same command again" in sptx_here("run", *example.inputs, "--output", tmp_path / "table", code=130).err
 
 

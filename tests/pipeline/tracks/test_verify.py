@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from material import tables
 
-from pipeline.batch import cluster
+from pipeline.batch import actors
 from pipeline.batch.readback import Workbench
 from pipeline.batch.storage import StorageError, Store
 from pipeline.tracks import verify as module
@@ -274,13 +274,13 @@ def test_the_report_is_the_same_whoever_reads(store: Store, without_ray: None, m
     here = verify(store)
     assert len(here.problems) > 4
     spread: list[int] = []
-    execute = cluster.execute
+    execute = actors.execute
 
     def reversed_pool(rows: list[dict[str, Any]], *arguments: Any, **options: Any) -> Iterator[dict[str, Any]]:
         spread.append(len(rows))
         return execute(rows[::-1], *arguments, **options)
 
-    monkeypatch.setattr(cluster, "execute", reversed_pool)
+    monkeypatch.setattr(actors, "execute", reversed_pool)
     assert verify(store, Workbench(workers=2)) == here
     monkeypatch.setattr(module, "WORKBENCH_ROWS", 10)
     assert verify(store) == here

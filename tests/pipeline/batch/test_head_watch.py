@@ -1,0 +1,93 @@
+"""The head of a cluster, a listening socket here: silent for a while, and for too long."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from pipeline.batch import head_watch
+
+
+def listen(port: int = 0) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen()
+    return listener
+
+
+def test_a_head_that_is_silent_for_too_long_is_told_in_one_sentence() -> None:
+    told: list[str] = []
+    ended = threading.Event()
+
+    def end(sentence: str) -> None:
+        told.append(sentence)
+        ended.set()
+
+    with listen() as head:
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+    with head_watch.watch(address, None, end, patience=0.3):
+        assert ended.wait(10)
+    assert len(told) == 1
+    assert address in told[0]
+    assert "the same command goes on" in told[0]
+
+
+def test_the_end_of_the_nodes_own_process_is_told_at_once() -> None:
+    told: list[str] = []
+    ended = threading.Event()
+
+    def end(sentence: str) -> None:
+        told.append(sentence)
+        ended.set()
+
+    with listen() as head, subprocess.Popen(["sleep", "60"]) as raylet:
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        with head_watch.watch(address, psutil.Process(raylet.pid), end, patience=0.3):
+            assert not ended.wait(0.5)
+            raylet.kill()
+            assert ended.wait(10)
+    assert f"(raylet {raylet.pid}) has ended" in told[0]
+
+
+def test_a_head_that_comes_back_in_time_is_borne_with() -> None:
+    told: list[str] = []
+    head = listen()
+    port = head.getsockname()[1]
+    with head_watch.watch(f"127.0.0.1:{port}", None, told.append, patience=3.0):
+        head.close()
+        time.sleep(2.0)
+        with listen(port):
+            time.sleep(2.5)
+    assert not told
+
+
+def test_nothing_is_told_once_the_block_has_ended() -> None:
+    told: list[str] = []
+    with listen() as head:
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        with head_watch.watch(address, None, told.append, patience=0.3):
+            pass
+    time.sleep(0.6)
+    assert not told
+
+
+@pytest.mark.parametrize("clean_up", ["lambda: print('cleaned')", "lambda: 1 / 0"])
+def test_the_process_ends_with_3_whatever_happens_as_it_cleans_up(clean_up: str) -> None:
+    program = f"""
+from pipeline.batch.head_watch import end_process
+try:
+    end_process("the head is gone", {clean_up})
+finally:
+    print("never")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3
+    assert done.stderr == "sptx: the head is gone\n"
+    assert "never" not in done.stdout
