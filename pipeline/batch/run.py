@@ -77,8 +77,8 @@ def run_job(job: Job, say: Say, *, progress: bool = True) -> Outcome:
     InputError
         No output is set, it cannot be written, it holds another run, or the job does not fit the cluster.
     UnfinishedError
-        Storage failed after the run had begun, and waiting for it was of no use or lasted too long. Or Ray cannot go on,
-        or workers die as they start. The same job goes on where it was.
+        Storage failed after the run had begun, and waiting for it was of no use or lasted too long. Or Ray cannot go
+        on, or workers die as they start. The same job goes on where it was.
 
     """
     if job.settings.output is None:
