@@ -43,10 +43,17 @@ class Check(NamedTuple):
 
         if not self.small:
             return SpTransformerConfig()
-        encoders = (SpTransformerFeatureEncoderConfig(16, (ResidualStage(1, 5, 1), ResidualStage(1, 3, 3))),)
-        body = {"input_path_channels": 8, "hidden_size": 32, "layers": 2, "heads": 4, "local_heads": 2}
         return SpTransformerConfig(
-            context=32, max_seq_len=1024, encoders=encoders, bucket_size=64, feed_forward_size=32, **body
+            context=16,
+            max_seq_len=1024,
+            encoders=(SpTransformerFeatureEncoderConfig(32, (ResidualStage(1, 5, 1),)),),
+            input_path_channels=8,
+            hidden_size=32,
+            layers=1,
+            heads=2,
+            local_heads=1,
+            bucket_size=64,
+            feed_forward_size=64,
         )
 
     def network(self) -> Path:
@@ -128,10 +135,9 @@ def bench(check: Check) -> None:
     """All paths side by side; on the GPU of the release's report no ratio may fall below it."""
     from sptx_core.engine.bench import BenchReport, format_report, run_bench
 
-    runs = [(path, precision) for path, precision in _paths(check) if (path, precision) != ("reference", "bfloat16")]
     windows, batch, repeats = (4, 2, 1) if check.small else (384, 32, 2)
     report = run_bench(
-        runs=runs, device=check.device, config=check.config, windows=windows, batch=batch, repeats=repeats
+        runs=_runs(check), device=check.device, config=check.config, windows=windows, batch=batch, repeats=repeats
     )
     report.save(check.folder / "bench.json")
     release = BenchReport.load(RELEASE) if check.device == "cuda" else None
@@ -147,8 +153,7 @@ def float64(check: Check) -> None:
     """Scores, logits and choices of each path beside those in float64."""
     import against_float64
 
-    runs = ",".join(f"{path}:{precision}" for path, precision in _paths(check) if path != "native")
-    runs = runs.replace("reference:bfloat16,", "")
+    runs = ",".join(f"{path}:{precision}" for path, precision in _runs(check))
     size = ["--stretches", "1", "--windows", "1"] if check.small else ["--stretches", "24"]
     fasta, _ = check.genome()
     against_float64.main([str(fasta), str(check.network()), "--device", check.device, "--runs", runs, *size])
@@ -200,13 +205,13 @@ def pipeline(check: Check) -> None:
         )
 
 
-def _paths(check: Check) -> list[tuple[str, str]]:
+def _runs(check: Check) -> list[tuple[str, str]]:
     """Paths and precisions that can run here."""
+    from sptx_core.engine.bench import pairs
     from sptx_core.engine.paths import ENGINE_PATHS, PRECISIONS
 
     against = {(path, precision) for path, precision, _ in _reasons_against(check)}
-    wanted = [(path, precision) for path in ENGINE_PATHS for precision in PRECISIONS]
-    return [run for run in wanted if run not in against]
+    return [run for run in pairs(list(ENGINE_PATHS), list(PRECISIONS)) if run not in against]
 
 
 def _reasons_against(check: Check) -> list[tuple[str, str, str]]:
