@@ -37,7 +37,15 @@ from sptx_core.checkpoint import multimolecule_settings
 from sptx_core.checkpoint.hub import Token
 from sptx_core.checkpoint.names import Layout, head_part, is_counter, layout_of, network_part, renamed, with_head
 from sptx_core.checkpoint.shapes import config_from_shapes, misfits, network_shapes
-from sptx_core.checkpoint.sources import CONFIG_FILE, TENSOR_FILE, Source, locate, locate_config, read_tensors
+from sptx_core.checkpoint.sources import (
+    CONFIG_FILE,
+    TENSOR_FILE,
+    Source,
+    commit_of,
+    locate,
+    locate_config,
+    read_tensors,
+)
 from sptx_core.config import HeadConfig, SpTransformerConfig
 from sptx_core.errors import InputError
 from sptx_core.files import write_atomic
@@ -146,7 +154,7 @@ def load_checkpoint(source: Source, *, revision: str | None = None, token: Token
     dtype = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), torch.float32)
     beside = {} if files.config is None else read_beside(files.config)
     fitted = _fitted(tensors, layout, config, files.tensors)
-    return Checkpoint(config, fitted, head, str(source), dtype=dtype, beside=beside, revision=files.revision)
+    return Checkpoint(config, fitted, head, str(source), dtype=dtype, beside=beside, revision=commit_of(source, files))
 
 
 def load_config(source: Source, *, revision: str | None = None, token: Token = None) -> SpTransformerConfig:

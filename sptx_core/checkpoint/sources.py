@@ -47,8 +47,6 @@ class Files(NamedTuple):
     """Of the one file, or of the index of several."""
     config: Path | None
     """None if the file of tensors has no config.json that belongs to it."""
-    revision: str | None = None
-    """The commit that a hub id led to; None for a file or folder of this machine."""
 
 
 def locate(source: Source, *, revision: str | None = None, token: Token = None) -> Files:
@@ -72,10 +70,9 @@ def locate(source: Source, *, revision: str | None = None, token: Token = None) 
     InputError
         There is nothing of that name, the folder lacks a file, or a revision is asked of a file or folder.
     """
-    path, commit = _on_this_machine(source, revision), None
+    path = _on_this_machine(source, revision)
     if path is None:
         path = _downloaded(str(source), revision, token)
-        commit = path.name
     if path.is_dir():
         several = (path / INDEX_FILE).is_file() and not (path / TENSOR_FILE).is_file()
         tensors = path / (INDEX_FILE if several else TENSOR_FILE)
@@ -85,9 +82,14 @@ def locate(source: Source, *, revision: str | None = None, token: Token = None) 
                 f"{path} is no checkpoint folder: it lacks {' and '.join(lacking)} "
                 "(to load an official .ckpt, give the path of the file itself)"
             )
-        return Files(tensors, path / CONFIG_FILE, commit)
+        return Files(tensors, path / CONFIG_FILE)
     beside = path.with_name(CONFIG_FILE)
     return Files(path, beside if beside.is_file() and (_is_safetensors(path) or _is_index(path)) else None)
+
+
+def commit_of(source: Source, files: Files) -> str | None:
+    """The commit that a hub id led to, after which the folder of its files is named; None for a file or folder."""
+    return None if Path(source).exists() else files.tensors.parent.name
 
 
 def locate_config(source: Source, *, revision: str | None = None, token: Token = None) -> Path | None:
