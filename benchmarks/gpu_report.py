@@ -14,6 +14,7 @@ COLUMNS = (
     *("path, precision", "windows/s", "ratio", "published", "performed", "largest logit difference"),
     *("largest, median score difference", "other choices"),
 )
+TEXT = ("path, precision", "step", "result", "reason")  # columns that are no numbers
 MAX_LINES = 40  # of what a step printed
 
 
@@ -70,7 +71,7 @@ def _summary(steps: Mapping[str, Any], titles: Mapping[str, str]) -> str:
 
 
 def _table(head: tuple[str, ...], rows: list[list[str]]) -> str:
-    rule = ["---", *("---:" for _ in head[1:])]
+    rule = ["---" if name in TEXT else "---:" for name in head]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *rows))
 
 

@@ -11,8 +11,8 @@ import gzip
 import json
 import os
 import platform
+import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -160,11 +160,7 @@ def float64(check: Check) -> None:
 
 
 def kernels(check: Check) -> None:
-    """Layers and encoding by `shared` and `triton`, and other tiles; on a CPU in Triton's interpreter."""
-    if check.device == "cpu":
-        os.environ["TRITON_INTERPRET"] = "1"
-    elif reasons := [why for path, _, why in _reasons_against(check) if path == "triton"]:
-        _leave_out(f"triton cannot run: {reasons[0]}")
+    """Layers and encoding by `shared` and `triton`, and other tiles; without a GPU whether they compile for one."""
     import gpu_kernels
     import torch
 
@@ -172,12 +168,17 @@ def kernels(check: Check) -> None:
     from sptx_core.engine.machine import exact_arithmetic
     from sptx_core.windows import WindowSpec
 
-    with torch.inference_mode(), exact_arithmetic(check.device):
-        model = seeded_model(check.config, 0).to(check.device)
-        spec = WindowSpec(context=model.sizes.context)
-        windows, batch = (2, 2) if check.small else (gpu_kernels.GPU_RUN, gpu_kernels.BATCH)
-        seconds = gpu_kernels.on_gpu if check.device == "cuda" else _seconds
-        for line in gpu_kernels.measure(model, spec, windows, batch, seconds):
+    spec = WindowSpec(context=check.config.context)
+    if check.device == "cpu":
+        for row in gpu_kernels.compile_all(check.config, spec, gpu_kernels.HOPPER, costs=False):
+            print("  ".join(row))
+        return
+    if reasons := [why for path, _, why in _reasons_against(check) if path == "triton"]:
+        _leave_out(f"triton cannot run: {reasons[0]}")
+    windows, batch = (2, 2) if check.small else (gpu_kernels.GPU_RUN, gpu_kernels.BATCH)
+    with torch.inference_mode(), exact_arithmetic("cuda"):
+        model = seeded_model(check.config, 0).cuda()
+        for line in gpu_kernels.measure(model, spec, windows, batch, gpu_kernels.on_gpu):
             print(line, flush=True)
 
 
@@ -191,8 +192,6 @@ def training(check: Check) -> None:
 
 def pipeline(check: Check) -> None:
     """Ray's actor beside the engine alone, on the same shards."""
-    import pipeline_against_engine
-
     fasta, gtf = check.genome()
     inputs = ["--fasta", str(fasta), "--gtf", str(gtf), "--checkpoint", str(check.network())]
     size = ["--windows-per-shard", "8", "--shards", "2", "--turns", "1"]
@@ -200,9 +199,9 @@ def pipeline(check: Check) -> None:
         size = ["--windows-per-shard", "96", "--shards", "1000", "--turns", "2"]
     for precision in ("float32",) if check.small else ("float32", "bfloat16"):
         print(precision, flush=True)
-        pipeline_against_engine.main(
-            [*inputs, *size, "--device", check.device, "--precision", precision, "--from-first-shard"]
-        )
+        flags = [*inputs, *size, "--device", check.device, "--precision", precision, "--from-first-shard"]
+        # As a script, whose classes travel to Ray's workers, which cannot import it.
+        subprocess.run([sys.executable, "benchmarks/pipeline_against_engine.py", *flags], check=True)
 
 
 def _runs(check: Check) -> list[tuple[str, str]]:
@@ -227,12 +226,6 @@ def _reasons_against(check: Check) -> list[tuple[str, str, str]]:
             if reasons := path.reasons_against(request):
                 found.append((name, precision, "; ".join(reasons)))
     return found
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
 
 
 def _leave_out(reason: str) -> None:

@@ -66,7 +66,7 @@ def gradient(model: SpTransformerModel, batch: Batch, device: str) -> tuple[floa
         loss = loss_of(model, batch.on(device))
         loss.backward()  # type: ignore[no-untyped-call]
     parts = [x.grad.flatten().cpu() for x in model.parameters() if x.grad is not None]
-    return float(loss), torch.cat(parts)
+    return float(loss), torch.cat(parts).double()
 
 
 def timed_steps(model: SpTransformerModel, batch: Batch, device: str, precision: str, steps: int) -> tuple[str, bool]:
