@@ -33,7 +33,7 @@ from pipeline.batch.worker import UnitWorker
 from pipeline.tracks.job import TracksJob
 from pipeline.tracks.layout import TABLES, TRACKS
 from pipeline.tracks.prepare import prepare
-from pipeline.tracks.settings import RunConfig
+from pipeline.tracks.settings import Flanks, RunConfig
 from pipeline.tracks.shards import Shard
 from pipeline.tracks.worker import TracksWorker, WorkOrder
 from sptx_core.engine import PRECISIONS, Predictor, calibrate, hardware
@@ -110,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--genes", default="")
     parser.add_argument("--windows-per-shard", type=int, default=32)
     parser.add_argument("--shards", type=int, default=4)
+    parser.add_argument("--flanks", choices=[str(x) for x in Flanks], default="genomic")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32")
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -122,6 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         genes=tuple(name for name in settings.genes.split(",") if name),
         windows_per_shard=settings.windows_per_shard,
         precision=settings.precision,
+        flanks=settings.flanks,
     )
     job = prepare(config, print)
     shards = list(job.plan.iter_shards())[: settings.shards]

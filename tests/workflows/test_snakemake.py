@@ -17,8 +17,7 @@ import polars as pl
 import pytest
 import yaml
 from material.example import write as write_example
-
-from pipeline.tracks.reader import open_tracks
+from material.local_run import compute_tracks
 
 pytestmark = pytest.mark.slow
 
@@ -26,22 +25,14 @@ FOLDER = Path(__file__).parents[2] / "workflows" / "snakemake"
 SNAKEFILE = FOLDER / "Snakefile"
 PLACES = os.pathsep.join(filter(None, (os.environ.get("SPTX_SNAKEMAKE"), os.environ["PATH"])))
 
-# Stands before `sptx`: the first `run` is killed when it has written two parts.
+# Stands in place of `sptx`, of which the first `run` is killed.
 KILLED_ONCE = """\
 #!/bin/bash
-sptx=({command})
 if [ "$1" = run ] && [ ! -e {mark} ]; then
     touch {mark}
-    setsid "${{sptx[@]}}" "$@" > /dev/null &
-    run=$!
-    until [ "$(find {table}/tracks -name '*.parquet' 2> /dev/null | wc -l)" -ge 2 ]; do
-        kill -0 $run || exit 1
-        sleep 0.05
-    done
-    kill -9 -- -$run
-    exit 137
+    kill -9 $$
 fi
-exec "${{sptx[@]}}" "$@"
+exec env PYTHONPATH={root} {python} -c 'from pipeline.cli import main; main()' "$@"
 """
 
 
@@ -59,6 +50,16 @@ def call(tool: str, *arguments: object, folder: Path, path: str = PLACES) -> str
     return done.stdout + done.stderr
 
 
+def interrupt(table: Path) -> int:
+    """Take from a table what a killed run would not have written; how many shards are kept."""
+    (table / "manifest.parquet").unlink()
+    parts = sorted((table / "tracks").rglob("*.parquet"))
+    for part in parts[3:]:
+        part.unlink()
+        (table / "sites" / part.relative_to(table / "tracks")).unlink()
+    return len(parts[:3])
+
+
 def test_the_tools_find_nothing_to_mend(tmp_path: Path) -> None:
     assert "Congratulations" in call("snakemake", "--lint", "--snakefile", SNAKEFILE, folder=tmp_path)
     call("snakefmt", "--check", "--line-length", 120, SNAKEFILE, folder=tmp_path)
@@ -70,11 +71,11 @@ def test_a_job_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     settings = {name: str(path) for name, path in settings.items()}
     settings |= {"flags": "--windows-per-shard 4", "threads": 2, "queries": {"BETA2.tsv": "BETA2"}}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(settings))
+    begun = compute_tracks(example, table, windows_per_shard=4)
+    kept = interrupt(table)
     programs = tmp_path / "programs"
     programs.mkdir()
-    command = f"{sys.executable} -c 'from pipeline.cli import main; main()'"
-    root = FOLDER.parents[1]
-    script = KILLED_ONCE.format(command=f"env PYTHONPATH={root} {command}", mark=tmp_path / "mark", table=table)
+    script = KILLED_ONCE.format(mark=tmp_path / "mark", root=FOLDER.parents[1], python=sys.executable)
     (programs / "sptx").write_text(script)
     (programs / "sptx").chmod(0o755)
     flags = ("--snakefile", SNAKEFILE, "--configfile", tmp_path / "mine.yaml", "--cores", 2)
@@ -82,8 +83,8 @@ def test_a_job_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
 
     outcome = json.loads((tmp_path / "results/run.json").read_text())
     assert outcome["complete"]
-    assert 0 < outcome["computed"] < outcome["units"]  # what the killed job had written was kept
+    assert outcome["computed"] == outcome["units"] - kept  # what the killed job had written was left alone
     assert json.loads((tmp_path / "results/verify.json").read_text())["sound"]
     rows = pl.read_csv(tmp_path / "results/queries/BETA2.tsv", separator="\t")
-    assert len(rows) == len(open_tracks(str(table)).gene("BETA2"))
+    assert len(rows) == len(begun.gene("BETA2"))
     assert "Nothing to be done" in call("snakemake", *flags, folder=tmp_path)
