@@ -66,7 +66,7 @@ def gradient(model: SpTransformerModel, batch: Batch, device: str) -> tuple[floa
         loss = loss_of(model, batch.on(device))
         loss.backward()  # type: ignore[no-untyped-call]
     parts = [x.grad.flatten().cpu() for x in model.parameters() if x.grad is not None]
-    return float(loss), torch.cat(parts).double()
+    return float(loss.detach()), torch.cat(parts).double()
 
 
 def timed_steps(model: SpTransformerModel, batch: Batch, device: str, precision: str, steps: int) -> tuple[str, bool]:
@@ -85,7 +85,7 @@ def timed_steps(model: SpTransformerModel, batch: Batch, device: str, precision:
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
-        losses.append(float(loss))  # waits for the device
+        losses.append(float(loss.detach()))  # waits for the device
         times.append(time.perf_counter() - began)
     seconds = sum(times[1:]) / steps
     peak = f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if device == "cuda" else ""
