@@ -41,6 +41,13 @@ fuzz: $(VENV)/ready
 	SPTX_FUZZ_INPUTS=1000 $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --timeout 3000 \
 		tests/pipeline/inputs tests/pipeline/test_settings.py tests/pipeline/test_coordinates.py
 
+# All checks on a GPU, for a machine with one: needs PyTorch for CUDA, and of sptx only what the engine needs.
+.PHONY: gpu-check
+GPU_CHECK_PYTHON ?= $(PYTHON)
+GPU_CHECK_OUTPUT ?= gpu-check
+gpu-check:
+	$(GPU_CHECK_PYTHON) benchmarks/gpu_check.py --output $(GPU_CHECK_OUTPUT) $(GPU_CHECK_FLAGS)
+
 # What to run before each commit.
 check: lint types
 	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile -m "not slow"

@@ -10,7 +10,7 @@ mean query and mean key, before softmax) in float64, in the first layer that dif
 input. In float32 only a tie under 1e-5 excuses another choice. Exits with 1 when that or a limit of docs/performance.md
 does not hold.
 
-Needs PyTorch and NumPy only.
+Needs PyTorch, NumPy, safetensors and lazy-loader.
 """
 
 from __future__ import annotations

@@ -63,6 +63,7 @@ KERNELS = {  # by the name of the operation
 }
 SCHEDULERS, WARPGROUP = 4, 4  # of a multiprocessor; warps that multiply together
 BFLOAT16_RATE, TF32_RATE = 4096, 2048  # FLOP of a multiprocessor and cycle
+HOPPER = 90  # compute capability, times ten
 BATCH = 16  # windows through the layers at a time
 FINISH_TILES = [Tile(128, 0, 64, 8, 2), Tile(128, 0, 32, 8, 3), Tile(64, 0, 32, 4, 2), Tile(64, 0, 64, 4, 1)]
 CONVOLUTION_TILES = {
@@ -268,7 +269,7 @@ def on_gpu(run: Callable[[], object]) -> float:
 def main() -> None:
     """Compile, and on a GPU measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--capability", type=int, default=90, help="compute capability, times ten")
+    parser.add_argument("--capability", type=int, default=HOPPER, help="compute capability, times ten")
     parser.add_argument("--without-costs", action="store_true", help="do not disassemble the main loops")
     parser.add_argument("--measure", action="store_true", help="on the GPU here")
     settings = parser.parse_args()

@@ -142,6 +142,7 @@ TESTED_ELSEWHERE = {
 NO_MODULE = ("test_setup.py", "test_architecture.py", "sptx_core/test_demo.py", "sptx_core/engine/native/cpp/")
 NO_MODULE += ("pipeline/test_whole_job.py", "pipeline/test_doors.py", "benchmarks/")
 
+NO_MODULE += ("workflows/",)  # run by the tools that they are written for
 NO_MODULE += ("test_docs.py",)  # what people read
 NO_MODULE += ("pipeline/batch/test_faults.py",)  # a faulty network and server
 NO_MODULE += ("pipeline/batch/test_hosts.py",)  # a whole cluster

@@ -2,7 +2,7 @@
 
 In: a `TrainingJob` (`pipeline.finetuning.training_job`). Out: files below the output, and the report.
 
-    training.json     what defines the training: settings, and digests of the inputs
+    training.json     what defines the training: settings, and digests of the inputs; a hub id with its commit
     states/           the newest two saved states (`pipeline.finetuning.states`)
     history.json      metrics of every validation so far
     model/            network of the best validation: model.safetensors and config.json, a checkpoint like any other
@@ -18,8 +18,9 @@ loss that is no longer finite.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -61,7 +62,8 @@ def run(job: TrainingJob, say: Say) -> dict[str, Any]:
 
     """
     store = Store(job.order.root)
-    create_or_resume(store, job.fields)
+    pinned = job.checkpoint_revision
+    create_or_resume(store, job.fields, {"checkpoint_revision": pinned} if pinned else {})
     if store.exists(REPORT_FILE):
         say(f"finished before: {store.uri(REPORT_FILE)}; give another --output to train again")
     else:
@@ -69,7 +71,7 @@ def run(job: TrainingJob, say: Say) -> dict[str, Any]:
     return _read_json(store, REPORT_FILE)
 
 
-def create_or_resume(store: Store, fields: dict[str, Any]) -> None:
+def create_or_resume(store: Store, fields: dict[str, Any], noted: Mapping[str, Any] = MappingProxyType({})) -> None:
     """Begin a training in an empty output, or check that the output holds the same training.
 
     Parameters
@@ -78,6 +80,8 @@ def create_or_resume(store: Store, fields: dict[str, Any]) -> None:
         The output.
     fields : dict
         What defines the training, as JSON values.
+    noted : mapping
+        What is recorded besides and may differ when the training is resumed.
 
     Raises
     ------
@@ -91,7 +95,7 @@ def create_or_resume(store: Store, fields: dict[str, Any]) -> None:
         if other is not None:
             raise InputError(f"{store.root} holds other files ({other}): choose an empty folder for --output")
         with writing(store.uri(TRAINING_FILE)):
-            store.write_atomic(TRAINING_FILE, (json.dumps(fields, indent=1) + "\n").encode())
+            store.write_atomic(TRAINING_FILE, (json.dumps({**fields, **noted}, indent=1) + "\n").encode())
         return
     before = _read_json(store, TRAINING_FILE)
     now = json.loads(json.dumps(fields))  # as it would be read back: tuples become lists

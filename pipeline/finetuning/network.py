@@ -46,12 +46,15 @@ class Start(NamedTuple):
         Tissues of the checkpoint; None for a new network.
     checkpoint : Checkpoint or None
         The checkpoint as it was read; None for a new network.
+    pinned : str or None
+        Hub id and commit of a checkpoint that came from the hub.
 
     """
 
     model: SpTransformerModel
     checkpoint_tissues: tuple[str, ...] | None
     checkpoint: Checkpoint | None = None
+    pinned: str | None = None
 
 
 def starting_network(
@@ -84,7 +87,8 @@ def starting_network(
     torch.manual_seed(seed)
     if checkpoint is None:
         return Start(_new_network(network or {}, usage_tissues), None)
-    loaded, read = load_network(checkpoint)
+    given = load_network(checkpoint)
+    loaded = given.model
     known = channel_names(loaded.config)[len(SPLICE) :]
     tissues = known if set(usage_tissues) <= set(known) else usage_tissues
     model = SpTransformerModel(dataclasses.replace(loaded.config, tissues=len(tissues), tissue_names=tissues))
@@ -95,7 +99,7 @@ def starting_network(
                 values[row] = state[f"usage_head.{name}"][known.index(tissue)]
         state[f"usage_head.{name}"] = values
     model.load_state_dict(state)
-    return Start(model, known, read)
+    return Start(model, known, given.checkpoint, given.pinned)
 
 
 def _new_network(network: dict[str, Any], usage_tissues: tuple[str, ...]) -> SpTransformerModel:
@@ -131,7 +135,7 @@ def set_new_biases(start: Start, sites: Sites, bases: int, *, site_weight: float
         Weight of a site in the loss, by which the share of sites is multiplied.
 
     """
-    model, known, _ = start
+    model, known = start.model, start.checkpoint_tissues
     with torch.no_grad():
         if known is None:
             assert model.splice_head.bias is not None

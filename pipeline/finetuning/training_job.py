@@ -52,12 +52,15 @@ class TrainingJob:
         What defines the training, as JSON values: settings, and digests of genome, examples and checkpoint.
     parameters : int
         Number of parameters of the network.
+    checkpoint_revision : str or None
+        Hub id and commit of the checkpoint, if it came from the hub: what the workers load.
 
     """
 
     order: TrainingOrder
     fields: dict[str, Any]
     parameters: int
+    checkpoint_revision: str | None = None
 
 
 def prepare(config: FinetuneConfig, say: Say) -> TrainingJob:
@@ -114,8 +117,11 @@ def prepare(config: FinetuneConfig, say: Say) -> TrainingJob:
         "checkpoint": None if start.checkpoint is None else start.checkpoint.digest(),
         "tissues": list(network.config.output_channels[len(SPLICE) :]),
     }
-    order = TrainingOrder(config, usage_tissues, train, validation, test, config.output)
-    return TrainingJob(order, fields, sum(x.numel() for x in network.parameters()))
+    pinned = start.pinned or config.checkpoint
+    order = TrainingOrder(
+        config.model_copy(update={"checkpoint": pinned}), usage_tissues, train, validation, test, config.output
+    )
+    return TrainingJob(order, fields, sum(x.numel() for x in network.parameters()), start.pinned)
 
 
 def _split_contigs(config: FinetuneConfig, genome: Genome) -> dict[str, list[str]]:

@@ -10,9 +10,9 @@ contig's ends. Lower case (soft masking) reads as upper case, and ambiguity lett
 What a FASTA and its index may look like is said in `pipeline.inputs.fasta_index` and `pipeline.inputs.bgzip`. An index
 is used if it fits the file, whatever the ages of the two: each header must stand right before its contig, the contig's
 first line must end where the index says, and nothing may follow the last contig. An index that does not fit or cannot
-be read is built anew by pyfaidx. Where that cannot (blank lines, a byte order mark, a file that is cut), the file is
-read here, as samtools reads it, which gives the index or names the faulty line. In addition every read checks that
-lines end where the index says, so that no base is ever taken from a wrong place.
+be read is built anew: the file is read as samtools reads it, in bounded memory however long a line is. What is refused
+there, but not by pyfaidx, is indexed by that. In addition every read checks that lines end where the index says, so
+that no base is ever taken from a wrong place.
 
 Digests of contigs are kept beside the index (`pipeline.inputs.contig_digests`).
 
@@ -37,6 +37,7 @@ from pyfaidx import Faidx
 from pipeline.inputs.bgzip import IndexMismatch, has_end, index_of, is_bgzip, iter_blocks, read_gzi, read_text
 from pipeline.inputs.contig_digests import identity_of, keep_digests, read_digests
 from pipeline.inputs.fasta_index import BOM, Contig, fai_text, find_contigs, read_fai
+from pipeline.inputs.text import in_lines
 from pipeline.inputs.uris import cache_place, local_copy
 from sptx_core.alphabet import N_CODE, Codes, encode
 from sptx_core.errors import InputError
@@ -174,6 +175,8 @@ class Genome:
             content = self._read_text(file, record.byte(start), record.byte(end - 1) + 1)
         if len(content) < record.byte(end - 1) + 1 - record.byte(start):
             raise IndexMismatch(f"the file ends before its index {self._index}.fai says; delete the index")
+        if start // record.line_bases == (end - 1) // record.line_bases:  # one line, of whatever length
+            return encode(content)
         text = np.frombuffer(content, np.uint8)
         into_line = start % record.line_bases
         lines = (end - 1) // record.line_bases - start // record.line_bases + 1
@@ -217,8 +220,11 @@ class Genome:
 
     def _build_index(self, fault: str) -> None:
         """Read the whole file for its index, and write that beside it or into the cache."""
-        if not self._find_by_pyfaidx():
+        try:
             self._find_by_reading()
+        except InputError:
+            if not (self._has_short_lines() and self._find_by_pyfaidx()):
+                raise
         cached, problems = self._index, []
         for place in (self._path, cached):
             try:
@@ -247,16 +253,26 @@ class Genome:
             link.symlink_to(self._path.absolute())
             try:
                 Faidx(str(link)).close()
-            except Exception:  # of many kinds, none of which tells the line; reading the file here does
+            except Exception:  # of many kinds, none of which tells the line; the error of reading the file here does
                 return False
             return self._load_index(link) is None
 
     def _find_by_reading(self) -> None:
-        """Find contigs and blocks as samtools does, also where pyfaidx cannot, or say in which line they are wrong."""
+        """Find contigs and blocks as samtools does, or say in which line they are wrong."""
         blocks: list[tuple[int, int]] = []
         with self._path.open("rb") as file:
             self._contigs = find_contigs(self._chunks(file, blocks), self.uri)
         self._blocks = index_of(blocks) if self._is_bgzip else None
+
+    def _has_short_lines(self) -> bool:
+        """Whether the file is whole, and no line too long for pyfaidx, which holds lines and is slow at long ones."""
+        with self._path.open("rb") as file:
+            try:
+                for _ in in_lines(self._chunks(file, []), self.uri, _CHUNK_BYTES):
+                    pass
+            except InputError:
+                return False
+        return True
 
     def _chunks(self, file: BinaryIO, blocks: list[tuple[int, int]]) -> Iterator[bytes]:
         """The text in pieces; offset and bytes of text of each block of bgzip are put into `blocks`."""

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from pipeline.inputs.attributes import Dialect, all_values, decoded, first_values, ids_of_exons, readable
-from pipeline.inputs.text import CHUNK_BYTES, decompressed, raise_for_first
+from pipeline.inputs.text import CHUNK_BYTES, decompressed, in_lines, raise_for_first
 from pipeline.inputs.uris import open_input
 from sptx_core.errors import InputError
 
@@ -122,7 +122,7 @@ def read_features(uri: str, chunk_bytes: int = CHUNK_BYTES) -> Features:
 def _chunks_of_text(stream: io.BufferedReader, uri: str, chunk_bytes: int) -> Iterator[tuple[int, bytes]]:
     """Whole lines of the text, a chunk at a time, below a line with `_COLUMNS`; and the number of the first line."""
     first_number, unfinished = 1, b""
-    for chunk in decompressed(stream, uri, chunk_bytes):
+    for chunk in in_lines(decompressed(stream, uri, chunk_bytes), uri):
         if b"\0" in chunk:
             raise InputError(f"{uri} is not text: give a GTF or GFF3 file, plain or gzip")
         text = b"".join((_HEADER, unfinished, chunk))

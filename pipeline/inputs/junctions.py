@@ -21,7 +21,7 @@ from typing import NamedTuple
 import polars as pl
 
 from pipeline.inputs.junction_usage import JUNCTION_COLUMNS, MIN_READS, usage_of_sites
-from pipeline.inputs.text import decompressed, raise_for_first
+from pipeline.inputs.text import decompressed, in_lines, raise_for_first
 from pipeline.inputs.uris import open_input
 from pipeline.inputs.usage import RESERVED
 from pipeline.settings import absolute
@@ -207,7 +207,7 @@ def _read_lines(uri: str) -> pl.DataFrame:
 
 def _read_text(uri: str) -> str:
     with open_input(uri) as stream:
-        content = b"".join(decompressed(stream, uri))
+        content = b"".join(in_lines(decompressed(stream, uri), uri))
     if b"\0" in content:
         raise InputError(f"{uri} is not text: give SJ.out.tab of STAR, plain or gzip")
     return content.replace(b"\r\n", b"\n").decode(errors="replace")

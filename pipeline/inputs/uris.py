@@ -85,7 +85,8 @@ def local_checkpoint(location: str) -> str:
     Parameters
     ----------
     location : str
-        A path, a hub id (`owner/name`), or the URI of a file or of a folder with `model.safetensors`.
+        A path, a hub id (`owner/name` or `owner/name@revision`), or the URI of a file or of a folder with
+        `model.safetensors`.
 
     Returns
     -------

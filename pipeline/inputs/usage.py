@@ -20,12 +20,13 @@ counted from 1 after the header), for a site given twice, and for a file that ca
 from __future__ import annotations
 
 import io
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
 
 from pipeline.inputs.splice_sites import KINDS
-from pipeline.inputs.text import decompressed
+from pipeline.inputs.text import decompressed, in_lines
 from pipeline.inputs.uris import open_input
 from sptx_core.errors import InputError
 from sptx_core.files import reason, require_writable, tells_of_a_file, write_atomic, writing
@@ -135,7 +136,10 @@ def write_usage(usage: pl.DataFrame, path: Path) -> None:
 def _read(uri: str) -> pl.DataFrame:
     """The table as it is in the file; text is read without guessing types, and empty text is null."""
     with open_input(uri) as stream:
-        content = b"".join(decompressed(stream, uri))
+        chunks = decompressed(stream, uri)
+        head = next(chunks, b"")
+        rest = chain([head], chunks)
+        content = b"".join(rest if head.startswith(_PARQUET_MAGIC) else in_lines(rest, uri))
     try:
         if content.startswith(_PARQUET_MAGIC):
             return pl.read_parquet(io.BytesIO(content))

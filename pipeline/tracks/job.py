@@ -105,7 +105,7 @@ class TracksJob(Job):
         """What a worker needs to know."""
         return WorkOrder(
             fasta=self.settings.fasta,
-            checkpoint=self.settings.checkpoint,
+            checkpoint=self.network.pinned or self.settings.checkpoint,
             checkpoint_digest=self.fields["checkpoint"],
             fingerprint=fingerprint(self.fields),
             spec=self.spec,
@@ -118,8 +118,9 @@ class TracksJob(Job):
         return f"{self.size:,} bases in {len(self.plan.loci):,} loci"
 
     def about(self) -> Mapping[str, Any]:
-        """The layout of the table."""
-        return self.spec.about()
+        """The layout of the table, and of a checkpoint from the hub its commit."""
+        pinned = self.network.pinned
+        return {**self.spec.about(), **({"checkpoint_revision": pinned} if pinned else {})}
 
     def side_files(self) -> Mapping[str, bytes]:
         """The plan's small tables."""

@@ -41,7 +41,7 @@ class RunConfig(JobSettings):
     fasta: Location = setting(..., INPUTS, "genome FASTA, plain or bgzip; path or URI")
     gtf: Location = setting(..., INPUTS, "GENCODE, Ensembl or other GTF or GFF3, plain or gzip; path or URI")
     checkpoint: Annotated[str, BeforeValidator(checkpoint_location)] = setting(
-        ..., INPUTS, "official .ckpt, safetensors file or folder, or hub id"
+        ..., INPUTS, "official .ckpt, safetensors file or folder, or hub id (owner/name, or owner/name@revision)"
     )
     genes: Names = setting((), SELECTION, "gene names or ids, separated by commas")
     transcripts: Names = setting((), SELECTION, "transcript ids")

@@ -37,7 +37,15 @@ from sptx_core.checkpoint import multimolecule_settings
 from sptx_core.checkpoint.hub import Token
 from sptx_core.checkpoint.names import Layout, head_part, is_counter, layout_of, network_part, renamed, with_head
 from sptx_core.checkpoint.shapes import config_from_shapes, misfits, network_shapes
-from sptx_core.checkpoint.sources import CONFIG_FILE, TENSOR_FILE, Source, locate, locate_config, read_tensors
+from sptx_core.checkpoint.sources import (
+    CONFIG_FILE,
+    TENSOR_FILE,
+    Source,
+    commit_of,
+    locate,
+    locate_config,
+    read_tensors,
+)
 from sptx_core.config import HeadConfig, SpTransformerConfig
 from sptx_core.errors import InputError
 from sptx_core.files import write_atomic
@@ -72,6 +80,8 @@ class Checkpoint:
     """What messages call it: the file or folder that it was read from."""
     dtype: torch.dtype = field(default=torch.float32, kw_only=True)
     """The type that the network's floating-point tensors had in the file; of the first, if they differed."""
+    revision: str | None = field(default=None, kw_only=True)
+    """The commit of the hub that it was read from; None for a file or folder of this machine."""
 
     def digest(self) -> str:
         """Identify the network: the same digest means the same predictions, whatever file held it.
@@ -143,9 +153,8 @@ def load_checkpoint(source: Source, *, revision: str | None = None, token: Token
     head = {name: _copied(tensor, torch.float32) for name, tensor in head_part(found).items()}
     dtype = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), torch.float32)
     beside = {} if files.config is None else read_beside(files.config)
-    return Checkpoint(
-        config, _fitted(tensors, layout, config, files.tensors), head, str(source), dtype=dtype, beside=beside
-    )
+    fitted = _fitted(tensors, layout, config, files.tensors)
+    return Checkpoint(config, fitted, head, str(source), dtype=dtype, beside=beside, revision=commit_of(source, files))
 
 
 def load_config(source: Source, *, revision: str | None = None, token: Token = None) -> SpTransformerConfig:

@@ -87,6 +87,11 @@ def locate(source: Source, *, revision: str | None = None, token: Token = None) 
     return Files(path, beside if beside.is_file() and (_is_safetensors(path) or _is_index(path)) else None)
 
 
+def commit_of(source: Source, files: Files) -> str | None:
+    """The commit that a hub id led to, after which the folder of its files is named; None for a file or folder."""
+    return None if Path(source).exists() else files.tensors.parent.name
+
+
 def locate_config(source: Source, *, revision: str | None = None, token: Token = None) -> Path | None:
     """Find the config.json of a checkpoint; of a hub id nothing else is downloaded.
 

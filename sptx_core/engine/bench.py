@@ -1,9 +1,9 @@
 """How fast and how exact each engine path is on this machine: `sptx bench`, or `python -m sptx_core.engine.bench`.
 
-Needs PyTorch and NumPy only. The network has the published sizes and weights made here from a seed, with norm
-statistics and biases away from their defaults, so that no part of it is idle. The reference is the plain network in
-float32 at batch 1. All paths run in turn, several times over, on the same windows of one stretch, and ratios are
-medians over these turns, so that a busy machine disturbs both sides alike.
+Needs PyTorch, NumPy, safetensors and lazy-loader. The network has the published sizes and weights made here from a
+seed, with norm statistics and biases away from their defaults, so that no part of it is idle. The reference is the
+plain network in float32 at batch 1. All paths run in turn, several times over, on the same windows of one stretch, and
+ratios are medians over these turns, so that a busy machine disturbs both sides alike.
 
 Reported for each path and precision: windows/s; ratio to the reference; FLOP/s by the published count (what the plain
 network performs for a window) and as performed; largest and median difference of scores from the reference, and the

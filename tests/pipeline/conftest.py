@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,6 +89,16 @@ def without_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     here = cluster.Cluster(embedded=True, nodes=1, cpus=2, cpus_per_node=2, gpus=0, log=tmp_path / "log")
     monkeypatch.setattr(cluster, "session", lambda *_, **__: nullcontext(here))
     monkeypatch.setattr(actors, "execute", lambda rows, make_call, *_, **__: map(make_call(), rows))
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """An empty hub on loopback (`material.hub_server.HubServer`), which is the hub of this process for a test."""
+    from material.hub_server import hub_server, use_hub  # late: loads huggingface_hub, which few tests need
+
+    with hub_server() as server:
+        use_hub(server.url, tmp_path / "cache", monkeypatch)
+        yield server
 
 
 @pytest.fixture(scope="session")

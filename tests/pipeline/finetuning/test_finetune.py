@@ -164,6 +164,14 @@ def test_a_place_belongs_to_the_training_that_began_there(tmp_path: Path) -> Non
     assert files_of(tmp_path) == before
 
 
+def test_what_is_noted_besides_may_differ_when_a_training_is_resumed(tmp_path: Path) -> None:
+    store = Store(tmp_path / "training")
+    create_or_resume(store, FIELDS, {"checkpoint_revision": "someone/network@12ab"})
+    assert json.loads(store.read_bytes("training.json"))["checkpoint_revision"] == "someone/network@12ab"
+    create_or_resume(store, FIELDS, {"checkpoint_revision": "someone/network@34cd"})
+    create_or_resume(store, FIELDS)
+
+
 def test_a_folder_with_other_files_is_left_alone(refused: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "training").mkdir()
     (tmp_path / "training" / "thesis.txt").write_text("mine")

@@ -151,3 +151,16 @@ def test_transcripts_without_an_intron(refused: Callable[..., str], simulated: S
 
     said = refused(gtf=gtf_with(simulated, tmp_path, first_exons))
     assert "the selected transcripts of the train contigs have no splice site" in said
+
+
+def test_workers_load_the_commit_of_the_hub_that_was_checked(
+    tiny_settings: dict[str, Any], start: Path, hub: Any, tmp_path: Path
+) -> None:
+    commit = hub.put_folder("someone/network", start)
+    changed = {"network": None, "checkpoint": "someone/network", "output": str(tmp_path / "training")}
+    job = prepare(FinetuneConfig.load(None, {**tiny_settings, **changed}), lambda _: None)
+    assert job.checkpoint_revision == job.order.config.checkpoint == f"someone/network@{commit}"
+    here = prepare(FinetuneConfig.load(None, {**tiny_settings, **changed, "checkpoint": str(start)}), lambda _: None)
+    assert here.checkpoint_revision is None
+    assert here.order.config.checkpoint == str(start)
+    assert here.fields == job.fields

@@ -8,6 +8,7 @@ import pickle
 import random
 import struct
 import tempfile
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -55,6 +56,30 @@ def genome(request, tmp_path_factory) -> Genome:
     content = fasta(SEQUENCES, newline="\r\n" if request.param == "crlf" else "\n")
     block = {"bgzip": 60_000, "bgzip of small blocks": 13}.get(request.param)
     return Genome(write(folder / ("g.fa.gz" if block else "g.fa"), content, block))
+
+
+@pytest.mark.parametrize("block", [None, 60_000])
+def test_of_a_line_without_end_no_more_is_held_than_is_read(tmp_path, block, monkeypatch):
+    peak = peak_of(tmp_path / "g.fa", b">chr1\n" + b"ACGT" * 10_000_000 + b"\n", block)
+    assert peak < 30_000_000
+    calls: list[str] = []
+    monkeypatch.setattr("pipeline.inputs.genome.Faidx", calls.append)  # which holds lines, and is slow at long ones
+    with pytest.raises(InputError, match=r"line 1: the line begins with `>`, but it is too long for the name"):
+        Genome(write(tmp_path / "header.fa", b">" + b"A" * 6_000_000 + b"\nACGT\n", block))
+    assert not calls
+
+
+def peak_of(path: Path, content: bytes, block: int | None) -> int:
+    """Peak of the memory that an index and a stretch of chr1 take, in bytes."""
+    uri = write(path, content, block)
+    del content
+    tracemalloc.start()
+    try:
+        genome = Genome(uri)
+        assert decode(genome.fetch("chr1", 20_000_001, 20_000_006)) == "CGTAC"
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def test_lengths_are_in_the_order_of_the_file(genome):

@@ -11,11 +11,14 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from material.local_run import compute_tracks
+from material.local_run import compute, compute_tracks
 
+from pipeline.batch.record import read_record
+from pipeline.batch.storage import Store
 from pipeline.inputs.genome import Genome
 from pipeline.tracks.prepare import prepare
 from pipeline.tracks.reader import Tracks, open_tracks
+from pipeline.tracks.schema import FORMAT_VERSION
 from pipeline.tracks.settings import RunConfig
 from pipeline.tracks.verify import verify
 from sptx_core.alphabet import reverse_complement
@@ -138,3 +141,17 @@ def test_a_part_tells_how_it_was_computed_and_a_damaged_one_does_not(example: An
     assert asdict(job.execution_of(part)) == json.loads((table / "run.json").read_bytes())["execution"]
     for damaged in (b"", part[:-1], part[:100]):
         assert job.execution_of(damaged) is None
+
+
+def test_workers_load_the_commit_of_the_hub_that_the_plan_was_made_of(example: Any, hub: Any, tmp_path: Path) -> None:
+    settings = {"fasta": example.genome, "gtf": example.annotation, "genes": "BETA2", "windows_per_shard": 64}
+    settings |= {"output": str(tmp_path / "table"), "checkpoint": "someone/network"}
+    commit = hub.put_folder("someone/network", example.checkpoint)
+    job = prepare(RunConfig.load(None, {name: str(value) for name, value in settings.items()}), lambda _: None)
+    hub.put("someone/network", {"model.safetensors": b"other weights"})  # what the id leads to from now on
+    compute(job)
+    record = read_record(Store(str(tmp_path / "table")), FORMAT_VERSION)
+    assert record.about["checkpoint_revision"] == f"someone/network@{commit}"
+    here = prepare(RunConfig.load(None, {**job.settings.model_dump(), "checkpoint": str(example.checkpoint)}), print)
+    assert record.fields == here.fields  # the fingerprint is that of the same network on a disk
+    assert "checkpoint_revision" not in here.about()
