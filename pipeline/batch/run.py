@@ -25,6 +25,7 @@ from pipeline.batch.storage import Store
 from pipeline.batch.worker import Receipt, UnitWorker
 from pipeline.settings import ray_address
 from sptx_core.errors import InputError
+from sptx_core.version import shadowed
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ def run_job(job: Job, say: Say, *, progress: bool = True) -> Outcome:
     """
     if job.settings.output is None:
         raise InputError("setting `output` is required (--output): where to put the results")
+    if note := shadowed():
+        say(note)
     store = Store(job.settings.output)
     stored = read_record(store, job.format_version)
     require_same_run(store, stored, job.fields)
