@@ -35,33 +35,40 @@ fail() {
 }
 in_use() { (exec 3<> "/dev/tcp/$1/$2") 2> /dev/null; }
 
-near_limit=0 driver=
+end_all() {
+    # shellcheck disable=SC2046 # a word each
+    kill $(jobs -p) 2> /dev/null || true
+}
+
+near_limit=0 driver='' joining=$$
 trap 'near_limit=1; [[ -z $driver ]] || kill -TERM "$driver"' USR1
-trap 'kill $(jobs -p) 2> /dev/null || true' EXIT
+trap end_all EXIT
 
 join_seconds=${SPTX_JOIN_SECONDS:-300}
 inside=()
 [[ -z ${SPTX_IMAGE:-} ]] || inside=(apptainer exec --nv "$SPTX_IMAGE")
 
-# Port, token and folder are the job's own, so that the clusters of two jobs never meet. Ports below 32768 are not given
-# away by Linux itself.
+# Port, token and folder are the job's own, so that the clusters of two jobs never meet. Linux itself gives no port below
+# 32768 away.
 head=$SLURMD_NODENAME # where a batch script runs is the first node of its job
 known=$(scontrol show --oneliner node "$head" | sed 's/.* NodeAddr=\([^ ]*\).*/\1/')
-ip=$(getent ahostsv4 "$known" | awk '{print $1; exit}')
+ip=$(getent ahostsv4 "$known" | awk '{print $1; exit}') || fail "no address is known of $known, which Slurm says $head is"
 port=$((20000 + SLURM_JOB_ID % 10000))
 while in_use "$ip" "$port"; do port=$((port + 1)); done
-folder=/tmp/sptx-$SLURM_JOB_ID
-RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
-export RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+random() { od -An -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }
+RAY_AUTH_TOKEN=$(random 32)
+FOLDER=/tmp/sptx-$SLURM_JOB_ID-$(random 4)
+export RAY_AUTH_TOKEN FOLDER RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK # srun does not inherit it
 
 # Only the plan's rows pass through the object store. Worker ports of 0 are any free ones.
 start=("${inside[@]}" ray start --block --num-cpus="$SLURM_CPUS_PER_TASK" --object-store-memory=200000000
     --min-worker-port=0 --max-worker-port=0 --disable-usage-stats)
-on_node='exec "$@" --labels="slurm-node=$SLURMD_NODENAME"'
-say "job $SLURM_JOB_ID, start $((${SLURM_RESTART_COUNT:-0} + 1)): Ray's head on $head at $ip:$port, its logs in $folder"
+on_node='mkdir -p -m 700 "$FOLDER"; log=$FOLDER/$SLURMD_NODENAME.log
+"$@" --labels="slurm-node=$SLURMD_NODENAME" > "$log" 2>&1 || { tail -n 20 "$log" >&2; exit 1; }'
+say "job $SLURM_JOB_ID, start $((${SLURM_RESTART_COUNT:-0} + 1)): Ray's head on $head at $ip:$port, its logs in $FOLDER"
 srun --label --nodes=1 --ntasks=1 --nodelist="$head" bash -c "$on_node" ray \
-    "${start[@]}" --head --node-ip-address="$ip" --port="$port" --include-dashboard=false --temp-dir="$folder" &
+    "${start[@]}" --head --node-ip-address="$ip" --port="$port" --include-dashboard=false --temp-dir="$FOLDER" &
 ray_head=$!
 until in_use "$ip" "$port"; do
     kill -0 "$ray_head" 2> /dev/null || fail "Ray's head has not started on $head; the lines above say why"
@@ -72,23 +79,26 @@ others=$((SLURM_JOB_NUM_NODES - 1))
 if ((others)); then
     srun --label --nodes="$others" --ntasks="$others" --exclude="$head" --kill-on-bad-exit=0 --no-kill \
         bash -c "$on_node" ray "${start[@]}" --address="$ip:$port" &
+    joining=$!
 fi
 
 # How many actors there are is reckoned from the nodes that have joined.
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
-refused="the cluster at $ip:$port has ended or does not know this job's token; logs of Ray are in $folder on $head"
-"${inside[@]}" python - "$ip:$port" "$join_seconds" "${nodes[@]}" << 'PYTHON' || fail "$refused"
-import sys, time, ray
+refused="the cluster at $ip:$port has ended or does not know this job's token; logs of Ray are in $FOLDER on $head"
+"${inside[@]}" python - "$ip:$port" "$join_seconds" "$joining" "${nodes[@]}" << 'PYTHON' || fail "$refused"
+import os, sys, time, ray
 
-address, seconds, nodes = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+address, seconds, joining, *nodes = sys.argv[1:]
 ray.init(address=address, logging_level="ERROR", log_to_driver=False)
-deadline = time.monotonic() + seconds
-missing = nodes
-while missing and time.monotonic() < deadline:
+deadline = time.monotonic() + int(seconds)
+while True:
     joined = {node["Labels"].get("slurm-node") for node in ray.nodes() if node["Alive"]}
     missing = [node for node in nodes if node not in joined]
-    time.sleep(1 if missing else 0)
-late = f" within {seconds} s; going on without {', '.join(missing)}" if missing else ""
+    # All of a step's tasks have failed when its srun has ended.
+    if not missing or time.monotonic() >= deadline or not os.path.exists(f"/proc/{joining}"):
+        break
+    time.sleep(1)
+late = f"; going on without {', '.join(missing)}" if missing else ""
 print(f"slurm-ray: {len(nodes) - len(missing)} of {len(nodes)} nodes joined{late}", file=sys.stderr)
 PYTHON
 
@@ -108,6 +118,10 @@ if ((near_limit && code)); then
     scontrol requeue "$SLURM_JOB_ID"
     sleep 60 # within which Slurm ends this script
 fi
-kill -0 "$ray_head" 2> /dev/null || say "Ray's head on $head has ended; its logs are in $folder"
-((code)) || srun --overlap --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" rm -rf "$folder" || true
+kill -0 "$ray_head" 2> /dev/null || say "Ray's head on $head has ended; its logs are in $FOLDER"
+if ((!code)); then # logs of a run that failed stay
+    end_all
+    wait
+    srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" rm -rf "$FOLDER" || true
+fi
 exit "$code"
