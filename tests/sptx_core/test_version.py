@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from material.installed import VERSION, install
 
 from sptx_core.version import __version__, shadowed
 
@@ -23,32 +24,21 @@ def test_sources_that_were_never_installed_say_so(tmp_path: Path) -> None:
     assert done.stdout.strip() == "0+unknown"
 
 
-def install(folder: Path, record: str) -> None:
-    """What an installer leaves in `folder`: the package, and its metadata with this file among them."""
-    for name, content in (
-        ("sptx_core/version.py", ""),
-        ("sptx-9.8.7.dist-info/METADATA", "Metadata-Version: 2.1\nName: sptx\nVersion: 9.8.7\n"),
-        (f"sptx-9.8.7.dist-info/{record}", "sptx_core/version.py,,\n"),
-    ):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(content)
-
-
 def test_an_installed_sptx_that_another_folder_hides_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shadowed() is None
-    install(tmp_path, "RECORD")
+    install(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     said = shadowed()
     assert said is not None
     assert f"sptx is taken from {SOURCES.parent}" in said
-    assert f"not from {tmp_path}, where 9.8.7 is installed" in said
+    assert f"not from {tmp_path}, where {VERSION} is installed" in said
 
 
 def test_an_editable_install_and_what_a_build_leaves_hide_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(tmp_path / "built", "SOURCES.txt")
-    install(tmp_path / "editable", "RECORD")
+    install(tmp_path / "editable")
     (tmp_path / "editable" / "sptx_core" / "version.py").unlink()  # its sources are elsewhere
     monkeypatch.syspath_prepend(tmp_path / "built")
     monkeypatch.syspath_prepend(tmp_path / "editable")

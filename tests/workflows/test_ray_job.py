@@ -13,13 +13,15 @@ import urllib.request
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 from material.example import Example
 from material.example import write as write_example
+from material.installed import VERSION, install
 from material.local_run import compute_tracks
 from material.processes import SPTX
+
+from pipeline import open_tracks
 
 ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).parent / "ray"
@@ -89,34 +91,63 @@ def answers(address: str) -> bool:
 
 
 def submit(
-    dashboard: str, env: dict[str, str], *arguments: object, options: tuple[str, ...] = (), **others: Any
+    dashboard: str, env: dict[str, str], *arguments: object, options: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
     """What the docs type, with an address and arguments."""
     words = TYPED.replace("http://HEAD:8265", dashboard).removesuffix(" ...").split()
     cut = words.index("--")
     command = [str(RAY), *words[1:cut], *options, *words[cut:], *map(str, arguments)]
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=300, **others)
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=300)
 
 
 def test_the_docs_type_it() -> None:
     assert TYPED in (ROOT / "docs" / "running.md").read_text()
 
 
-def test_a_submitted_run_gives_the_table_of_a_run_here(
-    dashboard: str, environment: dict[str, str], example: Example, tmp_path: Path
-) -> None:
-    output = tmp_path / "table"
-    arguments = [*example.inputs, "--output", output, "--workers", 1]
-    done = submit(dashboard, environment, *arguments, cwd=tmp_path)
+@pytest.fixture(scope="module")
+def job(example: Example, tmp_path_factory: pytest.TempPathFactory) -> list[object]:
+    return [*example.inputs, "--output", tmp_path_factory.mktemp("output") / "table", "--workers", 1]
+
+
+@pytest.fixture(scope="module")
+def submitted(dashboard: str, environment: dict[str, str], job: list[object]) -> subprocess.CompletedProcess[str]:
+    """The job, run once."""
+    done = submit(dashboard, environment, *job)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "done: 34,740 bases" in done.stdout + done.stderr
+    return done
+
+
+def test_a_submitted_run_gives_the_table_of_a_run_here(
+    submitted: subprocess.CompletedProcess[str], example: Example, job: list[object], tmp_path: Path
+) -> None:
+    assert "done: 34,740 bases" in submitted.stdout
+    assert "sptx is taken from" not in submitted.stdout
     here = compute_tracks(example, tmp_path / "here").scan().collect()
-    there = compute_tracks  # the same reader
-    assert there is compute_tracks
-    from pipeline import open_tracks
+    assert open_tracks(str(job[-3])).scan().collect().equals(here)
 
-    assert open_tracks(output).scan().collect().equals(here)
 
-    refused = submit(dashboard, environment, *example.inputs, "--output", output, "--core", 500, cwd=tmp_path)
-    assert refused.returncode == 1  # Ray's own, for whatever code the command ended with
+def test_a_refused_run_is_a_failed_job(
+    submitted: subprocess.CompletedProcess[str], dashboard: str, environment: dict[str, str], job: list[object]
+) -> None:
+    refused = submit(dashboard, environment, *job, "--core", 500)
+    assert refused.returncode == 1  # Ray's own, whatever the command's is
     assert "exit code 2" in refused.stdout + refused.stderr
+
+
+def test_a_checkout_that_travels_with_a_job_is_named(
+    submitted: subprocess.CompletedProcess[str],
+    dashboard: str,
+    environment: dict[str, str],
+    job: list[object],
+    tmp_path: Path,
+) -> None:
+    checkout, installed = tmp_path / "checkout", tmp_path / "installed"
+    for package in ("pipeline", "sptx_core"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.so")  # as .gitignore does
+        shutil.copytree(ROOT / package, checkout / package, ignore=ignored)
+    install(installed)
+    variables = json.dumps({"env_vars": {"PYTHONPATH": str(installed)}})
+    options = ("--working-dir", str(checkout), "--runtime-env-json", variables)
+    done = submit(dashboard, environment, *job, options=options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f", without its compiled engine, not from {installed}, where {VERSION} is installed" in done.stdout
