@@ -29,7 +29,12 @@ docs: $(VENV)/ready
 
 # Files of tests go to processes in the order in which they stand, so that the longest (benchmarks) begin first.
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m "not hosts"
+
+# A cluster of three hosts by network namespaces, for root on Linux; two minutes, most of them waiting.
+.PHONY: hosts
+hosts: $(VENV)/ready
+	$(BIN)/python -m pytest -q -m hosts
 
 # The readers of files, each on a thousand mutated inputs; takes many minutes.
 fuzz: $(VENV)/ready

@@ -126,6 +126,7 @@ def lines(said: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.hosts
 def test_a_run_begins_without_a_node_that_fails_and_goes_on_after_its_time_limit(
     cluster: dict[str, str], tmp_path: Path
 ) -> None:
