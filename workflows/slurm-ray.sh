@@ -64,8 +64,8 @@ export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK # srun does not inherit it
 # Only the plan's rows pass through the object store. Worker ports of 0 are any free ones.
 start=("${inside[@]}" ray start --block --num-cpus="$SLURM_CPUS_PER_TASK" --object-store-memory=200000000
     --min-worker-port=0 --max-worker-port=0 --disable-usage-stats)
-on_node='mkdir -p -m 700 "$FOLDER"; log=$FOLDER/$SLURMD_NODENAME.log
-"$@" --labels="slurm-node=$SLURMD_NODENAME" > "$log" 2>&1 || { tail -n 20 "$log" >&2; exit 1; }'
+# Errors go to the job's log, the rest to a log of each node.
+on_node='mkdir -p -m 700 "$FOLDER"; exec "$@" --labels="slurm-node=$SLURMD_NODENAME" > "$FOLDER/$SLURMD_NODENAME.log"'
 say "job $SLURM_JOB_ID, start $((${SLURM_RESTART_COUNT:-0} + 1)): Ray's head on $head at $ip:$port, its logs in $FOLDER"
 srun --label --nodes=1 --ntasks=1 --nodelist="$head" bash -c "$on_node" ray \
     "${start[@]}" --head --node-ip-address="$ip" --port="$port" --include-dashboard=false --temp-dir="$FOLDER" &

@@ -47,6 +47,13 @@ if [[ "$*" == *--address=* && ! -e {folder}/failed ]]; then
 fi
 exec {ray} "$@"
 """
+APPTAINER = """\
+#!/bin/bash
+[[ "$1 $2 $3" == "exec --nv sptx.sif" ]] || exit 1
+shift 3
+echo "$1 $2" >> {folder}/inside
+exec "$@"
+"""
 BROKEN_RAY = "#!/bin/bash\necho 'Address already in use' >&2\nexit 1\n"
 
 
@@ -132,9 +139,10 @@ def test_a_run_begins_without_a_node_that_fails_and_goes_on_after_its_time_limit
 ) -> None:
     program(tmp_path / "bin" / "sptx", SPTX.format(python=sys.executable, units=UNITS))
     program(tmp_path / "bin" / "ray", RAY.format(folder=tmp_path, ray=Path(sys.executable).parent / "ray"))
+    program(tmp_path / "bin" / "apptainer", APPTAINER.format(folder=tmp_path))
     output = tmp_path / "squares"
     parts = output / "squares"
-    job = Job(cluster, tmp_path, output)
+    job = Job({**cluster, "SPTX_IMAGE": "sptx.sif"}, tmp_path, output)
     job.wait(lambda: len(list(parts.glob("[!.]*.parquet"))) >= 2)
     job.signal("USR1")
     job.wait(lambda: job.field("Restarts") == "1")
@@ -150,6 +158,9 @@ def test_a_run_begins_without_a_node_that_fails_and_goes_on_after_its_time_limit
     assert told[2] == f"slurm-ray: the time limit is near: job {job.id} is queued again and goes on where it was"
     assert "start 2: Ray's head on n1 at" in told[3]
     assert told[4:] == ["slurm-ray: 2 of 2 nodes joined"]
+    inside = (tmp_path / "inside").read_text().splitlines()
+    assert [line for line in inside if line != "ray start"] == ["python -", "sptx run"] * 2
+    assert inside.count("ray start") == 4
     after = {path.name: path.stat().st_mtime_ns for path in parts.glob("[!.]*.parquet")}
     assert before.items() <= after.items()  # what was done is not done again
     assert pl.read_parquet(parts / "*.parquet")["number"].sort().to_list() == list(range(UNITS * 10))
