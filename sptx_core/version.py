@@ -21,15 +21,16 @@ def shadowed() -> str | None:
 
     """
     used = Path(__file__).resolve().parents[1]
-    for installed in distributions(name="sptx"):
-        if installed.read_text("RECORD") is None:  # what a build has left in a checkout is no installation
-            continue
-        folder = Path(str(installed.locate_file(""))).resolve()
-        if folder != used and (folder / "sptx_core" / "version.py").is_file():
-            compiled = any((used / "sptx_core" / "engine" / "native").glob("_native*.so"))
-            return (
-                f"sptx is taken from {used}{'' if compiled else ', without its compiled engine'}, not from {folder}, "
-                f"where {installed.version} is installed: start it without that folder on Python's path (of a Ray job: "
-                "without --working-dir)"
-            )
-    return None
+    # What a build has left in a checkout has no record, and is no installation.
+    installed = next((one for one in distributions(name="sptx") if one.read_text("RECORD") is not None), None)
+    if installed is None:
+        return None
+    folder = Path(str(installed.locate_file(""))).resolve()
+    if folder == used or not (folder / "sptx_core" / "version.py").is_file():  # an editable one has its files elsewhere
+        return None
+    compiled = any((used / "sptx_core" / "engine" / "native").glob("_native*.so"))
+    return (
+        f"sptx is taken from {used}{'' if compiled else ', without its compiled engine'}, not from {folder}, where "
+        f"{installed.version} is installed: start it without that folder on Python's path (of a Ray job: without "
+        "--working-dir)"
+    )

@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -100,7 +100,7 @@ def _running(command: Sequence[str], env: Mapping[str, str], folder: Path) -> It
             started.wait()
 
 
-def _wait(condition, folder: Path) -> None:  # type: ignore[no-untyped-def]
+def _wait(condition: Callable[[], bool], folder: Path) -> None:
     deadline = time.monotonic() + PATIENCE
     while not condition():
         logs = "\n".join(path.read_text() for path in folder.glob("*.log"))

@@ -40,6 +40,7 @@ def test_an_editable_install_and_what_a_build_leaves_hide_nothing(
     install(tmp_path / "built", "SOURCES.txt")
     install(tmp_path / "editable")
     (tmp_path / "editable" / "sptx_core" / "version.py").unlink()  # its sources are elsewhere
-    monkeypatch.syspath_prepend(tmp_path / "built")
-    monkeypatch.syspath_prepend(tmp_path / "editable")
+    install(tmp_path / "older")
+    for name in ("older", "editable", "built"):  # the last one comes first
+        monkeypatch.syspath_prepend(tmp_path / name)
     assert shadowed() is None

@@ -70,7 +70,8 @@ def test_the_script_is_sound() -> None:
 
 
 def test_its_flags_of_sptx_exist() -> None:
-    given = re.findall(r"--[a-z-]+", re.search(r"sptx run (.*)", SCRIPT.read_text()[600:])[0])  # type: ignore[index]
+    (command,) = re.findall(r'^ *"\$\{inside\[@\]\}" (sptx run .*)', SCRIPT.read_text(), re.MULTILINE)
+    given = re.findall(r"--[a-z-]+", command)
     group = typer.main.get_command(app)
     flags = {flag for option in group.commands["run"].params for flag in option.opts}  # type: ignore[attr-defined]
     assert {"--address", "--shared-output"} == set(given) <= flags
