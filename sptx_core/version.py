@@ -30,7 +30,7 @@ def shadowed() -> str | None:
         return None
     compiled = any((used / "sptx_core" / "engine" / "native").glob("_native*.so"))
     return (
-        f"sptx is taken from {used}{'' if compiled else ', without its compiled engine'}, not from {folder}, where "
-        f"{installed.version} is installed: start it without that folder on Python's path (of a Ray job: without "
+        f"sptx is taken from {used}{'' if compiled else ', without its compiled engine'}; that folder hides sptx "
+        f"{installed.version}, which is installed in {folder}: leave it out of Python's path (of a Ray job: leave out "
         "--working-dir)"
     )

@@ -31,7 +31,7 @@ def test_an_installed_sptx_that_another_folder_hides_is_named(tmp_path: Path, mo
     said = shadowed()
     assert said is not None
     assert f"sptx is taken from {SOURCES.parent}" in said
-    assert f"not from {tmp_path}, where {VERSION} is installed" in said
+    assert f"hides sptx {VERSION}, which is installed in {tmp_path}:" in said
 
 
 def test_an_editable_install_and_what_a_build_leaves_hide_nothing(

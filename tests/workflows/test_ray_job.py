@@ -150,4 +150,6 @@ def test_a_checkout_that_travels_with_a_job_is_named(
     options = ("--working-dir", str(checkout), "--runtime-env-json", variables)
     done = submit(dashboard, environment, *job, options=options)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f", without its compiled engine, not from {installed}, where {VERSION} is installed" in done.stdout
+    assert f", without its compiled engine; that folder hides sptx {VERSION}, which is installed in {installed}:" in (
+        done.stdout
+    )
