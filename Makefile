@@ -31,7 +31,7 @@ docs: $(VENV)/ready
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m "not hosts"
 
-# A cluster of three hosts by network namespaces, for root on Linux; two minutes, most of them waiting.
+# Faults of clusters, among them three hosts by network namespaces (root on Linux); minutes, most of them waiting.
 .PHONY: hosts
 hosts: $(VENV)/ready
 	$(BIN)/python -m pytest -q -m hosts

@@ -143,8 +143,8 @@ NO_MODULE = ("test_setup.py", "test_architecture.py", "sptx_core/test_demo.py", 
 NO_MODULE += ("pipeline/test_whole_job.py", "pipeline/test_doors.py", "benchmarks/")
 
 NO_MODULE += ("test_docs.py",)  # what people read
-NO_MODULE += ("workflows/",)  # files for operators
 NO_MODULE += ("sptx_core/multimolecule/test_page.py", "sptx_core/multimolecule/test_against_port.py")
+NO_MODULE += ("workflows/",)  # files for operators
 
 
 def test_tests_mirror_the_sources() -> None:
