@@ -115,7 +115,7 @@ if ((!near_limit)); then
 fi
 if ((near_limit && code)); then
     say "the time limit is near: job $SLURM_JOB_ID is queued again and goes on where it was"
-    scontrol requeue "$SLURM_JOB_ID"
+    scontrol requeue "$SLURM_JOB_ID" || fail "it could not be queued again: submit it once more, and it goes on"
     sleep 60 # within which Slurm ends this script
 fi
 kill -0 "$ray_head" 2> /dev/null || say "Ray's head on $head has ended; its logs are in $FOLDER"
