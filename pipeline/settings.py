@@ -174,8 +174,21 @@ class JobSettings(Settings):
 
 
 def ray_address(setting: str | None) -> str | None:
-    """Address of the cluster to join: the setting, else `RAY_ADDRESS`, else None for an embedded Ray."""
+    """Address of the cluster to join: the setting, else `RAY_ADDRESS`, else None for an embedded Ray.
+
+    Raises
+    ------
+    InputError
+        It is that of a dashboard, which takes jobs, but cannot be joined.
+
+    """
     address = setting or os.environ.get("RAY_ADDRESS") or None
+    if address and address.startswith(("http://", "https://")):
+        raise InputError(
+            f"{address} is the address of a Ray dashboard: submit the run there (`ray job submit --address {address} "
+            "-- sptx run --address auto ...`; here and on the head this needs ray[default]), or give --address "
+            "host:port of the cluster itself"
+        )
     return None if address == "local" else address
 
 

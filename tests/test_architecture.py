@@ -147,6 +147,7 @@ NO_MODULE += ("test_docs.py",)  # what people read
 NO_MODULE += ("pipeline/batch/test_faults.py",)  # a faulty network and server
 NO_MODULE += ("pipeline/batch/test_hosts.py",)  # a whole cluster
 NO_MODULE += ("sptx_core/multimolecule/test_page.py", "sptx_core/multimolecule/test_against_port.py")
+NO_MODULE += ("workflows/",)  # files for operators
 
 
 def test_tests_mirror_the_sources() -> None:

@@ -1,10 +1,8 @@
-"""Entry point of a Ray job: the arguments of `sptx`, run on the cluster that the job belongs to.
+"""What `ray job submit -- sptx run --address auto ...` has replaced; kept for scripts that name this file.
 
-    ray job submit --address http://HEAD:8265 -- python workflows/ray_job.py run --config configs/gpu-cluster.yaml ...
-
-is `sptx run ...` on a node of that cluster. It needs sptx installed in the cluster's image and `ray[default]` where
-the job is submitted. Inside the image plain `sptx run ...` is an entry point just as well; this file adds that the
-cluster is joined even where the job's environment does not name it.
+`python workflows/ray_job.py ARGUMENTS` is `sptx ARGUMENTS` on the cluster of the Ray job that it belongs to. It exists
+only in a checkout, and a job that brings one along (--working-dir) computes with that checkout's files in place of the
+installed package, without its compiled engine; the run says so.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ from pipeline.batch.worker import Receipt, UnitWorker
 from pipeline.settings import ray_address
 from sptx_core.errors import InputError, UnfinishedError
 from sptx_core.files import writing
+from sptx_core.version import shadowed
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ def run_job(job: Job, say: Say, *, progress: bool = True) -> Outcome:
     """
     if job.settings.output is None:
         raise InputError("setting `output` is required (--output): where to put the results")
+    if note := shadowed():
+        say(note)
     store = PatientStore(job.settings.output, patience=job.settings.storage_patience, proven=False, notice=say)
     stored = read_record(store, job.format_version)
     require_same_run(store, stored, job.fields)

@@ -34,6 +34,7 @@ from pipeline.finetuning.training_report import REPORT_FILE, write_result
 from pipeline.settings import ray_address
 from sptx_core.errors import InputError
 from sptx_core.files import reading, writing
+from sptx_core.version import shadowed
 
 TRAINING_FILE = "training.json"
 
@@ -61,6 +62,8 @@ def run(job: TrainingJob, say: Say) -> dict[str, Any]:
         See the module.
 
     """
+    if note := shadowed():
+        say(note)
     store = Store(job.order.root)
     pinned = job.checkpoint_revision
     create_or_resume(store, job.fields, {"checkpoint_revision": pinned} if pinned else {})

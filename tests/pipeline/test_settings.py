@@ -119,6 +119,8 @@ def test_the_cluster_is_the_settings_or_the_environments(monkeypatch: pytest.Mon
     monkeypatch.setenv("RAY_ADDRESS", "host:2")
     assert ray_address(None) == "host:2"
     assert ray_address("local") is None
+    with pytest.raises(InputError, match=r"ray job submit --address http://host:8265 .*ray\[default\]"):
+        ray_address("http://host:8265")
 
 
 YAML = [
