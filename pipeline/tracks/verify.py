@@ -26,7 +26,7 @@ from pipeline.tracks.header import Header, header_of, read_header, read_table
 from pipeline.tracks.layout import PLAN, SITES, TABLES, TRACKS
 from pipeline.tracks.schema import FORMAT_VERSION
 from pipeline.tracks.shard_check import VERIFY_AGAIN, Planned, ShardChecker, at_once, planned_shards
-from pipeline.tracks.side_check import REMEDY, side_problems
+from pipeline.tracks.side_check import REMEDY, as_fingerprinted, side_problems
 from sptx_core.errors import InputError
 
 WORKBENCH_ROWS = 100_000_000  # about half a minute of one core; beyond it actors are worth their start
@@ -68,7 +68,7 @@ def verify(store: Store, workbench: Workbench | None = None) -> VerifyReport:
     listed = {**store.list(f"{TRACKS}/"), **store.list(f"{SITES}/")}
     if record is None:
         return _without_record(store, listed)
-    header = header_of(record, store.uri(RUN_FILE))
+    header = header_of(as_fingerprinted(record), store.uri(RUN_FILE))
     plan = read_table(store, PLAN)
     if (len(plan), plan["rows"].sum()) != (header.shards, header.rows):
         raise InputError(f"{store.uri()}: plan.parquet and run.json differ in shards or rows; neither can be trusted")
