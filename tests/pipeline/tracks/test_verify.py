@@ -20,6 +20,7 @@ from pipeline.batch.readback import Workbench
 from pipeline.batch.storage import StorageError, Store
 from pipeline.tracks import verify as module
 from pipeline.tracks.parts import ShardRows, encode_part
+from pipeline.tracks.reader import open_tracks
 from pipeline.tracks.verify import VerifyReport, verify
 from sptx_core.channels import CHANNELS
 from sptx_core.errors import InputError
@@ -242,6 +243,21 @@ def test_bytes_that_the_manifest_did_not_record(store: Store) -> None:
     tables.write_manifest_of(store)
     rewrite(store, TRACKS, ROWS)  # sound, but without the line that says how it was computed
     assert verify(store).problems == (f"{TRACKS}: its bytes are not those that manifest.parquet recorded",)
+
+
+@pytest.mark.parametrize("flanks", ["genomic", "transcript"])
+def test_a_plan_that_was_edited_does_not_make_sound_parts_look_damaged(tmp_path: Path, flanks: str) -> None:
+    store = tables.write_example(tmp_path, flanks=flanks)
+    for name in ("plan", "loci")[: 2 if flanks == "transcript" else 1]:
+        sound = store.read_bytes(f"{name}.parquet")
+        frame = pl.read_parquet(io.BytesIO(sound)).with_columns(strand=pl.lit("-"))
+        tables.put(store, f"{name}.parquet", frame)
+        with pytest.raises(InputError, match=rf"{name}.parquet was edited: .*the same `sptx run` writes it again"):
+            verify(store)
+        with pytest.raises(InputError, match=rf"{name}.parquet was edited: "):
+            open_tracks(tmp_path, verify=True).scan()
+        store.write_atomic(f"{name}.parquet", sound)
+    assert verify(store).problems == ()
 
 
 def remove_plan(store: Store) -> None:
