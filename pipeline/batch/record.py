@@ -113,7 +113,9 @@ class RunRecord:
             execution = Execution(**{field.name: executed[field.name] for field in dataclasses.fields(Execution)})
             record = cls(version, fields, execution, body, body.pop("shards"), body.pop("rows"))
         except (AttributeError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise InputError(f"{where} is not the record of a run ({error!r}); {_REMEDY}") from None
+            raise InputError(
+                f"{where} is not the record of a run ({type(error).__name__}: {error}); {_REMEDY}"
+            ) from None
         if record.fingerprint != stored:
             raise InputError(f"{where} was edited: its fingerprint does not match its fields; {_REMEDY}")
         return record

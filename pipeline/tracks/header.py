@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import polars as pl
 
-from pipeline.batch.layout import RUN_FILE
+from pipeline.batch.layout import MANIFEST, RUN_FILE
 from pipeline.batch.parquet import from_parquet
 from pipeline.batch.record import RunRecord, read_record
 from pipeline.batch.storage import StorageError, Store
@@ -14,6 +17,9 @@ from pipeline.tracks.schema import FORMAT_VERSION, TrackSchema
 from pipeline.tracks.settings import TableSpec
 from sptx_core.errors import InputError
 from sptx_core.files import reading
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
+_REMEDY = "the same `sptx run` writes it again"
 
 
 class Header(NamedTuple):
@@ -47,13 +53,24 @@ def header_of(record: RunRecord, where: str) -> Header:
     return Header(record.fingerprint, TrackSchema(spec), record.units, record.size)
 
 
-def read_table(store: Store, name: str) -> pl.DataFrame:
-    """One of the small tables, `name` without its ending; `InputError` if it cannot be read."""
+def read_table(store: Store, name: str, recorded: Mapping[str, str] = NOTHING) -> pl.DataFrame:
+    """One of the small tables, `name` without its ending.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or is not the one whose SHA-256 the manifest has (`recorded`, by the names of files).
+
+    """
     path = f"{name}.parquet"
     try:
         with reading(store.uri(path)):
-            return from_parquet(store.read_bytes(path))
+            content = store.read_bytes(path)
+            frame = from_parquet(content)
     except StorageError:
         raise
     except InputError as error:
-        raise InputError(f"{error}; the same `sptx run` writes it again") from error
+        raise InputError(f"{error}; {_REMEDY}") from error
+    if recorded.get(path, digest := hashlib.sha256(content).hexdigest()) != digest:
+        raise InputError(f"{store.uri(path)} was edited: its bytes are not those that {MANIFEST} recorded; {_REMEDY}")
+    return frame

@@ -31,7 +31,7 @@ import yaml
 from pydantic import ValidationError
 
 from pipeline.batch.layout import SETTINGS_FILE, committed
-from pipeline.batch.manifest import read_manifest
+from pipeline.batch.manifest import Manifest, read_manifest
 from pipeline.batch.measures import Measures
 from pipeline.batch.status import RunStatus, read_status
 from pipeline.batch.storage import Store
@@ -217,13 +217,19 @@ class Tracks:
 
     @cached_property
     def _planned(self) -> dict[int, Planned]:
-        return {shard.key.index: shard for shard in planned_shards(self.store, self.header, self.plan)}
+        """The shards of the plan, which is checked where the manifest has its checksum."""
+        files = self._manifest.side_files if self._manifest else {}
+        plan = read_table(self.store, PLAN, files)
+        return {shard.key.index: shard for shard in planned_shards(self.store, self.header, plan, files)}
+
+    @cached_property
+    def _manifest(self) -> Manifest | None:
+        return read_manifest(self.store)
 
     @cached_property
     def _recorded(self) -> dict[int, Measures]:
         """What the manifest says of the parts; nothing for a table that is not complete."""
-        manifest = read_manifest(self.store)
-        return manifest.measures(TABLES) if manifest else {}
+        return self._manifest.measures(TABLES) if self._manifest else {}
 
     def _scan(self, parts: Sequence[ShardPart], columns: Sequence[str] | None, *, sites: bool) -> pl.LazyFrame:
         table = SITES if sites else TRACKS

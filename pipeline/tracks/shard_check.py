@@ -26,7 +26,7 @@ from pipeline.batch.layout import MANIFEST
 from pipeline.batch.measures import Measure, Measures
 from pipeline.batch.readback import UNREAD
 from pipeline.batch.storage import StorageError, Store
-from pipeline.tracks.header import Header, read_table
+from pipeline.tracks.header import NOTHING, Header, read_table
 from pipeline.tracks.layout import LOCI, SITES, TABLES, TRACKS, ShardKey
 from pipeline.tracks.schema import SPLICE_STEPS, TrackSchema, round_to_steps
 from sptx_core.alphabet import BASES
@@ -53,11 +53,13 @@ class Planned(NamedTuple):
         return self.tracks if table == TRACKS else self.sites
 
 
-def planned_shards(store: Store, header: Header, plan: pl.DataFrame) -> list[Planned]:
-    """The shards of a table, given its small table `plan`."""
+def planned_shards(
+    store: Store, header: Header, plan: pl.DataFrame, recorded: Mapping[str, str] = NOTHING
+) -> list[Planned]:
+    """The shards of a table, given its small table `plan`; `recorded` is as in `read_table`."""
     ids = {}
     if header.schema.by_transcript:
-        ids = dict(read_table(store, LOCI).select("locus", "transcript_id").iter_rows())
+        ids = dict(read_table(store, LOCI, recorded).select("locus", "transcript_id").iter_rows())
     shards = []
     for row in plan.iter_rows(named=True):
         key = ShardKey(row["shard"], row["chrom"], row["strand"], row["first"], row["last"])

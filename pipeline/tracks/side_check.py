@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -77,11 +78,22 @@ def _differing(store: Store, recorded: Mapping[str, str]) -> Iterator[str]:
                 yield f"{name}: its bytes are not those that {MANIFEST} recorded; {REMEDY}"
 
 
+def as_fingerprinted(record: RunRecord) -> RunRecord:
+    """The record with the layout that its fingerprint covers, whatever it says of it elsewhere.
+
+    So an edited run.json does not make sound parts look damaged.
+    """
+    covered = {name: record.fields[name] for name in _LAYOUT if name in record.fields}
+    if "channels" in covered:
+        covered["channels"] = covered["channels"].split(",")
+    return replace(record, about={**record.about, **covered})
+
+
 def _record_problems(record: RunRecord) -> Iterator[str]:
-    said = {**record.about, "channels": ",".join(record.about["channels"])}
+    covered = as_fingerprinted(record).about
     for name in _LAYOUT:
-        if record.fields.get(name, said[name]) != said[name]:
-            yield f"{RUN_FILE}: was edited: {name} is {said[name]}, in its fields {record.fields[name]}; {REMEDY}"
+        if record.about.get(name) != covered.get(name):
+            yield f"{RUN_FILE}: was edited: {name} is {record.about.get(name)}, in its fields {covered[name]}; {REMEDY}"
 
 
 def _settings_problems(store: Store, record: RunRecord) -> Iterator[str]:

@@ -26,7 +26,7 @@ from pipeline.tracks.header import Header, header_of, read_header, read_table
 from pipeline.tracks.layout import PLAN, SITES, TABLES, TRACKS
 from pipeline.tracks.schema import FORMAT_VERSION
 from pipeline.tracks.shard_check import VERIFY_AGAIN, Planned, ShardChecker, at_once, planned_shards
-from pipeline.tracks.side_check import REMEDY, side_problems
+from pipeline.tracks.side_check import REMEDY, as_fingerprinted, side_problems
 from sptx_core.errors import InputError
 
 WORKBENCH_ROWS = 100_000_000  # about half a minute of one core; beyond it actors are worth their start
@@ -68,16 +68,20 @@ def verify(store: Store, workbench: Workbench | None = None) -> VerifyReport:
     listed = {**store.list(f"{TRACKS}/"), **store.list(f"{SITES}/")}
     if record is None:
         return _without_record(store, listed)
-    header = header_of(record, store.uri(RUN_FILE))
-    plan = read_table(store, PLAN)
+    header = header_of(as_fingerprinted(record), store.uri(RUN_FILE))
+    manifest, wrong = _stored_manifest(store)
+    files = manifest.side_files if manifest else {}
+    plan = read_table(store, PLAN, files)
     if (len(plan), plan["rows"].sum()) != (header.shards, header.rows):
         raise InputError(f"{store.uri()}: plan.parquet and run.json differ in shards or rows; neither can be trusted")
-    shards = planned_shards(store, header, plan)
+    shards = planned_shards(store, header, plan, files)
     present = [shard for shard in shards if shard.tracks in listed]
-    problems = [*_listing_problems(shards, listed)]
-    manifest, wrong = _checked_manifest(store, shards, complete=len(present) == len(shards))
-    problems += wrong
-    problems += side_problems(store, record, plan, manifest.side_files if manifest else {})
+    problems = [*_listing_problems(shards, listed), *wrong]
+    if manifest is not None:
+        problems += _line_problems(manifest, shards)
+    elif not wrong and len(present) == len(shards):
+        problems.append(f"{MANIFEST}: missing, though every part is there; the same `sptx run` writes it")
+    problems += side_problems(store, record, plan, files)
     recorded = manifest.measures(TABLES) if manifest else {}
     found = sorted(_answers(store, header, present, listed, recorded, workbench), key=itemgetter("index"))
     problems += (line for answer in found for line in answer["problems"].splitlines())
@@ -104,25 +108,24 @@ def _listing_problems(shards: Sequence[Planned], listed: Mapping[str, int]) -> I
     yield from (f"{name}: not a part of this run" for name in listed if name not in planned)
 
 
-def _checked_manifest(store: Store, shards: Sequence[Planned], *, complete: bool) -> tuple[Manifest | None, list[str]]:
-    """The manifest, as far as it can be trusted, and what is wrong with it as a list of this run's shards."""
+def _stored_manifest(store: Store) -> tuple[Manifest | None, list[str]]:
+    """The manifest, None where it cannot be trusted, and why."""
     try:
         manifest = read_manifest(store)
     except StorageError as error:
         return None, [f"{MANIFEST}: could not be read ({error}), {VERIFY_AGAIN}"]
     except InputError as error:
         return None, [f"{MANIFEST}: cannot be read ({error}); {REMEDY}"]
-    if manifest is None:
-        return None, [
-            f"{MANIFEST}: missing, though every part is there; the same `sptx run` writes it"
-        ] if complete else []
-    frame = manifest.frame
-    if not {*LINE_COLUMNS} <= set(frame.columns):
-        return None, [f"{MANIFEST}: cannot be read (its columns are {', '.join(frame.columns)}); {REMEDY}"]
-    planned = [(shard.key.index, shard.tracks, shard.sites, shard.rows) for shard in shards]
-    if frame.select(LINE_COLUMNS).rows() != planned:
-        return manifest, [f"{MANIFEST}: its {len(frame)} lines are not those of the {len(shards)} planned shards"]
+    if manifest is not None and not {*LINE_COLUMNS} <= set(manifest.frame.columns):
+        return None, [f"{MANIFEST}: cannot be read (its columns are {', '.join(manifest.frame.columns)}); {REMEDY}"]
     return manifest, []
+
+
+def _line_problems(manifest: Manifest, shards: Sequence[Planned]) -> Iterator[str]:
+    """What is wrong with the manifest as a list of this run's shards."""
+    planned = [(shard.key.index, shard.tracks, shard.sites, shard.rows) for shard in shards]
+    if manifest.frame.select(LINE_COLUMNS).rows() != planned:
+        yield f"{MANIFEST}: its {len(manifest.frame)} lines are not those of the {len(shards)} planned shards"
 
 
 def _answers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,14 @@ def test_a_checker_answers_for_one_shard_in_plain_columns(store: Store) -> None:
     gone = check({"index": 1, "sites": True})
     told = f"{shards[1].sites}: was removed while the table was verified, which says nothing of the file: verify again"
     assert gone == {**sound, "problems": told, "unread": True}
+
+
+def test_every_row_a_site(store: Store) -> None:
+    header, shards = header_and_shards(store)
+    spec = replace(header.spec, sites_threshold=0.0)
+    check = ShardChecker(store.root, header._replace(schema=replace(header.schema, spec=spec)), shards, {}, 3)
+    problems = check({"index": 1, "sites": True})["problems"].splitlines()
+    assert any(problem.startswith(f"{shards[1].sites}: lacks 396 rows at or above 0.0") for problem in problems)
 
 
 def test_large_shards_are_checked_one_at_a_time() -> None:

@@ -20,6 +20,7 @@ from pipeline.batch.readback import Workbench
 from pipeline.batch.storage import StorageError, Store
 from pipeline.tracks import verify as module
 from pipeline.tracks.parts import ShardRows, encode_part
+from pipeline.tracks.reader import open_tracks
 from pipeline.tracks.verify import VerifyReport, verify
 from sptx_core.channels import CHANNELS
 from sptx_core.errors import InputError
@@ -70,11 +71,15 @@ def test_sound_table_of_this_and_of_older_versions(tmp_path: Path, flanks: str, 
     assert verify(store) == VerifyReport((), 4, 1000 if flanks == "genomic" else 801, size)
 
 
-def test_every_row_a_site(tmp_path: Path) -> None:
-    store = tables.write_example(tmp_path)
+@pytest.mark.parametrize("sealed", [True, False])
+def test_an_edited_record_does_not_make_sound_parts_look_damaged(store: Store, sealed: bool) -> None:
+    tables.write_manifest_of(store, sealed=sealed)
     run = json.loads(store.read_bytes("run.json"))
-    store.write_atomic("run.json", json.dumps({**run, "sites_threshold": 0.0}).encode())
-    assert any(problem.startswith(f"{SITES}: lacks 396 rows at or above 0.0") for problem in problems(store))
+    edits = {"sites_threshold": 0.0, "exact": True, "flanks": "transcript", "channels": [*CHANNELS[::-1]]}
+    store.write_atomic("run.json", json.dumps({**run, **edits}).encode())
+    found = verify(store).problems
+    assert found
+    assert [problem for problem in found if not problem.startswith("run.json: ")] == []
 
 
 def test_missing_parts(store: Store) -> None:
@@ -238,6 +243,21 @@ def test_bytes_that_the_manifest_did_not_record(store: Store) -> None:
     tables.write_manifest_of(store)
     rewrite(store, TRACKS, ROWS)  # sound, but without the line that says how it was computed
     assert verify(store).problems == (f"{TRACKS}: its bytes are not those that manifest.parquet recorded",)
+
+
+@pytest.mark.parametrize("flanks", ["genomic", "transcript"])
+def test_a_plan_that_was_edited_does_not_make_sound_parts_look_damaged(tmp_path: Path, flanks: str) -> None:
+    store = tables.write_example(tmp_path, flanks=flanks)
+    for name in ("plan", "loci")[: 2 if flanks == "transcript" else 1]:
+        sound = store.read_bytes(f"{name}.parquet")
+        frame = pl.read_parquet(io.BytesIO(sound)).with_columns(strand=pl.lit("-"))
+        tables.put(store, f"{name}.parquet", frame)
+        with pytest.raises(InputError, match=rf"{name}.parquet was edited: .*the same `sptx run` writes it again"):
+            verify(store)
+        with pytest.raises(InputError, match=rf"{name}.parquet was edited: "):
+            open_tracks(tmp_path, verify=True).scan()
+        store.write_atomic(f"{name}.parquet", sound)
+    assert verify(store).problems == ()
 
 
 def remove_plan(store: Store) -> None:
