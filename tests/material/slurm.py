@@ -76,7 +76,11 @@ def slurm(folder: Path, nodes: Sequence[str]) -> Iterator[dict[str, str]]:
             (folder / name).mkdir()
             stack.enter_context(_running(["slurmd", "-D", "-N", name], env, folder))
         _wait(lambda: _idle(env) == len(nodes), folder)
-        yield env
+        try:
+            yield env
+        finally:  # a job of a test that failed would outlive its daemons
+            subprocess.run(["scancel", "--user=root"], env=env, check=False)
+            _wait(lambda: _idle(env) == len(nodes), folder)
 
 
 def _idle(env: Mapping[str, str]) -> int:
