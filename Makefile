@@ -29,12 +29,13 @@ docs: $(VENV)/ready
 
 # Files of tests go to processes in the order in which they stand, so that the longest (benchmarks) begin first.
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m "not hosts"
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m "not operations"
 
-# Faults of clusters, among them three hosts by network namespaces (root on Linux); minutes, most of them waiting.
-.PHONY: hosts
-hosts: $(VENV)/ready
-	$(BIN)/python -m pytest -q -m hosts
+# What operators rely on, with the real thing: three hosts by network namespaces (root on Linux), Slurm, a Ray job,
+# Snakemake, rehearsals. Minutes, most of them waiting.
+.PHONY: test-operations
+test-operations: $(VENV)/ready
+	$(BIN)/python -m pytest -q -m operations
 
 # The readers of files, each on a thousand mutated inputs; takes many minutes.
 fuzz: $(VENV)/ready

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.operations]
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu_check.py"
 SMALL = ("--device", "cpu", "--small")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.operations]
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "rehearsal.py"
 

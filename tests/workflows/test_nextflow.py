@@ -45,6 +45,7 @@ def test_every_parameter_has_a_default_and_a_use() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.operations
 def test_nextflow_lints_and_runs_it(tmp_path: Path) -> None:
     if shutil.which("nextflow") is None:
         pytest.skip("nextflow is not on the path")

@@ -29,7 +29,7 @@ TYPED = "ray job submit --address http://HEAD:8265 -- sptx run --address auto ..
 PATIENCE = 120.0  # seconds
 TOKEN = "0123456789abcdef" * 4
 
-pytestmark = [pytest.mark.slow, pytest.mark.hosts]
+pytestmark = [pytest.mark.slow, pytest.mark.operations]
 
 
 @pytest.fixture(scope="module")

@@ -134,7 +134,7 @@ def lines(said: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.hosts
+@pytest.mark.operations
 def test_a_run_begins_without_a_node_that_fails_and_goes_on_after_its_time_limit(
     cluster: dict[str, str], tmp_path: Path
 ) -> None:
@@ -168,6 +168,7 @@ def test_a_run_begins_without_a_node_that_fails_and_goes_on_after_its_time_limit
 
 
 @pytest.mark.slow
+@pytest.mark.operations
 def test_a_head_that_does_not_start_ends_the_job_with_a_sentence(cluster: dict[str, str], tmp_path: Path) -> None:
     program(tmp_path / "bin" / "ray", BROKEN_RAY)
     job = Job(cluster, tmp_path, tmp_path / "squares")

@@ -19,7 +19,7 @@ import yaml
 from material.example import write as write_example
 from material.local_run import compute_tracks
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.operations]
 
 FOLDER = Path(__file__).parents[2] / "workflows" / "snakemake"
 SNAKEFILE = FOLDER / "Snakefile"

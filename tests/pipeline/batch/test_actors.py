@@ -20,7 +20,7 @@ from pipeline.batch.run import run_job
 from pipeline.settings import JobSettings
 from sptx_core.errors import InputError, UnfinishedError
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.slow, pytest.mark.operations, pytest.mark.filterwarnings("ignore")]
 
 ROWS = [{"a": number} for number in range(12)]
 
@@ -48,13 +48,11 @@ def test_workers_that_die_as_they_start_end_the_run_with_the_cause(joined: Clust
         answers(lacks_an_instruction)
 
 
-@pytest.mark.hosts
 def test_workers_that_die_before_their_first_work_is_on_the_device_end_the_run(joined: Cluster) -> None:
     with pytest.raises(UnfinishedError, match="it went well, so what ends them is their first work"):
         answers(lambda: lambda row: os._exit(1))
 
 
-@pytest.mark.hosts
 def test_a_worker_that_cannot_be_started_again_ends_the_run(joined: Cluster, tmp_path: Path) -> None:
     """Ray gives such an actor up, and Ray Data would wait for its rows for ever."""
     before = tmp_path / "was here"
@@ -69,7 +67,6 @@ def test_a_worker_that_cannot_be_started_again_ends_the_run(joined: Cluster, tmp
         answers(loses_its_device)
 
 
-@pytest.mark.hosts
 def test_what_a_worker_raises_as_it_starts_is_one_sentence(joined: Cluster) -> None:
     def fails() -> None:
         raise RuntimeError("CUDA error: out of memory")

@@ -125,7 +125,7 @@ def test_an_embedded_ray_leaves_no_process_even_one_that_hangs_as_it_ends(monkey
 
 
 @pytest.mark.slow
-@pytest.mark.hosts
+@pytest.mark.operations
 def test_the_end_of_rays_own_process_ends_the_run_in_a_sentence(
     tmp_path: Path, clean_environment: dict[str, str]
 ) -> None:

@@ -25,7 +25,7 @@ from pipeline.settings import JobSettings
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.hosts,
+    pytest.mark.operations,
     pytest.mark.skipif(bool(material.why_not()), reason=material.why_not() or "hosts can be made"),
 ]
 

@@ -308,6 +308,7 @@ def test_the_report_is_the_same_whoever_reads(store: Store, without_ray: None, m
 
 
 @pytest.mark.slow
+@pytest.mark.operations
 def test_the_report_is_the_same_from_a_real_workbench(store: Store, sptx: Any) -> None:
     damage_all(store)
     told = json.loads(sptx("verify", store.root, "--workers", 2, "--json", code=3).stdout)
