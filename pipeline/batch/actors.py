@@ -101,8 +101,8 @@ def _strategy(pool: Pool, rows: int) -> Any:
     from ray.data import ActorPoolStrategy
 
     first = min(pool.workers, rows)
-    # With a lower minimum Ray Data would end actors that are still starting, whenever it does not know for a moment what
-    # the cluster has. Those of a lost node wait for another one, or for the room that others leave in the end.
+    # With a lower minimum Ray Data would end actors that are still starting, whenever it does not know for a moment
+    # what the cluster has. Those of a lost node wait for another one, or for the room that others leave in the end.
     sizes = {"min_size": first, "max_size": rows if pool.elastic else first}  # what the nodes have bounds it as well
     return ActorPoolStrategy(
         **sizes,
