@@ -29,7 +29,7 @@ def _code_of_byte() -> Codes:
     return codes
 
 
-_CODE_OF_BYTE = _code_of_byte()
+_CODE_OF_BYTE = _code_of_byte().tobytes()
 _BYTE_OF_CODE = np.frombuffer(BASES.encode(), dtype=np.uint8)
 _COMPLEMENT = np.array([BASES.index(base) for base in "TGCAN"], dtype=np.uint8)
 
@@ -53,7 +53,8 @@ def encode(sequence: str | bytes) -> Codes:
         A character is no nucleotide and no IUPAC ambiguity letter.
     """
     text = sequence.encode("ascii", errors="replace") if isinstance(sequence, str) else sequence
-    codes: Codes = _CODE_OF_BYTE[np.frombuffer(text, dtype=np.uint8)]
+    # An array as the table would take four times as long.
+    codes: Codes = np.frombuffer(bytearray(text).translate(_CODE_OF_BYTE), dtype=np.uint8)
     if (codes == _INVALID).any():
         offset = int(np.argmax(codes == _INVALID))
         found = sequence[offset] if isinstance(sequence, str) else chr(text[offset])

@@ -34,6 +34,7 @@ MIB = 1024 * 1024
 # so idle ones are ended, and nothing is collected for a dashboard that is not there.
 EMBEDDED_SYSTEM = {
     "num_workers_soft_limit": 0,
+    "prestart_worker_first_driver": False,
     "idle_worker_killing_time_threshold_ms": 10_000,  # start-up uses them again and again
     "raylet_report_resources_period_milliseconds": 1_000,
     "enable_metrics_collection": False,

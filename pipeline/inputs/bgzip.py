@@ -15,6 +15,7 @@ import gzip
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -146,6 +147,18 @@ def _unpacked(block: bytes) -> bytes:
     return text
 
 
+def _members(compressed: memoryview) -> bytes:
+    """Text of members of gzip, one after the other; zlib checks the checksum and size of each."""
+    text, rest = b"", bytes(compressed)
+    while rest:
+        member = zlib.decompressobj(wbits=_GZIP)
+        text += member.decompress(rest)
+        if not member.eof:
+            raise EOFError("it ends within a block")
+        rest = member.unused_data.lstrip(b"\0")  # zeros may follow the last one, as in any gzip file
+    return text
+
+
 def index_of(blocks: Sequence[tuple[int, int]]) -> BlockIndex:
     """The index of blocks given as offset in the file and bytes of text, in the order of the file."""
     packed = np.array([offset for offset, _ in blocks] or [0], np.int64)
@@ -218,9 +231,11 @@ def read_text(file: BinaryIO, index: BlockIndex, first: int, end: int) -> bytes:
     low, high = int(np.searchsorted(plain, first, "right")) - 1, int(np.searchsorted(plain, end, "left"))
     file.seek(int(packed[low]))
     inside = high < len(packed)
-    compressed = file.read(int(packed[high] - packed[low])) if inside else file.read()
+    compressed = memoryview(file.read(int(packed[high] - packed[low])) if inside else file.read())
+    bounds = [*(packed[low:high] - packed[low]).tolist(), len(compressed)]
     try:
-        text = gzip.decompress(compressed)
+        # Block by block: given all at once, zlib copies the rest after each.
+        text = b"".join(_members(compressed[start:stop]) for start, stop in pairwise(bounds))
     except _DAMAGE as error:
         raise IndexMismatch(
             f"its index .gzi does not fit, or the file is damaged ({error}); delete the index"

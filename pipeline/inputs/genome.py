@@ -14,6 +14,8 @@ be read is built anew by pyfaidx. Where that cannot (blank lines, a byte order m
 read here, as samtools reads it, which gives the index or names the faulty line. In addition every read checks that
 lines end where the index says, so that no base is ever taken from a wrong place.
 
+Digests of contigs are kept beside the index (`pipeline.inputs.contig_digests`).
+
 Errors: `InputError` for a file that is not a FASTA, is plain gzip, or is damaged; for an index that is missing and can
 be kept nowhere; for a letter that is no nucleotide; and for a contig that the FASTA does not hold.
 """
@@ -33,6 +35,7 @@ import numpy as np
 from pyfaidx import Faidx
 
 from pipeline.inputs.bgzip import IndexMismatch, has_end, index_of, is_bgzip, iter_blocks, read_gzi, read_text
+from pipeline.inputs.contig_digests import identity_of, keep_digests, read_digests
 from pipeline.inputs.fasta_index import BOM, Contig, fai_text, find_contigs, read_fai
 from pipeline.inputs.uris import cache_place, local_copy
 from sptx_core.alphabet import N_CODE, Codes, encode
@@ -40,6 +43,7 @@ from sptx_core.errors import InputError
 from sptx_core.files import reading, reason, write_atomic
 
 DIGEST_CHUNK_BASES = 4 << 20  # bases in memory at a time for a digest
+MIN_KEPT_BASES = 50_000_000  # digests of fewer are computed in about a second and not kept
 _DIGEST_THREADS = min(8, os.cpu_count() or 1)
 _MAX_HEADER_BYTES = 1 << 20  # more bytes between two contigs mean that the index is wrong
 _CHUNK_BYTES = 4 << 20  # of plain text read at a time to build an index
@@ -71,7 +75,7 @@ class Genome:
             self._index = self._path  # where `.fai` and `.gzi` lie, less these endings
             fault = self._load_index(self._index)
             if fault is not None:
-                self._index = cache_place(f"index of {self._path} {_version(self._path)}", self._path.name)
+                self._index = self._cached()
                 if self._load_index(self._index) is not None:
                     self._build_index(fault)
 
@@ -106,14 +110,18 @@ class Genome:
         record = self._contigs.get(contig)
         if record is None:
             raise InputError(f"{self.uri} has no contig {contig}")
-        codes = np.full(end - start, N_CODE, dtype=np.uint8)
         first, last = max(start, 0), min(end, record.length)
-        if first < last:
-            try:
-                with reading(self.uri):
-                    codes[first - start : last - start] = self._read_bases(record, first, last)
-            except (IndexMismatch, InputError) as error:
-                raise InputError(f"{self.uri}, contig {contig} from base {first + 1}: {error}") from error
+        if first >= last:
+            return np.full(end - start, N_CODE, dtype=np.uint8)
+        try:
+            with reading(self.uri):
+                bases = self._read_bases(record, first, last)
+        except (IndexMismatch, InputError) as error:
+            raise InputError(f"{self.uri}, contig {contig} from base {first + 1}: {error}") from error
+        if len(bases) == end - start:
+            return bases
+        codes = np.full(end - start, N_CODE, dtype=np.uint8)
+        codes[first - start : last - start] = bases
         return codes
 
     def digest(self, contigs: Iterable[str]) -> str:
@@ -129,18 +137,36 @@ class Genome:
         str
             SHA-256, in hexadecimal.
         """
-        names = sorted(set(contigs))
-        with ThreadPoolExecutor(_DIGEST_THREADS) as pool:
-            parts = list(pool.map(self._contig_digest, names))
-        listing = "".join(f"{name}\t{part}\n" for name, part in zip(names, parts, strict=True))
+        digests = self._contig_digests(set(contigs))
+        listing = "".join(f"{name}\t{digests[name]}\n" for name in sorted(digests))
         return hashlib.sha256(listing.encode()).hexdigest()
+
+    def _contig_digests(self, names: set[str]) -> dict[str, str]:
+        """Digest of each contig of these names, computed or kept from before."""
+        with reading(self.uri):
+            identity = identity_of(self._path)
+        places = (self._path, self._cached())
+        kept = read_digests(places, identity)
+        # The longest first, so that all threads end together.
+        lacking = sorted(names - kept.keys(), key=lambda name: self._contigs[name].length, reverse=True)
+        with ThreadPoolExecutor(_DIGEST_THREADS) as pool:
+            found = dict(zip(lacking, pool.map(self._contig_digest, lacking), strict=True))
+        if sum(self._contigs[name].length for name in lacking) >= MIN_KEPT_BASES:
+            with reading(self.uri):
+                if identity_of(self._path) == identity:
+                    keep_digests(places, identity, {**kept, **found})
+        return {name: {**kept, **found}[name] for name in names}
 
     def _contig_digest(self, contig: str) -> str:
         sha = hashlib.sha256()
         for start in range(0, self._contigs[contig].length, DIGEST_CHUNK_BASES):
             end = min(start + DIGEST_CHUNK_BASES, self._contigs[contig].length)
-            sha.update(self.fetch(contig, start, end).tobytes())
+            sha.update(self.fetch(contig, start, end).data)
         return sha.hexdigest()
+
+    def _cached(self) -> Path:
+        """Where this machine's cache keeps what lies beside the file elsewhere, less the endings."""
+        return cache_place(f"index of {self._path} {_version(self._path)}", self._path.name)
 
     def _read_bases(self, record: Contig, start: int, end: int) -> Codes:
         """Codes of bases [start, end), which lie within the contig."""

@@ -13,7 +13,7 @@ Errors: `InputError` for numbers of genes, transcripts and exons that contradict
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ _LENGTHS = [  # bases, GRCh38
     *(83_257_441, 80_373_285, 58_617_616, 64_444_167, 46_709_983, 50_818_468, 156_040_895, 57_227_415, 16_569),
 ]
 CONTIGS = dict(zip(_NAMES, _LENGTHS, strict=True))
-"""Length in bases of each contig."""
+"""Length in bases of each contig of a whole genome."""
 _MIN_CONTIG_GENES = 37  # of the default total, as many as on the mitochondrial contig
 _GENE_MEDIAN, _GENE_SIGMA, _MAX_GENE = 6_500, 1.8, 2_300_000  # the mean is about 30,000
 _EXON_MEDIAN, _EXON_SIGMA = 130, 0.7
@@ -56,7 +56,13 @@ class _Transcripts(NamedTuple):
 
 
 def write_annotation(
-    path: Path, *, seed: int = 0, genes: int = GENES, transcripts: int = TRANSCRIPTS, exons: int = EXONS
+    path: Path,
+    *,
+    seed: int = 0,
+    genes: int = GENES,
+    transcripts: int = TRANSCRIPTS,
+    exons: int = EXONS,
+    contigs: Mapping[str, int] = CONTIGS,
 ) -> None:
     """Write the annotation.
 
@@ -68,6 +74,8 @@ def write_annotation(
         Seed of the random numbers, 0 or more.
     genes, transcripts, exons : int
         How many the file holds, exactly.
+    contigs : mapping
+        Length in bases of each contig.
 
     Raises
     ------
@@ -80,15 +88,17 @@ def write_annotation(
             "each transcript an exon"
         )
     random = np.random.default_rng(seed)
-    weight = np.maximum(np.array(_LENGTHS) / sum(_LENGTHS), _MIN_CONTIG_GENES / GENES)
-    contig = np.sort(random.choice(len(_LENGTHS), genes, p=weight / weight.sum()))
-    contig_length = np.array(_LENGTHS)[contig]
+    lengths = np.array(list(contigs.values()))
+    weight = np.maximum(lengths / lengths.sum(), _MIN_CONTIG_GENES / GENES)
+    contig = np.sort(random.choice(len(lengths), genes, p=weight / weight.sum()))
+    contig_length = lengths[contig]
     length = random.lognormal(np.log(_GENE_MEDIAN), _GENE_SIGMA, genes).clip(_MIN_SLOT, _MAX_GENE)
     length = np.minimum(length, contig_length // 4).astype(np.int64)
     start = 1 + (random.random(genes) * (contig_length - length)).astype(np.int64)
     order = np.lexsort((start, contig))
     placed = _transcripts(random, start[order], length[order], transcripts, exons)
-    names = [_NAMES[index] for index in contig]
+    listed = list(contigs)
+    names = [listed[index] for index in contig]
     with path.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=4, fileobj=raw, mtime=0) as file:
         file.write(b"##description: synthetic annotation, not of any organism\n##provider: sptx\n##format: gtf\n")
         for text in _gene_texts(random, names, start[order], length[order], placed):

@@ -22,6 +22,8 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -81,11 +83,11 @@ class Plan:
     def iter_shards(self, wanted: Sequence[int] | None = None) -> Iterator[Shard]:
         """The shards in order, or those of `wanted` only."""
         pieces = self.pieces if wanted is None else self.pieces.filter(pl.col("shard").is_in(list(wanted)))
-        for _, group in pieces.group_by("shard", maintain_order=True):
-            head = group.row(0, named=True)
-            columns = ("locus", "start", "end", "origin_start", "origin_end", "transcript_id")
-            rows = tuple(Piece(*row) for row in group.select(columns).iter_rows())
-            yield Shard(head["shard"], head["chrom"], head["strand"], rows, head["shard_windows"])
+        own = ("shard", "chrom", "strand", "shard_windows")
+        rows = pieces.select(*own, *Piece._fields).iter_rows()
+        # The pieces of a shard stand together, in the order of its rows.
+        for (shard, chrom, strand, windows), group in groupby(rows, key=itemgetter(*range(len(own)))):
+            yield Shard(shard, chrom, strand, tuple(Piece(*row[len(own) :]) for row in group), windows)
 
 
 def make_plan(

@@ -29,6 +29,7 @@ from pipeline.tracks.shards import Shard, Stretch, shard_stretches
 from sptx_core.alphabet import N_CODE, Codes
 from sptx_core.engine import Predictor, hardware, is_device_lost
 from sptx_core.errors import InputError
+from sptx_core.model import SpTransformerModel
 
 Scores = NDArray[np.float32]
 
@@ -84,15 +85,20 @@ class TracksWorker(Worker):
         network = load_network(order.checkpoint)
         if network.digest() != order.checkpoint_digest:
             raise InputError(f"{order.checkpoint} on this node is not the checkpoint of the plan")
-        self.predictor = Predictor.planned(
-            network.model,
-            order.spec.windows,
+        self.predictor = self.make_predictor(network.model)
+        self.execution = replace(execution, engine=self.predictor.path)
+
+    def make_predictor(self, model: SpTransformerModel) -> Predictor:
+        """The engine that the run's execution names; what measures the pipeline alone puts another in its place."""
+        execution = self.order.execution
+        return Predictor.planned(
+            model,
+            self.order.spec.windows,
             path=execution.engine,
             precision=execution.precision,
             device=execution.device,
             batch=execution.batch,
         )
-        self.execution = replace(execution, engine=self.predictor.path)
 
     def read(self, unit: Unit) -> Task:
         """The shard's sequence."""
@@ -134,11 +140,12 @@ class TracksWorker(Worker):
         """The shard's rows in the order of its pieces, each base from the window that owns it."""
         shard, spec = task.shard, self.order.spec
         axis = Axis(shard.strand, spec.flanks)
-        scores = [
-            axis.stitch(predicted, spec.windows, stretch.k_first, piece.start, piece.end, piece.origin)
-            for stretch, predicted in zip(task.stretches, values, strict=True)
-            for piece in stretch.pieces
-        ]
+        scores, done = np.empty((shard.rows, len(spec.channels)), dtype=np.float32), 0
+        for stretch, predicted in zip(task.stretches, values, strict=True):
+            for piece in stretch.pieces:
+                rows = scores[done : done + piece.end - piece.start]
+                rows[:] = axis.stitch(predicted, spec.windows, stretch.k_first, piece.start, piece.end, piece.origin)
+                done += len(rows)
         ids: Any = None
         if not axis.genomic:
             lengths = [piece.end - piece.start for piece in shard.pieces]
@@ -146,6 +153,6 @@ class TracksWorker(Worker):
         return ShardRows(
             pos=np.concatenate([np.arange(piece.start + 1, piece.end + 1, dtype=np.int32) for piece in shard.pieces]),
             ref=np.concatenate([self.genome.fetch(shard.chrom, piece.start, piece.end) for piece in shard.pieces]),
-            scores=np.concatenate(scores),
+            scores=scores,
             transcript_id=ids,
         )

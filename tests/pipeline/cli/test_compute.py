@@ -97,22 +97,24 @@ def test_an_interrupted_run_says_how_to_go_on(
 
 
 @pytest.mark.slow
-def test_a_run_that_a_scheduler_ends_says_how_to_go_on_and_leaves_no_process(
+def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_process(
     example: Any, tmp_path: Path, clean_environment: dict[str, str]
 ) -> None:
-    """With settings from a YAML file, over which flags win. SIGINT to a real Ray: in the tests of `finetune`."""
-    output, log, settings = tmp_path / "table", tmp_path / "log", tmp_path / "settings.yaml"
+    """By a scheduler, then, gone on with, by a person. With settings from a YAML file, over which flags win."""
+    output, settings = tmp_path / "table", tmp_path / "settings.yaml"
     settings.write_text("windows_per_shard: 5\ngenes: [ALPHA1]\nsites_threshold: 0.5\n")
     flags = ["--config", settings, "--genes", "GAMMA3,BETA2", "--windows-per-shard", 1, "--output", output]
-    run = start(["run", *example.inputs, *flags], clean_environment, log)
-    wait_for(lambda: len(committed(output)) >= 2, run, log)
-    children = psutil.Process(run.pid).children(recursive=True)
-    run.send_signal(signal.SIGTERM)
-    assert run.wait(PATIENCE) == 130
-    assert "same command again" in log.read_text()
-    assert "Traceback" not in log.read_text()
-    _, alive = psutil.wait_procs(children, timeout=60)
-    assert not alive
+    for name in ("SIGTERM", "SIGINT"):
+        log, before = tmp_path / name, len(committed(output))
+        run = start(["run", *example.inputs, *flags], clean_environment, log)
+        wait_for(lambda enough=before + 2: len(committed(output)) >= enough, run, log)
+        children = psutil.Process(run.pid).children(recursive=True)
+        run.send_signal(signal.Signals[name])
+        assert run.wait(PATIENCE) == 130
+        assert "same command again" in log.read_text()
+        assert "Traceback" not in log.read_text()
+        _, alive = psutil.wait_procs(children, timeout=60)
+        assert not alive
 
     saved = (output / "settings.yaml").read_text()
     assert "GAMMA3" in saved

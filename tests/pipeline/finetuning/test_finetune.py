@@ -48,7 +48,7 @@ Sptx = Callable[..., str]
 GOES_ON, STARTED_AGAIN = "goes on after step", "workers are started again"
 PATIENCE = 120.0  # seconds that a training may take to get to a point
 LONG = {"epochs": 12, "checkpoint_every": 5}
-"""Long enough to be disturbed on the way, twice."""
+"""Long enough to be killed on the way, three times."""
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,7 @@ def test_more_workers_than_fit_are_refused_not_waited_for(
 
 
 class Killed(NamedTuple):
-    """Where a training's worker was killed and the training then interrupted, and what it said."""
+    """Where a training was killed and interrupted, and what its second process said."""
 
     output: Path
     said: str
@@ -202,22 +202,30 @@ class Killed(NamedTuple):
 
 @pytest.fixture(scope="module")
 def killed(settings: Path, clean_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Killed:
-    """A training whose worker is killed, and which is then interrupted; a driver's end at any step: test_loop."""
+    """A training whose driver is killed; started again, its worker is killed, and then it is interrupted."""
     folder = tmp_path_factory.mktemp("killed")
-    output, log = folder / "training", folder / "log"
-    with started(settings, output, clean_environment, log) as run:
-        wait_for_a_new_state(run, output, log)
+    output, logs = folder / "training", (folder / "first", folder / "second")
+    with started(settings, output, clean_environment, logs[0]) as run:
+        wait_for_a_new_state(run, output, logs[0])
+        orphans = started_by(run, "RayTrainWorker")
+        run.kill()
+        run.wait(PATIENCE)
+    _, alive = psutil.wait_procs(orphans, timeout=PATIENCE)  # until then a worker may still save a state
+    assert not alive
+
+    with started(settings, output, clean_environment, logs[1]) as run:
+        wait_for_a_new_state(run, output, logs[1])
         (worker,) = started_by(run, "RayTrainWorker")
         worker.kill()
         worker.wait(PATIENCE)
-        wait_for_a_new_state(run, output, log)
+        wait_for_a_new_state(run, output, logs[1])
         children = psutil.Process(run.pid).children(recursive=True)
         run.send_signal(signal.SIGINT)
-        assert run.wait(PATIENCE) == 130, log.read_text()
+        assert run.wait(PATIENCE) == 130, logs[1].read_text()
     _, alive = psutil.wait_procs(children, timeout=60)
     assert not alive
     assert not (output / "report.json").exists(), "interrupted too late to test anything"
-    return Killed(output, log.read_text())
+    return Killed(output, logs[1].read_text())
 
 
 @contextmanager
@@ -240,6 +248,10 @@ def wait_for_a_new_state(run: subprocess.Popen[bytes], output: Path, log: Path) 
         assert run.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.01)
+
+
+def test_a_killed_driver_is_run_again_and_goes_on(killed: Killed) -> None:
+    assert GOES_ON in killed.said.partition(STARTED_AGAIN)[0]
 
 
 def test_a_killed_worker_is_started_again_and_goes_on(killed: Killed) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import pickle
 import random
 import struct
@@ -133,6 +134,89 @@ def test_digest_reads_long_contigs_in_pieces(tmp_path, monkeypatch):
     whole = genome.digest(SEQUENCES)
     monkeypatch.setattr("pipeline.inputs.genome.DIGEST_CHUNK_BASES", 17)
     assert genome.digest(SEQUENCES) == whole
+
+
+def test_the_digest_is_the_one_that_tables_were_begun_with(genome):
+    """It is part of every fingerprint: another value would refuse to go on with any table."""
+    assert genome.digest(SEQUENCES) == "a8475245c0b574a09fb6805dd66d47c8fd9c7d71dea2b10494c343666690ee2a"
+    assert genome.digest(["chr1"]) == "ff9bca219c3805fefb95a567e1bbf7c235ad2003d9bba0c4128a54470846b216"
+
+
+@pytest.fixture
+def kept(monkeypatch):
+    """Digests are kept of small files, too, and of such as have just been written."""
+    monkeypatch.setattr("pipeline.inputs.genome.MIN_KEPT_BASES", 1)
+    monkeypatch.setattr("pipeline.inputs.contig_digests.SETTLED_SECONDS", 0)
+
+
+@pytest.fixture
+def read_bases(monkeypatch):
+    """Names of the contigs that have been read, in any order."""
+    found, fetch = [], Genome.fetch
+
+    def noted(self, contig: str, start: int, end: int):
+        found.append(contig)
+        return fetch(self, contig, start, end)
+
+    monkeypatch.setattr(Genome, "fetch", noted)
+    return found
+
+
+@pytest.mark.usefixtures("kept")
+def test_digests_are_kept_beside_the_index_and_contigs_read_once(tmp_path, read_bases):
+    path = write(tmp_path / "g.fa.gz", fasta(SEQUENCES), 100)
+    first = [Genome(path).digest(names) for names in (["chr1"], SEQUENCES)]
+    assert sorted(read_bases) == ["chr1", "chr3", "chrM"]
+    assert sorted(file.name.removeprefix("g.fa.gz") for file in tmp_path.iterdir()) == [
+        "",
+        ".digests.json",
+        ".fai",
+        ".gzi",
+    ]
+    assert [Genome(path).digest(names) for names in (["chr1"], SEQUENCES)] == first
+    assert len(read_bases) == 3
+
+
+@pytest.mark.usefixtures("kept")
+def test_digests_of_a_changed_file_are_computed_anew(tmp_path):
+    path = Path(write(tmp_path / "g.fa", fasta(SEQUENCES)))
+    before, times = Genome(str(path)).digest(["chrM"]), path.stat()
+    write(path, fasta(SEQUENCES | {"chrM": "GATTACC" * 40}))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # as copying with the old time does
+    assert path.stat().st_size == times.st_size
+    changed = Genome(str(path)).digest(["chrM"])
+    assert changed != before
+    assert Genome(write(tmp_path / "other.fa", path.read_bytes())).digest(["chrM"]) == changed
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_file_that_changes_while_it_is_read_leaves_no_digests(tmp_path, monkeypatch):
+    path, fetch = write(tmp_path / "g.fa", fasta(SEQUENCES)), Genome.fetch
+
+    def disturbed(self, contig: str, start: int, end: int):
+        os.utime(path, ns=(0, 10**18))
+        return fetch(self, contig, start, end)
+
+    monkeypatch.setattr(Genome, "fetch", disturbed)
+    Genome(path).digest(SEQUENCES)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["g.fa", "g.fa.fai"]
+
+
+@pytest.mark.usefixtures("kept")
+def test_digests_are_kept_in_the_cache_where_the_folder_cannot_be_written(tmp_path, cache, monkeypatch, read_bases):
+    (tmp_path / "data").mkdir()
+    path = write(tmp_path / "data" / "g.fa", fasta(SEQUENCES))
+    refuse(monkeypatch, tmp_path / "data")
+    first = Genome(path).digest(SEQUENCES)
+    assert [file.name for file in (tmp_path / "data").iterdir()] == ["g.fa"]
+    read_bases.clear()
+    assert Genome(path).digest(SEQUENCES) == first
+    assert not read_bases
+
+
+def test_digests_of_little_sequence_are_not_kept(tmp_path):
+    Genome(write(tmp_path / "g.fa", fasta(SEQUENCES))).digest(SEQUENCES)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["g.fa", "g.fa.fai"]
 
 
 def test_missing_index_is_built_beside_the_file(tmp_path):
@@ -274,7 +358,8 @@ def refuse(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
             raise PermissionError(13, "Permission denied")
         write_atomic(path, content)
 
-    monkeypatch.setattr("pipeline.inputs.genome.write_atomic", write)
+    for module in ("genome", "contig_digests"):
+        monkeypatch.setattr(f"pipeline.inputs.{module}.write_atomic", write)
 
 
 def test_missing_index_that_cannot_be_built_says_why(tmp_path, cache, monkeypatch):

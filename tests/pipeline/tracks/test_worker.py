@@ -10,6 +10,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -82,6 +83,26 @@ def test_a_worker_that_cannot_have_the_plans_kernels_says_what_it_took(order: Wo
     assert actor(planned, tmp_path)(SHARD.to_unit().to_row())["error"] == ""
     (part,) = committed(Store(tmp_path), TRACKS, FINGERPRINT).values()
     assert executed(tmp_path / part.name)["engine"] == "shared"
+
+
+def test_another_predictor_can_take_the_place_of_the_engine(order: WorkOrder, tmp_path: Path) -> None:
+    class Silent:
+        path = "silent"
+
+        def stream(self, jobs: Any) -> Any:
+            quiet = np.eye(1, len(CHANNELS), dtype=np.float32)  # no_splice alone
+            yield from ([np.tile(quiet, (1, 1_000, 1)).repeat(2, 0)] for job in jobs if job is not None)
+
+    class Rehearsing(TracksWorker):
+        def make_predictor(self, model: Any) -> Any:
+            assert model.config.context == 400
+            return Silent()
+
+    worker = UnitWorker(Assignment(lambda: Rehearsing(order), str(tmp_path), FINGERPRINT, TABLES, 3))
+    assert worker(SHARD.to_unit().to_row())["error"] == ""
+    (part,) = committed(Store(tmp_path), TRACKS, FINGERPRINT).values()
+    assert executed(tmp_path / part.name)["engine"] == "silent"
+    assert pq.read_table(tmp_path / part.name)["no_splice"].unique().to_pylist() == [1.0]
 
 
 def test_a_shard_that_does_not_fit_the_genome_is_an_error_of_its_own(order: WorkOrder, tmp_path: Path) -> None:

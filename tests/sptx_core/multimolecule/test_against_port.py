@@ -143,8 +143,9 @@ def golden(port: Any, golden_checkpoint: Path, tmp_path_factory: pytest.TempPath
     return Pair(theirs, SpTransformerModel.from_pretrained(folder))
 
 
-def test_golden_weights_give_the_same_logits(golden: Pair) -> None:
-    assert_agree(golden, 1000)
+@pytest.mark.parametrize("length", [1, 192, 201, 1000])
+def test_golden_weights_give_the_same_logits(golden: Pair, length: int) -> None:
+    assert_agree(golden, length)
 
 
 def test_both_have_the_same_number_of_parameters(golden: Pair) -> None:
