@@ -19,7 +19,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from rehearsal_job import RehearsedJob
 from werkzeug.serving import make_server
 
-from pipeline.batch import cluster
+from pipeline.batch import actors, cluster
 from pipeline.batch.layout import STRIKES
 from pipeline.batch.run import run_job
 from pipeline.tracks.layout import TRACKS
@@ -58,7 +58,7 @@ def requests_of_a_run(settings: RunConfig, folder: Path, say: Callable[[str], No
     here = cluster.Cluster(embedded=True, nodes=1, cpus=2, cpus_per_node=2, gpus=0, log=folder / "ray.log")
     with (
         mock.patch.object(cluster, "session", return_value=nullcontext(here)),
-        mock.patch.object(cluster, "execute", lambda rows, make_call, *_, **__: map(make_call(), rows)),
+        mock.patch.object(actors, "execute", lambda rows, make_call, *_, **__: map(make_call(), rows)),
     ):
         outcome = run_job(job, say, progress=False)
     if not outcome.complete:
