@@ -38,7 +38,9 @@ ARG EXTRAS=s3,cluster
 RUN pip install --no-cache-dir --constraint /constraints.txt torch \
     && pip install --no-cache-dir --constraint /constraints.txt "$(ls /wheels/sptx-*.whl)[$EXTRAS]"
 
+# Nextflow asks `ps` what a task uses.
 FROM ${PYTHON_IMAGE} AS node
+RUN apt-get update && apt-get install --yes --no-install-recommends procps && rm -rf /var/lib/apt/lists/*
 RUN useradd --create-home --uid 1000 sptx
 ENV PATH=/opt/sptx/bin:$PATH PYTHONUNBUFFERED=1 RAY_USAGE_STATS_ENABLED=0
 WORKDIR /home/sptx

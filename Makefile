@@ -13,6 +13,7 @@ $(VENV)/ready: pyproject.toml setup.py constraints.txt sptx_core/engine/native/s
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(EXTRAS)]"
+	$(BIN)/python -m compileall -q pipeline sptx_core benchmarks tests/material # as pip does with packages that it copies
 	touch $@
 
 demo: $(VENV)/ready

@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 
 from sptx_core.errors import InputError
 from sptx_core.files import reading, reason
-from sptx_core.redaction import without_secrets
+from sptx_core.redaction import shown
 
 _THOUSANDS = re.compile(r"[0-9]{3}(?:-[0-9]*)?")  # what follows a comma within a region
 
@@ -118,8 +118,8 @@ class Settings(BaseModel):
     def to_yaml(self) -> str:
         """The settings as YAML that `load` reads back to the same settings, but for the secrets of URIs."""
         values = self.model_dump(mode="json", exclude_none=True)
-        shown = {name: _shown(values[name]) for name in self.setting_names() if name in values}
-        return yaml.safe_dump(shown, sort_keys=False)
+        ordered = {name: values[name] for name in self.setting_names() if name in values}
+        return yaml.safe_dump(shown(ordered), sort_keys=False)
 
     @classmethod
     def template(cls) -> str:
@@ -201,13 +201,6 @@ def ready_settings(settings: type[Settings]) -> dict[str, Path]:
     files = [path for folder in folders for path in sorted(folder.glob("*.yaml"))]
     known = settings.model_fields.keys()
     return {path.stem: path for path in files if yaml.safe_load(path.read_bytes()).keys() <= known}
-
-
-def _shown(value: Any) -> Any:
-    """A value as it may be saved."""
-    if isinstance(value, list):
-        return list(map(_shown, value))
-    return without_secrets(value) if isinstance(value, str) else value
 
 
 def _template_line(name: str, field: FieldInfo) -> str:

@@ -9,10 +9,16 @@ Which words of a query are secret differs from server to server, so all of it go
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 HIDDEN = "***"
 _USER = re.compile(r"(?P<before>\b(?P<protocol>[A-Za-z][A-Za-z0-9+.-]*)://)(?P<user>[^/\s?#\"'<>]*)@")
-_QUERY = re.compile(r"(://[^\s?\"'<>]*)\?(?!versionId=[\w.-]+(?![\w.&=-]))[^\s\"'<>]*[^\s\"'<>.,;:)\]}]")
+# A quote ends a URI, unless what is quoted is a value of the query (filename='x'&...).
+_QUERY = re.compile(
+    r"(://[^\s?\"'<>]*)\?(?!versionId=[\w.-]+(?![\w.&=-]))"
+    r"(?:[^\s\"'<>]|[\"'](?=[^\s\"'<>]*[\"']?&))*[^\s\"'<>.,;:)\]}]"
+)
 _PASSWORDLESS = frozenset({"http", "https"})  # where a user without a password is a token
 
 
@@ -31,6 +37,15 @@ def without_secrets(text: str) -> str:
 
     """
     return _QUERY.sub(rf"\1?{HIDDEN}", _USER.sub(_hide_user, text)) if "://" in text else text
+
+
+def shown(value: Any) -> Any:
+    """A plain value (of JSON or YAML) with every text in it as `without_secrets` gives it."""
+    if isinstance(value, Mapping):
+        return {name: shown(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return list(map(shown, value))
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 def _hide_user(found: re.Match[str]) -> str:

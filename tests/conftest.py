@@ -12,6 +12,7 @@ import pytest
 import torch
 from material import golden_weights
 from material.golden_weights import GoldenCase
+from material.shared import made_once
 
 # How long an example takes says something of the machine, not of the code.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -47,8 +48,12 @@ def golden_state() -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="session")
-def golden_checkpoint(golden_state: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def golden_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The golden weights as an official `.ckpt` file."""
-    path = tmp_path_factory.mktemp("golden") / "SpTransformer_seed0.ckpt"
-    torch.save({"state_dict": golden_state}, path)
-    return path
+
+    def make(folder: Path) -> Path:
+        path = folder / "SpTransformer_seed0.ckpt"
+        torch.save({"state_dict": golden_weights.golden_state()}, path)
+        return path
+
+    return made_once("golden", tmp_path_factory, make)

@@ -7,7 +7,7 @@
 # that begin with #SBATCH hold for GPU nodes; flags of sbatch win over them (on CPU nodes: sbatch --gpus-per-node=0 ...).
 #
 # Shortly before the time limit the run is stopped and the job is queued again, as Slurm does when the job is preempted
-# or loses its first node. The run then goes on where it was.
+# or loses its first node. The run then goes on where it was, up to SPTX_RESTARTS (50) times.
 #
 # Without containers: make the virtual environment on the shared file system (on a login node, if the nodes have no
 # internet) and activate it before sbatch. Give --checkpoint as a file, since a hub id would be looked up on a node.
@@ -41,7 +41,7 @@ end_all() {
 }
 
 near_limit=0 driver='' joining=$$
-trap 'near_limit=1; [[ -z $driver ]] || kill -TERM "$driver"' USR1
+trap 'near_limit=1; [[ -z $driver ]] || kill -TERM "$driver" 2> /dev/null || true' USR1
 trap end_all EXIT
 
 join_seconds=${SPTX_JOIN_SECONDS:-300}
@@ -113,7 +113,10 @@ if ((!near_limit)); then
     end_of_run
     ((!near_limit)) || end_of_run # the first wait ended with the signal
 fi
+trap '' USR1
 if ((near_limit && code)); then
+    [[ -n $driver ]] || fail "the time limit leaves no time for a run: ask for more (sbatch --time=...)"
+    ((${SLURM_RESTART_COUNT:-0} < ${SPTX_RESTARTS:-50})) || fail "begun again ${SLURM_RESTART_COUNT} times (SPTX_RESTARTS)"
     say "the time limit is near: job $SLURM_JOB_ID is queued again and goes on where it was"
     scontrol requeue "$SLURM_JOB_ID" || fail "it could not be queued again: submit it once more, and it goes on"
     sleep 60 # within which Slurm ends this script
@@ -122,6 +125,6 @@ kill -0 "$ray_head" 2> /dev/null || say "Ray's head on $head has ended; its logs
 if ((!code)); then # logs of a run that failed stay
     end_all
     wait
-    srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" rm -rf "$FOLDER" || true
+    timeout 60 srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" rm -rf "$FOLDER" || true
 fi
 exit "$code"

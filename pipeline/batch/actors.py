@@ -16,6 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from pipeline.batch import head_watch
@@ -24,6 +25,7 @@ from pipeline.batch.cluster import Pool, alive_nodes, sentence_of, told
 from sptx_core.errors import InputError, UnfinishedError
 
 CALLS_PER_ACTOR = 3  # one unit on the device, one begun ahead, one being read or written
+FIRST_STARTS_SECONDS = 120.0  # within which what an actor raises as it starts concerns all of them, and ends the run
 TASKS_IN_FLIGHT = 6  # at least 1.75 x CALLS_PER_ACTOR, or an autoscaling pool never grows
 
 
@@ -76,12 +78,14 @@ def execute(
         if not embedded:
             nodes.check()
 
-    DataContext.get_current().custom_execution_callback_classes = [StepWatch(check)]  # type: ignore[list-item]
+    context = DataContext.get_current()
+    others = context.custom_execution_callback_classes
+    context.custom_execution_callback_classes = [*others, StepWatch(check)]  # type: ignore[list-item]
     # Embedded, threads are bounded by the actor itself; a reservation could only starve the pool.
     num_cpus = 0 if embedded or pool.gpus else math.ceil(pool.threads)
     answers = ray.data.from_items(list(rows), override_num_blocks=len(rows)).map(
         _Actor,  # type: ignore[arg-type]  # Ray makes the instance whose call maps a row
-        fn_constructor_args=(make_call,),
+        fn_constructor_args=(make_call, time.time()),
         compute=_strategy(pool, len(rows)),
         num_cpus=num_cpus,
         num_gpus=pool.gpus,
@@ -94,6 +98,8 @@ def execute(
         raise _stillborn(deaths, make_call, pool) from None
     except (ray.exceptions.RayError, ExecutionTimeoutError) as error:
         raise told(error) from error
+    finally:
+        context.custom_execution_callback_classes = others
 
 
 def _strategy(pool: Pool, rows: int) -> Any:
@@ -158,22 +164,23 @@ class _NodeCount:
 
     def check(self) -> None:
         """Look, if it is time."""
-        from ray.data._internal.cluster_autoscaler import get_or_create_autoscaling_coordinator
-
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
         self._looked = time.monotonic()
         nodes = _node_ids()
         if nodes != self._nodes:
             self._nodes = nodes
-            coordinator = get_or_create_autoscaling_coordinator()  # type: ignore[no-untyped-call]
-            coordinator.get_reserved_resources.remote("", recompute=True)
+            with suppress(ImportError, AttributeError):  # no public interface of Ray Data; without it, it looks later
+                from ray.data._internal.cluster_autoscaler import get_or_create_autoscaling_coordinator
+
+                coordinator = get_or_create_autoscaling_coordinator()  # type: ignore[no-untyped-call]
+                coordinator.get_reserved_resources.remote("", recompute=True)
 
 
 class _Actor:
     """Ray Data makes actors from classes alone."""
 
-    def __init__(self, make_call: Callable[[], Callable[[dict[str, Any]], dict[str, Any]]]) -> None:
+    def __init__(self, make_call: Callable[[], Callable[[dict[str, Any]], dict[str, Any]]], begun: float) -> None:
         import ray
 
         head = ray.get_runtime_context().gcs_address
@@ -181,10 +188,12 @@ class _Actor:
         try:
             self._call = make_call()
         except Exception:
-            if not ray.get_runtime_context().was_current_actor_reconstructed:
+            late = time.time() - begun > FIRST_STARTS_SECONDS
+            if not (late or ray.get_runtime_context().was_current_actor_reconstructed):
                 raise
-            # Of an actor that has been at work Ray Data would not notice that it could not be started again: it would
-            # wait for its rows for ever. A process that ends is started again, and counted.
+            # An actor of a node that joins late must not end the run, which goes on elsewhere. And of an actor that has
+            # been at work Ray Data would not notice that it could not be started again: it would wait for its rows for
+            # ever. A process that ends is started again, and counted.
             traceback.print_exc()
             sys.stderr.flush()
             os._exit(1)

@@ -9,7 +9,7 @@ is too low, the CPU lacks an instruction, the GPU is gone) a run would neither e
 3. After `MAX_DEATHS` other deaths for each actor that there is, the run ends.
 4. The cause is found by one more start, in a process of its own, whose end a worker watches (`cause_of_death`).
 
-No Ray here: `pipeline.batch.cluster` says how often actors were started.
+No Ray here: `pipeline.batch.actors` says how often actors were started.
 """
 
 from __future__ import annotations

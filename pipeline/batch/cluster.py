@@ -27,6 +27,7 @@ import psutil
 from pipeline.batch import head_watch
 from pipeline.batch.noise import noise_to
 from sptx_core.errors import InputError, UnfinishedError
+from sptx_core.redaction import without_secrets
 
 T = TypeVar("T")
 MIB = 1024 * 1024
@@ -283,7 +284,7 @@ def told(error: Exception, log: Path | None = None) -> Exception:
 def _log(text: str) -> None:
     """Write to Ray's log, which descriptor 2 leads to during a session."""
     with suppress(OSError):
-        os.write(2, f"{text}\n".encode(errors="replace"))
+        os.write(2, f"{without_secrets(text)}\n".encode(errors="replace"))
 
 
 def sentence_of(error: Exception) -> str:

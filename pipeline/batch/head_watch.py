@@ -20,8 +20,10 @@ import psutil
 
 UNFINISHED = 3  # exit code
 ASK_SECONDS = 3.0  # between two questions, and until one counts as not answered
-PATIENCE = 40.0  # Ray's node processes give up after 60 s, and end at once what runs on them
-WORKER_PATIENCE = 80.0  # longer than the driver's: a worker is of use as long as there is a driver
+# Ray's own setting, and its default.
+RAYS_PATIENCE = float(os.environ.get("RAY_gcs_rpc_server_reconnect_timeout_s") or 60)  # noqa: SIM112  # Ray's spelling
+PATIENCE = RAYS_PATIENCE * 2 / 3  # Ray's node processes give up after all of it, and end at once what runs on them
+WORKER_PATIENCE = 2 * PATIENCE  # longer than the driver's: a worker is of use as long as there is a driver
 KEPT = "Nothing that was committed is lost"
 SHOW_CURSOR = "\x1b[?25h"  # which a progress line on a terminal may have hidden
 
@@ -104,6 +106,8 @@ def _answers(address: str, seconds: float) -> bool:
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=seconds).close()
+    except socket.gaierror:
+        return True  # that names cannot be looked up says nothing of the head, which Ray has looked up long ago
     except OSError:
         return False
     return True

@@ -13,6 +13,7 @@ then recorded as failed. The same unit must give the same bytes, or a resumed ru
 
 from __future__ import annotations
 
+import math
 import platform
 import re
 from abc import ABC, abstractmethod
@@ -64,7 +65,8 @@ class Assignment:
     """What every actor of a run needs to know; travels once to each.
 
     `patience` are the seconds for which it waits for storage that fails; `proven` says that the run has committed parts
-    before, so that it waits already at its first access.
+    before, so that it waits already at its first access, as does an actor that starts long after `begun`, the Unix time
+    at which units were first sent out.
     """
 
     make_worker: Callable[[], Worker]
@@ -74,6 +76,7 @@ class Assignment:
     max_attempts: int
     patience: float = 0.0
     proven: bool = False
+    begun: float = math.inf
 
 
 class Job(ABC):

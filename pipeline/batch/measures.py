@@ -137,7 +137,7 @@ def measure_parts(store: Store, units: Mapping[int, tuple[Part, ...]], workbench
     found: dict[int, Measures] = {}
     for answer in answers(rows, partial(_Reader, store.root), spread):
         if answer["error"]:
-            raise InputError(answer["error"])
+            raise StorageError(answer["error"], transient=True) if answer[UNREAD] else InputError(answer["error"])
         found[int(answer["index"])] = from_text(answer["measures"]) or ()
     return found
 

@@ -1,7 +1,7 @@
 """What a run can write again: its record, its settings and the job's files beside the parts, when they were damaged.
 
 `restore_record` is for a run whose run.json is gone though parts of it are there; `restore_side_files` for every other
-file beside the parts, and for a run.json that says something else than the job. A file is left as it is when the
+file beside the parts, and for a run.json that was edited. A file is left as it is when the
 manifest has its checksum, or, where there is none yet, when it can be this job's (`Job.agrees`). So a sound file stays
 even if today's annotation would fill it otherwise. All that is written again is told.
 """
@@ -16,7 +16,7 @@ import yaml
 
 from pipeline.batch.job import Job, Say
 from pipeline.batch.layout import RUN_FILE, SETTINGS_FILE, Part
-from pipeline.batch.record import Execution, RunRecord, create_or_resume
+from pipeline.batch.record import Execution, RunRecord
 from pipeline.batch.storage import Store
 from sptx_core.files import reading, writing
 
@@ -37,7 +37,8 @@ def restore_record(store: Store, job: Job, some: Part, say: Say) -> RunRecord | 
     if execution is None:
         return None
     record = RunRecord(job.format_version, job.fields, execution, job.about(), job.units, job.size)
-    record, _ = create_or_resume(store, record, job.settings.to_yaml(), job.side_files)
+    with writing(store.uri(RUN_FILE)):  # this file alone: the others may be sound
+        store.write_atomic(RUN_FILE, record.to_json())
     say(f"{store.uri(RUN_FILE)} was missing beside parts of this run; written again")
     return record
 
@@ -107,7 +108,7 @@ def _is_sound(name: str, content: bytes, job: Job, stored: RunRecord, recorded: 
     if recorded is not None:
         return digest(content) == recorded
     if name == SETTINGS_FILE:
-        return _are_settings(content, job)
+        return _are_settings(content, job) and job.agrees(name, content)
     if name == RUN_FILE and (stored.units, stored.size) != (job.units, job.size):
         return False
     return job.agrees(name, content)

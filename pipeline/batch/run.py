@@ -9,8 +9,9 @@ written again, a unit that has lost a part is computed again.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import closing
+import time
+from collections.abc import Callable, Collection, Mapping
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -117,6 +118,9 @@ def _run(job: Job, store: Store, stored: RunRecord | None, say: Say, *, progress
             example = store.uri(next(iter(before.lacking.values()))[0])
             say(f"{len(before.lacking):,} {job.called} have lost a part and are computed again, such as {example}")
         missing = [unit for unit in range(job.units) if unit not in before.done]
+        if manifest is not None:
+            _take_back(store, manifest.measures(job.tables), before.done)
+            manifest = None
         failed, heard = _compute(job, store, missing, say, progress=progress)
         # Hours later: what is done is what storage holds now, whatever was answered meanwhile.
         after = held(store, job.tables, digest, job.parts_named)
@@ -132,6 +136,14 @@ def _run(job: Job, store: Store, stored: RunRecord | None, say: Say, *, progress
         size=job.size,
         bytes=sum(parts[0].bytes for parts in after.done.values()),
     )
+
+
+def _take_back(store: Store, lines: Mapping[int, Measures], done: Collection[int]) -> None:
+    """Remove the manifest of a run that is no longer complete; its lines of units that are done become measures."""
+    book = MeasureBook(Store(store.root))
+    book.heard.update((unit, measures) for unit, measures in lines.items() if unit in done)
+    book.close()
+    store.delete(MANIFEST)
 
 
 def _stored_manifest(store: Store, say: Say) -> Manifest | None:
@@ -191,7 +203,13 @@ def _compute(
         _delete_all(store, STRIKES, FAILURES)  # every start tries all that is missing afresh
         say(_start_line(job, record, pool, len(missing)))
         say(f"Ray's own messages go to {joined.log}, kept if something fails")
-        failed, heard = _collect(job, store, record, pool, missing, say, embedded=joined.embedded, progress=progress)
+        try:
+            failed, heard = _collect(
+                job, store, record, pool, missing, say, embedded=joined.embedded, progress=progress
+            )
+        except StorageError:  # told as bad input is, of which Ray's log says nothing
+            joined.keep_log()
+            raise
         if failed:
             joined.keep_log()
         return failed, heard
@@ -218,6 +236,7 @@ def _collect(
         job.settings.max_attempts,
         job.settings.storage_patience,
         proven=len(units) < job.units,
+        begun=time.time(),
     )
     failed: dict[int, str] = {}
     hardware = {record.execution.hardware}
@@ -231,7 +250,7 @@ def _collect(
     ):
         rows = [unit.to_row() for unit in units]
         make_call = partial(UnitWorker, assignment)
-        strikes = partial(_count, store, STRIKES)
+        strikes = _counter(unwaiting, STRIKES)
         for row in actors.execute(rows, make_call, pool, embedded=embedded, excuses=strikes):
             receipt = Receipt(**row)
             if receipt.no_storage:
@@ -292,8 +311,17 @@ def _size(path: str) -> int:
     return 0 if Path(path).is_dir() else Path(path).stat().st_size
 
 
-def _count(store: Store, folder: str) -> int:
-    return len(store.list(folder))
+def _counter(store: Store, folder: str) -> Callable[[], int]:
+    """What counts the files in a folder; while storage fails it gives the last number."""
+    last = 0
+
+    def count() -> int:
+        nonlocal last
+        with suppress(StorageError):
+            last = len(store.list(folder))
+        return last
+
+    return count
 
 
 def _delete_all(store: Store, *folders: str) -> None:

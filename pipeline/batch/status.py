@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from pipeline.batch.layout import ANY_PART, FAILURES, committed, failure_name
+from pipeline.batch.layout import ANY_PART, FAILURES, failure_name, held
 from pipeline.batch.storage import Store
 from sptx_core.errors import InputError
 from sptx_core.files import reading
@@ -46,12 +47,14 @@ def record_failure(store: Store, failure: Failure) -> None:
     store.write_atomic(failure_name(unit), (json.dumps(body, indent=1) + "\n").encode())
 
 
-def read_status(store: Store, table: str, fingerprint: str, units: int, named: re.Pattern[str] = ANY_PART) -> RunStatus:
-    """The state of the run at `store` now; `table` is the one that holds the receipts, `units` how many there are.
+def read_status(
+    store: Store, tables: Sequence[str], fingerprint: str, units: int, named: re.Pattern[str] = ANY_PART
+) -> RunStatus:
+    """The state of the run at `store` now; the first of `tables` holds the receipts, `units` is how many there are.
 
-    `named` is as in `committed`.
+    A unit is done if every table has its part. `named` is as in `committed`.
     """
-    done = committed(store, table, fingerprint, named)
+    done = held(store, tables, fingerprint, named).done
     failures = (_read_failure(store, name) for name in store.list(FAILURES))
     failed = tuple(failure for failure in failures if failure is not None and failure.unit not in done)
     ended = done.keys() | {failure.unit for failure in failed}

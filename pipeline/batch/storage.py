@@ -106,7 +106,7 @@ class Store:
         return self.protocol in ("file", "local")
 
     def uri(self, name: str = "") -> str:
-        """The address of `name` as a person would write it, without the secrets of the root."""
+        """The address of `name` as it may be shown: without the secrets of the root."""
         return without_secrets(f"{self.root}/{name}" if name else self.root)
 
     def path(self, name: str = "") -> str:
@@ -166,7 +166,7 @@ class Store:
         stale = []
         with self._told("swept", prefix):
             for path in Path(self.path(prefix)).rglob(".*.tmp"):
-                with suppress(FileNotFoundError):
+                with suppress(OSError):  # gone meanwhile, or another user's
                     if is_abandoned(path.name) or path.stat().st_mtime <= before:
                         path.unlink()
                         stale.append(path.relative_to(self._base).as_posix())

@@ -1,4 +1,4 @@
-"""A group of training workers on Ray Train. Beside `pipeline.batch.cluster` the only file that imports Ray."""
+"""A group of training workers on Ray Train. It imports Ray, as do only `cluster` and `actors` beside it."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ is of no use or lasted too long, the unit is not given up; its receipt says that
 from __future__ import annotations
 
 import os
+import time
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
@@ -28,6 +29,7 @@ from pipeline.batch.strikes import Strikes
 from pipeline.batch.units import Unit
 from sptx_core.redaction import without_secrets
 
+FIRST_ACCESS_SECONDS = 120.0  # of a run, within which storage that fails is taken for storage that never works
 MAX_ERROR_CHARACTERS = 500  # of an error's sentence in a receipt
 
 
@@ -63,7 +65,8 @@ class UnitWorker:
 
     def __init__(self, assignment: Assignment, *, waiting: SimpleQueue[Request] | None = None) -> None:
         self.assignment = assignment
-        self.store = PatientStore(assignment.root, patience=assignment.patience, proven=assignment.proven)
+        proven = assignment.proven or time.time() - assignment.begun > FIRST_ACCESS_SECONDS
+        self.store = PatientStore(assignment.root, patience=assignment.patience, proven=proven)
         self.worker: Worker = assignment.make_worker()
         self.strikes = Strikes(self.store)
         self.device = Device(self._open, self.strikes, waiting=waiting)
@@ -121,8 +124,10 @@ class UnitWorker:
         tables = self.assignment.tables
         receipt, *others = tables
         names = {table: unit.part_name(table, self.assignment.fingerprint) for table in tables}
-        measures = ""
-        if not all(self.store.exists(names[table]) for table in tables):
+        measures, known = "", self.store.exists(names[receipt])
+        if not known or not all(self.store.exists(names[table]) for table in others):
+            if known:  # whatever happens in between, the parts of two computations never count as done
+                self.store.delete(names[receipt])
             measures = to_text([parts[table] for table in tables])
             for table in (*others, receipt):
                 self.store.write_atomic(names[table], parts[table])

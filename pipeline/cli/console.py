@@ -14,7 +14,7 @@ from rich.console import Console
 
 from sptx_core.errors import InputError
 from sptx_core.files import reason
-from sptx_core.redaction import without_secrets
+from sptx_core.redaction import shown, without_secrets
 
 BAD_INPUT, INCOMPLETE = 2, 3
 INTERRUPTED = 130  # as shells count a process ended by SIGINT
@@ -35,7 +35,7 @@ def speaker(quiet: bool) -> Callable[[str], None]:
 
 def print_json(values: dict[str, Any]) -> None:
     """Print a JSON object on standard output, without the secrets of URIs in it."""
-    typer.echo(without_secrets(json.dumps(values, indent=2)))
+    typer.echo(json.dumps(shown(values), indent=2))
 
 
 def print_error(sentence: str) -> None:

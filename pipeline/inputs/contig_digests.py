@@ -2,11 +2,11 @@
 
 Format: one JSON object on one line, `NAME.digests.json` for a file NAME, beside its index:
 
-    {"version": 1, "file": [path, bytes, mtime_ns, ctime_ns], "digests": {contig: SHA-256, ...}, "sha256": ...}
+    {"version": 2, "file": [path, inode, bytes, mtime_ns, ctime_ns], "digests": {contig: SHA-256, ...}, "sha256": ...}
 
-`file` says of what the digests are. They count only while the file has that absolute path, that size and those times of
-its last change (of content and of the inode, in nanoseconds): another file, also one that has been given the old one's
-time, has others. `sha256` is that of the same object without it, as `json.dumps` writes it with sorted keys. A file of
+`file` says of what the digests are. They count only while the file has that absolute path, inode, size and those times
+of its last change (of content and of the inode, in nanoseconds): another file, also one that has been given the old
+one's time, has others. `sha256` is that of the same object without it, as `json.dumps` writes it with sorted keys. A file of
 digests that is damaged, of another version or of another genome counts as none, and so does one that cannot be read or
 written: the digests are then computed. There are no errors.
 
@@ -27,19 +27,19 @@ from typing import Any
 
 from sptx_core.files import write_atomic
 
-VERSION = 1
+VERSION = 2
 ENDING = ".digests.json"
 SETTLED_SECONDS = 3.0
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
-Identity = tuple[str, int, int, int]
-"""Absolute path, bytes, and times of change of content and of inode in nanoseconds."""
+Identity = tuple[str, int, int, int, int]
+"""Absolute path, number of the inode, bytes, and times of change of content and of inode in nanoseconds."""
 
 
 def identity_of(path: Path) -> Identity:
     """What tells one content of a file from another; `OSError` as the file system raises it."""
     found = path.stat()
-    return str(path.absolute()), found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return str(path.absolute()), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def read_digests(places: Sequence[Path], identity: Identity) -> dict[str, str]:
@@ -80,7 +80,7 @@ def keep_digests(places: Sequence[Path], identity: Identity, digests: Mapping[st
     digests : mapping
         Name of a contig -> SHA-256.
     """
-    if time.time() - max(identity[2:]) / 1e9 < SETTLED_SECONDS:
+    if time.time() - max(identity[3:]) / 1e9 < SETTLED_SECONDS:
         return
     body: dict[str, Any] = {"version": VERSION, "file": identity, "digests": dict(digests)}
     content = json.dumps({**body, "sha256": _checksum(body)}) + "\n"

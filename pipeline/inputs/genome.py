@@ -152,11 +152,12 @@ class Genome:
         lacking = sorted(names - kept.keys(), key=lambda name: self._contigs[name].length, reverse=True)
         with ThreadPoolExecutor(_DIGEST_THREADS) as pool:
             found = dict(zip(lacking, pool.map(self._contig_digest, lacking), strict=True))
+        digests = {**kept, **found}
         if sum(self._contigs[name].length for name in lacking) >= MIN_KEPT_BASES:
             with reading(self.uri):
                 if identity_of(self._path) == identity:
-                    keep_digests(places, identity, {**kept, **found})
-        return {name: {**kept, **found}[name] for name in names}
+                    keep_digests(places, identity, digests)
+        return {name: digests[name] for name in names}
 
     def _contig_digest(self, contig: str) -> str:
         sha = hashlib.sha256()

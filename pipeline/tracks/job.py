@@ -14,11 +14,12 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+import yaml
 
 from pipeline.batch import cluster
 from pipeline.batch.cluster import Pool
 from pipeline.batch.job import Job, Say, Worker
-from pipeline.batch.layout import RUN_FILE, Part
+from pipeline.batch.layout import RUN_FILE, SETTINGS_FILE, Part
 from pipeline.batch.record import Execution, RunRecord, fingerprint
 from pipeline.batch.units import Unit
 from pipeline.coordinates import ContigMap
@@ -29,7 +30,7 @@ from pipeline.tracks.digests import loci_digest, transcripts_digest
 from pipeline.tracks.layout import SHARD_PARTS, TABLES, manifest_columns
 from pipeline.tracks.plan import Plan
 from pipeline.tracks.schema import FORMAT_VERSION, TrackSchema
-from pipeline.tracks.settings import RunConfig, TableSpec
+from pipeline.tracks.settings import RunConfig, TableSpec, differing_settings
 from pipeline.tracks.side_tables import SIDE_TABLES, same_table, tables_of
 from pipeline.tracks.worker import TracksWorker, WorkOrder
 from sptx_core.engine import Calibration, calibrate, hardware
@@ -131,7 +132,9 @@ class TracksJob(Job):
         return tables_of(self.plan)
 
     def agrees(self, name: str, content: bytes) -> bool:
-        """Whether a small table holds the plan, and run.json describes the layout of this table."""
+        """Whether a small table holds the plan, run.json describes the layout of this table, and settings give it."""
+        if name == SETTINGS_FILE:
+            return not differing_settings(RunConfig.model_validate(yaml.safe_load(content)), self.fields)
         if name != RUN_FILE:
             return same_table(name, content, self._tables[name])
         record = RunRecord.from_json(content, name, FORMAT_VERSION)

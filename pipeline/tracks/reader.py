@@ -20,7 +20,7 @@ are `InputError`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, reduce
 from operator import or_
 from pathlib import Path
@@ -30,7 +30,7 @@ import polars as pl
 import yaml
 from pydantic import ValidationError
 
-from pipeline.batch.layout import SETTINGS_FILE, committed
+from pipeline.batch.layout import MANIFEST, SETTINGS_FILE, committed
 from pipeline.batch.manifest import Manifest, read_manifest
 from pipeline.batch.measures import Measures
 from pipeline.batch.status import RunStatus, read_status
@@ -64,6 +64,22 @@ class Tracks:
         self.verify = verify
         found = committed(store, TRACKS, self.fingerprint, SHARD_PARTS).values()
         self.parts = tuple(ShardPart(ShardKey.of(part), part.name, part.bytes) for part in found)
+        if verify:
+            self._require_parts()
+
+    def _require_parts(self) -> None:
+        """Refuse a table that lacks parts which its manifest lists."""
+        missing = sorted(self._recorded.keys() - {part.key.index for part in self.parts})
+        if missing:
+            raise InputError(
+                f"{self.store.uri()}: {len(missing):,} parts that {MANIFEST} lists are missing, the first of shard "
+                f"{missing[0]}; the same `sptx run` computes them again"
+            )
+
+    @property
+    def _side_files(self) -> Mapping[str, str]:
+        """Name -> SHA-256 of the small tables that are to be checked."""
+        return self._manifest.side_files if self.verify and self._manifest else {}
 
     @property
     def fingerprint(self) -> str:
@@ -89,22 +105,22 @@ class Tracks:
     @cached_property
     def contigs(self) -> pl.DataFrame:
         """Contigs of the table: chrom, length, annotation_name."""
-        return read_table(self.store, CONTIGS)
+        return read_table(self.store, CONTIGS, self._side_files)
 
     @cached_property
     def loci(self) -> pl.DataFrame:
         """Predicted stretches: locus, chrom, strand, start, end (1-based inclusive), transcripts."""
-        return read_table(self.store, LOCI)
+        return read_table(self.store, LOCI, self._side_files)
 
     @cached_property
     def transcripts(self) -> pl.DataFrame:
         """Selected transcripts with their exons (1-based inclusive) and the loci that hold them."""
-        return read_table(self.store, TRANSCRIPTS)
+        return read_table(self.store, TRANSCRIPTS, self._side_files)
 
     @cached_property
     def plan(self) -> pl.DataFrame:
         """Shards: shard, chrom, strand, first, last (1-based inclusive), windows, rows, pieces."""
-        return read_table(self.store, PLAN)
+        return read_table(self.store, PLAN, self._side_files)
 
     def scan(
         self, columns: Sequence[str] | None = None, *, strand: str | None = None, chrom: str | None = None
@@ -372,7 +388,7 @@ def open_tracks(uri: str | Path, *, verify: bool = False) -> Tracks:
 
 def status_of(store: Store, header: Header) -> RunStatus:
     """What of a table is done, missing and failed at this moment; lists its parts once."""
-    return read_status(store, TRACKS, header.fingerprint, header.shards, SHARD_PARTS)
+    return read_status(store, TABLES, header.fingerprint, header.shards, SHARD_PARTS)
 
 
 def _has_id(column: str, name: str) -> pl.Expr:

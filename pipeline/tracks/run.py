@@ -41,7 +41,8 @@ def run(config: RunConfig, say: Say = print, *, progress: bool = True) -> Outcom
     """Compute the tracks of every base of the selected transcripts, or what is missing of them.
 
     Killing it loses nothing: the same call goes on where it was. It starts a Ray of its own and ends it, unless
-    `address` or RAY_ADDRESS names a cluster to join.
+    `address` or RAY_ADDRESS names a cluster to join. Where Ray's own process on this machine or the head of the cluster
+    is lost, it prints a sentence and ends the Python process with exit code 3, as Ray would without a sentence.
 
     Parameters
     ----------
@@ -63,8 +64,8 @@ def run(config: RunConfig, say: Say = print, *, progress: bool = True) -> Outcom
         An input cannot be read, the inputs do not fit each other, `output` is not set, cannot be written or holds
         another run, or the actors do not fit the cluster.
     UnfinishedError
-        Storage failed after the run had begun, and waiting for it was of no use or lasted too long; the same call goes
-        on.
+        Storage failed after the run had begun, and waiting for it was of no use or lasted too long. Or Ray cannot go
+        on, or its workers die as they start. The same call goes on.
 
     """
     if config.output is None:

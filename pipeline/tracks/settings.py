@@ -121,3 +121,10 @@ class TableSpec:
         windows = WindowSpec(core=fields["core"], context=fields["context"], overlap=fields["overlap"])
         channels, flanks = tuple(about["channels"]), Flanks(about["flanks"])
         return cls(channels, flanks, about["exact"], about["sites_threshold"], windows)
+
+
+def differing_settings(settings: RunConfig, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that are among the fields of a run, and say something else than these; by name."""
+    values = settings.model_dump(mode="json")
+    names = sorted(values.keys() & fields.keys() - {"checkpoint", "transcripts"})  # of which the fields have digests
+    return {name: values[name] for name in names if values[name] != fields[name]}

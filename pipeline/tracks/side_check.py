@@ -25,7 +25,7 @@ from pipeline.batch.record import RunRecord
 from pipeline.batch.storage import StorageError, Store
 from pipeline.tracks.digests import loci_digest, transcripts_digest
 from pipeline.tracks.layout import CONTIGS, LOCI, TRANSCRIPTS
-from pipeline.tracks.settings import RunConfig
+from pipeline.tracks.settings import RunConfig, differing_settings
 from pipeline.tracks.shard_check import VERIFY_AGAIN
 from sptx_core.files import reason
 
@@ -106,10 +106,8 @@ def _settings_problems(store: Store, record: RunRecord) -> Iterator[str]:
     except (ValidationError, ValueError, RecursionError, yaml.YAMLError):
         yield f"{SETTINGS_FILE}: does not hold the settings of a run; {REMEDY}"
     else:
-        values = settings.model_dump(mode="json")
-        for name in sorted(values.keys() & record.fields.keys() - {"checkpoint", "transcripts"}):
-            if values[name] != record.fields[name]:
-                yield f"{SETTINGS_FILE}: {name} is {values[name]}, in {RUN_FILE} {record.fields[name]}; {REMEDY}"
+        for name, value in differing_settings(settings, record.fields).items():
+            yield f"{SETTINGS_FILE}: {name} is {value}, in {RUN_FILE} {record.fields[name]}; {REMEDY}"
 
 
 def _contig_problems(contigs: pl.DataFrame, plan: pl.DataFrame, fields: Mapping[str, Any]) -> Iterator[str]:  # noqa: ARG001  # one form for all

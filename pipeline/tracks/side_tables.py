@@ -56,11 +56,22 @@ def same_table(name: str, stored: bytes, expected: bytes) -> bool:
             return False
         covered = [pl.col(column).cast(wanted.schema[column]) for column in _COVERED.get(name, wanted.columns)]
         frames = [frame.select(covered) for frame in (held, wanted)]
+        if not _is_whole(name, held):
+            return False
     except (OSError, UnicodeError, pa.ArrowException, pl.exceptions.PolarsError):
         return False
     if name == f"{TRANSCRIPTS}.parquet":  # in the order of the annotation
         frames = [frame.sort("transcript_id", "chrom", "strand", "start", "end") for frame in frames]
     return frames[0].equals(frames[1])
+
+
+def _is_whole(name: str, held: pl.DataFrame) -> bool:
+    """Whether what the fingerprint does not cover is at least there, as `verify` asks of tables without checksums."""
+    if name == f"{CONTIGS}.parquet":
+        return not held["annotation_name"].null_count()
+    if name == f"{TRANSCRIPTS}.parquet":
+        return bool((held["exon_starts"].list.len() == held["exon_ends"].list.len()).all())
+    return True
 
 
 def _transcript_table(plan: Plan) -> pl.DataFrame:

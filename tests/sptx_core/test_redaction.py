@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from sptx_core.errors import InputError, UnfinishedError
-from sptx_core.redaction import without_secrets
+from sptx_core.redaction import shown, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,12 @@ def test_what_is_no_secret_stays(text: str) -> None:
 def test_no_error_shows_a_secret(kind: type[Exception]) -> None:
     error = pickle.loads(pickle.dumps(kind("https://me:pass@host/x?sig=1 cannot be read")))
     assert str(error) == "https://***@host/x?*** cannot be read"
+
+
+def test_plain_values_keep_their_form() -> None:
+    given = {"cause": 'GET "https://h/x?sig=abc" failed\nat last', "n": 1, "many": ("https://u:p@h/", None)}
+    assert shown(given) == {"cause": 'GET "https://h/x?***" failed\nat last', "n": 1, "many": ["https://***@h/", None]}
+
+
+def test_a_quoted_value_does_not_end_a_query() -> None:
+    assert "abc" not in without_secrets("of https://h/x?filename='x'&X-Amz-Signature=abc now")

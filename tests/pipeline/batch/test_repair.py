@@ -122,6 +122,11 @@ def test_a_lost_record_is_written_again_as_a_part_says(store: Store, job: WordyJ
     assert said == [f"{store.uri('run.json')} was missing beside parts of this run; written again"]
     assert contents(store) == before
 
+    store.write_atomic("words.txt", b"uno dos")  # of another annotation, which the first run had
+    store.delete("run.json")
+    restore_record(store, job, PART, said.append)
+    assert contents(store) == {**before, "words.txt": b"uno dos"}
+
 
 def test_a_part_that_does_not_say_it_restores_no_record(store: Store, job: WordyJob) -> None:
     store.delete("run.json")

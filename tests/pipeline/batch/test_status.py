@@ -18,5 +18,5 @@ def test_units_are_done_missing_or_failed(tmp_path: Path) -> None:
     failure = Failure(1, "KeyError: 'chr9'", "Traceback ...", 3)
     record_failure(store, failure)
     record_failure(store, Failure(3, "failed, then committed by another actor", "", 3))
-    status = read_status(store, "t", FINGERPRINT, 5)
+    status = read_status(store, ("t",), FINGERPRINT, 5)
     assert (status.done, status.missing, status.failed) == (2, (2, 4), (failure,))

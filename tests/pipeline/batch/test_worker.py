@@ -8,6 +8,7 @@ import json
 import pickle
 import subprocess
 import sys
+import time
 import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -25,7 +26,7 @@ from pipeline.batch.layout import committed, failure_name
 from pipeline.batch.measures import from_text, measure
 from pipeline.batch.record import Execution
 from pipeline.batch.status import read_status
-from pipeline.batch.storage import Store
+from pipeline.batch.storage import StorageError, Store
 from pipeline.batch.units import Unit
 from pipeline.batch.worker import UnitWorker
 
@@ -173,9 +174,9 @@ def test_a_failed_try_keeps_nothing_in_memory(assignment: Assignment) -> None:
 def test_a_commit_after_all_ends_the_failure_of_a_unit(assignment: Assignment) -> None:
     store = Store(assignment.root)
     call(assignment, named("broken"))
-    assert [failure.unit for failure in read_status(store, "first", FINGERPRINT, 8).failed] == [7]
+    assert [failure.unit for failure in read_status(store, ("first", "second"), FINGERPRINT, 8).failed] == [7]
     call(assignment)
-    assert read_status(store, "first", FINGERPRINT, 8).failed == ()
+    assert read_status(store, ("first", "second"), FINGERPRINT, 8).failed == ()
 
 
 def test_an_error_of_a_unit_shows_no_secret(assignment: Assignment) -> None:
@@ -329,3 +330,41 @@ def test_an_error_after_which_nothing_can_be_computed_ends_the_process_with_the_
     assert run.returncode == 1
     assert len(Store(assignment.root).list("strikes/")) == 1
     assert not Store(assignment.root).list("failures/")
+
+
+def test_parts_of_two_computations_never_count_as_one(assignment: Assignment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A unit that has lost a part is computed again, perhaps on other hardware, and its process may die on the way."""
+    store = Store(assignment.root)
+    call(assignment)
+    store.delete(UNIT.part_name("second", FINGERPRINT))
+    seen: list[bool] = []
+    write = Store.write_atomic
+
+    def watched(self: Store, name: str, content: bytes) -> None:
+        write(self, name, content)
+        if name.startswith("second/"):
+            seen.append(bool(self.list("first/")))
+
+    monkeypatch.setattr(Store, "write_atomic", watched)
+    assert call(assignment)["error"] == ""
+    assert seen == [False]
+    assert len(committed(store, "first", FINGERPRINT)) == 1
+
+
+@pytest.mark.parametrize(("age", "waits"), [(0.0, False), (3_600.0, True)])
+def test_an_actor_that_starts_late_waits_for_storage_at_its_first_access(
+    assignment: Assignment, monkeypatch: pytest.MonkeyPatch, age: float, waits: bool
+) -> None:
+    calls, listing = [], Store.list
+
+    def failing_once(self: Store, prefix: str = "") -> dict[str, int]:
+        calls.append(prefix)
+        if len(calls) == 1:
+            raise StorageError("503", transient=True)
+        return listing(self, prefix)
+
+    monkeypatch.setattr(Store, "list", failing_once)
+    monkeypatch.setattr("pipeline.batch.patience.FIRST_PAUSE", 0.01)
+    receipt = call(replace(assignment, patience=60.0, begun=time.time() - age))
+    assert receipt["no_storage"] is not waits
+    assert (receipt["error"] == "") is waits

@@ -204,7 +204,7 @@ def test_verify_says_where_nothing_is_known(small_table: Path, sptx_here: Any, m
 @pytest.mark.parametrize(
     ("command", "folders"),
     [
-        (("status",), ["failures/", "tracks/"]),
+        (("status",), ["failures/", "sites/", "tracks/"]),
         (("verify",), ["sites/", "tracks/"]),
         (("query", "chr9:300"), ["tracks/"]),
         (("query", "chr9:300", "--verify"), ["tracks/"]),

@@ -117,3 +117,21 @@ def test_a_part_of_no_bytes_is_refused_by_every_reader(tmp_path: Path) -> None:
     for verify in (False, True):
         with pytest.raises(InputError, match=re.escape(bad)):
             open_tracks(tmp_path, verify=verify).region("chr9")
+
+
+def test_a_checked_table_refuses_lost_parts_and_edited_small_tables(store: Store) -> None:
+    tables.write_manifest_of(store)
+    open_tracks(store.root, verify=True)
+    transcripts = store.read_bytes("transcripts.parquet")
+    frame = pl.read_parquet(transcripts).with_columns(pl.col("end") + 1)
+    frame.write_parquet(Path(store.root) / "transcripts.parquet")
+    assert len(open_tracks(store.root).transcripts) == len(frame)
+    with pytest.raises(InputError, match=r"transcripts.parquet was edited"):
+        open_tracks(store.root, verify=True).transcripts  # noqa: B018  # read when it is asked for
+    store.write_atomic("transcripts.parquet", transcripts)
+    store.delete(tables.SHARDS[1].key.part_name("tracks", tables.FINGERPRINT))
+    open_tracks(store.root)
+    with pytest.raises(
+        InputError, match=r"1 parts that manifest.parquet lists are missing, the first of shard 1;"
+    ):
+        open_tracks(store.root, verify=True)
