@@ -6,9 +6,9 @@ Format: one JSON object on one line, `NAME.digests.json` for a file NAME, beside
 
 `file` says of what the digests are. They count only while the file has that absolute path, inode, size and those times
 of its last change (of content and of the inode, in nanoseconds): another file, also one that has been given the old
-one's time, has others. `sha256` is that of the same object without it, as `json.dumps` writes it with sorted keys. A file of
-digests that is damaged, of another version or of another genome counts as none, and so does one that cannot be read or
-written: the digests are then computed. There are no errors.
+one's time, has others. `sha256` is that of the same object without it, as `json.dumps` writes it with sorted keys. A
+file of digests that is damaged, of another version or of another genome counts as none, and so does one that cannot be
+read or written: the digests are then computed. There are no errors.
 
 Digests of a file that changed within the last `SETTLED_SECONDS` are not kept, because a further change might leave its
 times as they are (file systems count in steps of up to two seconds).
