@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds an image of the Dockerfile with docker, podman or buildah, and runs sptx on a generated gene in it:
 #
-#     workflows/check-image.sh cpu --build-arg TORCH_INDEX=URL
+#     workflows/check-image.sh cpu --secret id=pip,src=pip.conf
 #     workflows/check-image.sh cuda
 #
 # What follows the target goes to the build.

@@ -57,7 +57,8 @@ port=$((20000 + SLURM_JOB_ID % 10000))
 while in_use "$ip" "$port"; do port=$((port + 1)); done
 random() { od -An -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }
 RAY_AUTH_TOKEN=$(random 32)
-FOLDER=/tmp/sptx-$SLURM_JOB_ID-$(random 4)
+# A name that nobody can guess, in the system's own temporary folder: Ray's sockets need a short path.
+FOLDER=$(TMPDIR='' mktemp --dry-run -t "sptx-$SLURM_JOB_ID-XXXXXXXX")
 export RAY_AUTH_TOKEN FOLDER RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK # srun does not inherit it
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from pipeline.batch import head_watch
 from pipeline.batch.births import LOOK_SECONDS, START_SECONDS, ActorLife, Births, Deaths, StepWatch, cause_of_death
-from pipeline.batch.cluster import Pool, alive_nodes, sentence_of, told
+from pipeline.batch.cluster import Pool, alive_nodes, refusal_in, sentence_of, told
 from sptx_core.errors import InputError, UnfinishedError
 
 CALLS_PER_ACTOR = 3  # one unit on the device, one begun ahead, one being read or written
@@ -145,9 +145,9 @@ def _stillborn(deaths: Deaths, make_call: Callable[[], Any], pool: Pool) -> Exce
         cause = ray.get(watched.remote(), timeout=START_SECONDS + 10)
     except ray.exceptions.RayError as error:
         cause = f"it failed: {sentence_of(error)}"
-    refused = re.search(r"InputError: (.+)", cause)
+    refused = refusal_in(cause)
     if refused:
-        return InputError(refused.group(1))
+        return refused
     cause = cause or "it went well, so what ends them is their first work, before it reaches the device"
     return UnfinishedError(
         f"workers die as they start: {deaths.count} deaths without a result in between, the last on "

@@ -272,13 +272,19 @@ def on_every_node(task: Callable[[], T]) -> list[T]:
 def told(error: Exception, log: Path | None = None) -> Exception:
     """Ray's error as one sentence; its own text goes to Ray's `log`, which is named where it has not been said yet."""
     _log(str(error))
-    refused = re.search(r"InputError: (.+)", str(error))  # of an actor's constructor, which arrives as text
+    refused = refusal_in(str(error))
     if refused:
-        return InputError(refused.group(1))
+        return refused
     where = f". Ray's own messages are in {log}" if log else ""
     return UnfinishedError(
         f"Ray could not go on: {sentence_of(error)}. What is committed is kept, and the same command goes on{where}"
     )
+
+
+def refusal_in(text: str) -> InputError | None:
+    """The `InputError` that an actor raised as it started, which arrives as text."""
+    found = re.search(r"InputError: (.+)", text)
+    return InputError(found.group(1)) if found else None
 
 
 def _log(text: str) -> None:

@@ -52,8 +52,8 @@ def test_its_python_is_that_of_the_constraints_and_its_extras_exist() -> None:
     assert python
     assert f"(Python {python[1]}," in (ROOT / "constraints.txt").read_text().splitlines()[0]
     known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    for target in TARGETS:
-        (extras,) = (line for line in stages()[f"{target}-packages"] if line.startswith("ARG EXTRAS="))
+    for packages in ("packages", "cpu-packages"):
+        (extras,) = (line for line in stages()[packages] if line.startswith("ARG EXTRAS="))
         assert {"s3", "cluster"} <= set(extras.partition("=")[2].split(",")) <= known.keys()
 
 

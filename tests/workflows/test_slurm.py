@@ -124,7 +124,7 @@ class Job:
     def end(self) -> str:
         """Its state and exit code once it has ended; the logs that Ray has kept go."""
         self.wait(lambda: self.field("JobState") in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT"))
-        for folder in re.findall(r"its logs in (/tmp/sptx-\S+)", self.said()):
+        for folder in re.findall(r"its logs in (\S+/sptx-\S+)", self.said()):
             shutil.rmtree(folder, ignore_errors=True)
         return f"{self.field('JobState')} {self.field('ExitCode')}"
 

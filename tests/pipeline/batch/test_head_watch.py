@@ -22,38 +22,38 @@ def listen(port: int = 0) -> socket.socket:
     return listener
 
 
+class End:
+    """Takes the place of the process's end; keeps the sentences."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.called = threading.Event()
+
+    def __call__(self, sentence: str) -> None:
+        self.told.append(sentence)
+        self.called.set()
+
+
 def test_a_head_that_is_silent_for_too_long_is_told_in_one_sentence() -> None:
-    told: list[str] = []
-    ended = threading.Event()
-
-    def end(sentence: str) -> None:
-        told.append(sentence)
-        ended.set()
-
+    end = End()
     with listen() as head:
         address = f"127.0.0.1:{head.getsockname()[1]}"
     with head_watch.watch(address, None, end, patience=0.3):
-        assert ended.wait(10)
-    assert len(told) == 1
-    assert address in told[0]
-    assert "the same command goes on" in told[0]
+        assert end.called.wait(10)
+    assert len(end.told) == 1
+    assert address in end.told[0]
+    assert "the same command goes on" in end.told[0]
 
 
 def test_the_end_of_the_nodes_own_process_is_told_at_once() -> None:
-    told: list[str] = []
-    ended = threading.Event()
-
-    def end(sentence: str) -> None:
-        told.append(sentence)
-        ended.set()
-
+    end = End()
     with listen() as head, subprocess.Popen(["sleep", "60"]) as raylet:
         address = f"127.0.0.1:{head.getsockname()[1]}"
         with head_watch.watch(address, psutil.Process(raylet.pid), end, patience=0.3):
-            assert not ended.wait(0.5)
+            assert not end.called.wait(0.5)
             raylet.kill()
-            assert ended.wait(10)
-    assert f"(raylet {raylet.pid}) has ended" in told[0]
+            assert end.called.wait(10)
+    assert f"(raylet {raylet.pid}) has ended" in end.told[0]
 
 
 def test_a_head_that_comes_back_in_time_is_borne_with() -> None:
