@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import sys
 import threading
 import time
@@ -22,7 +21,7 @@ from typing import Any
 from pipeline.batch import head_watch
 from pipeline.batch.births import LOOK_SECONDS, START_SECONDS, ActorLife, Births, Deaths, StepWatch, cause_of_death
 from pipeline.batch.cluster import Pool, alive_nodes, refusal_in, sentence_of, told
-from sptx_core.errors import InputError, UnfinishedError
+from sptx_core.errors import UnfinishedError
 
 CALLS_PER_ACTOR = 3  # one unit on the device, one begun ahead, one being read or written
 FIRST_STARTS_SECONDS = 120.0  # within which what an actor raises as it starts concerns all of them, and ends the run
