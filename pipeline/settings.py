@@ -149,7 +149,9 @@ class JobSettings(Settings):
     """What every job on the workbench can be told: where its output goes and how it is executed."""
 
     output: Location | None = setting(None, INPUTS, "root of the output: a folder or an s3://, gs://, az:// URI")
-    workers: int | None = setting(None, EXECUTION, "actors (default: one a GPU, else the cores once over)", ge=1)
+    workers: int | None = setting(
+        None, EXECUTION, "actors, at most (default: one a GPU, else the cores once over)", ge=1
+    )
     threads: int | None = setting(None, EXECUTION, "CPU threads of an actor (default: cores / workers)", ge=1)
     gpus_per_worker: float | None = setting(
         None,

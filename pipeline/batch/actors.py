@@ -84,7 +84,7 @@ def execute(
     num_cpus = 0 if embedded or pool.gpus else math.ceil(pool.threads)
     answers = ray.data.from_items(list(rows), override_num_blocks=len(rows)).map(
         _Actor,  # type: ignore[arg-type]  # Ray makes the instance whose call maps a row
-        fn_constructor_args=(make_call, time.time()),
+        fn_constructor_args=(make_call, time.time() + FIRST_STARTS_SECONDS),
         compute=_strategy(pool, len(rows)),
         num_cpus=num_cpus,
         num_gpus=pool.gpus,
@@ -179,7 +179,7 @@ class _NodeCount:
 class _Actor:
     """Ray Data makes actors from classes alone."""
 
-    def __init__(self, make_call: Callable[[], Callable[[dict[str, Any]], dict[str, Any]]], begun: float) -> None:
+    def __init__(self, make_call: Callable[[], Callable[[dict[str, Any]], dict[str, Any]]], late: float) -> None:
         import ray
 
         head = ray.get_runtime_context().gcs_address
@@ -187,8 +187,7 @@ class _Actor:
         try:
             self._call = make_call()
         except Exception:
-            late = time.time() - begun > FIRST_STARTS_SECONDS
-            if not (late or ray.get_runtime_context().was_current_actor_reconstructed):
+            if time.time() < late and not ray.get_runtime_context().was_current_actor_reconstructed:
                 raise
             # An actor of a node that joins late must not end the run, which goes on elsewhere. And of an actor that has
             # been at work Ray Data would not notice that it could not be started again: it would wait for its rows for

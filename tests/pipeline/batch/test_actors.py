@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from material.toy_job import SquaresJob
 
-from pipeline.batch import cluster
+from pipeline.batch import actors, cluster
 from pipeline.batch.actors import execute
 from pipeline.batch.cluster import Cluster, Pool, session
 from pipeline.batch.run import run_job
@@ -78,6 +78,19 @@ def test_what_a_worker_raises_as_it_starts_is_one_sentence(joined: Cluster) -> N
         answers(fails)
     with pytest.raises(InputError, match=r"^the checkpoint is gone$"):
         answers(refuses)
+
+
+def test_a_worker_that_fails_long_after_the_first_ends_the_run_only_if_no_start_comes_to_anything(
+    joined: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a node that joins late, whose failure says nothing of the others."""
+    monkeypatch.setattr(actors, "FIRST_STARTS_SECONDS", -1.0)
+
+    def fails() -> None:
+        raise RuntimeError("CUDA error: out of memory")
+
+    with pytest.raises(UnfinishedError, match=r"[3-9] deaths without a result .* it raised RuntimeError: CUDA error"):
+        answers(fails)
 
 
 def test_a_unit_that_kills_its_worker_is_given_up_and_the_rest_goes_on(
