@@ -1,0 +1,157 @@
+"""From changes to families of windows, and from the scores of these to what each change does.
+
+A `Family` is what the engine takes: a stretch of reference, windows of it, and alternatives of such windows. Changes
+whose windows lie close together on one strand, before one reference, share a stretch, so that what reference and
+alternatives have in common is computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.variants.geometry import Change, Frame, Geometry, Readings, Reference, Window
+from sptx_core.alphabet import Codes
+
+Scores = NDArray[np.float32]
+
+MAX_STRETCH = 32_768
+"""Bases of a family's stretch beyond which no further change joins it."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """A change, the bases that it is judged by, and the windows that hold them."""
+
+    change: Change
+    readings: Readings
+    windows: list[Window]
+
+    @classmethod
+    def at(cls, change: Change, geometry: Geometry) -> Look:
+        """Look at a change."""
+        readings = geometry.readings(change)
+        return cls(change, readings, geometry.windows(change, readings))
+
+    def gather(self, scores: Mapping[Window, Scores]) -> tuple[Scores, Scores]:
+        """Scores of reference and alternative at each reading, [n, channels] each.
+
+        `scores` holds [core, channels] of each window. Bases that a sequence lacks have 0; where nothing changes and
+        no window was predicted, all have.
+        """
+        readings = self.readings
+        n, channels = len(readings.position), next((found.shape[-1] for found in scores.values()), 0)
+        reference, alternative = np.zeros((2, n, channels), dtype=np.float32)
+        for window in self.windows:
+            if window.frame is Frame.REFERENCE:
+                target, coordinates, own = reference, readings.reference, np.ones(n, dtype=bool)
+            else:
+                target, coordinates = alternative, readings.alternative
+                own = readings.right == (window.frame is Frame.RIGHT)
+            held = own & (coordinates >= window.first) & (coordinates < window.first + len(scores[window]))
+            target[held] = scores[window][coordinates[held] - window.first]
+        return reference, alternative
+
+
+@dataclass(frozen=True)
+class Family:
+    """A stretch of reference, windows of it, and changed windows; all uint8 codes, 5' to 3'.
+
+    Parameters
+    ----------
+    codes
+        The stretch.
+    references
+        Offsets in it of the windows whose reference scores are wanted.
+    alternatives
+        (offset, start, bases): the window at `offset`, in which `bases` replace as many from `start` on.
+
+    """
+
+    codes: Codes
+    references: list[int]
+    alternatives: list[tuple[int, int, Codes]]
+
+
+class Place(NamedTuple):
+    """Where a family's score belongs.
+
+    `look` is an index among the changes, `at` one among the family's references or alternatives.
+    """
+
+    look: int
+    window: Window
+    is_alternative: bool
+    at: int
+
+
+def families(
+    looks: Sequence[Look], geometry: Geometry, reference: Reference, *, known: bool = False
+) -> Iterator[tuple[Family, list[Place]]]:
+    """Cut the windows of changes of one strand, before one reference, into families.
+
+    Parameters
+    ----------
+    looks
+        The changes, in any order.
+    geometry, reference
+        How windows lie, and what reads the reference.
+    known
+        Whether the reference's scores are known already, so that only alternatives are wanted.
+
+    Yields
+    ------
+    tuple
+        The family, and where each of its scores belongs.
+
+    """
+    width = geometry.core + 2 * geometry.context
+    order = sorted((i for i, look in enumerate(looks) if look.windows), key=lambda i: looks[i].windows[0].first)
+    group: list[int] = []
+    low = high = 0
+    for i in order:
+        first = min(window.first for window in looks[i].windows) - geometry.context
+        end = max(window.first for window in looks[i].windows) - geometry.context + width
+        if group and (first > high or max(high, end) - min(low, first) > MAX_STRETCH):
+            yield _family([(k, looks[k]) for k in group], geometry, reference, low, high, known=known)
+            group = []
+        low, high = (min(low, first), max(high, end)) if group else (first, end)
+        group.append(i)
+    if group:
+        yield _family([(k, looks[k]) for k in group], geometry, reference, low, high, known=known)
+
+
+def _family(
+    looks: list[tuple[int, Look]], geometry: Geometry, reference: Reference, low: int, high: int, *, known: bool
+) -> tuple[Family, list[Place]]:
+    stretch = reference(low, high)
+
+    def read(first: int, end: int) -> Codes:
+        return stretch[first - low : end - low] if low <= first and end <= high else reference(first, end)
+
+    width = geometry.core + 2 * geometry.context
+    references: dict[int, int] = {}
+    seen: dict[tuple[int, int, bytes], int] = {}
+    alternatives: list[tuple[int, int, Codes]] = []
+    places = []
+    for i, look in looks:
+        for window in look.windows:
+            offset = window.first - geometry.context - low
+            if window.frame is Frame.REFERENCE:
+                if not known:
+                    places.append(Place(i, window, False, references.setdefault(offset, len(references))))
+                continue
+            codes = geometry.codes(look.change, window, read)
+            differ = np.flatnonzero(codes != stretch[offset : offset + width])
+            first, end = (int(differ[0]), int(differ[-1]) + 1) if len(differ) else (0, 0)
+            bases = codes[first:end]
+            key = (offset, first, bases.tobytes())
+            if key not in seen:
+                seen[key] = len(alternatives)
+                alternatives.append((offset, first, bases))
+            places.append(Place(i, window, True, seen[key]))
+    return Family(stretch, list(references), alternatives), places
