@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, ClassVar
-from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,15 +24,13 @@ from pipeline.inputs.network import Network
 from pipeline.inputs.uris import local_path
 from pipeline.tracks.execution import choose_execution
 from pipeline.variants.geometry import Geometry
+from pipeline.variants.layout import SHARD_PARTS, ShardKey
 from pipeline.variants.plan import Plan
-from pipeline.variants.schema import FORMAT_VERSION, SITES, VARIANTS, VariantSchema
+from pipeline.variants.schema import FORMAT_VERSION, JOB, SITES, VARIANTS, VariantSchema
 from pipeline.variants.settings import Beyond, ScoringConfig
 from pipeline.variants.worker import VariantsWorker, WorkOrder
 from sptx_core.channels import SPLICE
 from sptx_core.windows import WindowSpec
-
-JOB = "variants"  # what run.json calls this job
-SHARD_PARTS = re.compile(r"chrom=(?P<chrom>[^/]+)/(?P<first>\d+)-(?P<last>\d+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +133,7 @@ class VariantsJob(Job):
 
     def manifest_columns(self, part: Part) -> Mapping[str, Any]:
         """Contig of a shard."""
-        match = SHARD_PARTS.fullmatch(f"{part.place}/{part.label}")
-        return {"chrom": unquote(match["chrom"]) if match else None}
+        return {"chrom": ShardKey.of(part).chrom}
 
     def local_inputs(self) -> list[str]:
         """Genome and checkpoint, as far as they lie on a disk (a hub id does not)."""

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote
 
 import polars as pl
 
@@ -21,11 +20,10 @@ from pipeline.batch.units import Unit
 from pipeline.tracks.layout import require_folder
 from pipeline.variants.alleles import Status
 from pipeline.variants.entries import counts
+from pipeline.variants.layout import ShardKey
 
 MAX_ROWS = 20_000
 """Entries of a shard, few of which are scored."""
-
-_WITHOUT_CONTIG = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +74,13 @@ class Plan:
             offset, length = self._bounds[index]
             entries = self.entries[offset : offset + length]
             used = entries["genes"].explode().drop_nulls().unique().sort().to_list()
+            first, last = entries["pos"].min(), entries["pos"].max()
+            key = ShardKey(index, entries["chrom"][0], int(first), int(last))  # type: ignore[arg-type]  # integers
             yield Unit(
                 index,
-                label=f"{entries['pos'].min()}-{entries['pos'].max()}",
+                label=key.label,
                 size=length,
-                place=f"chrom={quote(entries['chrom'][0], safe='')}",
+                place=key.place,
                 columns={
                     "contig": entries["contig"][0] or "",
                     "entries": _packed(entries.drop("shard")),

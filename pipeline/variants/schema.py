@@ -6,7 +6,8 @@ change; scores of the reference are null at inserted bases, those of the alterna
 
 Positions are 1-based and genomic. `dp_*` are distances from `norm_pos` along the plus strand, whatever the gene's. Of
 an inserted base, the position is that of the base left of it, and `ins_offset_*` its place in the alternative's bases
-from 1, left to right; elsewhere this is null. The contig, as the file writes it, is the value of the folder (`chrom=9`).
+from 1, left to right; elsewhere this is null. The contig, as the file writes it, is the value of the folder
+(`chrom=9`).
 
 Format: Apache Parquet 2.6, https://parquet.apache.org/docs/file-format/.
 """
@@ -28,6 +29,7 @@ from pipeline.variants.deltas import EVENTS
 
 FORMAT_VERSION = 1
 VARIANTS, SITES = "variants", "sites"
+JOB = "variants"  # what run.json calls the job
 _WRITER: dict[str, Any] = {
     "version": "2.6",
     "compression": "zstd",

@@ -30,13 +30,13 @@ from pipeline.variants.rows import Row, entry_row, gene_row, score_row, site_row
 from pipeline.variants.schema import FORMAT_VERSION, SITES, VARIANTS, VariantSchema, to_parquet, to_table
 from pipeline.variants.scoring import Look, Place, Scores, families
 from sptx_core.alphabet import N_CODE, Codes, reverse_complement
-from sptx_core.engine import Predictor, hardware, is_device_lost
-from sptx_core.engine.families import Family
+from sptx_core.engine import Family, FamilyScores, Predictor, hardware, is_device_lost
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
 
 AUTHORS_DISTANCE, AUTHORS_CONTEXT = 100, 4000
+TIE_GAP = 1e-5  # between two buckets, below which other arithmetic may choose the other one
 
 
 @dataclass(frozen=True)
@@ -91,15 +91,6 @@ class Task(NamedTuple):
     looks: dict[tuple[Sight, Allele], Look]
     families: list[Family]
     places: list[list[tuple[tuple[Sight, Allele], Place]]]
-
-
-class FamilyScores(NamedTuple):
-    """Scores of a family's windows, [n, core, channels], and how near to a tie each came."""
-
-    references: Scores
-    alternatives: Scores
-    reference_gaps: np.ndarray[Any, Any]
-    alternative_gaps: np.ndarray[Any, Any]
 
 
 class VariantsWorker(Worker):
@@ -167,31 +158,35 @@ class VariantsWorker(Worker):
                 task.places.append([(keys[place.look], place) for place in placed])
         return task
 
-    def compute(self, inputs: Iterator[Task | None]) -> Iterator[list[Any] | ArithmeticError]:
+    def compute(self, inputs: Iterator[Task | None]) -> Iterator[list[FamilyScores] | ArithmeticError]:
         """Scores of each shard's families."""
         counts: deque[int] = deque()
+        # A shard without work has a window of N predicted: whatever computes answers in turn, and only where it worked.
+        idle = Family(np.full(self.order.windows.width, N_CODE, dtype=np.uint8), [0])
 
         def fed() -> Iterator[Family | None]:
             for task in inputs:
                 if task is None:
                     yield None
                     continue
-                # A shard without work still has its turn, so that its rows are written in time.
                 counts.append(max(1, len(task.families)))
-                yield from task.families or [Family(np.zeros(0, dtype=np.uint8))]
+                yield from task.families or [idle]
 
-        held: list[Any] = []
+        held: list[FamilyScores] = []
         failed: ArithmeticError | None = None
+        done = 0
         for found in self.predictor.stream_families(fed()):
+            done += 1
             if isinstance(found, ArithmeticError):
                 failed = failed or found
-            held.append(found)
-            if len(held) == counts[0]:
+            else:
+                held.append(found)
+            if done == counts[0]:
                 counts.popleft()
                 yield failed or held
-                held, failed = [], None
+                held, failed, done = [], None, 0
 
-    def encode(self, unit: Unit, inputs: Task, outputs: list[Any]) -> dict[str, bytes]:
+    def encode(self, unit: Unit, inputs: Task, outputs: list[FamilyScores]) -> dict[str, bytes]:
         """The shard's part of each table."""
         scores: dict[tuple[Sight, Allele], dict[Window, Scores]] = {key: {} for key in inputs.looks}
         ties: set[tuple[Sight, Allele]] = set()
@@ -200,7 +195,7 @@ class VariantsWorker(Worker):
                 held = found.alternatives if place.is_alternative else found.references
                 scores[key][place.window] = held[place.at]
                 gaps = found.alternative_gaps if place.is_alternative else found.reference_gaps
-                if gaps is not None and gaps[place.at] < TIE_GAP:
+                if gaps[place.at] < TIE_GAP:
                     ties.add(key)
         gathered = {key: look.gather(scores[key]) for key, look in inputs.looks.items()}
         rows: list[Row] = []
@@ -260,9 +255,6 @@ class VariantsWorker(Worker):
             return reverse_complement(codes) if sight.strand == Strand.MINUS else codes
 
         return read
-
-
-TIE_GAP = 1e-5
 
 
 def _targets(entry: Mapping[str, Any], genes: Mapping[int, Row]) -> list[tuple[str, int | None]]:
