@@ -16,7 +16,6 @@ from pathlib import Path
 from pipeline.inputs.bcf import load_pysam, quiet
 from pipeline.inputs.vcf import header_fields, open_vcf
 from sptx_core.errors import InputError
-from sptx_core.files import reason
 
 MAX_TBI_POS = 2**29  # of an index .tbi (SAM specification, section 5.2); .csi has no such limit
 _FILTER, _INFO, _FORMAT = 6, 7, 8  # columns
@@ -98,7 +97,7 @@ def write_bcf(text: Path, target: Path, uri: str) -> None:
         with quiet(pysam):
             bcftools.view(*flags, str(text), catch_stdout=False)
     except pysam.SamtoolsError as error:
-        said = reason(error).rpartition("stderr=")[2].replace(str(target), uri)
+        said = " ".join(str(error.args[0]).rpartition("stderr=")[2].replace(str(target), uri).split())
         raise InputError(f"{uri} cannot be written as BCF: {said}; write a .vcf.gz, which holds any line") from error
 
 

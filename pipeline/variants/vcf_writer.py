@@ -7,7 +7,8 @@ Out: a file by the name of the target: `.vcf` as plain text, `.vcf.gz` or `.vcf.
 `vcf`). Every line of the input is there, with comments, line ends, lines that are malformed, and a last line without
 end; lines of a BCF are htslib's text of it. Our INFO stands behind the record's own; fields that an earlier run wrote
 are replaced, and so are their lines in the header, which stand above that of the columns. So another run over the
-output gives the same bytes. No other line is added, but to a BCF: `pipeline.variants.bcf_writer`.
+output gives the same bytes. No other line is added, but to a BCF (`pipeline.variants.bcf_writer`), which has no place
+for comments and blank lines among its records.
 
 On a disk the file appears whole or not at all, in an object store by one upload; the target may be the input itself.
 A sorted bgzip file gets an index `.tbi` (`.csi` beyond 512 Mb), a sorted BCF `.csi`, where pysam is installed; an old
@@ -245,10 +246,21 @@ def _write_as_bcf(lines: Iterable[bytes], path: Path, uri: str) -> None:
     """Write a file as BCF, by way of its text beside it."""
     text = path.with_name(f"{path.name}.tmp")
     try:
-        _write((line.rstrip(b"\r\n") + b"\n" for line in lines), text, uri, blocked=True, level=_FAST)
+        _write(_for_htslib(lines), text, uri, blocked=True, level=_FAST)
         write_bcf(text, path, uri)
     finally:
         text.unlink(missing_ok=True)
+
+
+def _for_htslib(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines as htslib reads them: it wants the version first, and nothing but records below the header."""
+    in_header = True
+    for number, line in enumerate(lines):
+        if number == 0 and not line.startswith(b"##fileformat="):
+            yield b"##fileformat=VCFv4.2\n"
+        if (in_header and line.startswith(b"#")) or is_record(line):
+            yield line.rstrip(b"\r\n") + b"\n"
+        in_header = in_header and not line.startswith(b"#CHROM")
 
 
 def _in_blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
