@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.variants.geometry import Change, Frame, Geometry, Readings, Reference, Window
 from sptx_core.alphabet import Codes
+from sptx_core.engine import Alternative, Family
 
 Scores = NDArray[np.float32]
 
@@ -55,26 +56,6 @@ class Look:
             held = own & (coordinates >= window.first) & (coordinates < window.first + len(scores[window]))
             target[held] = scores[window][coordinates[held] - window.first]
         return reference, alternative
-
-
-@dataclass(frozen=True)
-class Family:
-    """A stretch of reference, windows of it, and changed windows; all uint8 codes, 5' to 3'.
-
-    Parameters
-    ----------
-    codes
-        The stretch.
-    references
-        Offsets in it of the windows whose reference scores are wanted.
-    alternatives
-        (offset, start, bases): the window at `offset`, in which `bases` replace as many from `start` on.
-
-    """
-
-    codes: Codes
-    references: list[int]
-    alternatives: list[tuple[int, int, Codes]]
 
 
 class Place(NamedTuple):
@@ -136,7 +117,7 @@ def _family(
     width = geometry.core + 2 * geometry.context
     references: dict[int, int] = {}
     seen: dict[tuple[int, int, bytes], int] = {}
-    alternatives: list[tuple[int, int, Codes]] = []
+    alternatives: list[Alternative] = []
     places = []
     for i, look in looks:
         for window in look.windows:
@@ -152,6 +133,6 @@ def _family(
             key = (offset, first, bases.tobytes())
             if key not in seen:
                 seen[key] = len(alternatives)
-                alternatives.append((offset, first, bases))
+                alternatives.append(Alternative(offset, first, bases))
             places.append(Place(i, window, True, seen[key]))
     return Family(stretch, list(references), alternatives), places
