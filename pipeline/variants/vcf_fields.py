@@ -1,7 +1,7 @@
 """What sptx writes into a VCF: the fields of a record's INFO, and the lines of the header that describe them.
 
 In: `RecordNotes`, what became of the ALTs of a record, and `VcfNotes`, how they were scored. Out: text as the VCF
-specification 4.3 has it (sections 1.2 to 1.6), ASCII without spaces.
+specification 4.3 has it (sections 1.2 to 1.6); that of INFO is ASCII without spaces.
 
 `SpTx` has one entry for each ALT, gene and haplotype state that was scored, subfields joined by `|` in the order of
 `SUBFIELDS`; lists within a subfield are joined by `&`. `bcftools +split-vep -a SpTx -S FILE` splits it, with the file
@@ -13,9 +13,8 @@ with others of its haplotype (`joint`).
     SpTx_tissues   tissues called for any ALT and gene
     SpTx_status    one an ALT: `scored`, or why not; of a record whose ALT is `.`, `no_alt`
 
-Units. ds and d_splice are differences of probabilities, 0 to 1; dp are bases, genomic direction, relative to the
-normalised position; positions are genomic and 1-based. Numbers are rounded: ds to 2 decimals, d_splice to 4, z to 3,
-and 0 has no sign. What is not known is empty in `SpTx` and `.` in a flat field; a flat field that knows nothing is left
+Numbers, whose units `pipeline.variants.vcf_notes` gives, are rounded: ds to 2 decimals, d_splice to 4, z to 3, and 0 has
+no sign. What is not known is empty in `SpTx` and `.` in a flat field; a flat field that knows nothing is left
 out. Letters that the format uses (`: ; = % , | &`), white space, quotes, control characters and all that is not ASCII
 are percent-encoded in names (section 1.2).
 
@@ -30,14 +29,24 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipeline.inputs.vcf import VcfHeader, header_fields
 from pipeline.variants.deltas import EVENTS
+from pipeline.variants.vcf_notes import (
+    DS,
+    ENTRIES,
+    FIELDS,
+    SPLICE,
+    STATUS,
+    TISSUES,
+    RecordNotes,
+    SiteChange,
+    SpTxEntry,
+    VcfNotes,
+)
 from sptx_core.errors import InputError
-from sptx_core.version import __version__
 
 SEVERITY = Path(__file__).with_name("split-vep-severity.txt")
 """Consequences from mild to severe, for `bcftools +split-vep -S`."""
@@ -53,138 +62,17 @@ SUBFIELDS = (
     *(f"ds_{event}" for event in EVENTS),
     *(f"dp_{event}" for event in EVENTS),
     *(f"{event}_pos" for event in EVENTS),
-    *(f"{event}_ins_offset" for event in _GAINS),
-    *(f"masked_ds_{event}" for event in EVENTS),
-    *(f"masked_{event}_pos" for event in EVENTS),
-    *("tissues", "z", "tie", "haplotype", "phase_set", "joint"),
+    *(f"ins_offset_{event}" for event in _GAINS),
+    *(f"ds_{event}_masked" for event in EVENTS),
+    *(f"dp_{event}_masked" for event in EVENTS),
+    *(f"{event}_pos_masked" for event in EVENTS),
+    *("tissues", "z", "calibrated", "tie", "haplotype", "phase_set", "joint"),
 )
 SPLICEAI_SUBFIELDS = ("ALLELE", "SYMBOL", "DS_AG", "DS_AL", "DS_DG", "DS_DL", "DP_AG", "DP_AL", "DP_DG", "DP_DL")
 DS_DECIMALS, SPLICE_DECIMALS, Z_DECIMALS = 2, 4, 3
 _COMPARED_DECIMALS = 4
-_ENTRIES, _SPLICE, _DS, _TISSUES, _STATUS = "SpTx", "SpTx_dSplice", "SpTx_DS", "SpTx_tissues", "SpTx_status"
-FIELDS = (_ENTRIES, _SPLICE, _DS, _TISSUES, _STATUS)
 _SETTINGS_LINE = b"##SpTx="
-_INFO_KEY = re.compile(r"[A-Za-z_][0-9A-Za-z_.]*")
 _ENCODED = re.compile(rb"[^!-~]|[:;=%,|&\"]")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteChange:
-    """The gain or loss of acceptor or donor that a change causes.
-
-    Parameters
-    ----------
-    ds
-        How large it is, 0 to 1.
-    dp
-        Where, relative to the normalised position; None where nothing changes.
-    pos
-        Where, genomic and 1-based.
-    ins_offset
-        Of an inserted base, its place among the inserted ones, genomic, from 1.
-    masked_ds, masked_pos
-        The same without gains at annotated sites and losses elsewhere.
-
-    """
-
-    ds: float
-    dp: int | None = None
-    pos: int | None = None
-    ins_offset: int | None = None
-    masked_ds: float | None = None
-    masked_pos: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpTxEntry:
-    """What an ALT does to a gene.
-
-    Parameters
-    ----------
-    alt_index
-        Which ALT of the record, from 1.
-    status
-        `scored`, or why not.
-    gene_name, gene_id, strand, transcripts
-        The gene; strand is `+` or `-`.
-    d_splice
-        Largest change of max(acceptor, donor).
-    sites
-        By event, `ag`, `al`, `dg` and `dl`; all of them where the ALT was scored, else none.
-    tissues, z
-        Tissues that are called, and the z of each.
-    tie
-        Whether a choice of buckets was nearly a tie.
-    haplotype, phase_set
-        Where the ALT lies, as text; None where that is not asked.
-    joint
-        Whether it was scored together with others of its haplotype.
-
-    """
-
-    alt_index: int
-    status: str
-    gene_name: str | None = None
-    gene_id: str | None = None
-    strand: str | None = None
-    transcripts: Sequence[str] = ()
-    d_splice: float | None = None
-    sites: Mapping[str, SiteChange] = field(default_factory=dict)
-    tissues: Sequence[str] = ()
-    z: Sequence[float] = ()
-    tie: bool = False
-    haplotype: str | None = None
-    phase_set: str | None = None
-    joint: bool = False
-
-
-class RecordNotes(NamedTuple):
-    """What became of a record: the status of each of its ALTs, in their order, and the entries."""
-
-    statuses: Sequence[str]
-    entries: Sequence[SpTxEntry] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class VcfNotes:
-    """How a VCF was scored, for its header.
-
-    Parameters
-    ----------
-    checkpoint
-        Digest of the network's weights.
-    distance
-        Bases that are looked at on either side of a change.
-    mask, flanks, precision
-        In the words of the settings.
-    more
-        Further settings to name, such as windows and genome: key (letters and digits) -> value.
-    contig_lengths
-        Bases of contigs by the names that the VCF uses; BCF needs a line for each of its contigs.
-    spliceai_field
-        Name of a further INFO field with SpliceAI's ten subfields; None for none.
-    version
-        Of sptx.
-
-    """
-
-    checkpoint: str
-    distance: int
-    mask: str
-    flanks: str
-    precision: str
-    more: Mapping[str, str] = field(default_factory=dict)
-    contig_lengths: Mapping[str, int] = field(default_factory=dict)
-    spliceai_field: str | None = None
-    version: str = __version__
-
-    def __post_init__(self) -> None:
-        name = self.spliceai_field
-        if name is not None and (not _INFO_KEY.fullmatch(name) or name in FIELDS):
-            raise InputError(
-                f"--spliceai-field {name}: give the name of an INFO field, letters, digits, _ and . after a letter, "
-                "that is not one of sptx's own, such as SpliceAI"
-            )
 
 
 def info_text(notes: RecordNotes, alts: Sequence[str], spliceai_field: str | None = None) -> str:
@@ -207,13 +95,13 @@ def info_text(notes: RecordNotes, alts: Sequence[str], spliceai_field: str | Non
     """
     alone = [entry for entry in notes.entries if not entry.joint]
     fields = {
-        _ENTRIES: [_entry(entry, _alt_of(entry, alts)) for entry in notes.entries],
-        _SPLICE: _per_alt(((one.alt_index, one.d_splice) for one in alone), len(alts), SPLICE_DECIMALS),
-        _DS: _per_alt(
+        ENTRIES: [_entry(entry, _alt_of(entry, alts)) for entry in notes.entries],
+        SPLICE: _per_alt(((one.alt_index, one.d_splice) for one in alone), len(alts), SPLICE_DECIMALS),
+        DS: _per_alt(
             ((one.alt_index, site.ds) for one in alone for site in one.sites.values()), len(alts), DS_DECIMALS
         ),
-        _TISSUES: list(dict.fromkeys(encoded(name) for one in alone for name in one.tissues)),
-        _STATUS: [encoded(status) for status in notes.statuses],
+        TISSUES: list(dict.fromkeys(encoded(name) for one in alone for name in one.tissues)),
+        STATUS: [encoded(status) for status in notes.statuses],
     }
     if spliceai_field is not None:
         fields[spliceai_field] = [_spliceai_entry(one, _alt_of(one, alts)) for one in alone if one.sites]
@@ -223,11 +111,11 @@ def info_text(notes: RecordNotes, alts: Sequence[str], spliceai_field: str | Non
 def header_lines(notes: VcfNotes) -> list[str]:
     """The lines that describe the fields and say how they were computed, without ends."""
     described = [
-        (_ENTRIES, ".", "String", f"Change of splicing by ALT and gene, by sptx. Format: {'|'.join(SUBFIELDS)}"),
-        (_SPLICE, "A", "Float", "Largest change of the probability of a splice site, over genes"),
-        (_DS, "A", "Float", "Largest gain or loss of an acceptor or donor, over genes"),
-        (_TISSUES, ".", "String", "Tissues in which the usage of splice sites changes more than in others"),
-        (_STATUS, "A", "String", "scored, or why the ALT was not scored; no_alt where ALT is missing"),
+        (ENTRIES, ".", "String", f"Change of splicing by ALT and gene, by sptx. Format: {'|'.join(SUBFIELDS)}"),
+        (SPLICE, "A", "Float", "Largest change of the probability of a splice site, over genes"),
+        (DS, "A", "Float", "Largest gain or loss of an acceptor or donor, over genes"),
+        (TISSUES, ".", "String", "Tissues in which the usage of splice sites changes more than in others"),
+        (STATUS, "A", "String", "scored, or why the ALT was not scored; no_alt where ALT is missing"),
     ]
     if notes.spliceai_field is not None:
         text = f"Scores of sptx in the format of SpliceAI. Format: {'|'.join(SPLICEAI_SUBFIELDS)}"
@@ -326,10 +214,10 @@ def _entry(entry: SpTxEntry, alt: str) -> str:
         number(entry.d_splice, SPLICE_DECIMALS),
         *(number(value, DS_DECIMALS) for value in each("ds")),
         *map(_whole, [*each("dp"), *each("pos"), *each("ins_offset", _GAINS)]),
-        *(number(value, DS_DECIMALS) for value in each("masked_ds")),
-        *map(_whole, each("masked_pos")),
-        *(_joined(entry.tissues), "&".join(number(z, Z_DECIMALS) for z in entry.z)),
-        *(str(int(entry.tie)), encoded(entry.haplotype or ""), encoded(entry.phase_set or ""), str(int(entry.joint))),
+        *(number(value, DS_DECIMALS) for value in each("ds_masked")),
+        *map(_whole, [*each("dp_masked"), *each("pos_masked")]),
+        *(_joined(entry.tissues), "&".join(number(z, Z_DECIMALS) for z in entry.z), _whole(entry.calibrated)),
+        *(_whole(entry.tie), _whole(entry.haplotype), encoded(entry.phase_set or ""), _whole(entry.joint)),
     ]
     return "|".join(values)
 

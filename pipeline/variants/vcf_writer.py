@@ -51,7 +51,7 @@ _KINDS = {".vcf": "plain", ".vcf.gz": "bgzip", ".vcf.bgz": "bgzip", ".bcf": "bcf
 _FAST = 1  # compression of a file that is read once
 
 
-class Written(NamedTuple):
+class WrittenVcf(NamedTuple):
     """What was written: how many records, the name of the index, and why there is none where one could be."""
 
     records: int
@@ -82,7 +82,7 @@ def require_target(uri: str) -> None:
         _store_of(uri)[0].ensure_writable()
 
 
-def write_vcf(source_uri: str, target_uri: str, header: VcfNotes, annotations: Iterable[RecordNotes | None]) -> Written:
+def write_vcf(source_uri: str, target_uri: str, header: VcfNotes, annotations: Iterable[RecordNotes | None]) -> WrittenVcf:
     """Write a VCF or BCF again, with what sptx found.
 
     Parameters
@@ -98,7 +98,7 @@ def write_vcf(source_uri: str, target_uri: str, header: VcfNotes, annotations: I
 
     Returns
     -------
-    Written
+    WrittenVcf
 
     Raises
     ------
@@ -122,8 +122,8 @@ def write_vcf(source_uri: str, target_uri: str, header: VcfNotes, annotations: I
     if index is not None:
         store, name = _store_of(target_uri)
         store.write_atomic(name + index[0], index[1])
-        return Written(order.records, target_uri + index[0], None)
-    return Written(order.records, None, None if kind == "plain" else f"{target_uri} has no index: {order.broken}")
+        return WrittenVcf(order.records, target_uri + index[0], None)
+    return WrittenVcf(order.records, None, None if kind == "plain" else f"{target_uri} has no index: {order.broken}")
 
 
 class _Order:
