@@ -95,7 +95,7 @@ class GeneIndex:
     @cached_property
     def _by_contig(self) -> dict[str, tuple[NDArray[np.int64], ...]]:
         """Numbers, starts, ends and the farthest end so far of a contig's genes, by start."""
-        found = {}
+        found: dict[str, tuple[NDArray[np.int64], ...]] = {}
         for (contig,), rows in self.genes.group_by("contig", maintain_order=True):
             ends = rows["end"].to_numpy()
             found[str(contig)] = (rows["gene"].to_numpy(), rows["start"].to_numpy(), ends, np.maximum.accumulate(ends))

@@ -11,7 +11,8 @@ which every reader of Hive partitions decodes.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, Self
+from dataclasses import dataclass
+from typing import Self
 from urllib.parse import quote, unquote
 
 from pipeline.batch.layout import Part
@@ -20,7 +21,8 @@ from sptx_core.errors import InputError
 SHARD_PARTS = re.compile(r"chrom=(?P<chrom>[^/]+)/(?P<first>\d+)-(?P<last>\d+)")
 
 
-class ShardKey(NamedTuple):
+@dataclass(frozen=True, order=True)
+class ShardKey:
     """What names a shard's parts."""
 
     index: int

@@ -132,8 +132,8 @@ def make_plan(entries: pl.DataFrame, genes: pl.DataFrame, contigs: Sequence[str]
 
 def shard_of(unit: Unit) -> tuple[str | None, list[dict[str, Any]], dict[int, dict[str, Any]]]:
     """The contig's name in the FASTA, the entries, and the genes by number, of a unit."""
-    entries = pl.read_ipc(io.BytesIO(unit.columns["entries"]), memory_map=False)
-    genes = pl.read_ipc(io.BytesIO(unit.columns["genes"]), memory_map=False)
+    entries = pl.read_ipc(io.BytesIO(unit.columns["entries"]))
+    genes = pl.read_ipc(io.BytesIO(unit.columns["genes"]))
     by_number = {int(gene["gene"]): gene for gene in genes.iter_rows(named=True)}
     return unit.columns["contig"] or None, list(entries.iter_rows(named=True)), by_number
 

@@ -101,7 +101,10 @@ class VariantSchema:
 def to_parquet(table: pa.Table, metadata: dict[str, str]) -> bytes:
     """Bytes of a part; equal tables give equal bytes."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata(metadata), sink, **_WRITER)
+    plain = table.replace_schema_metadata(None)
+    with pq.ParquetWriter(sink, plain.schema, **_WRITER) as writer:
+        writer.write_table(plain)
+        writer.add_key_value_metadata(metadata)
     content: bytes = sink.getvalue().to_pybytes()
     return content
 

@@ -97,18 +97,18 @@ def _check(store: Store, header: Header, table: str, part: Part, recorded: Measu
         raise
     except (OSError, UnicodeError, pa.ArrowException) as error:
         return _Found([f"{part.name}: cannot be read ({reason(error)})"], 0, 0, Counter())
-    problems = list(_problems(header, table, rows))
+    stored = (file.metadata.metadata or {}).get(b"sptx.fingerprint", b"").decode(errors="replace")
+    problems = list(_problems(header, table, rows, stored))
     statuses = _statuses(rows) if table == VARIANTS and not problems else Counter()
     return _Found([f"{part.name}: {problem}" for problem in problems], rows.num_rows, len(content), statuses)
 
 
-def _problems(header: Header, table: str, rows: pa.Table) -> Iterator[str]:
+def _problems(header: Header, table: str, rows: pa.Table, fingerprint: str) -> Iterator[str]:
     wanted = header.schema.variants() if table == VARIANTS else header.schema.sites()
     if not rows.schema.remove_metadata().equals(wanted):
         yield "its columns are not those of the table"
         return
-    stored = (rows.schema.metadata or {}).get(b"sptx.fingerprint", b"").decode(errors="replace")
-    if stored != header.fingerprint:
+    if fingerprint != header.fingerprint:
         yield "it has the fingerprint of another run"
     for field in wanted:
         if field.type == pa.float32():
