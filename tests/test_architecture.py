@@ -46,6 +46,7 @@ HELD = {
     ),
     "pyranges": ("pipeline/tracks/plan.py",),
     "pyfaidx": ("pipeline/inputs/genome.py",),
+    "pysam": ("pipeline/inputs/bcf.py", "pipeline/variants/bcf_writer.py"),
 }
 
 
