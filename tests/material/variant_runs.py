@@ -1,4 +1,4 @@
-"""Whole runs of the variants job in this process, by a scorer whose answers are known, on a genome without chance sites.
+"""Whole runs of the variants job in this process, by a scorer whose answers are known, on a genome of known sites.
 
 The scorer: a base is an acceptor (0.9) where the two bases before it are AG, and a donor (0.8) where the two after it
 are GT; usage is 0.5 at sites in every tissue, and all else is 0. The genome's background is of A and T alone, which
@@ -85,7 +85,7 @@ class StubWorker(VariantsWorker):
 
     scores = staticmethod(stub_scores)
 
-    def make_predictor(self, model: Any) -> Any:  # noqa: ARG002  # the scorer is no network
+    def make_predictor(self, model: Any) -> Any:
         windows = self.order.windows
         return StubPredictor(windows.context, self.scores, core=windows.core)
 
@@ -120,7 +120,17 @@ class Line(NamedTuple):
 
 def vcf(lines: Iterable[Line], samples: Sequence[str] = ()) -> str:
     """Text of a VCF without contig lines."""
-    columns = ["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", *(["FORMAT", *samples] if samples else [])]
+    columns = [
+        "#CHROM",
+        "POS",
+        "ID",
+        "REF",
+        "ALT",
+        "QUAL",
+        "FILTER",
+        "INFO",
+        *(["FORMAT", *samples] if samples else []),
+    ]
     rows = ["##fileformat=VCFv4.3", "\t".join(columns)]
     for one in lines:
         fields = [one.chrom, str(one.pos), one.id, one.ref, one.alt, ".", ".", "."]
@@ -202,7 +212,9 @@ def mirrored(place: Place, folder: Path) -> Place:
     genes = [
         one._replace(
             strand="-" if one.strand == "+" else "+",
-            exons=[(lengths[one.contig] + 1 - last, lengths[one.contig] + 1 - first) for first, last in one.exons[::-1]],
+            exons=[
+                (lengths[one.contig] + 1 - last, lengths[one.contig] + 1 - first) for first, last in one.exons[::-1]
+            ],
         )
         for one in place.genes
     ]
