@@ -25,7 +25,7 @@ from pipeline.variants.haplotypes import joint_alleles
 from pipeline.variants.job import VariantsJob
 from pipeline.variants.plan import Plan, make_plan
 from pipeline.variants.saturation import every_change, stretches
-from pipeline.variants.settings import Outside, SaturateConfig, ScoringConfig, VariantsConfig, Windows
+from pipeline.variants.settings import MAX_DELETION, Outside, SaturateConfig, ScoringConfig, VariantsConfig, Windows
 from sptx_core.errors import InputError
 
 
@@ -68,7 +68,7 @@ def prepare_saturation(config: SaturateConfig, say: Say) -> VariantsJob:
     genome, genes = _genome_and_genes(config, say)
     where = stretches(config, genes, genome)
     contigs: dict[str, str | None] = {one.contig: one.contig for one in where}
-    annotator = Annotator(genome, contigs, GeneIndex(genes), Outside.SKIP, max_length=1000)
+    annotator = Annotator(genome, contigs, GeneIndex(genes), Outside.SKIP, MAX_DELETION)
     written = every_change(where, genome, config.deletion_lengths(), config.insertions)
     frames = list(annotator.frames(written))
     if not frames:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -13,6 +14,8 @@ from sptx_core.windows import TRAINED_CORE
 SELECTION, SCORES = "Selection", "What is computed"  # panels of the help
 MAX_DISTANCE = 100_000
 MAX_ALLELES_PER_SHARD = 20_000
+MAX_DELETION = 1000  # of a saturation
+_LENGTHS = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 
 class Windows(StrEnum):
@@ -79,7 +82,7 @@ class VariantsConfig(ScoringConfig):
         Outside.SKIP, SELECTION, "changes that touch no gene: left out, or scored on both strands"
     )
     max_length: int = setting(1000, SELECTION, "bases of the longest change that is scored", ge=1, le=100_000)
-    sample: str | None = setting(None, SELECTION, "only alleles that this sample of the VCF carries")
+    sample: str | None = setting(None, SELECTION, "sample of the VCF whose haplotypes the rows name")
     haplotypes: bool = setting(
         False, SELECTION, "score phased variants of --sample together, too, where their windows overlap"
     )
@@ -109,7 +112,10 @@ class SaturateConfig(ScoringConfig):
         """Lengths of the deletions."""
         if not self.deletions:
             return range(0)
-        first, _, last = self.deletions.partition("-")
-        if not (first.isdigit() and (last or first).isdigit() and 1 <= int(first) <= int(last or first) <= 1000):
-            raise ValueError(f"deletions = {self.deletions!r}: give a length or a range, as in 1-4")
-        return range(int(first), int(last or first) + 1)
+        given = _LENGTHS.fullmatch(self.deletions.strip())
+        first, last = (int(given[1]), int(given[2] or given[1])) if given else (0, 0)
+        if not 1 <= first <= last <= MAX_DELETION:
+            raise ValueError(
+                f"deletions = {self.deletions!r}: give a length or a range, as in 1-4, of up to {MAX_DELETION} bases"
+            )
+        return range(first, last + 1)
