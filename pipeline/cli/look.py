@@ -215,7 +215,10 @@ def _variants(
         if unknown:
             raise InputError(f"{output} has no column {unknown[0]}; it has {', '.join(held)}")
         rows = rows.select(list(dict.fromkeys(["chrom", "pos", "id", "ref", "alt", "gene_name", *columns])))
-    return rows.collect()
+    done, shards = len(table.parts), table.header.shards
+    if done < shards:
+        say(f"{output} is not complete: only what {done:,} of {shards:,} shards hold is printed")
+    return table.collected(rows)
 
 
 def _without_lists(rows: pl.DataFrame) -> pl.DataFrame:

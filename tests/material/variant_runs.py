@@ -30,7 +30,7 @@ from pipeline.variants.settings import SaturateConfig, ScoringConfig, VariantsCo
 from pipeline.variants.worker import VariantsWorker
 from sptx_core.alphabet import Codes, decode, encode, reverse_complement
 from sptx_core.channels import CHANNELS
-from sptx_core.engine import Family, FamilyScores
+from sptx_core.engine import Family, FamilyScores, hardware
 
 ACCEPTOR, DONOR, USAGE = 0.9, 0.8, 0.5
 DONOR_MOTIF, ACCEPTOR_MOTIF = "TGTA", "TAGA"  # the donor is the first base, the acceptor the last
@@ -99,7 +99,7 @@ class StubJob(VariantsJob):
         return partial(self.worker, self.work_order(execution))
 
     def choose_execution(self, *_: Any) -> Execution:
-        return Execution("cpu", "none", "stub", self.settings.precision.value, 1, 1)
+        return Execution("cpu", hardware("cpu"), "stub", self.settings.precision.value, 1, 1)
 
 
 def stubbed(job: VariantsJob, kind: type[StubJob] = StubJob) -> StubJob:
