@@ -13,13 +13,13 @@ with others of its haplotype (`joint`).
     SpTx_tissues   tissues called for any ALT and gene
     SpTx_status    one an ALT: `scored`, or why not; of a record whose ALT is `.`, `no_alt`
 
-Numbers, whose units `pipeline.variants.vcf_notes` gives, are rounded: ds to 2 decimals, d_splice to 4, z to 3, and 0 has
-no sign. What is not known is empty in `SpTx` and `.` in a flat field; a flat field that knows nothing is left
-out. Letters that the format uses (`: ; = % , | &`), white space, quotes, control characters and all that is not ASCII
-are percent-encoded in names (section 1.2).
+Numbers, whose units `pipeline.variants.vcf_notes` gives, are rounded: ds to 2 decimals, d_splice to 4, z to 3, and 0
+has no sign. What is not known is empty in `SpTx` and `.` in a flat field; a flat field that knows nothing is left out.
+Letters that the format uses (`: ; = % , | &`), white space, quotes, control characters and all that is not ASCII are
+percent-encoded in names (section 1.2).
 
-Consequences are named where a ds is at least 0.2 before it is rounded for print: the threshold is compared with four
-decimals, as the tables have them.
+Consequences are named where a ds is at least 0.2. It is compared with four decimals, so that what float32 loses does
+not decide, and not with the two that are printed.
 
 Errors: `ValueError` for a number that is not finite, and for an entry of an ALT that the record lacks: bugs.
 """
