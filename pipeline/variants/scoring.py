@@ -7,7 +7,7 @@ alternatives have in common is computed once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,24 +38,26 @@ class Look:
         readings = geometry.readings(change)
         return cls(change, readings, geometry.windows(change, readings))
 
-    def gather(self, scores: Mapping[Window, Scores]) -> tuple[Scores, Scores]:
+    def gather(self, scores: Mapping[Window, Scores], known: Scores | None = None) -> tuple[Scores, Scores]:
         """Scores of reference and alternative at each reading, [n, channels] each.
 
-        `scores` holds [core, channels] of each window. Bases that a sequence lacks have 0; where nothing changes and
-        no window was predicted, all have.
+        `scores` holds [core, channels] of each window, `known` the reference's scores where they are known. Bases that
+        a sequence lacks have 0; where nothing changes and no window was predicted, all have.
         """
         readings = self.readings
         n, channels = len(readings.position), next((found.shape[-1] for found in scores.values()), 0)
         reference, alternative = np.zeros((2, n, channels), dtype=np.float32)
         for window in self.windows:
             if window.frame is Frame.REFERENCE:
+                if known is not None:
+                    continue
                 target, coordinates, own = reference, readings.reference, np.ones(n, dtype=bool)
             else:
                 target, coordinates = alternative, readings.alternative
                 own = readings.right == (window.frame is Frame.RIGHT)
             held = own & (coordinates >= window.first) & (coordinates < window.first + len(scores[window]))
             target[held] = scores[window][coordinates[held] - window.first]
-        return reference, alternative
+        return (reference if known is None else known), alternative
 
 
 class Place(NamedTuple):
@@ -71,7 +73,7 @@ class Place(NamedTuple):
 
 
 def families(
-    looks: Sequence[Look], geometry: Geometry, reference: Reference, *, known: bool = False
+    looks: Sequence[Look], geometry: Geometry, reference: Reference, known: Collection[int] = ()
 ) -> Iterator[tuple[Family, list[Place]]]:
     """Cut the windows of changes of one strand, before one reference, into families.
 
@@ -82,7 +84,7 @@ def families(
     geometry, reference
         How windows lie, and what reads the reference.
     known
-        Whether the reference's scores are known already, so that only alternatives are wanted.
+        Changes, by their index, of which the reference's scores are known, so that only alternatives are wanted.
 
     Yields
     ------
@@ -98,16 +100,16 @@ def families(
         first = min(window.first for window in looks[i].windows) - geometry.context
         end = max(window.first for window in looks[i].windows) - geometry.context + width
         if group and (first > high or max(high, end) - min(low, first) > MAX_STRETCH):
-            yield _family([(k, looks[k]) for k in group], geometry, reference, low, high, known=known)
+            yield _family([(k, looks[k]) for k in group], geometry, reference, low, high, known)
             group = []
         low, high = (min(low, first), max(high, end)) if group else (first, end)
         group.append(i)
     if group:
-        yield _family([(k, looks[k]) for k in group], geometry, reference, low, high, known=known)
+        yield _family([(k, looks[k]) for k in group], geometry, reference, low, high, known)
 
 
 def _family(
-    looks: list[tuple[int, Look]], geometry: Geometry, reference: Reference, low: int, high: int, *, known: bool
+    looks: list[tuple[int, Look]], geometry: Geometry, reference: Reference, low: int, high: int, known: Collection[int]
 ) -> tuple[Family, list[Place]]:
     stretch = reference(low, high)
 
@@ -123,7 +125,7 @@ def _family(
         for window in look.windows:
             offset = window.first - geometry.context - low
             if window.frame is Frame.REFERENCE:
-                if not known:
+                if i not in known:
                     places.append(Place(i, window, False, references.setdefault(offset, len(references))))
                 continue
             codes = geometry.codes(look.change, window, read)
