@@ -38,7 +38,7 @@ from pipeline.variants.vcf_notes import RecordNotes, VcfNotes
 from sptx_core.errors import InputError
 from sptx_core.files import replacing, require_writable, writing
 
-_BLOCK_BYTES = 0xFF00  # of text in a block, as htslib's bgzip has it: even what does not shrink fits
+_BLOCK_BYTES = 0xFF00  # of text in a block, as htslib's bgzip has it
 _CHROM, _POS, _ALT, _INFO = 0, 1, 4, 7  # columns
 _KINDS = {".vcf": "plain", ".vcf.gz": "bgzip", ".vcf.bgz": "bgzip", ".bcf": "bcf"}  # by the end of the name
 _FAST = 1  # compression of a file that is read once

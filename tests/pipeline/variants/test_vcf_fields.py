@@ -132,11 +132,12 @@ def test_an_entry_holds_all_that_is_known() -> None:
 
 
 def test_an_entry_without_scores() -> None:
-    found = subfields(
-        fields(info_text(RecordNotes(["conflict"], [SpTxEntry(alt_index=1, status="conflict")]), ["C"]))["SpTx"]
-    )
+    entry = SpTxEntry(alt_index=1, status="conflict", haplotype=2, joint=True)
+    found = subfields(fields(info_text(RecordNotes(["scored"], [entry]), ["C"]))["SpTx"])
     known = {name: value for name, value in found.items() if value}
-    assert known == {"Allele": "C", "status": "conflict", "tie": "0", "joint": "0"}
+    assert known == {"Allele": "C", "status": "conflict", "tie": "0", "joint": "1", "haplotype": "2"}
+    silent = RecordNotes(["too_long"], [SpTxEntry(alt_index=1, status="too_long")])
+    assert info_text(silent, ["C"]) == "SpTx_status=too_long"
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ def test_bgzip_and_plain_hold_the_same(tmp_path: Path) -> None:
         assert has_end(tmp_path / name)
 
 
-def test_text_that_does_not_shrink_fits_into_blocks(tmp_path: Path) -> None:
+def test_a_line_longer_than_a_block_that_does_not_shrink(tmp_path: Path) -> None:
     noise = os.urandom(200_000).translate(None, b"\t\n\r;=\0")
     source = write(tmp_path, BARE + b"1\t5\t.\tA\tC\t.\t.\tX=" + noise + b"\n")
     annotated(source, tmp_path / "out.vcf.gz")
