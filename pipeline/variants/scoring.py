@@ -37,14 +37,25 @@ class Look:
         readings = geometry.readings(change)
         return cls(change, readings, geometry.windows(change, readings))
 
-    def gather(self, scores: Mapping[Window, Scores]) -> tuple[Scores, Scores]:
-        """Scores of reference and alternative at each reading, [n, channels] each.
+    def gather(self, scores: Mapping[Window, Scores], channels: int) -> tuple[Scores, Scores]:
+        """Scores of reference and alternative at each reading.
 
-        `scores` holds [core, channels] of each window. Bases that a sequence lacks have 0; where nothing changes and
-        no window was predicted, all have.
+        Parameters
+        ----------
+        scores
+            Of each of the windows, [core, channels].
+        channels
+            How many there are, for changes without windows too.
+
+        Returns
+        -------
+        tuple of ndarray
+            float32 [n, channels] each. Bases that a sequence lacks have 0; where nothing changes and no window was
+            predicted, all have.
+
         """
         readings = self.readings
-        n, channels = len(readings.position), next((found.shape[-1] for found in scores.values()), 0)
+        n = len(readings.position)
         reference, alternative = np.zeros((2, n, channels), dtype=np.float32)
         for window in self.windows:
             if window.frame is Frame.REFERENCE:
@@ -109,20 +120,21 @@ def families(
         The family, and where each of its scores belongs.
 
     """
-    width = geometry.core + 2 * geometry.context
-    order = sorted((i for i, look in enumerate(looks) if look.windows), key=lambda i: looks[i].windows[0].first)
-    group: list[int] = []
+    extents = []
+    for i, look in enumerate(looks):
+        wanted = [window.first for window in look.windows if not (known and window.frame is Frame.REFERENCE)]
+        if wanted:
+            extents.append((min(wanted) - geometry.context, max(wanted) + geometry.core + geometry.context, i))
+    group: list[tuple[int, Look]] = []
     low = high = 0
-    for i in order:
-        first = min(window.first for window in looks[i].windows) - geometry.context
-        end = max(window.first for window in looks[i].windows) - geometry.context + width
-        if group and (first > high or max(high, end) - min(low, first) > MAX_STRETCH):
-            yield _family([(k, looks[k]) for k in group], geometry, reference, low, high, known=known)
+    for first, end, i in sorted(extents):
+        if group and (first > high or max(high, end) - low > MAX_STRETCH):
+            yield _family(group, geometry, reference, low, high, known=known)
             group = []
-        low, high = (min(low, first), max(high, end)) if group else (first, end)
-        group.append(i)
+        low, high = (low, max(high, end)) if group else (first, end)
+        group.append((i, looks[i]))
     if group:
-        yield _family([(k, looks[k]) for k in group], geometry, reference, low, high, known=known)
+        yield _family(group, geometry, reference, low, high, known=known)
 
 
 def _family(
