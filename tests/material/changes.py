@@ -41,10 +41,10 @@ class Raw(NamedTuple):
 
 
 @st.composite
-def changes(draw: st.DrawFn, letters: str = "", most: int = 60) -> Raw:
-    """Any change of a contig of few bases; few letters make repeats, in which changes can be moved."""
-    alphabet = letters or draw(st.sampled_from(("A", "AC", "ACGT")))
-    text = draw(st.text(alphabet, min_size=1, max_size=most))
+def changes(draw: st.DrawFn, least: int = 1, most: int = 60) -> Raw:
+    """Any change of a contig of so many bases; few letters make repeats, in which changes can be moved."""
+    alphabet = draw(st.sampled_from(("A", "AC", "ACGT")))
+    text = draw(st.text(alphabet, min_size=least, max_size=most))
     start = draw(st.integers(0, len(text)))
     end = min(len(text), start + draw(st.integers(0, 12)))
     return Raw(text, start, text[start:end], draw(st.text(alphabet, max_size=12)))
