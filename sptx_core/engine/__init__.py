@@ -14,8 +14,21 @@ path is the fastest on a GPU has to be measured, so without `calibrate` `auto` i
 """
 
 from sptx_core.engine.calibration import Calibration, calibrate, hardware
+from sptx_core.engine.families import Alternative, Family
 from sptx_core.engine.machine import is_device_lost
 from sptx_core.engine.paths import PATHS, PRECISIONS
 from sptx_core.engine.predictor import Predictor
+from sptx_core.engine.streaming import FamilyScores
 
-__all__ = ["PATHS", "PRECISIONS", "Calibration", "Predictor", "calibrate", "hardware", "is_device_lost"]
+__all__ = [
+    "PATHS",
+    "PRECISIONS",
+    "Alternative",
+    "Calibration",
+    "Family",
+    "FamilyScores",
+    "Predictor",
+    "calibrate",
+    "hardware",
+    "is_device_lost",
+]

@@ -3,7 +3,7 @@
 The network pads every window with zeros at every convolution. So the features of a window differ from those of the
 long stretch that it was cut from, but only near the window's ends: at a position farther from both ends than the
 convolutions so far reach, window and stretch have the same features. `SharedFeatures` therefore holds the features of
-n consecutive windows of `width` positions, `stride` positions apart, in three parts:
+n windows of `width` positions, `stride` positions apart or beginning anywhere (`starts`), in three parts:
 
     inner  [L, C]     positions [reach, length - reach) of the stretch: the same for every window that holds them
     left   [n, E, C]  positions [margin, reach) of each window
@@ -20,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -44,6 +46,13 @@ class SharedFeatures:
     """Positions between the starts of neighbouring windows."""
     threads: int = 1
     """Threads that may work on the features; read by the compiled library only, PyTorch has its own setting."""
+    starts: tuple[int, ...] | None = None
+    """Where each window begins in the stretch; None where they are `stride` apart."""
+
+    @property
+    def offsets(self) -> npt.NDArray[np.int64]:
+        """Where each window begins in the stretch: [n]."""
+        return np.arange(len(self.left)) * self.stride if self.starts is None else np.array(self.starts)
 
     @classmethod
     def begin(cls, inner: Tensor, windows: int, width: int, stride: int, threads: int = 1) -> SharedFeatures:
@@ -93,8 +102,20 @@ class SharedFeatures:
         return replace(self, inner=inner, left=left, right=right, reach=reach, margin=margin)
 
     def slices(self, first: int, length: int) -> Tensor:
-        """Rows [first, first + length) of each window's part of `inner`: a view [n, length, C]."""
+        """Rows [first, first + length) of each window's part of `inner`: [n, length, C], a view but for `starts`."""
+        if self.starts is not None:
+            return torch.stack([self.inner[start + first : start + first + length] for start in self.starts])
         channels = self.inner.shape[1]
         size = (len(self.left), length, channels)
         offset = self.inner.storage_offset() + first * channels
         return self.inner.as_strided(size, (self.stride * channels, channels, 1), offset)
+
+    def copy(self, window: int, first: int, out: Tensor) -> None:
+        """Fill `out` [length, C] with positions [first, first + length) of a window; it stays where none are kept."""
+        start = self.stride * window if self.starts is None else self.starts[window]
+        inner = self.inner[start : start + self.width - 2 * self.reach]
+        parts = (self.margin, self.left[window]), (self.reach, inner), (self.width - self.reach, self.right[window])
+        for begin, part in parts:
+            low, high = max(first, begin), min(first + len(out), begin + len(part))
+            if low < high:
+                out[low - first : high - first] = part[low - begin : high - begin]

@@ -20,9 +20,10 @@ import torch
 
 from sptx_core import channels
 from sptx_core.alphabet import N_CODE, Codes
+from sptx_core.engine.families import Family
 from sptx_core.engine.machine import exact_arithmetic, require_device
 from sptx_core.engine.paths import AUTO, PRECISIONS, PathRequest, resolve
-from sptx_core.engine.streaming import Scores, ScoreStream
+from sptx_core.engine.streaming import FamilyScores, Scores, ScoreStream
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
@@ -167,6 +168,30 @@ class Predictor:
             What `predict` returns or raises for the job. Other errors are raised here and end the stream.
         """
         return self._scores(jobs)
+
+    def stream_families(self, families: Iterable[Family | None]) -> Iterator[FamilyScores | ArithmeticError]:
+        """Scores of windows and of small changes of them, of one family after another, as `stream` does it.
+
+        Each different window of a family is computed once, and what its windows share is shared. Scores are those of
+        the windows by themselves, within the accuracy of the path; the overlap of the window layout means nothing here.
+        The scores of a family do not depend on the families around it.
+
+        Parameters
+        ----------
+        families : iterable of (Family or None)
+            None as for `stream`.
+
+        Yields
+        ------
+        FamilyScores or ArithmeticError
+            Scores, and how near a tie the choices of each window were; the error where scores are not finite.
+
+        Raises
+        ------
+        ValueError
+            A window does not lie within its stretch, or replaced bases not within their window.
+        """
+        return self._scores.families(families)
 
 
 def _require_valid(model: SpTransformerModel, spec: WindowSpec, precision: str, device: str, batch: int) -> None:

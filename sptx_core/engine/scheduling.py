@@ -1,7 +1,8 @@
 """The order of work of the paths `shared`, `native` and `triton`: runs of windows, micro-batches and threads.
 
 In: jobs of stretches, uint8 codes (A C G T N = 0..4) [(n - 1) * stride + core + 2 * context], 5' to 3'. Out: logits
-[rows, core, channels] on the device, of all windows of all stretches in order.
+[rows, core, channels] on the device, of all windows of all stretches in order. Or in: families of windows and of
+changes of them (`sptx_core.engine.families`); out: logits of their windows, and how near a tie each was.
 
 Stretches are encoded in runs of windows; then windows pass the attention layers: one by one in each thread of a CPU,
 in micro-batches, gathered across stretches, on a GPU. In float64 the result equals the network's to rounding. In
@@ -11,16 +12,17 @@ bfloat16 only the operands of products are; residual stream, norms, softmax, the
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
-from typing import Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from sptx_core.alphabet import Codes
 from sptx_core.engine.encoding import EncodedStretch, StretchEncoder
+from sptx_core.engine.families import Family, FamilyRun, PlannedFamily, plan_family
 from sptx_core.engine.machine import keep_freed_memory
 from sptx_core.windows import WindowSpec
 
@@ -33,8 +35,22 @@ ENCODING_SHARE = 4  # a window costs about this many times as much as its encodi
 class Transformer(Protocol):
     """The attention and feed-forward layers of a path."""
 
-    def __call__(self, x: Tensor, choices: list[Tensor] | None = None) -> Tensor:
-        """[B, S, hidden], which is overwritten -> logits [B, core, channels]; `choices` as for `TorchTransformer`."""
+    def __call__(self, x: Tensor, choices: list[Tensor] | None = None, gaps: list[Tensor] | None = None) -> Tensor:
+        """[B, S, hidden], which is overwritten -> logits [B, core, channels]; lists as for `TorchTransformer`."""
+
+
+class LogitsAndGaps(NamedTuple):
+    """What is computed of windows of a family."""
+
+    logits: Tensor
+    """[rows, core, channels]."""
+    gaps: Tensor
+    """[rows], the smallest difference between the two best buckets that a Sinkhorn head chose from."""
+
+
+Job = Sequence[Codes] | PlannedFamily
+Run = Tensor | FamilyRun
+Item = TypeVar("Item")
 
 
 class StretchPath:
@@ -100,15 +116,52 @@ class StretchPath:
             [rows, core, channels], at most `batch` rows. With micro-batches None is passed on, so that the caller
             can finish what has begun.
         """
+        return self._computed(jobs, lambda x, windows: self.transformer(x)[:windows])
+
+    def family_logits(self, families: Iterable[PlannedFamily | None]) -> Iterator[LogitsAndGaps | None]:
+        """Logits and gaps of the windows of each family, in the order of its runs.
+
+        As `logits`, but that micro-batches of a family with fewer windows than `batch` are as small as the next power
+        of two.
+
+        Parameters
+        ----------
+        families : iterable of (PlannedFamily or None)
+            From `plan`; None as for `logits`.
+
+        Yields
+        ------
+        LogitsAndGaps or None
+            As `logits`.
+        """
+
+        def transform(x: Tensor, windows: int) -> LogitsAndGaps:
+            gaps: list[Tensor] = []
+            logits = self.transformer(x, None, gaps)
+            return LogitsAndGaps(logits[:windows], torch.stack(gaps).amin(0)[:windows])
+
+        return self._computed(families, transform)
+
+    def plan(self, family: Family) -> PlannedFamily:
+        """The windows of a family in runs, as this path encodes them."""
+        return plan_family(family, self.spec.width, self.run, evenly=self.encoder.evenly)
+
+    def _computed(self, jobs: Iterable[Job | None], transform: Callable[[Tensor, int], Item]) -> Iterator[Item | None]:
+        """What `transform` makes of the windows of each job, given [batch, S, hidden] and how many of them count."""
         if (threads := self._threads) > 1:
-            yield from self._on_threads(jobs, threads)
+            yield from self._on_threads(jobs, threads, transform)
             return
         for job in jobs:
             if job is None:
                 yield None
             else:
-                for x, windows in self._micro_batches(job, self.batch or 1):
-                    yield self.transformer(x)[:windows]
+                for x, windows in self._micro_batches(job, self._batch(job)):
+                    yield transform(x, windows)
+
+    def _batch(self, job: Job) -> int:
+        """Windows of a micro-batch of a job."""
+        batch = self.batch or 1
+        return min(batch, 1 << (len(job) - 1).bit_length()) if isinstance(job, PlannedFamily) and len(job) else batch
 
     def recorded(self, stretch: Codes) -> tuple[Tensor, Tensor]:
         """Logits and chosen buckets of a stretch's windows in one micro-batch, for comparisons.
@@ -123,11 +176,22 @@ class StretchPath:
         logits = self.transformer(encoded.windows(), chosen)
         return logits, torch.stack(chosen, 1)
 
-    def _micro_batches(self, job: Sequence[Codes], batch: int) -> Iterator[tuple[Tensor, int]]:
+    def recorded_family(self, family: PlannedFamily) -> tuple[Tensor, Tensor]:
+        """`recorded` for the windows of a family."""
+        found = []
+        for run in family.runs:
+            encoded = self._encoded(run)
+            for i in range(len(encoded)):
+                chosen: list[Tensor] = []
+                found.append((self.transformer(encoded.windows(i, 1), chosen), torch.stack(chosen, 1)))
+        logits, choices = (torch.cat(part) for part in zip(*found, strict=True))
+        return logits, choices
+
+    def _micro_batches(self, job: Job, batch: int) -> Iterator[tuple[Tensor, int]]:
         """[batch, S, hidden] for the layers, and how many windows of the job that is."""
         like = self.encoder.positions.position
         x, filled = like.new_empty(batch, *like.shape), 0
-        for encoded in map(self.encoder, self._runs(job)):
+        for encoded in map(self._encoded, self._runs(job)):
             first = 0
             while first < len(encoded):
                 some = min(batch - filled, len(encoded) - first)
@@ -141,7 +205,14 @@ class StretchPath:
             x[filled:] = x[:1]
             yield x, filled
 
-    def _on_threads(self, jobs: Iterable[Sequence[Codes] | None], threads: int) -> Iterator[Tensor]:
+    def _encoded(self, run: Run, threads: int = 1) -> EncodedStretch:
+        if isinstance(run, FamilyRun):
+            return self.encoder.encode_family(run, threads)
+        return self.encoder(run, threads)
+
+    def _on_threads(
+        self, jobs: Iterable[Job | None], threads: int, transform: Callable[[Tensor, int], Item]
+    ) -> Iterator[Item]:
         """Each thread takes one window at a time through the layers, while one of them encodes the next run.
 
         Unlike threads within each operation they never wait for one another. All threads encode together only when
@@ -150,7 +221,7 @@ class StretchPath:
         """
         runs = chain.from_iterable((None,) if job is None else self._runs(job) for job in jobs)
         waiting: deque[tuple[EncodedStretch, int]] = deque()  # windows that no thread has been given yet
-        attended: deque[Future[Tensor]] = deque()  # windows that a thread has; few, so that a run need not wait
+        attended: deque[Future[Item]] = deque()  # windows that a thread has; few, so that a run need not wait
         encoding: Future[EncodedStretch] | None = None
         torch.set_num_threads(1)  # of this thread too: OpenMP's would wait for its next operation in a busy loop
         pool = ThreadPoolExecutor(threads, "window", initializer=torch.set_num_threads, initargs=(1,))
@@ -172,7 +243,7 @@ class StretchPath:
                         encoded = self._encode(run, threads)
                         waiting.extend((encoded, i) for i in range(len(encoded)))
                 while waiting and len(attended) < 2 * threads:
-                    attended.append(pool.submit(self._attend, *waiting.popleft()))
+                    attended.append(pool.submit(self._attend, transform, waiting.popleft()))
                 if attended:
                     yield attended.popleft().result()
         finally:
@@ -180,23 +251,27 @@ class StretchPath:
             torch.set_num_threads(threads)
 
     @torch.inference_mode()
-    def _encode(self, run: Tensor, threads: int) -> EncodedStretch:
+    def _encode(self, run: Run, threads: int) -> EncodedStretch:
         """Encode a run by so many threads; this thread otherwise uses one."""
         if self.encoder.divides_work:
-            return self.encoder(run, threads)
+            return self._encoded(run, threads)
         torch.set_num_threads(threads)
         try:
-            return self.encoder(run)
+            return self._encoded(run)
         finally:
             torch.set_num_threads(1)
 
     @torch.inference_mode()
-    def _attend(self, encoded: EncodedStretch, window: int) -> Tensor:
-        return self.transformer(encoded.windows(window, 1))
+    def _attend(self, transform: Callable[[Tensor, int], Item], window: tuple[EncodedStretch, int]) -> Item:
+        encoded, number = window
+        return transform(encoded.windows(number, 1), 1)
 
-    def _runs(self, stretches: Iterable[Codes]) -> Iterator[Tensor]:
-        """Codes of up to `run` consecutive windows at a time, on the device."""
-        for stretch in stretches:
+    def _runs(self, job: Job) -> Iterator[Run]:
+        """Codes of up to `run` consecutive windows at a time, on the device; the runs of a family as they are."""
+        if isinstance(job, PlannedFamily):
+            yield from job.runs
+            return
+        for stretch in job:
             windows = self.spec.count(len(stretch))
             for k in range(0, windows, self.run):
                 first, end = self.spec.input_span(k, min(k + self.run, windows) - 1)

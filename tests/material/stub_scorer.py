@@ -116,7 +116,9 @@ def judge(
                 offset = family.references[place.at]
                 codes = family.codes[offset : offset + width]
             scores[place.window] = scorer(codes, geometry.context)
-    reference, alternative = look.gather(scores, CHANNELS)
+    reference, alternative = look.gather(scores)
+    if not look.windows:
+        reference = alternative = np.zeros((len(reference), CHANNELS), dtype=np.float32)
     sites = [to_axis(t, t + 1, strand)[0] for t in look.readings.position.tolist()]
     acceptors, donors = (np.array([site in known for site in sites], dtype=bool) for known in annotated)
     return Judged(allele, strand, look, deltas(look.readings, reference, alternative, (acceptors, donors)))

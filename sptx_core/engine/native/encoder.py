@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sptx_core.engine.changes import ChangedFeatures, around_spans, outside
 from sptx_core.engine.encoding import FoldedBlock, StretchEncoder
 from sptx_core.engine.features import SharedFeatures
 from sptx_core.engine.native import library
@@ -79,6 +80,15 @@ class NativeSkip:
             library.convolve(self.mode, [self.arguments], [table.reshape(-1, COLUMNS)], x.threads)
         return replace(x, inner=inner, left=left, right=right, margin=margin)
 
+    def add_rows(self, fused: Tensor, x: Tensor, threads: int = 1) -> Tensor:
+        """Fused features [N, length, hidden] with those of x [N, length, C], in place."""
+        table = np.zeros((len(x), COLUMNS), dtype=np.int64)
+        table[:, GIVEN], table[:, POSITIONS] = _row_addresses(x), x.shape[1]
+        table[:, RESULT], table[:, LENGTH] = _row_addresses(fused), fused.shape[1]
+        table[:, ADDED], table[:, ADDED_POSITIONS] = table[:, RESULT], table[:, LENGTH]
+        library.convolve(self.mode, [self.arguments], [table], threads)
+        return fused
+
 
 class NativeBlock:
     """A residual block."""
@@ -95,30 +105,67 @@ class NativeBlock:
         self.margin1, self.margin2, self.mode = folded.margin1, folded.margin2, mode
 
     def __call__(self, x: SharedFeatures) -> SharedFeatures:
-        """Features after the block."""
+        """Features after the block. Those between its convolutions are not kept for the ends of windows.
+
+        Each thread writes those of one end after the other into the same memory.
+        """
+        return self._through(x, min(x.threads, 2 * len(x.left), library.MAX_THREADS))[0]
+
+    def traced(self, x: SharedFeatures) -> tuple[SharedFeatures, SharedFeatures]:
+        """Features after the block, and between its convolutions."""
+        y, middle, between = self._through(x, 2 * len(x.left))
+        left, right = between.view(2, len(x.left), *between.shape[1:])
+        reach = x.reach + self.radius
+        return y, replace(x, inner=middle, left=left, right=right, reach=reach, margin=self.margin1)
+
+    def changed(self, changed: ChangedFeatures, x: SharedFeatures, middle: SharedFeatures) -> ChangedFeatures:
+        """Features of changed windows after the block; `Block` of `sptx_core.engine.encoding` has the contract.
+
+        Both convolutions of a window follow one another. What the second reads around the span lies ready beside it.
+        """
+        group, radius = changed.group, self.radius
+        first1, length1 = group.span(middle.reach, middle.margin)
+        first2, length2 = group.span(x.reach + 2 * radius, self.margin2)
+        start1, start2 = first1 - radius, first2 - radius
+        given = changed.within(x, start1, length1 + 2 * radius)
+        between = around_spans(middle, group, first1, length1, start2, length2 + 2 * radius)
+        result = given.new_empty(len(given), length2, given.shape[2])
+        tables = [_read_inside(rows, start, x.width) for rows, start in ((given, start1), (between, start2))]
+        (first, second), row = tables, given.shape[2] * given.element_size()
+        first[:, RESULT], first[:, LENGTH] = _row_addresses(between) + row * (first1 - start2), length1
+        second[:, RESULT], second[:, LENGTH] = _row_addresses(result), length2
+        second[:, ADDED], second[:, ADDED_POSITIONS] = _row_addresses(given) + row * (first2 - start1), length2
+        library.convolve(self.mode, [self.conv1, self.conv2], tables, x.threads)
+        return changed.after(result, first2)
+
+    def _through(self, x: SharedFeatures, places: int) -> tuple[SharedFeatures, Tensor, Tensor]:
+        """Features after the block; between its convolutions, of the inside and, in so many places, of the ends."""
         middle = _convolve_inner(self.mode, self.conv1, x.inner, None, self.radius, x.threads)
         inner = _convolve_inner(self.mode, self.conv2, middle, x.inner, self.radius, x.threads)
         reach, windows, channels = x.reach + 2 * self.radius, len(x.left), x.inner.shape[1]
         left, right = (inner.new_empty(windows, reach - self.margin2, channels) for _ in range(2))
+        between = middle.new_empty(places, x.reach + self.radius - self.margin1, channels)
         if self.margin2 < reach:
-            self._convolve_ends(x, middle, (left, right))
-        return replace(x, inner=inner, left=left, right=right, reach=reach, margin=self.margin2)
+            self._convolve_ends(x, middle, between, (left, right))
+        y = replace(x, inner=inner, left=left, right=right, reach=reach, margin=self.margin2)
+        return y, middle, between
 
-    def _convolve_ends(self, x: SharedFeatures, middle: Tensor, results: tuple[Tensor, Tensor]) -> None:
+    def _convolve_ends(
+        self, x: SharedFeatures, middle: Tensor, between: Tensor, results: tuple[Tensor, Tensor]
+    ) -> None:
         """Both convolutions of each end of each window.
 
-        Features between the two are not kept: each thread writes those of one end after the other into the same memory.
-        `middle` has them for the inside of the stretch.
+        `middle` has what lies between the two for the inside of the stretch; that of end i goes to `between` [places,
+        ., C], at place i modulo their number.
         """
-        windows, channels, reach = len(x.left), middle.shape[1], x.reach + self.radius
+        windows, reach = len(x.left), x.reach + self.radius
         threads = min(x.threads, 2 * windows, library.MAX_THREADS)
-        between = middle.new_empty(threads, reach - self.margin1, channels)
-        addresses = _row_addresses(between)[np.arange(2 * windows) % threads]
+        addresses = _row_addresses(between)[np.arange(2 * windows) % len(between)]
         first, second = np.zeros((2, 2 * windows, COLUMNS), dtype=np.int64)
         for side, result in enumerate(results):
             some = slice(side * windows, (side + 1) * windows)
             before = WindowEnds.of(x, side)
-            after = WindowEnds(middle, addresses[some], reach, self.margin1, x.width, x.stride, side)
+            after = WindowEnds(middle, addresses[some], reach, self.margin1, x.width, x.offsets, side)
             before.read_by(first[some], reach + self.radius, self.margin1 - self.radius)
             after.read_by(second[some], reach + 2 * self.radius, self.margin2 - self.radius)
             before.added_by(second[some], reach + self.radius, self.margin2)
@@ -141,14 +188,15 @@ class WindowEnds:
     reach: int
     margin: int
     width: int
-    stride: int
+    offsets: Numbers
+    """[n], where each window begins in the stretch."""
     side: int
     """0 for left ends, 1 for right ends."""
 
     @classmethod
     def of(cls, x: SharedFeatures, side: int) -> WindowEnds:
         """The ends of features on one side."""
-        return cls(x.inner, _row_addresses((x.left, x.right)[side]), x.reach, x.margin, x.width, x.stride, side)
+        return cls(x.inner, _row_addresses((x.left, x.right)[side]), x.reach, x.margin, x.width, x.offsets, side)
 
     def read_by(self, sequences: Numbers, reach: int, margin: int) -> None:
         """Let sequences [n, columns] read positions [margin, reach); those below 0 are zeros outside the window."""
@@ -168,7 +216,7 @@ class WindowEnds:
         row = self.inner.shape[1] * self.inner.element_size()  # bytes
         kept, start = max(0, self.reach - margin), max(margin, self.reach)
         first = start - self.reach if self.side == 0 else self.width - reach - self.reach
-        inside = self.inner.data_ptr() + row * (first + self.stride * np.arange(len(self.kept)))
+        inside = self.inner.data_ptr() + row * (first + self.offsets)
         if self.side == 0:
             return [self.kept + row * (self.reach - kept - self.margin), inside], [kept, reach - start]
         return [inside, self.kept], [reach - start, kept]
@@ -197,6 +245,16 @@ def _convolve_inner(
             piece[ADDED_POSITIONS] = size
     library.convolve(mode, [convolution], [pieces], threads)
     return y
+
+
+def _read_inside(x: Tensor, first: Numbers, width: int) -> Numbers:
+    """Sequences [N, columns] that read x [N, length, C], positions from `first` on; zeros where a window has none."""
+    table = np.zeros((len(x), COLUMNS), dtype=np.int64)
+    before, beyond = outside(first, x.shape[1], width)
+    table[:, POSITIONS] = before
+    table[:, GIVEN + 1] = _row_addresses(x) + before * x.shape[2] * x.element_size()
+    table[:, POSITIONS + 1] = x.shape[1] - before - beyond
+    return table
 
 
 def _row_addresses(x: Tensor) -> Numbers:

@@ -42,11 +42,11 @@ class NativeTransformer:
         self.layers = [NativeLayer(layer, dtype) for layer in model.layers if isinstance(layer, Layer)]
         self.heads = OutputHeads(model, torch.float32)
 
-    def __call__(self, x: Tensor, choices: list[Tensor] | None = None) -> Tensor:
-        """[B, S, hidden], which is overwritten -> [B, core, channels]; `choices` as for `TorchTransformer`."""
+    def __call__(self, x: Tensor, choices: list[Tensor] | None = None, gaps: list[Tensor] | None = None) -> Tensor:
+        """[B, S, hidden], which is overwritten -> [B, core, channels]; lists as for `TorchTransformer`."""
         for layer in self.layers[:-1]:
-            layer(x, choices)
-        return self.heads(self.layers[-1].last(x, self.core, choices))
+            layer(x, choices, gaps)
+        return self.heads(self.layers[-1].last(x, self.core, choices, gaps))
 
 
 class NativeLayer:
@@ -72,21 +72,23 @@ class NativeLayer:
             (query.shape[0], self.heads, self.local_heads, layer.expand.out_features),
         )
 
-    def __call__(self, x: Tensor, choices: list[Tensor] | None = None) -> None:
-        """Add attention and feed-forward to x [B, S, hidden]; `choices` as for `TorchTransformer`."""
+    def __call__(self, x: Tensor, choices: list[Tensor] | None = None, gaps: list[Tensor] | None = None) -> None:
+        """Add attention and feed-forward to x [B, S, hidden]; lists as for `TorchTransformer`."""
         tiles, means = self._new_tiles(x), _new_means(x)
         buckets = means.shape[1]
         library.project(self.mode, self.arguments, x, tiles, means, MEANS | EVERYTHING)
-        chosen, probability = library.choose(self.arguments, means, 0, buckets)
+        chosen, probability = library.choose(self.arguments, means, 0, buckets, gaps)
         _record(choices, chosen, 0, means)
         library.attend(self.mode, self.arguments, x, tiles, 0, buckets, chosen, probability)
 
-    def last(self, x: Tensor, core: CoreBuckets, choices: list[Tensor] | None = None) -> Tensor:
+    def last(
+        self, x: Tensor, core: CoreBuckets, choices: list[Tensor] | None = None, gaps: list[Tensor] | None = None
+    ) -> Tensor:
         """The layer's output at the positions of the core: a view [B, length, hidden] of x [B, S, hidden]."""
         windows, buckets = len(x), core.buckets
         tiles, means = self._new_tiles(x), _new_means(x)
         library.project(self.mode, self.arguments, x, tiles, means, MEANS)
-        chosen, probability = library.choose(self.arguments, means, core.begin, core.end - core.begin)
+        chosen, probability = library.choose(self.arguments, means, core.begin, core.end - core.begin, gaps)
         _record(choices, chosen, core.begin, means)
         near = torch.arange(core.low, core.high)
         near = (near + buckets * torch.arange(windows)[:, None]).flatten().int()

@@ -13,6 +13,7 @@ made from any thread; they report the operations that they perform to `flops.per
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -204,7 +205,9 @@ def _project(
     performed(2 * BUCKET * layer.hidden * PANEL * heads)
 
 
-def choose(layer: LayerArguments, means: Tensor, first: int, count: int) -> tuple[Tensor, Tensor]:
+def choose(
+    layer: LayerArguments, means: Tensor, first: int, count: int, gaps: list[Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
     """Choose the bucket that each Sinkhorn head of a bucket attends to, among those of its window.
 
     Parameters
@@ -215,6 +218,9 @@ def choose(layer: LayerArguments, means: Tensor, first: int, count: int) -> tupl
         From `project`, of B windows.
     first, count : int
         Choices are made for buckets [first, first + count) of each window.
+    gaps : list, optional
+        Gets float32 [B]: of each window the smallest difference between the two best fits of a bucket, infinity where
+        there is no second.
 
     Returns
     -------
@@ -227,7 +233,10 @@ def choose(layer: LayerArguments, means: Tensor, first: int, count: int) -> tupl
     windows, buckets, _ = means.shape
     heads = layer.heads - layer.local_heads
     chosen, probability = torch.empty(windows * count, heads, dtype=torch.int32), torch.empty(windows * count, heads)
-    _call("sptx_choose", ctypes.byref(layer), means, windows, buckets, first, count, chosen, probability)
+    smallest = None if gaps is None else torch.full((windows,), torch.inf)
+    _call("sptx_choose", ctypes.byref(layer), means, windows, buckets, first, count, chosen, probability, smallest)
+    if gaps is not None and smallest is not None:
+        gaps.append(smallest * math.log(2))  # the library has scores for powers of 2
     per_head = layer.hidden * PANEL * (buckets + count) + PANEL * buckets * count
     performed(2 * windows * heads * per_head)
     return chosen, probability

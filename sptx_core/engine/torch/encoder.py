@@ -6,10 +6,14 @@ are copied together with what lies beside them before each convolution.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sptx_core.engine.changes import ChangedFeatures, zero_outside
 from sptx_core.engine.encoding import FoldedBlock, StretchEncoder
 from sptx_core.engine.features import SharedFeatures
 from sptx_core.engine.torch.operators import Convolution, Projection, fastest_convolution
@@ -55,6 +59,16 @@ class TorchBlock:
         y = convolve_windows(y, self.conv2, self.margin2)
         return x.grow(y.reach, y.margin).zip(torch.add, y)
 
+    def traced(self, x: SharedFeatures) -> tuple[SharedFeatures, SharedFeatures]:
+        """Features after the block, and between its convolutions."""
+        middle = convolve_windows(x.map(self._activate), self.conv1, self.margin1)
+        y = convolve_windows(middle, self.conv2, self.margin2)
+        return x.grow(y.reach, y.margin).zip(torch.add, y), middle
+
+    def changed(self, changed: ChangedFeatures, x: SharedFeatures, middle: SharedFeatures) -> ChangedFeatures:
+        """Features of changed windows after the block; `Block` of `sptx_core.engine.encoding` has the contract."""
+        return convolve_changed(changed, x, middle, self.margin2, self._activate, self.conv1, self.conv2)
+
     def _activate(self, x: Tensor) -> Tensor:
         return torch.addcmul(self.shift, x, self.scale).relu_().to(self.dtype)
 
@@ -67,8 +81,46 @@ class TorchSkip:
 
     def __call__(self, fused: SharedFeatures, x: SharedFeatures, margin: int) -> SharedFeatures:
         """Fused features with those of `x`, at the reach of `x` and this margin."""
-        grown = fused.grow(x.reach, margin)
-        return grown.zip(lambda y, part: y.add_(self.projection(part)), x.grow(x.reach, margin))
+        return fused.grow(x.reach, margin).zip(self.add_rows, x.grow(x.reach, margin))
+
+    def add_rows(self, fused: Tensor, x: Tensor, threads: int = 1) -> Tensor:
+        """Fused features [..., hidden] with those of x [..., C], in place."""
+        del threads  # PyTorch has its own setting
+        return fused.add_(self.projection(x))
+
+
+def convolve_changed(
+    changed: ChangedFeatures,
+    x: SharedFeatures,
+    middle: SharedFeatures,
+    margin: int,
+    activate: Callable[[Tensor], Tensor],
+    conv1: Convolution,
+    conv2: Convolution,
+) -> ChangedFeatures:
+    """Changed windows after a residual block, x + conv2(conv1(activate(x))).
+
+    Parameters
+    ----------
+    changed : ChangedFeatures
+        Changed windows before the block.
+    x, middle : SharedFeatures
+        The windows as they are: before the block, and what `conv2` takes.
+    margin : int
+        Margin to keep after the block.
+    activate : callable
+        [N, length, C] -> what `conv1` takes, each position by itself.
+    conv1, conv2 : Convolution
+        The convolutions, of one radius; what follows the first is part of it.
+    """
+    radius = conv1.radius
+    first1, length1 = changed.group.span(middle.reach, middle.margin)
+    first2, length2 = changed.group.span(x.reach + 2 * radius, margin)
+    around = changed.within(x, first1 - radius, length1 + 2 * radius)
+    y = conv1(zero_outside(activate(around), first1 - radius, x.width))
+    y = conv2(changed.after(y, first1).within(middle, first2 - radius, length2 + 2 * radius))
+    start = int(first2[0] - first1[0]) + radius
+    return changed.after(around[:, start : start + length2] + y, first2)
 
 
 def convolve_windows(x: SharedFeatures, convolution: Convolution, margin: int) -> SharedFeatures:
@@ -84,4 +136,4 @@ def convolve_windows(x: SharedFeatures, convolution: Convolution, margin: int) -
         zeros = max(0, radius - margin)
         left = convolution(F.pad(around.left, (0, 0, zeros, 0)))
         right = convolution(F.pad(around.right, (0, 0, 0, zeros)))
-    return SharedFeatures(inner, left, right, reach, margin, x.width, x.stride, x.threads)
+    return replace(x, inner=inner, left=left, right=right, reach=reach, margin=margin)

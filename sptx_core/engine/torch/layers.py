@@ -54,7 +54,7 @@ class TorchTransformer:
         self.layers = [TorchLayer(layer, dtype, wide, rows) for layer in model.layers if isinstance(layer, Layer)]
         self.heads = OutputHeads(model, wide)
 
-    def __call__(self, x: Tensor, choices: list[Tensor] | None = None) -> Tensor:
+    def __call__(self, x: Tensor, choices: list[Tensor] | None = None, gaps: list[Tensor] | None = None) -> Tensor:
         """Logits of the cores of B windows.
 
         Parameters
@@ -64,6 +64,8 @@ class TorchTransformer:
         choices : list, optional
             For each layer the chosen buckets are added to it, int64 [B, Sinkhorn heads, buckets]; -1 where the last
             layer needs no choice.
+        gaps : list, optional
+            For each layer the smallest gaps of its choices are added to it, [B] (`smallest_gaps`).
 
         Returns
         -------
@@ -71,8 +73,8 @@ class TorchTransformer:
             [B, core, channels].
         """
         for layer in self.layers[:-1]:
-            layer(x, choices)
-        return self.heads(self.layers[-1].last(x, self.core, choices))
+            layer(x, choices, gaps)
+        return self.heads(self.layers[-1].last(x, self.core, choices, gaps))
 
 
 class OutputHeads:
@@ -110,7 +112,7 @@ class BucketChoice:
         far = attention.local_heads * self.head_size  # first channel of the Sinkhorn heads
         self.query, self.key = (Projection(weight[far:], None, wide) for weight in (query, key))
 
-    def __call__(self, means: Tensor, queries: slice) -> tuple[Tensor, Tensor]:
+    def __call__(self, means: Tensor, queries: slice, gaps: list[Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """The bucket whose mean key fits best, and its share of the softmax over the window's buckets.
 
         Parameters
@@ -119,6 +121,8 @@ class BucketChoice:
             [B, buckets, hidden], means over each bucket of what is projected.
         queries : slice
             Buckets of each window that look.
+        gaps : list, optional
+            Gets the `smallest_gaps`.
 
         Returns
         -------
@@ -128,6 +132,8 @@ class BucketChoice:
         query = torch.unflatten(self.query(means[:, queries]), 2, (-1, self.head_size)).transpose(1, 2)
         key = torch.unflatten(self.key(means), 2, (-1, self.head_size)).transpose(1, 2)  # [B, heads, buckets, D]
         fit = query @ key.transpose(2, 3) * self.scale
+        if gaps is not None:
+            gaps.append(smallest_gaps(fit))
         probability, bucket = fit.softmax(-1).max(-1)
         return bucket.transpose(1, 2), probability.transpose(1, 2)
 
@@ -152,13 +158,13 @@ class TorchLayer:
         self.expand = Projection(layer.expand.weight, layer.expand.bias, dtype)
         self.contract = Projection(layer.contract.weight, layer.contract.bias, dtype)
 
-    def __call__(self, x: Tensor, choices: list[Tensor] | None = None) -> None:
-        """Add attention and feed-forward to x [B, S, hidden]; `choices` as for `TorchTransformer`."""
+    def __call__(self, x: Tensor, choices: list[Tensor] | None = None, gaps: list[Tensor] | None = None) -> None:
+        """Add attention and feed-forward to x [B, S, hidden]; `choices` and `gaps` as for `TorchTransformer`."""
         windows, size = len(x), self.bucket_size
         x = x.view(-1, size, self.size)  # [buckets, size, hidden]
         y = self.attention_norm(x)
         qkv = self.project(y)
-        bucket, probability = self.choice(y.mean(1).view(windows, -1, self.size), slice(None))
+        bucket, probability = self.choice(y.mean(1).view(windows, -1, self.size), slice(None), gaps)
         record_choice(choices, bucket, 0, bucket.shape[1])
         sinkhorn_keys = _SinkhornKeys(qkv.view(-1, self.head_size), 3 * self.heads, 2 * self.heads - bucket.shape[2])
         bucket, probability = through_windows(bucket, len(x) // windows), probability.flatten(0, 1)
@@ -167,12 +173,14 @@ class TorchLayer:
             piece += self._attend(qkv, some, windows, sinkhorn_keys, bucket[some], probability[some])
             self._feed_forward(piece.view(-1, self.size))
 
-    def last(self, x: Tensor, core: CoreBuckets, choices: list[Tensor] | None = None) -> Tensor:
+    def last(
+        self, x: Tensor, core: CoreBuckets, choices: list[Tensor] | None = None, gaps: list[Tensor] | None = None
+    ) -> Tensor:
         """The layer's output at the positions of the core, [B, length, hidden], from x [B, S, hidden]."""
         windows, buckets = len(x), core.buckets
         low, high = core.low, core.high
         y = self.attention_norm(x).view(windows, buckets, self.bucket_size, self.size)
-        bucket, probability = self.choice(y.mean(2), slice(low, high))
+        bucket, probability = self.choice(y.mean(2), slice(low, high), gaps)
         record_choice(choices, bucket, low, buckets)
         asked = through_windows(bucket, buckets)
         y = y.flatten(0, 1)
@@ -269,6 +277,25 @@ class _SinkhornKeys:
         index = position * self.heads + head[:, None]  # [n, Sinkhorn heads, size]
         moved = self.rows.index_select(0, index.flatten()).view(*index.shape, -1)
         return moved.mul_(probability[..., None, None])
+
+
+def smallest_gaps(fit: Tensor) -> Tensor:
+    """How near the choices of each window are to a tie.
+
+    Parameters
+    ----------
+    fit : Tensor
+        [B, Sinkhorn heads, queries, buckets]: scaled products of mean queries and mean keys.
+
+    Returns
+    -------
+    Tensor
+        [B], the smallest difference between the best and the second-best fit of a query; infinity without a second.
+    """
+    if not fit.shape[1] or fit.shape[3] < 2:
+        return fit.new_full((len(fit),), torch.inf)
+    best, second = fit.topk(2, -1).values.unbind(-1)
+    return (best - second).flatten(1).amin(1)
 
 
 def record_choice(choices: list[Tensor] | None, bucket: Tensor, first: int, buckets: int) -> None:

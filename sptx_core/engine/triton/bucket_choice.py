@@ -15,7 +15,14 @@ WARPS = 8
 
 
 def choose_buckets(
-    means: Tensor, query: Tensor, key: Tensor, scale: float, head_size: int, first: int, count: int
+    means: Tensor,
+    query: Tensor,
+    key: Tensor,
+    scale: float,
+    head_size: int,
+    first: int,
+    count: int,
+    gaps: list[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """For each bucket and Sinkhorn head the bucket of the window whose mean key fits its mean query best.
 
@@ -31,6 +38,9 @@ def choose_buckets(
         Channels of a head.
     first, count : int
         Buckets `first`, ..., `first` + count - 1 of each window choose.
+    gaps : list, optional
+        Gets float32 [windows]: the smallest difference between the two best fits of a bucket of each window, infinity
+        where there is no second.
 
     Returns
     -------
@@ -43,6 +53,7 @@ def choose_buckets(
     performed(2 * windows * buckets * len(query) * (2 * hidden + buckets))
     chosen = means.new_empty(windows * count, heads, dtype=torch.int64)
     probability = means.new_empty(windows * count, heads)
+    smallest = means.new_full((windows, max(1, heads)), torch.inf)
     if heads:
         choose_kernel[(windows, heads)](
             means,
@@ -51,6 +62,7 @@ def choose_buckets(
             scale,
             chosen,
             probability,
+            smallest,
             buckets,
             first,
             count,
@@ -59,8 +71,11 @@ def choose_buckets(
             HEADS=heads,
             BUCKETS=max(MIN_PRODUCT, triton.next_power_of_2(buckets)),
             DEPTH=min(DEPTH, hidden),
+            GAPS=gaps is not None,
             num_warps=WARPS,
         )
+    if gaps is not None:
+        gaps.append(smallest.amin(1))
     return chosen, probability
 
 
@@ -72,6 +87,7 @@ def choose_kernel(
     scale,  # float32
     chosen,  # out: int64 [windows * count, HEADS]
     probability,  # out: float32 [windows * count, HEADS]
+    gaps,  # out: float32 [windows, HEADS], of the buckets that choose
     buckets,  # of a window
     first,  # bucket of a window that chooses
     count,  # buckets of a window that choose
@@ -80,6 +96,7 @@ def choose_kernel(
     HEADS: tl.constexpr,  # Sinkhorn heads
     BUCKETS: tl.constexpr,  # a power of two, at least `buckets`
     DEPTH: tl.constexpr,  # channels in a step
+    GAPS: tl.constexpr,  # whether gaps are wanted
 ):
     """A block computes one window and one head; products are in float32, so that the choice is."""
     window, head = tl.program_id(0), tl.program_id(1)
@@ -101,3 +118,6 @@ def choose_kernel(
     which = tl.minimum(tl.argmax(fit, 1), buckets - 1)  # a bucket of the window, even where no fit is a number
     tl.store(chosen + to, (which + window * buckets).to(tl.int64), mask=mask)
     tl.store(probability + to, 1 / total, mask=mask)
+    if GAPS:
+        second = tl.max(tl.where(bucket[None, :] == which[:, None], float("-inf"), fit), 1)
+        tl.store(gaps + window * HEADS + head, tl.min(tl.where(mask, tl.max(fit, 1) - second, float("inf")), 0))

@@ -48,12 +48,12 @@ class TritonTransformer:
         self.layers = [TritonLayer(layer, dtype) for layer in model.layers if isinstance(layer, Layer)]
         self.heads = OutputHeads(model, torch.float32)
 
-    def __call__(self, x: Tensor, choices: list[Tensor] | None = None) -> Tensor:
-        """[B, S, hidden], which is overwritten -> [B, core, channels]; `choices` as for `TorchTransformer`."""
+    def __call__(self, x: Tensor, choices: list[Tensor] | None = None, gaps: list[Tensor] | None = None) -> Tensor:
+        """[B, S, hidden], which is overwritten -> [B, core, channels]; lists as for `TorchTransformer`."""
         rows = self.layers[0].begin(x)
         for layer, following in pairwise(self.layers):
-            rows = layer(x, rows, following.norm, choices)
-        return self.heads(self.layers[-1].last(x, rows, self.core, choices))
+            rows = layer(x, rows, following.norm, choices, gaps)
+        return self.heads(self.layers[-1].last(x, rows, self.core, choices, gaps))
 
 
 class TritonLayer:
@@ -92,7 +92,12 @@ class TritonLayer:
         return normalise_rows(x.view(-1, self.hidden), self.norm, self.bucket_size, self.dtype)
 
     def __call__(
-        self, x: Tensor, rows: NormedRows, following: NormWeights, choices: list[Tensor] | None = None
+        self,
+        x: Tensor,
+        rows: NormedRows,
+        following: NormWeights,
+        choices: list[Tensor] | None = None,
+        gaps: list[Tensor] | None = None,
     ) -> NormedRows:
         """Add attention and feed-forward to x, in place.
 
@@ -104,7 +109,7 @@ class TritonLayer:
             The rows of `x` after this layer's norm.
         following : NormWeights
             The norm of the next layer.
-        choices : list, optional
+        choices, gaps : list, optional
             As for `TorchTransformer`.
 
         Returns
@@ -113,16 +118,23 @@ class TritonLayer:
             The rows for the next layer.
         """
         qkv = self.project(rows.normed)
-        chosen, probability = self._choose(rows, len(x), slice(None), choices)
+        chosen, probability = self._choose(rows, len(x), slice(None), choices, gaps)
         keys = qkv[:, self.hidden + self.local_channels : 2 * self.hidden]
         attended = self._attend(qkv, keys, chosen, probability, len(x), 0)
         return self.feed_forward(x.view(-1, self.hidden), attended, following, self.bucket_size)
 
-    def last(self, x: Tensor, rows: NormedRows, core: CoreBuckets, choices: list[Tensor] | None = None) -> Tensor:
+    def last(
+        self,
+        x: Tensor,
+        rows: NormedRows,
+        core: CoreBuckets,
+        choices: list[Tensor] | None = None,
+        gaps: list[Tensor] | None = None,
+    ) -> Tensor:
         """The layer's output at the positions of the core, [B, length, hidden], from x [B, S, hidden] and its rows."""
         windows, size = len(x), self.bucket_size
         keys = self.sinkhorn_key(rows.normed)
-        chosen, probability = self._choose(rows, windows, slice(core.begin, core.end), choices)
+        chosen, probability = self._choose(rows, windows, slice(core.begin, core.end), choices, gaps)
         around = torch.unflatten(rows.normed, 0, (windows, -1))[:, core.low * size : core.high * size]
         qkv = self.project(around.flatten(0, 1))
         attended = self._attend(qkv, keys, chosen, probability, windows, core.begin - core.low)
@@ -131,14 +143,19 @@ class TritonLayer:
         return kept[:, core.core_rows(core.begin)]
 
     def _choose(
-        self, rows: NormedRows, windows: int, queries: slice, choices: list[Tensor] | None
+        self,
+        rows: NormedRows,
+        windows: int,
+        queries: slice,
+        choices: list[Tensor] | None,
+        gaps: list[Tensor] | None,
     ) -> tuple[Tensor, Tensor]:
         """Choices of the buckets `queries` of each window and their probability, as `attend_buckets` takes them."""
         means = rows.means.view(windows, -1, self.hidden)
         buckets = means.shape[1]
         first, end, _ = queries.indices(buckets)
         chosen, probability = choose_buckets(
-            means, self.mean_query, self.mean_key, self.scale, self.head_size, first, end - first
+            means, self.mean_query, self.mean_key, self.scale, self.head_size, first, end - first, gaps
         )
         if choices is not None:
             record_choice(choices, torch.unflatten(chosen, 0, (windows, -1)) % buckets, first, buckets)

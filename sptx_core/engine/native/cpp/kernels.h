@@ -32,6 +32,6 @@ extern const Kernels FLOAT32_KERNELS, BFLOAT16_KERNELS, MATRIX_FLOAT32_KERNELS, 
 
 // In float32 in all modes, by the instructions of FLOAT32: see layers/bucket_choice.h.
 void choose_buckets(const Layer& layer, const float* means, int windows, int buckets, int first, int count,
-                    int32_t* chosen, float* probability);
+                    int32_t* chosen, float* probability, float* gaps);
 
 }  // namespace sptx

@@ -73,8 +73,8 @@ EXPORTED void sptx_project(int mode, const Layer* layer, const float* x, const i
 
 // See choose_buckets.
 EXPORTED void sptx_choose(const Layer* layer, const float* means, int windows, int buckets, int first, int count,
-                          int32_t* chosen, float* probability) {
-    choose_buckets(*layer, means, windows, buckets, first, count, chosen, probability);
+                          int32_t* chosen, float* probability, float* gaps) {
+    choose_buckets(*layer, means, windows, buckets, first, count, chosen, probability, gaps);
 }
 
 // See Kernels::attend.

@@ -44,11 +44,19 @@ INLINE float probability_of_largest(const float* scores, int count, float larges
     return 1.0f / _mm512_reduce_add_ps(sum);
 }
 
+// By how much score `best`, the largest of `count`, exceeds the next one, or `gap` if that is less.
+INLINE float gap_to_next(const float* scores, int count, int best, float gap) {
+    for (int i = 0; i < count; i++)
+        if (i != best) gap = smaller(gap, scores[best] - scores[i]);
+    return gap;
+}
+
 // For buckets [first, first + count) of each window and each Sinkhorn head: chosen [windows * count][Sinkhorn heads],
 // the bucket chosen among the `buckets` of the window, counted through all windows, and its share of the softmax,
-// `probability`, of the same shape. `means` [windows * buckets][hidden] are those of normed positions.
+// `probability`, of the same shape. `means` [windows * buckets][hidden] are those of normed positions. Where `gaps`
+// [windows] is not null, each becomes the smallest difference between the two best scores of a bucket, if it is larger.
 void choose(const Layer& layer, const float* means, int windows, int buckets, int first, int count, int32_t* chosen,
-            float* probability) {
+            float* probability, float* gaps) {
     const int hidden = layer.hidden, sinkhorn_heads = layer.heads - layer.local_heads;
     const int panels = (buckets + PANEL - 1) / PANEL;  // of buckets
     const Scratch queries(sizeof(float) * count * PANEL), keys(sizeof(float) * panels * PANEL * PANEL);
@@ -73,6 +81,7 @@ void choose(const Layer& layer, const float* means, int windows, int buckets, in
                 const size_t at = (size_t(window) * count + r) * sinkhorn_heads + head;
                 chosen[at] = window * buckets + best;
                 probability[at] = probability_of_largest(score, buckets, score[best]);
+                if (gaps) gaps[window] = gap_to_next(score, buckets, best, gaps[window]);
             }
         }
     }

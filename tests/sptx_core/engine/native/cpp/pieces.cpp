@@ -26,8 +26,8 @@ using namespace sptx::kernels;
 namespace sptx {
 const Kernels FLOAT32_KERNELS = {}, BFLOAT16_KERNELS = {};
 void choose_buckets(const Layer& layer, const float* means, int windows, int buckets, int first, int count,
-                    int32_t* chosen, float* probability) {
-    choose(layer, means, windows, buckets, first, count, chosen, probability);
+                    int32_t* chosen, float* probability, float* gaps) {
+    choose(layer, means, windows, buckets, first, count, chosen, probability, gaps);
 }
 }  // namespace sptx
 
