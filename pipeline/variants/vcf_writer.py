@@ -34,7 +34,7 @@ from pipeline.inputs.uris import local_path
 from pipeline.inputs.vcf import COLUMNS, Vcf, VcfHeader, is_record, open_vcf
 from pipeline.variants.bcf_writer import index_of, missing_definitions, write_bcf
 from pipeline.variants.vcf_fields import foreign_field, header_lines, info_text, is_own_line, own_fields
-from pipeline.variants.vcf_notes import RecordNotes, VcfNotes
+from pipeline.variants.vcf_notes import RecordNotes, VcfNotes, check_field_name
 from sptx_core.errors import InputError
 from sptx_core.files import replacing, require_writable, writing
 
@@ -52,20 +52,28 @@ class WrittenVcf(NamedTuple):
     note: str | None
 
 
-def require_target(uri: str) -> None:
+def require_target(uri: str, source_uri: str | None = None, spliceai_field: str | None = None) -> None:
     """Check, before any work is done, that a VCF can be written; nothing is left there.
 
     Parameters
     ----------
     uri
         Path or URI of the target.
+    source_uri, spliceai_field
+        The file that is going to be scored, and a further field of INFO, as in `VcfNotes`.
 
     Raises
     ------
     InputError
-        Its name does not say what kind of file it is, pysam is missing for a BCF, or it cannot be written.
+        Its name does not say what kind of file it is, pysam is missing for a BCF, it cannot be written, or the field
+        cannot have this name, which may be another tool's.
 
     """
+    if spliceai_field is not None:
+        check_field_name(spliceai_field)
+        if source_uri is not None:
+            with open_vcf(source_uri) as vcf:
+                own_fields(vcf.header, spliceai_field)
     if _kind(uri) == "bcf":
         load_pysam(uri)
     path = local_path(uri)

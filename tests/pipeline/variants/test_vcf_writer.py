@@ -325,6 +325,10 @@ def test_a_field_of_another_tool_is_not_written_over(tmp_path: Path) -> None:
     for content, place in ((described, r"in\.vcf"), (bare, r"in\.vcf line 2")):
         with pytest.raises(InputError, match=rf"{place} has INFO/SpliceAI of another tool"):
             annotated(write(tmp_path, content), tmp_path / "out.vcf", spliceai_field="SpliceAI")
+    with pytest.raises(InputError, match=r"in\.vcf has INFO/SpliceAI of another tool"):  # before any work
+        require_target(str(tmp_path / "out.vcf"), write(tmp_path, described), "SpliceAI")
+    with pytest.raises(InputError, match="--spliceai-field SpTx: give the name"):
+        require_target(str(tmp_path / "out.vcf"), write(tmp_path, described), "SpTx")
     annotated(write(tmp_path, bare), tmp_path / "out.vcf", spliceai_field="mine")
 
 
