@@ -189,6 +189,6 @@ def check_field_name(name: str) -> None:
     """
     if not _INFO_KEY.fullmatch(name) or name in FIELDS:
         raise InputError(
-            f"--spliceai-field {name}: give the name of an INFO field, letters, digits, _ and . after a letter, that is "
-            "not one of sptx's own, such as SpliceAI"
+            f"--spliceai-field {name}: give the name of an INFO field, letters, digits, _ and . after a letter, that "
+            "is not one of sptx's own, such as SpliceAI"
         )
