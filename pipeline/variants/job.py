@@ -122,7 +122,7 @@ class VariantsJob(Job):
         if self.settings.tracks is None:
             return None
         tracks = open_tracks(self.settings.tracks)
-        require_fitting(tracks, self.geometry, self.fields["checkpoint"], self.genome)
+        require_fitting(tracks, self.geometry, self.network.digest(), self.genome)
         return KnownScores(self.settings.tracks, self.network.channels)
 
     def describe(self) -> str:
