@@ -139,14 +139,16 @@ def normalise(start: int, ref: str, alt: str, fetch: Fetch, length: int) -> Alle
     Returns
     -------
     Allele or None
-        None where `ref` is not what the contig holds.
+        None where `ref` is not what the contig holds; so where a letter of it is no nucleotide.
 
     Raises
     ------
     InputError
-        A letter of `ref` or `alt` is no nucleotide.
+        A letter of `alt` is no nucleotide: `unscorable` says so before.
 
     """
+    if ref and not _SEQUENCE.fullmatch(ref):
+        return None
     held, wanted = decode(encode(ref)), decode(encode(alt))
     if start < 0 or start + len(held) > length or decode(fetch(start, start + len(held))) != held:
         return None
