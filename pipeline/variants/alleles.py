@@ -64,8 +64,8 @@ class Allele:
     start
         0-based position of its first replaced base, as far left as it can be written.
     ref, alt
-        The bases replaced and what replaces them, upper case, of A, C, G, T and N; neither begins or ends with a base
-        of the other. One of them may be empty, both are where nothing changes.
+        The bases replaced and what replaces them, upper case, of A, C, G, T and N; they differ in their first and
+        in their last base. One of them may be empty, both are where nothing changes.
     shift
         By how many bases the change may be moved to the right with the same result; 0 unless one of both is empty.
     before, after
@@ -139,14 +139,16 @@ def normalise(start: int, ref: str, alt: str, fetch: Fetch, length: int) -> Alle
     Returns
     -------
     Allele or None
-        None where `ref` is not what the contig holds.
+        None where `ref` is not what the contig holds; so where a letter of it is no nucleotide.
 
     Raises
     ------
     InputError
-        A letter of `ref` or `alt` is no nucleotide.
+        A letter of `alt` is no nucleotide: `unscorable` says so before.
 
     """
+    if ref and not _SEQUENCE.fullmatch(ref):
+        return None
     held, wanted = decode(encode(ref)), decode(encode(alt))
     if start < 0 or start + len(held) > length or decode(fetch(start, start + len(held))) != held:
         return None

@@ -167,9 +167,11 @@ def test_letters_for_several_bases_are_n() -> None:
 
 def test_u_is_t_and_what_is_no_base_is_refused() -> None:
     assert normal("ACGT", 3, "U", "A") == normal("ACGT", 3, "T", "A")
-    for ref, alt in (("*", "A"), ("A", "*"), ("A", "<DEL>"), ("A", "."), ("É", "A")):
+    for ref in ("*", "X", "AJ", "É", "<DEL>", "A\n"):
+        assert normal("ACGT", 0, ref, "G") is None
+    for alt in ("*", "<DEL>", ".", "É"):
         with pytest.raises(InputError, match="is no nucleotide"):
-            normal("ACGT", 0, ref, alt)
+            normal("ACGT", 0, "A", alt)
 
 
 @pytest.mark.parametrize(
