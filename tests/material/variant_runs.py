@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 from material.genomes import Transcript, fasta, gtf
 from material.local_run import compute, say
 from material.networks import tiny_network
@@ -105,6 +106,13 @@ class StubJob(VariantsJob):
 def stubbed(job: VariantsJob, kind: type[StubJob] = StubJob) -> StubJob:
     """The job with the scorer in place of the network."""
     return kind(job.settings, job.plan, job.geometry, job.network, job.genome)
+
+
+def use_scorer(patch: pytest.MonkeyPatch) -> None:
+    """Let every job of this process compute by the scorer."""
+    patch.setattr(VariantsWorker, "make_predictor", StubWorker.make_predictor)
+    patch.setattr(VariantsWorker, "scores", staticmethod(stub_scores), raising=False)
+    patch.setattr(VariantsJob, "choose_execution", StubJob.choose_execution)
 
 
 class Line(NamedTuple):

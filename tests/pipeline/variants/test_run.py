@@ -118,16 +118,8 @@ def many(example: Example, tmp_path: Path) -> list[str]:
                 base = decode(genome.fetch(gene.contig, pos - 1, pos))
                 written.append(Line(gene.contig, pos, base, ",".join(other for other in "ACGT" if other != base)))
     (tmp_path / "in.vcf").write_text(vcf(written))
-    return [
-        "variants",
-        "--vcf",
-        str(tmp_path / "in.vcf"),
-        *example.inputs,
-        "--alleles-per-shard",
-        "2",
-        "--threads",
-        "1",
-    ]
+    shards = ["--alleles-per-shard", "2", "--threads", "1"]
+    return ["variants", "--vcf", str(tmp_path / "in.vcf"), *example.inputs, *shards]
 
 
 @pytest.mark.slow
