@@ -8,16 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from material.variant_runs import Line, Place, StubJob, StubWorker, stub_scores
+import torch
+from material.variant_runs import CONTEXT, Line, Place, StubJob, StubWorker, stub_scores
 
 from pipeline.batch.job import Assignment
 from pipeline.batch.storage import Store
 from pipeline.batch.worker import Receipt, UnitWorker
 from pipeline.variants.worker import Task, VariantsWorker
+from sptx_core.alphabet import encode, reverse_complement
+from sptx_core.channels import TISSUES
 from sptx_core.errors import InputError
+from sptx_core.model import SpTransformerModel
 
 BREAKS = Line("chr1", 501, "G", "C")
 
@@ -128,3 +133,36 @@ def test_the_authors_constants_hold_for_their_geometry_alone(
 ) -> None:
     order = worker_of(place.job([BREAKS], **settings)).order
     assert replace(order, geometry=replace(order.geometry, context=context)).authors_own is own
+
+
+def test_the_network_itself_is_asked_for_both_sequences(place: Place, tmp_path: Path) -> None:
+    at = place.sequences["chr1"]
+    lines = [Line("chr1", 501, "G", "C"), Line("chr1", 3002, "C", "G")]
+    job = place.job(lines, sites=True, output=str(tmp_path / "scores"))
+    execution = replace(job.choose_execution(), engine="reference")
+    worker = VariantsWorker(job.work_order(execution))
+    worker.open()
+    (unit,) = job.iter_units([0])
+    task = worker.read(unit)
+    (outputs,) = worker.compute(iter([task]))
+    parts = worker.encode(unit, task, outputs)
+    sites = pl.from_arrow(pq.read_table(pa.BufferReader(parts["sites"])))
+    names = ["acceptor", "donor", *TISSUES]
+    model = SpTransformerModel.from_pretrained(place.inputs["checkpoint"])
+
+    def predicted(sequence: str, strand: str) -> Any:
+        codes = encode(sequence)
+        codes = reverse_complement(codes) if strand == "-" else codes
+        with torch.inference_mode():
+            scores = model(torch.from_numpy(codes.copy())[None], flanked=True).scores()[0, :, 1:].numpy()
+        return scores[::-1] if strand == "-" else scores
+
+    for record, (line, strand) in enumerate(zip(lines, "+-", strict=True)):
+        low = line.pos - 1 - 100 - CONTEXT
+        window = at[low : low + 201 + 2 * CONTEXT]
+        middle = 100 + CONTEXT
+        changed = window[:middle] + line.alt + window[middle + 1 :]
+        found = sites.filter(pl.col("record") == record, pl.col("strand") == strand)
+        for sequence, text in (("ref", window), ("alt", changed)):
+            stored = found.select([f"{sequence}_{name}" for name in names]).to_numpy()
+            assert np.abs(stored - predicted(text, strand)).max() < 2e-5
