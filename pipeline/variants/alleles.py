@@ -4,8 +4,9 @@ A change is normalised: bases that reference and alternative share at either end
 insertion or deletion is moved as far left as the sequence lets it (Tan, Abecasis and Kang 2015, Bioinformatics
 31:2202). How far right it could be moved from there is its `shift`. All ways to write a change give the same `Allele`.
 
-Coordinates are 0-based, half-open, genomic. Letters other than A, C, G and T are N, in FASTA and VCF alike, and no
-change is moved across an N.
+Coordinates are 0-based, half-open, genomic. Letters other than A, C, G and T are N, in FASTA and VCF alike. An N
+equals an N, but what is inserted or deleted and holds no other letter stays where it is written: a gap of an assembly
+may be millions of bases long.
 """
 
 from __future__ import annotations
@@ -188,10 +189,12 @@ def _room(text: str, ahead: Fetch, most: int) -> tuple[int, str]:
     of [first, end), counted from the text's end; there are `most` bases.
     """
     moved, width = 0, len(text)
+    if not text.strip("N"):
+        return moved, text
     while moved < most:
         chunk = decode(ahead(moved, min(moved + _CHUNK, most)))
         for base in chunk:
-            if base == "N" or base != text[moved % width]:
+            if base != text[moved % width]:
                 return moved, _turned(text, moved)
             moved += 1
     return moved, _turned(text, moved)

@@ -182,10 +182,12 @@ def test_u_is_t_and_what_is_no_base_is_refused() -> None:
         ("AANAAC", (5, "", "A"), Allele(3, "", "A", 2, "N", "A")),
         ("AANAAC", (2, "", "A"), Allele(0, "", "A", 2, "", "A")),
         ("CNNNNG", (2, "N", ""), Allele(2, "N", "", 0, "N", "N")),
-        ("ANANAC", (0, "AN", ""), Allele(0, "AN", "", 1, "", "A")),
+        ("CNNNNG", (2, "", "RN"), Allele(2, "", "NN", 0, "N", "N")),
+        ("ANANACG", (2, "AN", ""), Allele(0, "AN", "", 3, "", "A")),
+        ("CANANG", (3, "", "AN"), Allele(1, "", "AN", 4, "C", "A")),
     ],
 )
-def test_nothing_is_moved_across_an_n(text: str, raw: tuple[int, str, str], expected: Allele) -> None:
+def test_a_change_is_moved_across_an_n_only_with_an_n(text: str, raw: tuple[int, str, str], expected: Allele) -> None:
     assert normal(text, *raw) == expected
 
 
