@@ -93,9 +93,9 @@ class Allele:
 
     @property
     def touched(self) -> tuple[int, int]:
-        """The span; of an insertion that may stand in one place only, the bases on either side of it."""
+        """The span; of an insertion, with the bases on either side of it."""
         low, high = self.span
-        return (low, high) if high > low else (low - 1, high + 1)
+        return (low, high) if self.ref else (low - 1, high + 1)
 
     @property
     def is_snv(self) -> bool:
@@ -104,8 +104,9 @@ class Allele:
 
     @property
     def length(self) -> int:
-        """Bases of the longer of reference and alternative."""
-        return max(len(self.ref), len(self.alt))
+        """Bases of the alternative or of the span, whichever are more."""
+        low, high = self.span
+        return max(high - low, len(self.alt))
 
     def moved(self) -> tuple[int, str, str]:
         """Start, ref and alt of the right-most placement."""

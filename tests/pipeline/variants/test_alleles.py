@@ -211,10 +211,11 @@ def test_an_allele_says_what_it_touches() -> None:
     assert Allele(10, "A", "C").touched == (10, 11)
     assert Allele(10, "A", "C").is_snv
     assert Allele(10, "ACG", "", 4).touched == (10, 17)
-    assert Allele(10, "", "ACG", 4).touched == (10, 14)
-    assert Allele(10, "", "ACG").touched == (9, 11)  # the bases on either side
+    assert Allele(10, "", "ACG", 4).touched == (9, 15)  # the bases on either side
+    assert Allele(10, "", "ACG").touched == (9, 11)
     assert not Allele(10, "", "A").is_snv
     assert [allele.length for allele in (Allele(1, "AC", "G"), Allele(1, "", "ACG"), Allele(1, "", ""))] == [2, 3, 0]
+    assert Allele(1, "A", "", 40).length == 41  # all that is looked at
 
 
 def test_a_deletion_whose_pos_lies_before_a_gene_touches_it() -> None:
