@@ -71,6 +71,8 @@ class ScoringConfig(JobSettings):
     def _of_tracks(self) -> Self:
         if self.tracks is not None and (self.windows is not Windows.GRID or self.flanks is not Beyond.GENOMIC):
             raise ValueError("a table of tracks has windows of its own: give --windows grid and --flanks genomic")
+        if self.tracks is not None and self.precision is not Precision.FLOAT32:
+            raise ValueError("scores of the reference from --tracks are float32, and alternatives must be, too")
         return self
 
 

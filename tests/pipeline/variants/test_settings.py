@@ -57,6 +57,8 @@ def test_values_beyond_their_limits_are_refused_by_name(name: str, value: object
 def test_a_table_of_tracks_needs_windows_of_the_grid() -> None:
     with pytest.raises(InputError, match="--windows grid"):
         variants(tracks="/out/tracks")
+    with pytest.raises(InputError, match="float32, and alternatives must be"):
+        variants(tracks="/out/tracks", windows="grid", precision="bfloat16")
 
 
 def test_settings_are_read_back_from_their_yaml(tmp_path: Any) -> None:
