@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.variants.alleles import Allele
 from pipeline.variants.geometry import Change, Geometry
-from pipeline.variants.rows import annotated_sites, entry_row, gene_row, places, score_row, site_rows
+from pipeline.variants.rows import annotated_sites, entry_row, gene_row, places, score_row, site_table
 from pipeline.variants.schema import VariantSchema
 from pipeline.variants.scoring import Look
 from sptx_core.channels import TISSUES
@@ -111,8 +111,14 @@ def test_sites_stand_left_to_right_and_lack_what_a_sequence_lacks(strand: str) -
     one = look(deletion, strand)
     values = np.arange(len(one.readings.position), dtype=np.float32)[:, None] * np.ones(18, dtype=np.float32)
     shared = {"record": 1, "alt_index": 2, "haplotype": None, "joint": False, "gene_id": "G"}
-    rows = site_rows(one, (values, values), shared, deletion, strand, TISSUES)
+    found = site_table(one, (values, values), shared, deletion, strand, SCHEMA)
+    assert found.schema.equals(SCHEMA.sites())
+    rows = found.to_pylist()
     assert [each["pos"] for each in rows] == list(range(91, 113))
-    assert [each["pos"] for each in rows if "alt_acceptor" not in each] == [101, 102]
-    assert all("ref_donor" in each and each["strand"] == strand for each in rows)
-    assert len(rows[0]) == 8 + 2 * 17
+    assert [each["pos"] for each in rows if each["alt_acceptor"] is None] == [101, 102]
+    assert all(each["ref_donor"] is not None and each["strand"] == strand for each in rows)
+    assert [each["ref_brain"] for each in rows] == sorted((each["ref_brain"] for each in rows), reverse=strand == "-")
+    assert {each["record"] for each in rows} == {1}
+    nothing = values[:, :0]
+    unknown = site_table(one, (nothing, nothing), shared, deletion, strand, SCHEMA).to_pylist()
+    assert {each["ref_acceptor"] for each in unknown} == {None}
