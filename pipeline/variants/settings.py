@@ -15,6 +15,7 @@ SELECTION, SCORES = "Selection", "What is computed"  # panels of the help
 MAX_DISTANCE = 100_000
 MAX_ALLELES_PER_SHARD = 20_000
 MAX_DELETION = 1000  # of a saturation
+MAX_SHARD_BASES = 10_000_000  # that a shard's changes are judged by: about 200 bytes each, for 15 tissues
 _LENGTHS = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 
@@ -66,6 +67,16 @@ class ScoringConfig(JobSettings):
         ge=1,
         le=MAX_ALLELES_PER_SHARD,
     )
+
+    @model_validator(mode="after")
+    def _in_memory(self) -> Self:
+        bases = 2 * self.distance + 1
+        if self.alleles_per_shard * bases > MAX_SHARD_BASES:
+            raise ValueError(
+                f"{self.alleles_per_shard:,} alleles a shard of {bases:,} bases each take too much memory: give "
+                f"--alleles-per-shard {MAX_SHARD_BASES // bases} or less"
+            )
+        return self
 
     @model_validator(mode="after")
     def _of_tracks(self) -> Self:

@@ -61,6 +61,13 @@ def test_a_table_of_tracks_needs_windows_of_the_grid() -> None:
         variants(tracks="/out/tracks", windows="grid", precision="bfloat16")
 
 
+def test_a_shard_that_would_not_fit_into_memory_is_refused_with_one_that_does() -> None:
+    with pytest.raises(InputError, match="give --alleles-per-shard 49 or less"):
+        variants(distance=100_000)
+    assert variants(distance=100_000, alleles_per_shard=49).distance == 100_000
+    assert variants(distance=100, alleles_per_shard=20_000).distance == 100
+
+
 def test_settings_are_read_back_from_their_yaml(tmp_path: Any) -> None:
     chosen = variants(distance=50, sample="S", haplotypes=True, biotypes="lncRNA", output="/out")
     (tmp_path / "settings.yaml").write_text(chosen.to_yaml())
