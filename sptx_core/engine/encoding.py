@@ -27,6 +27,7 @@ from sptx_core.engine.changes import ChangedFeatures, group_changes, replaced_ba
 from sptx_core.engine.families import FamilyRun
 from sptx_core.engine.features import SharedFeatures
 from sptx_core.engine.geometry import AttendedSpan, kept_margins
+from sptx_core.engine.machine import to_device
 from sptx_core.model import FeatureEncoder, ResidualBlock, SpTransformerModel
 from sptx_core.windows import WindowSpec
 
@@ -294,8 +295,8 @@ class StretchEncoder:
             As for `__call__`.
         """
         groups = group_changes(run, self.layers)
-        ids = self._on_device(torch.from_numpy(run.codes.copy()))
-        replaced = [self._on_device(replaced_bases(run, group)) for group in groups]
+        ids = to_device(torch.from_numpy(run.codes.copy()), self.device).long()
+        replaced = [to_device(replaced_bases(run, group), self.device).long() for group in groups]
 
         def begin(table: Tensor) -> tuple[SharedFeatures, list[ChangedFeatures]]:
             reference = SharedFeatures.begin(F.embedding(ids, table), len(run.starts), run.width, 0, threads)
@@ -318,9 +319,6 @@ class StretchEncoder:
             ]
             fused = stage.skip(fused, x, margin)
         return EncodedFamily(fused, self.positions, self.place, run, changed_fused)
-
-    def _on_device(self, codes: Tensor) -> Tensor:
-        return codes.to(self.device).long()
 
 
 def _placed(x: SharedFeatures, starts: tuple[int, ...]) -> SharedFeatures:

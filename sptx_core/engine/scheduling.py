@@ -23,7 +23,7 @@ from torch import Tensor
 from sptx_core.alphabet import Codes
 from sptx_core.engine.encoding import EncodedStretch, StretchEncoder
 from sptx_core.engine.families import Family, FamilyRun, PlannedFamily, plan_family
-from sptx_core.engine.machine import keep_freed_memory
+from sptx_core.engine.machine import keep_freed_memory, to_device
 from sptx_core.windows import WindowSpec
 
 # Windows of a run: its first window costs as much to encode as three more. Each takes some 15 MB.
@@ -276,6 +276,4 @@ class StretchPath:
             for k in range(0, windows, self.run):
                 first, end = self.spec.input_span(k, min(k + self.run, windows) - 1)
                 codes = torch.from_numpy(stretch[first + self.spec.context : end + self.spec.context].copy())
-                if self.device.type == "cuda":  # a copy from memory that is not pinned waits for all work of the GPU
-                    codes = codes.pin_memory()
-                yield codes.to(self.device, non_blocking=True)
+                yield to_device(codes, self.device)
