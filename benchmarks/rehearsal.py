@@ -1,6 +1,6 @@
 """A dress rehearsal: the whole job at the size of the human genome, all of it but the network, on this machine.
 
-    python benchmarks/rehearsal.py --folder FOLDER        # on two cores under two hours, reckoned; 14 GB of disk
+    python benchmarks/rehearsal.py --folder FOLDER        # 18 minutes on two cores; 14 GB of disk
     python benchmarks/rehearsal.py --small                # a few megabases, to see that all of it works
 
 It writes a genome of 3.1 Gb and an annotation of GENCODE's size (`rehearsal_inputs.py`), plans, computes every shard

@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli import compute, config, look, network, train
+from pipeline.cli import variants as alleles
 from pipeline.cli.console import (
     BAD_INPUT,
     INCOMPLETE,
@@ -33,6 +34,7 @@ from sptx_core.errors import InputError, UnfinishedError
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Tracks": (compute.run, compute.plan, look.status, look.verify, look.query, look.plot, look.evaluate),
+    "Variants": (alleles.variants, alleles.saturate),
     "Training": (compute.usage, train.finetune, compute.simulate),
     "Tools": (compute.example, config.config, network.convert, network.bench),
 }

@@ -27,6 +27,14 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "sptx evaluate mane --gtf gencode.gtf.gz",
         "sptx evaluate mane --gtf gencode.gtf.gz --usage usage.parquet --to evaluation",
     ),
+    "variants": (
+        f"sptx variants --vcf in.vcf.gz {INPUTS} --output scores --to out.vcf.gz",
+        f"sptx variants --vcf trio.vcf.gz {INPUTS} --sample child --haplotypes --output s3://bucket/scores",
+    ),
+    "saturate": (
+        f"sptx saturate {INPUTS} --genes SMN1 --output smn1",
+        f"sptx saturate {INPUTS} --regions chr9:214,900-215,100 --deletions 1-4 --output region",
+    ),
     "usage": (
         "sptx usage --junctions brain=brain.SJ.out.tab --to usage.parquet",
         "sptx usage --junctions brain=b1.SJ.out.tab,b2.SJ.out.tab --junctions liver=l1.SJ.out.tab --to usage.tsv",

@@ -5,9 +5,10 @@ Modules that load PyTorch or draw are imported when a command runs, so that help
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -19,6 +20,13 @@ from pipeline.settings import absolute
 from sptx_core.errors import InputError
 from sptx_core.files import require_writable, write_atomic, writing
 
+if TYPE_CHECKING:
+    import polars as pl
+
+    from pipeline.batch.status import RunStatus
+    from pipeline.batch.storage import Store
+    from pipeline.tracks.verify import VerifyReport
+
 MAX_SHARDS_SHOWN = 20  # of the missing ones, in `status`
 PRINTED_WIDTH = 130  # columns of tables that go to a file or another program
 
@@ -26,11 +34,9 @@ PRINTED_WIDTH = 130  # columns of tables that go to a file or another program
 def status(output: TableRoot, as_json: AsJson = False) -> None:
     """Say what is done, missing and failed; ends with 3 while anything is missing."""
     from pipeline.batch.storage import Store
-    from pipeline.tracks.header import read_header
-    from pipeline.tracks.reader import status_of
 
     store = Store(absolute(output))
-    found = status_of(store, read_header(store))
+    found = _status(store)
     missing = len(found.missing)
     total = found.done + missing + len(found.failed)
     if as_json:
@@ -49,6 +55,29 @@ def status(output: TableRoot, as_json: AsJson = False) -> None:
             typer.echo("  " + failure.cause.strip().replace("\n", "\n  "))
     if found.done < total:
         raise typer.Exit(INCOMPLETE)
+
+
+def _status(store: Store) -> RunStatus:
+    """The state of a table of either job."""
+    from pipeline.tracks import header, reader
+    from pipeline.variants import header as variants_header
+    from pipeline.variants import reader as variants_reader
+
+    if _holds_variants(store):
+        return variants_reader.status_of(store, variants_header.read_header(store))
+    return reader.status_of(store, header.read_header(store))
+
+
+def _holds_variants(store: Store) -> bool:
+    """Whether an output is of `variants` or `saturate`; what is wrong with it else is for the reader to say."""
+    from pipeline.batch.record import read_record
+    from pipeline.variants.header import is_variants
+    from pipeline.variants.schema import FORMAT_VERSION
+
+    try:
+        return is_variants(read_record(store, FORMAT_VERSION))
+    except InputError:
+        return False
 
 
 def verify(
@@ -70,10 +99,21 @@ def verify(
     """Read every part back: schema, rows, coverage of the plan, checksums, probabilities; ends with 3 if unsound."""
     from pipeline.batch.readback import Workbench
     from pipeline.batch.storage import Store
+    from pipeline.tracks.verify import VerifyReport
     from pipeline.tracks.verify import verify as verify_table
 
+    store = Store(absolute(output))
+    if _holds_variants(store):
+        from pipeline.variants.verify import verify as verify_variants
+
+        _tell_verdict(VerifyReport(*astuple(verify_variants(store))), as_json=as_json)
+        return
     workbench = None if workers is None and address is None else Workbench(workers, address)
-    report = verify_table(Store(absolute(output)), workbench)
+    _tell_verdict(verify_table(store, workbench), as_json=as_json)
+
+
+def _tell_verdict(report: VerifyReport, *, as_json: bool) -> None:
+    """Print what `verify` found, and end with 3 if that is anything."""
     sizes = {"parts": report.parts, "rows": report.rows, "bytes": report.bytes, "unread": report.unread}
     if as_json:
         print_json({"sound": not report.problems, "problems": list(report.problems), **sizes})
@@ -84,14 +124,25 @@ def verify(
         unread = f", {report.unread:,} shards could not be read" if report.unread else ""
         typer.echo(f"{verdict}{unread}: {report.parts:,} parts, {report.rows:,} rows, {report.bytes:,} bytes")
     if report.damage:
-        say("delete a damaged part, then run the same `sptx run`: it computes what is missing and restores other files")
+        say("delete a damaged part, then run the same command: it computes what is missing and restores other files")
     if report.problems:
         raise typer.Exit(INCOMPLETE)
 
 
 def query(
     output: TableRoot,
-    what: What,
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            help="chr9:214,854-220,000 (1-based), a gene; of tracks a transcript id, of variants 9-214900-A-G.",
+            show_default=False,
+        ),
+    ] = None,
+    gene: Annotated[str | None, typer.Option(help="A gene's name or id, of variants.", show_default=False)] = None,
+    min_splice: Annotated[float | None, typer.Option(help="Least d_splice, of variants.", show_default=False)] = None,
+    tissue: Annotated[
+        str | None, typer.Option(help="A tissue in which they are called, of variants.", show_default=False)
+    ] = None,
     strand: Annotated[str | None, typer.Option(help="+ or -; both when not given.", show_default=False)] = None,
     columns: Annotated[
         str | None, typer.Option(help="Score columns, such as acceptor,donor,brain (default: all).", show_default=False)
@@ -111,13 +162,54 @@ def query(
         ),
     ] = None,
 ) -> None:
-    """Print the rows of a region, a gene or a transcript."""
+    """Print the rows of a region, a gene, a transcript or a variant; of variants all that --min-splice lets through."""
+    from pipeline.batch.storage import Store
     from pipeline.tracks.reader import open_tracks
 
     chosen = choose_format(form, to)
     names = [name.strip() for name in columns.split(",") if name.strip()] if columns else None
+    if _holds_variants(Store(absolute(output))):
+        if strand is not None or sites or verified:
+            raise InputError("--strand, --sites and --verify are of tracks; this output holds variants")
+        rows = _variants(output, what or gene, min_splice, tissue, names)
+        write_rows(rows if chosen is Format.PARQUET else _without_lists(rows), chosen, to)
+        return
+    if not (gene is None and min_splice is None and tissue is None):
+        raise InputError("--gene, --min-splice and --tissue are of variants; this output holds none")
+    if what is None:
+        raise InputError("say what of the tracks to print: a region, a gene or a transcript id")
     frame = open_tracks(absolute(output), verify=verified).query(what, strand=strand, columns=names, sites=sites)
     write_rows(frame, chosen, to)
+
+
+def _variants(
+    output: str, what: str | None, min_splice: float | None, tissue: str | None, columns: list[str] | None
+) -> pl.DataFrame:
+    """Rows of a table of variants."""
+    import polars as pl
+
+    from pipeline.variants.reader import open_variants
+
+    table = open_variants(absolute(output))
+    rows = (table.scan() if what is None else table.query(what).lazy()).drop("record", "alt_index")
+    if min_splice is not None:
+        rows = rows.filter(pl.col("d_splice") >= min_splice)
+    if tissue is not None:
+        rows = rows.filter(table.called_in(tissue))
+    if columns is not None:
+        held = rows.collect_schema().names()
+        unknown = [name for name in columns if name not in held]
+        if unknown:
+            raise InputError(f"{output} has no column {unknown[0]}; it has {', '.join(held)}")
+        rows = rows.select(list(dict.fromkeys(["chrom", "pos", "id", "ref", "alt", "gene_name", *columns])))
+    return rows.collect()
+
+
+def _without_lists(rows: pl.DataFrame) -> pl.DataFrame:
+    """Lists as texts, which CSV can hold."""
+    import polars.selectors as cs
+
+    return rows.with_columns(cs.list().list.join(";"))
 
 
 def plot(

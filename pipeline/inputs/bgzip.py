@@ -12,6 +12,7 @@ blocks; `IndexMismatch` for an index that does not fit.
 from __future__ import annotations
 
 import gzip
+import io
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -81,7 +82,7 @@ def is_bgzip(path: Path, uri: str) -> bool:
         head = file.read(_HEADER.size)
     if not head.startswith(GZIP_MAGIC):
         return False
-    if head.startswith(_MAGIC) and head[12:14] == _SUBFIELD[:2]:
+    if _begins_block(head):
         return True
     raise InputError(
         f"{uri} is plain gzip, which cannot be read at random places; "
@@ -92,8 +93,24 @@ def is_bgzip(path: Path, uri: str) -> bool:
 def has_end(path: Path) -> bool:
     """Whether a bgzip file has the empty block in which it must end; one that lacks it was cut short."""
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - len(_END)))
-        return file.read() == _END
+        return ends_whole(file)
+
+
+def is_blocked(stream: io.BufferedReader) -> bool:
+    """Whether an open file, at its beginning, is bgzip; nothing is taken from it."""
+    return _begins_block(stream.peek(_HEADER.size))
+
+
+def ends_whole(file: BinaryIO) -> bool:
+    """As `has_end`, of an open file, which is left at its end; True for one that cannot be read from there."""
+    if not file.seekable():
+        return True
+    file.seek(max(0, file.seek(0, io.SEEK_END) - len(_END)))
+    return file.read() == _END
+
+
+def _begins_block(head: bytes) -> bool:
+    return head.startswith(_MAGIC) and head[12:14] == _SUBFIELD[:2]
 
 
 def iter_blocks(file: BinaryIO, uri: str) -> Iterator[Block]:

@@ -111,9 +111,9 @@ class Duration:
     def __str__(self) -> str:
         """The rate, then the time on one device and on several."""
         alone, *shared = self.hours.items()
-        shares = [f"{count:,} like it: {_hours(hours)}" for count, hours in shared]
+        shares = [f"{count:,} like it: {format_hours(hours)}" for count, hours in shared]
         measured = f"{format_rate(self.windows_per_second)} windows/s measured on {self.machine}"
-        return f"{measured} ({self.path}, {self.precision}): " + "; ".join([_hours(alone[1]), *shares])
+        return f"{measured} ({self.path}, {self.precision}): " + "; ".join([format_hours(alone[1]), *shares])
 
     def to_dict(self) -> dict[str, Any]:
         """All figures as plain values, ready for JSON."""
@@ -144,5 +144,6 @@ def duration(job: TracksJob, report: BenchReport, devices: Sequence[int]) -> Dur
     )
 
 
-def _hours(hours: float) -> str:
+def format_hours(hours: float) -> str:
+    """Hours, or minutes, as text."""
     return f"{hours:,.1f} hours" if hours >= 1 else f"{hours * 60:,.1f} minutes"

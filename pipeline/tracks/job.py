@@ -13,10 +13,8 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 import yaml
 
-from pipeline.batch import cluster
 from pipeline.batch.cluster import Pool
 from pipeline.batch.job import Job, Say, Worker
 from pipeline.batch.layout import RUN_FILE, SETTINGS_FILE, Part
@@ -27,14 +25,13 @@ from pipeline.inputs.genome import Genome
 from pipeline.inputs.network import Network
 from pipeline.inputs.uris import local_path
 from pipeline.tracks.digests import loci_digest, transcripts_digest
+from pipeline.tracks.execution import choose_execution
 from pipeline.tracks.layout import SHARD_PARTS, TABLES, manifest_columns
 from pipeline.tracks.plan import Plan
 from pipeline.tracks.schema import FORMAT_VERSION, TrackSchema
 from pipeline.tracks.settings import RunConfig, TableSpec, differing_settings
 from pipeline.tracks.side_tables import SIDE_TABLES, same_table, tables_of
 from pipeline.tracks.worker import TracksWorker, WorkOrder
-from sptx_core.engine import Calibration, calibrate, hardware
-from sptx_core.model import SpTransformerModel
 
 EXECUTION_KEY = b"sptx.execution"  # of a part's metadata
 
@@ -164,23 +161,5 @@ class TracksJob(Job):
 
     def choose_execution(self, pool: Pool, stored: Execution | None, say: Say) -> Execution:
         """The stored execution where the run began on the same hardware, else one measured where the work is done."""
-        settings, device = self.settings, "cuda" if pool.gpus else "cpu"
-        name = cluster.on_worker(hardware, device, gpus=pool.gpus) if pool.gpus else hardware(device)
-        if stored is not None and (stored.device, stored.hardware) == (device, name):
-            return stored
-        choose: Callable[[SpTransformerModel], Calibration] = partial(
-            calibrate,
-            spec=self.spec.windows,
-            precision=settings.precision.value,
-            device=device,
-            path=settings.engine,
-            batch=settings.batch,
-        )
-        if pool.gpus:
-            chosen = cluster.on_worker(choose, self.network.model, gpus=pool.gpus)
-        else:
-            torch.set_num_threads(pool.threads)
-            chosen = choose(self.network.model)
-        if chosen.note:
-            say(chosen.note)
-        return Execution(device, name, chosen.path, settings.precision.value, chosen.batch, pool.threads)
+        precision = self.settings.precision
+        return choose_execution(self.network, self.spec.windows, self.settings, precision, pool, stored, say)

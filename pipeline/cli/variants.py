@@ -1,0 +1,155 @@
+"""Commands that score variants: `variants` those of a VCF, `saturate` every change of genes or regions.
+
+Modules that load PyTorch or Ray are imported when a command runs, so that help and errors come at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.cli.console import INCOMPLETE, INTERRUPTED, print_json, say, speaker
+from pipeline.cli.flags import AsJson, Quiet, with_flags
+from pipeline.settings import absolute
+from pipeline.variants.settings import SaturateConfig, ScoringConfig, VariantsConfig
+from sptx_core.errors import InputError
+
+MAX_FAILURES_SHOWN = 10
+ESTIMATE = "Estimate"  # a panel of the help
+
+OnlyPlan = Annotated[
+    bool,
+    typer.Option("--plan", help="Compute nothing: say how many alleles, windows and FLOPs.", rich_help_panel=ESTIMATE),
+]
+Rate = Annotated[
+    Path | None,
+    typer.Option(
+        help="Report of `sptx bench --save`: with --plan, say how long it takes.",
+        rich_help_panel=ESTIMATE,
+        show_default=False,
+    ),
+]
+
+
+@with_flags(VariantsConfig)
+def variants(
+    settings: VariantsConfig,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            help="VCF or BCF to write when all is done: the input's lines with INFO added (.vcf, .vcf.gz, .bcf).",
+            show_default=False,
+        ),
+    ] = None,
+    spliceai_field: Annotated[
+        str | None,
+        typer.Option(help="INFO field for a ten-field string as SpliceAI writes it, in --to.", show_default=False),
+    ] = None,
+    plan: OnlyPlan = False,
+    rate: Rate = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score what each allele of a VCF does to splicing: gain and loss of sites, and their usage by tissue.
+
+    Reference and alternative sequence are predicted, and their difference is stored: a row an allele and gene. Alleles
+    that cannot be scored keep a row that says why. Killing it loses nothing: the same command again computes just what
+    is missing. Ends with 3 when shards failed. Definitions: docs/variants.md.
+    """
+    if spliceai_field is not None and to is None:
+        raise InputError("--spliceai-field is a field of the VCF that --to names: give --to as well")
+    if to is not None and not plan:
+        from pipeline.variants.vcf_writer import require_target
+
+        require_target(absolute(to), settings.vcf, spliceai_field)
+    _run(settings, plan=plan, rate=rate, quiet=quiet, as_json=as_json)
+    if to is not None and not plan:
+        _write_vcf(settings, absolute(to), spliceai_field, quiet=quiet)
+
+
+@with_flags(SaturateConfig)
+def saturate(
+    settings: SaturateConfig, plan: OnlyPlan = False, rate: Rate = None, quiet: Quiet = False, as_json: AsJson = False
+) -> None:
+    """Score every single-base change of genes or regions, and if asked for deletions and insertions.
+
+    The table has the columns of `variants`. Killing it loses nothing: the same command again goes on.
+    """
+    _run(settings, plan=plan, rate=rate, quiet=quiet, as_json=as_json)
+
+
+def _run(settings: ScoringConfig, *, plan: bool, rate: Path | None, quiet: bool, as_json: bool) -> None:
+    if rate is not None and not plan:
+        raise InputError("--rate says how long --plan takes it to last: give --plan too")
+    tell = speaker(quiet)
+    if plan:
+        _estimate(settings, rate, quiet=quiet, as_json=as_json)
+        return
+    from pipeline.batch.storage import Store
+    from pipeline.variants.header import read_header
+    from pipeline.variants.run import score_variants
+
+    try:
+        outcome = score_variants(settings, tell, progress=not quiet)
+    except KeyboardInterrupt:
+        say("interrupted; the same command again goes on with what is missing")
+        raise typer.Exit(INTERRUPTED) from None
+    assert settings.output is not None  # it has run
+    statuses = read_header(Store(settings.output)).statuses
+    if as_json:
+        print_json({"output": settings.output, **outcome.to_dict(), "statuses": dict(statuses)})
+    for shard, error in sorted(outcome.failed.items())[:MAX_FAILURES_SHOWN]:
+        say(f"shard {shard} failed: {error}")
+    if not outcome.complete:
+        say(
+            f"incomplete: {outcome.done:,} of {outcome.units:,} shards done, {len(outcome.failed):,} failed, "
+            f"{outcome.missing:,} missing; run the same command again to try these, "
+            f"`sptx status {settings.output}` names them"
+        )
+        raise typer.Exit(INCOMPLETE)
+    if not as_json and not quiet:
+        table = Table("status", "alleles", title="Alleles by status")
+        table.columns[1].justify = "right"
+        for status, count in statuses.items():
+            table.add_row(status, f"{count:,}")
+        Console(stderr=True).print(table)
+    tell(
+        f"done: {outcome.size:,} alleles in {outcome.units:,} parts ({outcome.computed:,} computed now), "
+        f"{outcome.bytes:,} bytes, at {settings.output}"
+    )
+
+
+def _write_vcf(settings: VariantsConfig, to: str, spliceai_field: str | None, *, quiet: bool) -> None:
+    """Write the VCF of a run that is complete."""
+    from pipeline.coordinates import reconcile_contigs
+    from pipeline.inputs.genome import Genome
+    from pipeline.variants.annotate import annotate
+    from pipeline.variants.reader import open_variants
+
+    assert settings.output is not None  # it has run
+    table, tell = open_variants(settings.output), speaker(quiet)
+    lengths = Genome(settings.fasta).lengths
+    matched = reconcile_contigs(table.contigs, lengths).mapping
+    written = annotate(table, settings.vcf, to, {name: lengths[held] for name, held in matched.items()}, spliceai_field)
+    if written.note:
+        tell(written.note)
+    tell(f"{written.records:,} records written to {to}")
+
+
+def _estimate(settings: ScoringConfig, rate: Path | None, *, quiet: bool, as_json: bool) -> None:
+    """Say what a run would do."""
+    from pipeline.variants.estimate import estimate
+    from pipeline.variants.run import prepare
+    from sptx_core.engine.bench import BenchReport
+
+    report = BenchReport.load(rate) if rate else None
+    found = estimate(prepare(settings, speaker(quiet)), report)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        typer.echo(str(found))

@@ -1,0 +1,1 @@
+"""The variants job: what a change of sequence does to splicing, for each allele and gene."""

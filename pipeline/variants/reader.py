@@ -1,0 +1,219 @@
+"""The reader: `open_variants(uri)` gives the rows of a table by region, gene or variant, or as a LazyFrame.
+
+Frames hold `chrom` (as the variants' file has it) and the columns of `pipeline.variants.schema`, in the order of the
+table: contigs as in the FASTA, then by position. Only committed parts are read. Neither Ray nor PyTorch is imported.
+
+Regions are 1-based inclusive text; a row lies in one where its POS, as written, does. Genes go by name or id, with or
+without version. A variant is `chrom-pos-ref-alt`, as it is written in the file or in its normal form.
+
+Errors: a place without a table, a part that cannot be read, and an unknown contig, gene or tissue are `InputError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property, reduce
+from operator import or_
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from pipeline.batch.layout import committed
+from pipeline.batch.status import RunStatus, read_status
+from pipeline.batch.storage import Store
+from pipeline.coordinates import Interval, parse_region, reconcile_contigs, shortened
+from pipeline.inputs.selection import nearest, without_lift, without_version
+from pipeline.variants.header import Header, read_header
+from pipeline.variants.layout import SHARD_PARTS, ShardKey
+from pipeline.variants.schema import SITES, VARIANTS
+from sptx_core.errors import InputError
+from sptx_core.files import reason, tells_of_a_file
+
+_VARIANT_PARTS = 4  # of chrom-pos-ref-alt; a contig's name may hold more dashes
+
+
+class Variants:
+    """The table at a root; see the module and `open_variants`."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.header: Header = read_header(store)
+        found = committed(store, VARIANTS, self.header.fingerprint, SHARD_PARTS).values()
+        self.parts = tuple((ShardKey.of(part), part.name) for part in found)
+
+    @property
+    def tissues(self) -> tuple[str, ...]:
+        """Names of the tissues."""
+        return self.header.schema.tissues
+
+    @cached_property
+    def contigs(self) -> tuple[str, ...]:
+        """Names of the contigs, as the variants' file has them."""
+        return tuple(dict.fromkeys(key.chrom for key, _ in self.parts))
+
+    def status(self) -> RunStatus:
+        """What is done, missing and failed at this moment."""
+        return status_of(self.store, self.header)
+
+    def scan(self, *, sites: bool = False) -> pl.LazyFrame:
+        """All rows; of the sites table if asked for."""
+        return self._scan(self.parts, sites=sites)
+
+    def of(self, parts: Sequence[tuple[ShardKey, str]]) -> pl.LazyFrame:
+        """Rows of some of `parts`."""
+        return self._scan(parts, sites=False)
+
+    def region(self, region: str | Interval, *, sites: bool = False) -> pl.DataFrame:
+        """Rows whose POS lies in a region."""
+        wanted = parse_region(region, self.contigs) if isinstance(region, str) else region
+        chrom = self._contig(wanted.contig)
+        first, last = wanted.start + 1, wanted.end
+        parts = [
+            (key, name)
+            for key, name in self.parts
+            if key.chrom == chrom and key.last >= first and (last is None or key.first <= last)
+        ]
+        inside = pl.col("pos") >= first
+        if last is not None:
+            inside &= pl.col("pos") <= last
+        return self._collected(self._scan(parts, sites=sites).filter(inside))
+
+    def gene(self, name: str) -> pl.DataFrame:
+        """Rows of a gene, by name or id."""
+        rows = self._collected(self.scan().filter((pl.col("gene_name") == name) | _has_id("gene_id", name)))
+        if rows.is_empty():
+            genes = self._collected(self.scan().select("gene_id", "gene_name").unique())
+            held = pl.concat([genes["gene_name"].alias("name"), genes["gene_id"].alias("name")]).drop_nulls()
+            closest = nearest(name, held) if name else None
+            hint = f"; the nearest is {closest}" if closest else ""
+            raise InputError(f"{self.store.uri()} has no variant in a gene {name}{hint}")
+        return rows
+
+    def variant(self, variant: str, *, sites: bool = False) -> pl.DataFrame:
+        """Rows of a variant, `chrom-pos-ref-alt`, as written or in its normal form."""
+        texts = variant.rsplit("-", _VARIANT_PARTS - 1)
+        if len(texts) != _VARIANT_PARTS or not texts[1].isdigit():
+            raise InputError(f"{variant!r} is no variant: write chrom-pos-ref-alt, as in 9-214900-A-G")
+        chrom, pos = self._contig(texts[0]), int(texts[1])
+        ref, alt = (pl.lit(text.upper()) for text in texts[2:])
+        written = (pl.col("pos") == pos) & (pl.col("ref").str.to_uppercase() == ref)
+        written &= pl.col("alt").str.to_uppercase() == alt
+        normal = (pl.col("norm_pos") == pos) & (pl.col("norm_ref") == ref) & (pl.col("norm_alt") == alt)
+        parts = [(key, name) for key, name in self.parts if key.chrom == chrom]
+        rows = self._collected(self._scan(parts, sites=False).filter(written | normal))
+        if rows.is_empty():
+            raise InputError(f"{self.store.uri()} has no variant {variant}")
+        if not sites:
+            return rows
+        keys = ["chrom", "record", "alt_index"]
+        return self._collected(
+            self._scan(parts, sites=True).join(rows.select(keys).unique().lazy(), on=keys, how="semi")
+        )
+
+    def called_in(self, tissue: str) -> pl.Expr:
+        """Whether a row is called in a tissue.
+
+        Raises
+        ------
+        InputError
+            There is no such tissue, or the network's tissues are not called.
+
+        """
+        if tissue not in self.tissues:
+            raise InputError(f"{self.store.uri()} has no tissue {tissue}; it has {', '.join(self.tissues)}")
+        if not self.header.schema.has_z:
+            raise InputError(
+                f"no tissue is called in {self.store.uri()}: the constants for it are of SpTransformer's 15 tissues; "
+                f"filter the column d_{tissue} instead"
+            )
+        return pl.col("tissues").list.contains(tissue).fill_null(value=False)
+
+    def query(self, what: str) -> pl.DataFrame:
+        """Rows of a variant, a region or a gene, whichever `what` is."""
+        texts = what.rsplit("-", _VARIANT_PARTS - 1)
+        if len(texts) == _VARIANT_PARTS and texts[1].isdigit() and self._contig_called(texts[0]):
+            return self.variant(what)
+        if self._contig_called(what) or (":" in what and self._contig_called(what.rsplit(":", 1)[0])):
+            return self.region(what)
+        return self.gene(what)
+
+    def _contig(self, name: str) -> str:
+        found = self._contig_called(name)
+        if found is None:
+            raise InputError(f"{self.store.uri()} has no contig {name}; it has {shortened(self.contigs)}")
+        return found
+
+    def _contig_called(self, name: str) -> str | None:
+        return reconcile_contigs([name], self.contigs).mapping.get(name)
+
+    def _scan(self, parts: Sequence[tuple[ShardKey, str]], *, sites: bool) -> pl.LazyFrame:
+        if sites and SITES not in self.header.tables:
+            raise InputError(f"{self.store.uri()} holds no sites: they are stored with --sites")
+        schema = self.header.schema.sites() if sites else self.header.schema.variants()
+        types = dict(pl.from_arrow(schema.empty_table()).schema)  # type: ignore[union-attr]  # of a table
+        if not parts:
+            return pl.LazyFrame(schema={"chrom": pl.String(), **types})
+        table = SITES if sites else VARIANTS
+        names = [(key, name.replace(f"{VARIANTS}/", f"{table}/", 1)) for key, name in parts]
+        if self.store.is_local and "=" not in self.store.path():
+            paths = [self.store.path(name) for _, name in names]
+            hive = {"chrom": pl.String()}
+            frame = pl.scan_parquet(paths, schema=types, hive_partitioning=True, hive_schema=hive, glob=False)
+        else:
+            frame = pl.scan_pyarrow_dataset(self._dataset(names, schema))
+        return frame.select("chrom", *types)
+
+    def _dataset(self, parts: Sequence[tuple[ShardKey, str]], schema: pa.Schema) -> ds.FileSystemDataset:
+        files, form = self.store.arrow_filesystem(), ds.ParquetFileFormat()
+        fragments = [
+            form.make_fragment(
+                self.store.path(name), filesystem=files, partition_expression=ds.field("chrom") == key.chrom
+            )
+            for key, name in parts
+        ]
+        whole = pa.schema([pa.field("chrom", pa.string()), *schema])
+        return ds.FileSystemDataset(fragments, whole, form, files)
+
+    def _collected(self, rows: pl.LazyFrame) -> pl.DataFrame:
+        """The rows; `InputError` when a part that holds them is damaged or missing."""
+        try:
+            return rows.collect()
+        except Exception as error:
+            if not tells_of_a_file(error):
+                raise
+            raise InputError(
+                f"a part of {self.store.uri()} cannot be read ({reason(error)}); `sptx verify {self.store.uri()}` "
+                "names what is damaged"
+            ) from error
+
+
+def open_variants(uri: str | Path) -> Variants:
+    """Open a table of variants.
+
+    Parameters
+    ----------
+    uri : str or Path
+        Its root: a folder or an fsspec URI such as `s3://bucket/scores`.
+
+    Raises
+    ------
+    InputError
+        There is no table of variants.
+
+    """
+    return Variants(Store(uri))
+
+
+def status_of(store: Store, header: Header) -> RunStatus:
+    """What of a table is done, missing and failed at this moment."""
+    return read_status(store, header.tables, header.fingerprint, header.shards, SHARD_PARTS)
+
+
+def _has_id(column: str, name: str) -> pl.Expr:
+    """Whether an id is `name`, where either may lack its version."""
+    stored, given = pl.col(column), pl.lit(name)
+    forms = [given == form(stored) for form in (without_version, without_lift)]
+    forms += [stored == form(given) for form in (without_version, without_lift)]
+    return reduce(or_, forms, stored == given)

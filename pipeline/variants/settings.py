@@ -1,0 +1,115 @@
+"""The settings of `sptx variants` and `sptx saturate`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, model_validator
+
+from pipeline.settings import INPUTS, JobSettings, Location, Names, Precision, Regions, checkpoint_location, setting
+from sptx_core.windows import TRAINED_CORE
+
+SELECTION, SCORES = "Selection", "What is computed"  # panels of the help
+MAX_DISTANCE = 100_000
+MAX_ALLELES_PER_SHARD = 20_000
+
+
+class Windows(StrEnum):
+    """How windows lie: about each change, or where those of the tracks lie."""
+
+    CENTRED = "centred"
+    GRID = "grid"
+
+
+class Beyond(StrEnum):
+    """What lies beyond a gene's ends: the genome, or N as SpliceAI has it."""
+
+    GENOMIC = "genomic"
+    GENE = "gene"
+
+
+class Outside(StrEnum):
+    """What is done with changes that touch no gene: nothing, or both strands are scored."""
+
+    SKIP = "skip"
+    BOTH = "both"
+
+
+class ScoringConfig(JobSettings):
+    """What `variants` and `saturate` can both be told. Lengths are in bases."""
+
+    fasta: Location = setting(..., INPUTS, "genome FASTA, plain or bgzip; path or URI")
+    gtf: Location = setting(..., INPUTS, "GENCODE, Ensembl or other GTF or GFF3, plain or gzip; path or URI")
+    checkpoint: Annotated[str, BeforeValidator(checkpoint_location)] = setting(
+        ..., INPUTS, "official .ckpt, safetensors file or folder, or hub id (owner/name, or owner/name@revision)"
+    )
+    genes: Names = setting((), SELECTION, "gene names or ids, separated by commas")
+    biotypes: Names = setting((), SELECTION, "transcript types, such as protein_coding,lncRNA")
+
+    distance: int = setting(100, SCORES, "bases that are looked at on either side of a change", ge=0, le=MAX_DISTANCE)
+    windows: Windows = setting(Windows.CENTRED, SCORES, "windows about each change, or those of the tracks")
+    core: int = setting(TRAINED_CORE, SCORES, "predicted bases a window of --windows grid", ge=1)
+    tracks: Location | None = setting(
+        None, SCORES, "table of `sptx run --exact` that holds the reference's scores, for --windows grid"
+    )
+    flanks: Beyond = setting(Beyond.GENOMIC, SCORES, "beyond a gene's ends: the genome, or N as SpliceAI has it")
+    precision: Precision = setting(Precision.FLOAT32, SCORES, "arithmetic of the network")
+    sites: bool = setting(False, SCORES, "store the scores of every base about each change as well, to draw them")
+    alleles_per_shard: int = setting(
+        100,
+        SCORES,
+        "alleles in a shard: the unit of work and file; 2000 suits a GPU",
+        ge=1,
+        le=MAX_ALLELES_PER_SHARD,
+    )
+
+    @model_validator(mode="after")
+    def _of_tracks(self) -> Self:
+        if self.tracks is not None and (self.windows is not Windows.GRID or self.flanks is not Beyond.GENOMIC):
+            raise ValueError("a table of tracks has windows of its own: give --windows grid and --flanks genomic")
+        return self
+
+
+class VariantsConfig(ScoringConfig):
+    """Everything that `sptx variants` can be told."""
+
+    vcf: Location = setting(..., INPUTS, "VCF, plain or gzip, or BCF (needs the extra vcf); path or URI")
+    outside_genes: Outside = setting(
+        Outside.SKIP, SELECTION, "changes that touch no gene: left out, or scored on both strands"
+    )
+    max_length: int = setting(1000, SELECTION, "bases of the longest change that is scored", ge=1, le=100_000)
+    sample: str | None = setting(None, SELECTION, "only alleles that this sample of the VCF carries")
+    haplotypes: bool = setting(
+        False, SELECTION, "score phased variants of --sample together, too, where their windows overlap"
+    )
+
+    @model_validator(mode="after")
+    def _of_a_sample(self) -> Self:
+        if self.haplotypes and self.sample is None:
+            raise ValueError("haplotypes are those of a sample: give --sample")
+        return self
+
+
+class SaturateConfig(ScoringConfig):
+    """Everything that `sptx saturate` can be told; regions are 1-based inclusive text (`chr9:214,900-215,100`)."""
+
+    regions: Regions = setting((), SELECTION, "regions, 1-based inclusive (chr9:214,900-215,100)")
+    deletions: str = setting("", SELECTION, "lengths of deletions to score as well: 1 or 1-4")
+    insertions: int = setting(0, SELECTION, "bases of insertions to score as well, all sequences of them", ge=0, le=3)
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if not (self.genes or self.regions):
+            raise ValueError("choose genes or regions")
+        self.deletion_lengths()
+        return self
+
+    def deletion_lengths(self) -> range:
+        """Lengths of the deletions."""
+        if not self.deletions:
+            return range(0)
+        first, _, last = self.deletions.partition("-")
+        if not (first.isdigit() and (last or first).isdigit() and 1 <= int(first) <= int(last or first) <= 1000):
+            raise ValueError(f"deletions = {self.deletions!r}: give a length or a range, as in 1-4")
+        return range(int(first), int(last or first) + 1)

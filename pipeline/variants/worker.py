@@ -1,0 +1,278 @@
+"""A worker of the variants job: the sequences of a shard's alleles read, their windows predicted, their rows encoded.
+
+In: a unit whose columns hold entries and the genes that these touch (`pipeline.variants.plan`). Alleles that are alike
+on one strand, before one reference, are looked at once, whatever records and genes they are of. Between: families of
+windows, then the scores of each. Out: the bytes of the shard's part in each table.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from pipeline.batch.job import Worker
+from pipeline.batch.record import Execution
+from pipeline.batch.units import Unit
+from pipeline.coordinates import Strand
+from pipeline.inputs.genome import Genome
+from pipeline.inputs.network import load_network
+from pipeline.variants.alleles import Allele, Status
+from pipeline.variants.entries import allele_of, blockwise
+from pipeline.variants.geometry import Change, Geometry, Reference, Window, to_axis
+from pipeline.variants.known import KnownScores
+from pipeline.variants.plan import shard_of
+from pipeline.variants.rows import Row, entry_row, gene_row, score_row, site_rows
+from pipeline.variants.schema import FORMAT_VERSION, SITES, VARIANTS, VariantSchema, to_parquet, to_table
+from pipeline.variants.scoring import Look, Place, Scores, families
+from sptx_core.alphabet import N_CODE, Codes, reverse_complement
+from sptx_core.engine import Family, FamilyScores, Predictor, hardware, is_device_lost
+from sptx_core.errors import InputError
+from sptx_core.model import SpTransformerModel
+from sptx_core.windows import WindowSpec
+
+AUTHORS_DISTANCE, AUTHORS_CONTEXT = 100, 4000
+TIE_GAP = 1e-5  # between two buckets, below which other arithmetic may choose the other one
+
+
+@dataclass(frozen=True)
+class WorkOrder:
+    """What every worker of a run needs to know; travels once to each.
+
+    `lengths` are bases by contig of the plan's genome, `checkpoint_digest` and `fingerprint` hexadecimal digests.
+    `by_gene` says that N lies beyond a gene's ends, `sites` that the table of sites is written.
+    """
+
+    fasta: str
+    checkpoint: str
+    checkpoint_digest: str
+    fingerprint: str
+    geometry: Geometry
+    by_gene: bool
+    sites: bool
+    tissues: tuple[str, ...]
+    execution: Execution
+    lengths: Mapping[str, int]
+    known: KnownScores | None = None
+    """Where the reference's scores are taken from."""
+
+    @property
+    def windows(self) -> WindowSpec:
+        """How a single window lies."""
+        return WindowSpec(core=self.geometry.core, context=self.geometry.context)
+
+    @property
+    def authors_own(self) -> bool:
+        """Whether single-base changes are scored as the authors score them, so that their constants hold."""
+        geometry = self.geometry
+        windows = (geometry.centred, geometry.distance, geometry.context)
+        return (
+            windows == (True, AUTHORS_DISTANCE, AUTHORS_CONTEXT)
+            and not self.by_gene
+            and self.execution.precision == "float32"
+        )
+
+
+class Sight(NamedTuple):
+    """What an allele is looked at before: a strand of a contig, and the gene beyond which N lies (None: no gene)."""
+
+    strand: str
+    gene: int | None
+
+
+class Task(NamedTuple):
+    """A shard's entries and genes, its looks, and their families with the places of each one's scores."""
+
+    contig: str | None
+    entries: list[Row]
+    genes: dict[int, Row]
+    looks: dict[tuple[Sight, Allele], Look]
+    known: dict[tuple[Sight, Allele], Scores]
+    families: list[Family]
+    places: list[list[tuple[tuple[Sight, Allele], Place]]]
+
+
+class VariantsWorker(Worker):
+    """Computes shards; see the module.
+
+    Raises
+    ------
+    InputError
+        Genome or checkpoint on this node are not those of the plan.
+
+    """
+
+    def __init__(self, order: WorkOrder) -> None:
+        self.order = order
+        self.genome = Genome(order.fasta)
+        for chrom, length in order.lengths.items():
+            if self.genome.lengths.get(chrom) != length:
+                raise InputError(f"{order.fasta} on this node is not the genome of the plan: {chrom} differs")
+        self.schema = VariantSchema(order.tissues)
+        self.execution = replace(order.execution, hardware=hardware(order.execution.device))
+
+    def open(self) -> None:
+        """Load the network and make the engine ready, on the thread that will use it."""
+        order, execution = self.order, self.execution
+        torch.set_num_threads(execution.threads)
+        network = load_network(order.checkpoint)
+        if network.digest() != order.checkpoint_digest:
+            raise InputError(f"{order.checkpoint} on this node is not the checkpoint of the plan")
+        self.predictor = self.make_predictor(network.model)
+        self.execution = replace(execution, engine=self.predictor.path)
+
+    def make_predictor(self, model: SpTransformerModel) -> Predictor:
+        """The engine that the run's execution names; a test may put another in its place."""
+        execution = self.order.execution
+        return Predictor.planned(
+            model,
+            self.order.windows,
+            path=execution.engine,
+            precision=execution.precision,
+            device=execution.device,
+            batch=execution.batch,
+        )
+
+    def read(self, unit: Unit) -> Task:
+        """The shard's alleles, and the sequences of their windows."""
+        contig, entries, genes = shard_of(unit)
+        looks: dict[tuple[Sight, Allele], Look] = {}
+        by_sight: dict[Sight, list[tuple[Sight, Allele]]] = {}
+        for entry in entries:
+            if entry["status"] != Status.SCORED:
+                continue
+            allele = allele_of(entry)
+            for sight in {self._sight(strand, gene): None for strand, gene in _targets(entry, genes)}:
+                key = (sight, allele)
+                if key not in looks:
+                    looks[key] = Look.at(Change.of(allele, sight.strand), self.order.geometry)
+                    by_sight.setdefault(sight, []).append(key)
+        task = Task(contig, entries, genes, looks, {}, [], [])
+        if contig is None:
+            return task
+        for sight, keys in by_sight.items():
+            reference = self._reference(contig, sight, genes)
+            task.known.update(self._known(contig, sight, {key: looks[key] for key in keys}))
+            known = {n for n, key in enumerate(keys) if key in task.known}
+            for family, placed in families([looks[key] for key in keys], self.order.geometry, reference, known):
+                task.families.append(family)
+                task.places.append([(keys[place.look], place) for place in placed])
+        return task
+
+    def compute(self, inputs: Iterator[Task | None]) -> Iterator[list[FamilyScores] | ArithmeticError]:
+        """Scores of each shard's families."""
+        counts: deque[int] = deque()
+        # A shard without work has a window of N predicted: whatever computes answers in turn, and only where it worked.
+        idle = Family(np.full(self.order.windows.width, N_CODE, dtype=np.uint8), [0])
+
+        def fed() -> Iterator[Family | None]:
+            for task in inputs:
+                if task is None:
+                    yield None
+                    continue
+                counts.append(max(1, len(task.families)))
+                yield from task.families or [idle]
+
+        held: list[FamilyScores] = []
+        failed: ArithmeticError | None = None
+        done = 0
+        for found in self.predictor.stream_families(fed()):
+            done += 1
+            if isinstance(found, ArithmeticError):
+                failed = failed or found
+            else:
+                held.append(found)
+            if done == counts[0]:
+                counts.popleft()
+                yield failed or held
+                held, failed, done = [], None, 0
+
+    def encode(self, unit: Unit, inputs: Task, outputs: list[FamilyScores]) -> dict[str, bytes]:
+        """The shard's part of each table."""
+        scores: dict[tuple[Sight, Allele], dict[Window, Scores]] = {key: {} for key in inputs.looks}
+        ties: set[tuple[Sight, Allele]] = set()
+        for placed, found in zip(inputs.places, outputs, strict=False):
+            for key, place in placed:
+                held = found.alternatives if place.is_alternative else found.references
+                scores[key][place.window] = held[place.at]
+                gaps = found.alternative_gaps if place.is_alternative else found.reference_gaps
+                if gaps[place.at] < TIE_GAP:
+                    ties.add(key)
+        gathered = {key: look.gather(scores[key], inputs.known.get(key)) for key, look in inputs.looks.items()}
+        rows: list[Row] = []
+        sites: list[Row] = []
+        for entry in inputs.entries:
+            scored = entry["status"] == Status.SCORED
+            allele = allele_of(entry) if entry["start"] is not None else None
+            shared = entry_row(entry, allele)
+            if not scored or allele is None:
+                rows.append(shared)
+                continue
+            for strand, number in _targets(entry, inputs.genes):
+                gene = None if number is None else inputs.genes[number]
+                key = (self._sight(strand, number), allele)
+                look, both = inputs.looks[key], gathered[key]
+                calibrated = self.order.authors_own and allele.is_snv and not entry["joint"]
+                row = {**shared, **gene_row(gene, strand), "tie": key in ties}
+                row |= score_row(look, both, allele, strand, gene, self.schema, calibrated=calibrated)
+                rows.append(row)
+                if self.order.sites:
+                    sites += site_rows(look, both, row, allele, strand, self.order.tissues)
+        metadata = self._metadata(unit)
+        parts = {VARIANTS: to_parquet(to_table(rows, self.schema.variants()), metadata)}
+        if self.order.sites:
+            parts[SITES] = to_parquet(to_table(sites, self.schema.sites()), metadata)
+        return parts
+
+    def is_fatal(self, error: Exception) -> bool:
+        """Whether the GPU is lost to this process."""
+        return is_device_lost(error)
+
+    def _metadata(self, unit: Unit) -> dict[str, str]:
+        execution = json.dumps(asdict(self.execution), sort_keys=True)
+        return {
+            "sptx.format_version": str(FORMAT_VERSION),
+            "sptx.fingerprint": self.order.fingerprint,
+            "sptx.coordinates": "1-based positions on the plus strand",
+            "sptx.shard": str(unit.index),
+            "sptx.execution": execution,
+        }
+
+    def _sight(self, strand: str, gene: int | None) -> Sight:
+        return Sight(strand, gene if self.order.by_gene else None)
+
+    def _known(
+        self, contig: str, sight: Sight, looks: Mapping[tuple[Sight, Allele], Look]
+    ) -> dict[tuple[Sight, Allele], Scores]:
+        """Scores of the reference that need not be computed."""
+        if self.order.known is None:
+            return {}
+        return self.order.known.of(contig, sight.strand, {key: look.readings for key, look in looks.items()})
+
+    def _reference(self, contig: str, sight: Sight, genes: Mapping[int, Row]) -> Reference:
+        """What reads the reference on a strand's axis, with N beyond the gene if there is one."""
+        fetch = blockwise(lambda start, end: self.genome.fetch(contig, start, end))
+
+        def read(first: int, end: int) -> Codes:
+            low, high = to_axis(first, end, sight.strand)
+            codes = fetch(low, high)
+            if sight.gene is not None:
+                codes = codes.copy()
+                gene = genes[sight.gene]
+                codes[: max(0, gene["start"] - low)] = N_CODE
+                codes[max(0, gene["end"] - low) :] = N_CODE
+            return reverse_complement(codes) if sight.strand == Strand.MINUS else codes
+
+        return read
+
+
+def _targets(entry: Mapping[str, Any], genes: Mapping[int, Row]) -> list[tuple[str, int | None]]:
+    """Strands and genes that a scored entry has a row for."""
+    if entry["both_strands"]:
+        return [(Strand.PLUS.value, None), (Strand.MINUS.value, None)]
+    return [(genes[number]["strand"], number) for number in entry["genes"]]
