@@ -1,0 +1,49 @@
+"""The toy job for two crews: each kind of hardware has its pace, and leaves a file beside the output for each unit."""
+
+from functools import partial
+from pathlib import Path
+
+from material.toy_job import SquaresJob, SquaresWorker
+
+from pipeline.batch.record import Execution
+
+GPU, CPU = "a GPU", "a CPU"
+QUICK, SLOW = 0.1, 0.4  # seconds a unit
+
+
+class CrewsWorker(SquaresWorker):
+    """Tells which hardware has computed a unit."""
+
+    def __init__(self, execution, seconds, told):
+        super().__init__(execution, seconds[execution.hardware])
+        self.told = told
+
+    def encode(self, unit, inputs, outputs):
+        (self.told / f"{unit.index}-{self.execution.hardware}").touch()
+        return super().encode(unit, inputs, outputs)
+
+
+class CrewsJob(SquaresJob):
+    """The same squares; `asked` are the settings by which an execution was chosen."""
+
+    def __init__(self, settings, count, *, cpu_seconds=SLOW):
+        super().__init__(settings, count)
+        self.by_hardware = {GPU: QUICK, CPU: cpu_seconds}
+        self.asked = []
+
+    @property
+    def told(self):
+        folder = Path(f"{self.settings.output}-told")
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def choose_execution(self, pool, stored, say):
+        self.asked.append(self.settings)
+        return Execution("cuda" if pool.gpus else "cpu", GPU if pool.gpus else CPU, "", "", 1, pool.threads)
+
+    def make_worker(self, execution):
+        return partial(CrewsWorker, execution, self.by_hardware, self.told)
+
+    def by(self, hardware):
+        """How many units it has computed."""
+        return len(list(self.told.glob(f"*-{hardware}")))
