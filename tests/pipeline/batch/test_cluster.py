@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -20,7 +21,6 @@ from material import toy_job
 from material.processes import started_by, wait_for
 
 from pipeline.batch import cluster as cluster_module
-from pipeline.batch.actors import execute
 from pipeline.batch.cluster import EMBEDDED_SYSTEM, Cluster, Pool, choose_pool, on_every_node, on_worker, session
 from sptx_core.errors import InputError, UnfinishedError
 
@@ -107,19 +107,20 @@ def test_the_log_is_kept_where_it_can_tell_something(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_an_embedded_ray_leaves_no_process_even_one_that_hangs_as_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    def hang_at_exit() -> Any:  # travels to a worker by value, because it stands here
+    def hang_at_exit() -> int:  # travels to a worker by value, because it stands here
         def hang() -> None:
             while True:
                 with suppress(BaseException):
                     time.sleep(1)
 
         atexit.register(hang)
-        return lambda row: {"pid": os.getpid(), **row}
+        return os.getpid()
 
     monkeypatch.setattr(cluster_module, "EXIT_SECONDS", 1.0)
     with session(None, object_store_mb=80, use_gpus=False):
-        (answer,) = execute([{"a": 1}], hang_at_exit, Pool(1, 1, 0.0), embedded=True)
-        hanging = psutil.Process(answer["pid"])
+        hanging = psutil.Process(on_worker(hang_at_exit, gpus=0))
+        for number in (signal.SIGTERM, signal.SIGINT):  # a scheduler ends a run as a person does
+            assert signal.getsignal(number) is signal.default_int_handler
     _, alive = psutil.wait_procs([hanging], timeout=10)
     assert not alive
 

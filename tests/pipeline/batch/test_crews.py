@@ -23,6 +23,8 @@ from pipeline.batch.run import Outcome, run_job
 from pipeline.settings import JobSettings
 
 MEMORY = 100 * 1024 * 1024
+# Another address than the head's: a driver belongs to a node of its own address, and ends with it.
+NODE = {"num_cpus": 2, "object_store_memory": MEMORY, "node_ip_address": "127.0.0.2"}
 
 
 def settings(output: Path, **others: Any) -> JobSettings:
@@ -121,8 +123,7 @@ def test_both_crews_compute_and_the_loss_of_either_is_borne(nodes: Any, tmp_path
     def same(output: Path) -> bool:
         return {name: digest for name, digest in digests(output).items() if name.startswith("squares/")} == parts
 
-    gpu = nodes.add_node(num_cpus=2, num_gpus=1, object_store_memory=MEMORY)
-    cpu = nodes.add_node(num_cpus=2, object_store_memory=MEMORY)
+    gpu, cpu = nodes.add_node(**NODE, num_gpus=1), nodes.add_node(**NODE)
     job, outcome, said = run(nodes, tmp_path / "both")
     assert outcome.complete
     assert same(tmp_path / "both")
@@ -149,7 +150,7 @@ def test_both_crews_compute_and_the_loss_of_either_is_borne(nodes: Any, tmp_path
     assert job.by(CPU) > 0
     assert same(tmp_path / "no-cpu")
 
-    nodes.add_node(num_cpus=2, object_store_memory=MEMORY)
+    nodes.add_node(**NODE)
     killer = once_at_work(tmp_path / "no-gpu", GPU, lambda: nodes.remove_node(gpu, allow_graceful=False))
     job, outcome, _ = run(nodes, tmp_path / "no-gpu", cpu_seconds=QUICK)
     killer.join()
