@@ -7,18 +7,22 @@ receipt as its own answer, computed or not. One `Claims` serves both crews of a 
 1. Whoever claims a unit first commits it. Actors of one crew have a claim together: a unit that is tried again after
    the death of its actor is still the crew's.
 2. A crew that is refused waits until the other one has committed or has given the claim back.
-3. A claim that is older than `lease` seconds counts for nothing: its actor has died, and may have no successor.
+3. An actor renews its claim while it commits, which may take long where storage fails. A claim that was not renewed for
+   `lease` seconds counts for nothing: its actor has died, and may have no successor.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 FIRST, SECOND = "first", "second"  # crews; what the first one cannot compute has failed
-LEASE_SECONDS = 60.0  # beyond what a commit may wait for storage
+LEASE_SECONDS = 30.0  # longer than a network is usually cut
+RENEW_SECONDS = 5.0
 ASK_SECONDS = 0.5  # between two questions whether the other crew has committed
 
 Answer = Mapping[str, Any]
@@ -28,7 +32,7 @@ Answer = Mapping[str, Any]
 class Claims:
     """Which crew commits which unit, and the receipts of those that are committed."""
 
-    def __init__(self, lease: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, lease: float = LEASE_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
         self._lease, self._clock = lease, clock
         self._held: dict[int, tuple[str, float]] = {}
         self._answers: dict[int, tuple[str, Answer]] = {}
@@ -39,7 +43,7 @@ class Claims:
         return None if by == crew else answer
 
     def claim(self, unit: int, crew: str) -> bool:
-        """Whether `crew` may commit the unit now; ask for its `answer` first."""
+        """Whether `crew` may commit the unit now, or goes on doing so; ask for its `answer` first."""
         now = self._clock()
         by, since = self._held.get(unit, (crew, now))
         mine = by == crew or now - since > self._lease
@@ -84,9 +88,25 @@ class Crew:
                 return answer
             time.sleep(ASK_SECONDS)
 
-    def give_back(self, unit: int) -> None:
-        """As `Claims.give_back`."""
-        self.desk("give_back", unit, self.name)
+    @contextmanager
+    def committing(self, unit: int) -> Iterator[None]:
+        """Renew the claim within the block, which commits the unit; give it back if the block raises."""
+        ended = threading.Event()
+
+        def renew() -> None:
+            while not ended.wait(RENEW_SECONDS):
+                with suppress(Exception):  # the desk cannot be reached now: told by the next call that needs it
+                    self.desk("claim", unit, self.name)
+
+        threading.Thread(target=renew, name="claim", daemon=True).start()
+        try:
+            yield
+        except Exception:
+            ended.set()
+            self.desk("give_back", unit, self.name)
+            raise
+        finally:
+            ended.set()
 
     def committed(self, unit: int, answer: Answer) -> None:
         """As `Claims.committed`."""

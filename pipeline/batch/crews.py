@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from pipeline.batch import actors, cluster
-from pipeline.batch.claims import FIRST, LEASE_SECONDS, SECOND, Claims, Crew
+from pipeline.batch.claims import FIRST, SECOND, Claims, Crew
 from pipeline.batch.cluster import Cluster, Pool
 from pipeline.batch.job import Assignment, Job, Say
 from pipeline.batch.record import Execution
@@ -41,7 +41,7 @@ def choose_second(job: Job, joined: Cluster, pool: Pool, say: Say) -> Second | N
 
 def two_assignments(job: Job, assignment: Assignment, second: Second) -> tuple[Assignment, Assignment]:
     """The assignments of both crews, which share their claims."""
-    desk = actors.desk(Claims(assignment.patience + LEASE_SECONDS))
+    desk = actors.desk(Claims())
     return (
         replace(assignment, crew=Crew(FIRST, desk)),
         replace(assignment, crew=Crew(SECOND, desk), make_worker=job.make_worker(second.execution)),

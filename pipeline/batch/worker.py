@@ -139,11 +139,8 @@ class UnitWorker:
             return self._commit(unit, parts)
         if answer := self.crew.claim(unit.index):
             return Receipt(**answer)
-        try:
+        with self.crew.committing(unit.index):
             receipt = self._commit(unit, parts)
-        except Exception:
-            self.crew.give_back(unit.index)
-            raise
         self.crew.committed(unit.index, receipt._asdict())
         return receipt
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import pytest
+
 from pipeline.batch import claims as claims_module
 from pipeline.batch.claims import FIRST, SECOND, Claims, Crew
 
@@ -86,3 +88,40 @@ def test_a_crew_that_is_refused_goes_on_once_the_claim_was_given_back(monkeypatc
     assert claims.claim(1, SECOND)
     assert Crew(FIRST, desk).claim(1) is None
     assert asked.count("claim") == 3
+
+
+def test_a_claim_is_renewed_while_its_actor_commits(monkeypatch: Any) -> None:
+    monkeypatch.setattr(claims_module, "RENEW_SECONDS", 0.01)
+    clock = Clock()
+    claims = Claims(lease=5.0, clock=clock)
+    renewed = threading.Semaphore(0)
+
+    def desk(method: str, *arguments: Any) -> Any:
+        answer = getattr(claims, method)(*arguments)
+        if method == "claim":
+            renewed.release()
+        return answer
+
+    second = Crew(SECOND, desk)
+    assert second.claim(1) is None
+    with second.committing(1):
+        clock.now = 4.0
+        for _ in range(3):  # of which one may have begun before
+            assert renewed.acquire(timeout=10)
+        clock.now = 8.0
+        assert not claims.claim(1, FIRST)
+    clock.now = 100.0
+    assert claims.claim(1, FIRST)
+
+
+def test_a_claim_is_given_back_by_a_commit_that_fails() -> None:
+    claims = Claims()
+
+    def desk(method: str, *arguments: Any) -> Any:
+        return getattr(claims, method)(*arguments)
+
+    second = Crew(SECOND, desk)
+    assert second.claim(1) is None
+    with pytest.raises(OSError, match="no room"), second.committing(1):
+        raise OSError("no room")
+    assert claims.claim(1, FIRST)
