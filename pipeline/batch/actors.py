@@ -96,16 +96,10 @@ def execute(
     from ray.data.exceptions import ExecutionTimeoutError
 
     watch = _Watch(excuses, second, embedded=embedded)
-    steps = StepWatch(watch.check)
     context = DataContext.get_current()
     others = context.custom_execution_callback_classes
-    context.custom_execution_callback_classes = [*others, steps]  # type: ignore[list-item]
-    # Embedded, threads are bounded by the actor itself; a reservation could only starve the pool.
-    num_cpus = 0 if embedded or pool.gpus else math.ceil(pool.threads)
-    answers = _stage(_Actor, rows, make_call, pool, num_cpus=num_cpus, num_gpus=pool.gpus)
-    if second:
-        held = {"num_cpus": second.pool.threads, "label_selector": _without_gpus()}
-        answers = answers.union(_stage(_SecondActor, rows[::-1], second.make_call, second.pool, **held))
+    context.custom_execution_callback_classes = [*others, StepWatch(watch.check)]  # type: ignore[list-item]
+    answers = _answers(rows, make_call, pool, second, embedded=embedded)
     try:
         # Without a look ahead: `iter_rows` gives an answer only when the next one is there.
         batches = answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
@@ -114,8 +108,7 @@ def execute(
                 watch.answered(by_second=answer.pop(BY_SECOND))
                 yield answer
                 if second and second.enough():
-                    steps.end()  # a unit on CPUs may take many minutes
-                    break
+                    break  # closing ends what actors are still at, which may take many minutes
     except Deaths as deaths:
         raise _stillborn(deaths, make_call, pool) from None
     except (ray.exceptions.RayError, ExecutionTimeoutError) as error:
@@ -132,6 +125,19 @@ def desk(served: Any) -> Desk:
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     keeper: Any = ray.remote(_Keeper)  # its calls bear with a network that is cut for a while
     return _Desk(keeper.options(num_cpus=0, max_task_retries=-1, scheduling_strategy=here).remote(served))
+
+
+def _answers(
+    rows: Sequence[dict[str, Any]], make_call: MakeCall, pool: Pool, second: SecondCrew | None, *, embedded: bool
+) -> Any:
+    """The answers of all crews as a dataset."""
+    # Embedded, threads are bounded by the actor itself; a reservation could only starve the pool.
+    num_cpus = 0 if embedded or pool.gpus else math.ceil(pool.threads)
+    answers = _stage(_Actor, rows, make_call, pool, num_cpus=num_cpus, num_gpus=pool.gpus)
+    if second is None:
+        return answers
+    held = {"num_cpus": second.pool.threads, "label_selector": _without_gpus()}
+    return answers.union(_stage(_SecondActor, rows[::-1], second.make_call, second.pool, **held))
 
 
 def _stage(actor: type, rows: Sequence[dict[str, Any]], make_call: MakeCall, pool: Pool, **held: Any) -> Any:

@@ -111,7 +111,6 @@ class StepWatch:
 
     def __init__(self, check: Callable[[], None]) -> None:
         self._check = check
-        self._executor: Any = None
 
     def __call__(self) -> Self:
         """Itself, where Ray Data makes an instance."""
@@ -125,12 +124,6 @@ class StepWatch:
 
     def before_execution_starts(self, executor: Any) -> None:
         """Ray Data is about to begin."""
-        self._executor = executor
-
-    def end(self) -> None:
-        """End the execution now; its actors are killed, whatever they are at."""
-        if self._executor is not None:
-            self._executor.shutdown(force=True)
 
     def on_execution_step(self, executor: Any) -> None:  # noqa: ARG002  # Ray Data's signature
         """Ray Data is at work."""
