@@ -160,6 +160,9 @@ def _set_environment(*, embedded: bool) -> None:
     settings = {
         "RAY_DATA_LOG_LEVEL": "ERROR",  # read when Ray is imported
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        # Nothing is collected about how Ray is used, which takes a process of its own and asks for Prometheus.
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_DATA_USAGE_DISABLED": "1",
         # Ray runs workers at nice 15: threads that meet at barriers then wait for the one that another program starves.
         "RAY_worker_niceness": "0",
         # Large arrays of threads: from one arena of glibc freed memory is used again, from others it is cleared anew.

@@ -1,5 +1,6 @@
 """The toy job for two crews: each kind of hardware has its pace, and leaves a file beside the output for each unit."""
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -12,9 +13,11 @@ QUICK, SLOW = 0.1, 0.4  # seconds a unit
 
 
 class CrewsWorker(SquaresWorker):
-    """Tells which hardware has computed a unit."""
+    """Tells which hardware has computed a unit; dies as it starts where its pace is negative."""
 
     def __init__(self, execution, seconds, told):
+        if seconds[execution.hardware] < 0:
+            os._exit(1)
         super().__init__(execution, seconds[execution.hardware])
         self.told = told
 
@@ -26,9 +29,9 @@ class CrewsWorker(SquaresWorker):
 class CrewsJob(SquaresJob):
     """The same squares; `asked` are the settings by which an execution was chosen."""
 
-    def __init__(self, settings, count, *, cpu_seconds=SLOW):
+    def __init__(self, settings, count, *, cpu_seconds=SLOW, gpu_seconds=QUICK):
         super().__init__(settings, count)
-        self.by_hardware = {GPU: QUICK, CPU: cpu_seconds}
+        self.by_hardware = {GPU: gpu_seconds, CPU: cpu_seconds}
         self.asked = []
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import time
@@ -142,6 +143,11 @@ def test_both_crews_compute_and_the_loss_of_either_is_borne(nodes: Any, tmp_path
     while workers_left() and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not workers_left()
+
+    job, outcome, said = run(nodes, tmp_path / "stillborn", 300, cpu_seconds=-1.0, gpu_seconds=2.0)
+    assert (outcome.complete, job.by(GPU)) == (True, 30)
+    (sentence,) = [line for line in said if "die again and again" in line]
+    assert re.search(r"[3-9] deaths without a result in between; those on GPUs go on", sentence)
 
     killer = once_at_work(tmp_path / "no-cpu", CPU, lambda: nodes.remove_node(cpu, allow_graceful=False))
     job, outcome, _ = run(nodes, tmp_path / "no-cpu")
