@@ -40,12 +40,13 @@ MakeCall = Callable[[], Callable[[dict[str, Any]], dict[str, Any]]]
 class SecondCrew(NamedTuple):
     """Actors on CPUs of nodes without a GPU, which are given the same rows as the first crew, from the last one on.
 
-    `make_call` is as in `execute`. `enough` is asked after each answer of either crew whether the execution may end.
-    `tell` is called with a sentence if the crew's actors die too often; the first crew goes on.
+    `make_call` and `excuses` are as in `execute`. `enough` is asked after each answer of either crew whether the
+    execution may end. `tell` is called with a sentence if the crew's actors die too often; the first crew goes on.
     """
 
     make_call: MakeCall
     pool: Pool
+    excuses: Callable[[], int]
     enough: Callable[[], bool]
     tell: Callable[[str], None]
 
@@ -219,7 +220,8 @@ class _Watch:
     def __init__(self, excuses: Callable[[], int], second: SecondCrew | None, *, embedded: bool) -> None:
         self._births = Births(partial(_pool_actors, _Actor.__name__), excuses)
         self._second = second
-        self._second_births = Births(partial(_pool_actors, _SecondActor.__name__), excuses) if second else None
+        kind = _SecondActor.__name__
+        self._second_births = Births(partial(_pool_actors, kind), second.excuses) if second else None
         self._nodes = None if embedded else _NodeCount()
 
     def answered(self, *, by_second: bool) -> None:

@@ -31,6 +31,7 @@ from pipeline.batch.readback import Workbench
 from pipeline.batch.record import RunRecord, create_or_resume, fingerprint, read_record, require_same_run
 from pipeline.batch.repair import restore_record, restore_side_files, side_digests
 from pipeline.batch.storage import StorageError, Store
+from pipeline.batch.strikes import SECOND_MARK
 from pipeline.batch.tally import Tally
 from pipeline.batch.worker import Receipt, UnitWorker
 from pipeline.settings import ray_address
@@ -258,9 +259,10 @@ def _collect(
         other = None
         if second:
             assignment, assigned = two_assignments(job, assignment, second)
-            other = SecondCrew(partial(UnitWorker, assigned), second.pool, tally.complete, say)
+            struck = _strike_counter(unwaiting, second=True)
+            other = SecondCrew(partial(UnitWorker, assigned), second.pool, struck, tally.complete, say)
         make_call = partial(UnitWorker, assignment)
-        strikes = _counter(unwaiting, STRIKES)
+        strikes = _strike_counter(unwaiting, second=False)
         for row in actors.execute(rows, make_call, pool, embedded=embedded, excuses=strikes, second=other):
             receipt = Receipt(**row)
             if receipt.no_storage:
@@ -315,14 +317,14 @@ def _size(path: str) -> int:
     return 0 if Path(path).is_dir() else Path(path).stat().st_size
 
 
-def _counter(store: Store, folder: str) -> Callable[[], int]:
-    """What counts the files in a folder; while storage fails it gives the last number."""
+def _strike_counter(store: Store, *, second: bool) -> Callable[[], int]:
+    """What counts the strikes of a crew; while storage fails it gives the last number."""
     last = 0
 
     def count() -> int:
         nonlocal last
         with suppress(StorageError):
-            last = len(store.list(folder))
+            last = sum((SECOND_MARK in name) == second for name in store.list(STRIKES))
         return last
 
     return count
