@@ -75,9 +75,7 @@ def main() -> None:
 def longest_ccds(gtf: str, gene: str) -> dict[str, object]:
     """The CCDS transcript of a gene with the most exonic bases, as a row of the annotation."""
     length = pl.col("exon_ends").list.sum() - pl.col("exon_starts").list.sum()
-    rows = read_annotation(gtf).transcripts.filter(
-        pl.col("gene_name") == gene, pl.col("tags").list.contains("CCDS")
-    )
+    rows = read_annotation(gtf).transcripts.filter(pl.col("gene_name") == gene, pl.col("tags").list.contains("CCDS"))
     return rows.sort(length, "transcript_id", descending=[True, False]).row(0, named=True)
 
 
@@ -86,7 +84,10 @@ def broken_sites(transcript: dict[str, object], genome: Genome) -> Iterator[Know
     contig, minus = str(transcript["contig"]), transcript["strand"] == "-"
     exons = list(zip(transcript["exon_starts"], transcript["exon_ends"], strict=True))  # type: ignore[call-overload]
     for (_, left), (right, _) in pairwise(exons):
-        ends = [("acceptor" if minus else "donor", left + 1, left), ("donor" if minus else "acceptor", right, right + 1)]
+        ends = [
+            ("acceptor" if minus else "donor", left + 1, left),
+            ("donor" if minus else "acceptor", right, right + 1),
+        ]
         for kind, pos, site in ends:
             ref = decode(genome.fetch(contig, pos - 1, pos))
             yield Known(pos, ref, ref.translate(COMPLEMENT), kind, site)
@@ -104,8 +105,10 @@ def synonymous(gtf: str, transcript: dict[str, object], genome: Genome) -> Itera
             codon = text[at - 2 : at + 1]
             same = [base for base in BASES if base != codon[2] and translate(codon[:2] + base) == translate(codon)]
             if same:
-                pos, ref, alt = (last - at, *(b.translate(COMPLEMENT) for b in (codon[2], same[0]))) if minus else (
-                    first + at, codon[2], same[0]
+                pos, ref, alt = (
+                    (last - at, *(b.translate(COMPLEMENT) for b in (codon[2], same[0])))
+                    if minus
+                    else (first + at, codon[2], same[0])
                 )
                 yield Known(pos, ref, alt, "synonymous")
                 break
@@ -153,7 +156,9 @@ def judged(scores: Path, genes: Sequence[str]) -> bool:
         silent = own.filter(pl.col("id") == "synonymous")["d_splice"]
         median, high = silent.median(), silent.quantile(0.9)
         sound &= median < SYNONYMOUS  # type: ignore[operator]  # of floats
-        print(f"{gene:<8} synonymous {len(silent):>3} changes, median d_splice {median:.4f}, nine in ten below {high:.3f}")
+        print(
+            f"{gene:<8} synonymous {len(silent):>3} changes, median d_splice {median:.4f}, nine in ten below {high:.3f}"
+        )
     return sound
 
 
