@@ -21,7 +21,7 @@ import polars as pl
 
 from pipeline.inputs.splice_sites import KINDS
 from pipeline.views.gene_view import GeneView
-from pipeline.views.pictures import COLOURS, MUTED, NO_MATPLOTLIB
+from pipeline.views.pictures import COLOURS, MUTED, NO_MATPLOTLIB, UNKNOWN
 from pipeline.views.transcript_rows import MEDIUM, SMALL, draw_transcripts
 from sptx_core.errors import InputError
 
@@ -40,7 +40,6 @@ SHORTENED_BASES = 150
 """Width of a shortened stretch."""
 _PADDING = 30  # bases around exons and called sites that are never shortened
 _MIN_SCORE = 0.005  # of a line that is drawn: lower ones are less than a pixel high
-_UNKNOWN = "#d9d9d9"
 # Sizes in inches.
 _WIDTH = 12.0
 _ROW, _SCORES, _CELL = 0.24, 1.8, 0.165  # heights: a transcript, the scores, a tissue
@@ -182,7 +181,7 @@ def _draw_transcripts(axes: Axes, view: GeneView, scale: Scale) -> None:
 def _draw_scores(axes: Axes, view: GeneView) -> None:
     """A vertical line for each score; dots mark called sites (hollow: not annotated), crosses mark missed sites."""
     for first, last in view.without_rows():
-        axes.axvspan(first - 0.5, last + 0.5, facecolor="none", edgecolor=_UNKNOWN, hatch="///", linewidth=0)
+        axes.axvspan(first - 0.5, last + 0.5, facecolor="none", edgecolor=UNKNOWN, hatch="///", linewidth=0)
     for kind in KINDS:
         scored = view.scores.filter(pl.col(kind) >= _MIN_SCORE).select("pos", kind).to_numpy().astype(float)
         lines = np.stack([np.column_stack([scored[:, 0], np.zeros(len(scored))]), scored], axis=1)
@@ -209,7 +208,7 @@ def _draw_scores(axes: Axes, view: GeneView) -> None:
 
 def _draw_usage(axes: Axes, view: GeneView, title: str, values: _Floats) -> QuadMesh:
     """A heat map of `values` [tissues, called sites], from 0 to 1; NaN is grey."""
-    colours = colormaps["viridis"].with_extremes(bad=_UNKNOWN)
+    colours = colormaps["viridis"].with_extremes(bad=UNKNOWN)
     mesh = axes.pcolormesh(
         np.ma.masked_invalid(values), cmap=colours, vmin=0, vmax=1, edgecolors="white", linewidth=0.4
     )
@@ -283,9 +282,9 @@ def _legend(view: GeneView) -> list[Any]:
     if not view.missed.is_empty():
         entries.append(Line2D([], [], marker="x", label="annotated, not called", **dot))
     if view.without_rows():
-        entries.append(Patch(facecolor="none", edgecolor=_UNKNOWN, hatch="///", label="not in the table"))
+        entries.append(Patch(facecolor="none", edgecolor=UNKNOWN, hatch="///", label="not in the table"))
     if view.measured is not None and np.isnan(view.measured.select(view.tissues).to_numpy()).any():
-        entries.append(Patch(facecolor=_UNKNOWN, label="no measurement"))
+        entries.append(Patch(facecolor=UNKNOWN, label="no measurement"))
     return entries
 
 

@@ -27,7 +27,9 @@ ARROWS = 40
 """Arrows of an intron as wide as the axis."""
 SMALL, MEDIUM = 8, 9
 """Font sizes of labels and of titles of axes, in points."""
-_EXON, _HALF = "#404040", 0.32  # colour, and half the height of an exon's box
+EXON = "#404040"
+"""Colour of exons."""
+_HALF = 0.32  # of the height of an exon's box
 
 Places = Callable[[Any], Any]
 
@@ -65,7 +67,7 @@ def draw_transcripts(
     for row, (starts, ends) in enumerate(transcripts.select("exon_starts", "exon_ends").iter_rows()):
         for first, last in zip(starts, ends, strict=True):
             box = (first - 0.5, row - _HALF), last - first + 1, 2 * _HALF
-            axes.add_patch(Rectangle(*box, color=_EXON, linewidth=0))
+            axes.add_patch(Rectangle(*box, color=EXON, linewidth=0))
         for left, right in zip(ends, starts[1:], strict=False):
             edges = left + 0.5, right - 0.5
             axes.plot(edges, [row, row], color=MUTED, linewidth=0.9, zorder=0)
