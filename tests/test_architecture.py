@@ -42,6 +42,7 @@ HELD = {
     "torch": ("sptx_core/", "pipeline/batch/training.py", "pipeline/finetuning/", "pipeline/tracks/"),
     "pyranges": ("pipeline/tracks/plan.py",),
     "pyfaidx": ("pipeline/inputs/genome.py",),
+    "pysam": ("pipeline/inputs/bcf.py", "pipeline/variants/bcf_writer.py"),
 }
 
 

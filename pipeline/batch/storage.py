@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ from fsspec.implementations.local import LocalFileSystem
 from pyarrow import PythonFile, fs
 
 from sptx_core.errors import InputError
-from sptx_core.files import is_abandoned, reason, tells_of_a_file, write_atomic
+from sptx_core.files import is_abandoned, reason, replacing, tells_of_a_file, write_atomic
 from sptx_core.redaction import without_secrets
 
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"})
@@ -148,6 +149,18 @@ class Store:
         """Write `name` with `content`, whole or not at all; what stood there before is replaced."""
         with self._told("written", name):
             self._write(name, content)
+
+    def upload(self, name: str, path: Path) -> None:
+        """As `write_atomic`, with the content of a file of this machine, which is not held in memory."""
+        with self._told("written", name):
+            if self.is_local:
+                target = Path(self.path(name))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(target) as temporary:
+                    shutil.copyfile(path, temporary)
+            else:
+                self._require_atomic_put()
+                self._fs.put_file(str(path), self.path(name))
 
     def delete(self, name: str) -> None:
         """Remove `name`; nothing happens when it is not there."""

@@ -134,7 +134,7 @@ def query(
     what: Annotated[
         str | None,
         typer.Argument(
-            help="chr9:214,854-220,000 (1-based inclusive), a gene; of tracks a transcript id, of variants 9-214900-A-G.",
+            help="chr9:214,854-220,000 (1-based), a gene; of tracks a transcript id, of variants 9-214900-A-G.",
             show_default=False,
         ),
     ] = None,

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from pipeline.cli.console import INCOMPLETE, INTERRUPTED, print_json, say, speaker
 from pipeline.cli.flags import AsJson, Quiet, with_flags
+from pipeline.settings import absolute
 from pipeline.variants.settings import SaturateConfig, ScoringConfig, VariantsConfig
 from sptx_core.errors import InputError
 
@@ -60,7 +61,15 @@ def variants(
     that cannot be scored keep a row that says why. Killing it loses nothing: the same command again computes just what
     is missing. Ends with 3 when shards failed. Definitions: docs/variants.md.
     """
+    if spliceai_field is not None and to is None:
+        raise InputError("--spliceai-field is a field of the VCF that --to names: give --to as well")
+    if to is not None and not plan:
+        from pipeline.variants.vcf_writer import require_target
+
+        require_target(absolute(to))
     _run(settings, plan=plan, rate=rate, quiet=quiet, as_json=as_json)
+    if to is not None and not plan:
+        _write_vcf(settings, absolute(to), spliceai_field, quiet=quiet)
 
 
 @with_flags(SaturateConfig)
@@ -113,6 +122,23 @@ def _run(settings: ScoringConfig, *, plan: bool, rate: Path | None, quiet: bool,
         f"done: {outcome.size:,} alleles in {outcome.units:,} parts ({outcome.computed:,} computed now), "
         f"{outcome.bytes:,} bytes, at {settings.output}"
     )
+
+
+def _write_vcf(settings: VariantsConfig, to: str, spliceai_field: str | None, *, quiet: bool) -> None:
+    """Write the VCF of a run that is complete."""
+    from pipeline.coordinates import reconcile_contigs
+    from pipeline.inputs.genome import Genome
+    from pipeline.variants.annotate import annotate
+    from pipeline.variants.reader import open_variants
+
+    assert settings.output is not None  # it has run
+    table, tell = open_variants(settings.output), speaker(quiet)
+    lengths = Genome(settings.fasta).lengths
+    matched = reconcile_contigs(table.contigs, lengths).mapping
+    written = annotate(table, settings.vcf, to, {name: lengths[held] for name, held in matched.items()}, spliceai_field)
+    if written.note:
+        tell(written.note)
+    tell(f"{written.records:,} records written to {to}")
 
 
 def _estimate(settings: ScoringConfig, rate: Path | None, *, quiet: bool, as_json: bool) -> None:

@@ -22,7 +22,7 @@ _SEQUENCE = re.compile(r"[ACGTURYSWKMBDHVNacgturyswkmbdhvn]+")
 _COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
 
 Fetch = Callable[[int, int], Codes]
-"""Codes of [start, end) of a contig; N beyond its ends."""
+"""Codes of [start, end) of a contig, uint8; N beyond its ends."""
 
 
 class Status(StrEnum):
@@ -30,7 +30,7 @@ class Status(StrEnum):
 
     SCORED = "scored"
     REF_MISMATCH = "ref_mismatch"  # REF is not what the FASTA holds there
-    SYMBOLIC = "symbolic"  # <DEL>, <*>, ...
+    SYMBOLIC = "symbolic"  # <DEL>, <*>, C<contig>, ...
     SPANNING_DELETION = "spanning_deletion"  # *
     BREAKEND = "breakend"
     NO_ALT = "no_alt"  # . or nothing
@@ -47,7 +47,8 @@ def unscorable(alt: str) -> Status | None:
         return Status.NO_ALT
     if alt == "*":
         return Status.SPANNING_DELETION
-    if alt.startswith("<") and alt.endswith(">"):
+    bases, mark, _ = alt.partition("<")
+    if mark and alt.endswith(">") and (not bases or _SEQUENCE.fullmatch(bases)):
         return Status.SYMBOLIC
     if "[" in alt or "]" in alt or alt.startswith(".") or alt.endswith("."):
         return Status.BREAKEND
@@ -112,13 +113,13 @@ class Allele:
     def to_vcf(self) -> tuple[int, str, str]:
         """POS (1-based), REF and ALT, with the base before an insertion or deletion as VCF wants it.
 
-        At a contig's first base it is the base after it (VCF 4.3, section 1.6.1, field 4).
+        At a contig's first base it is the base after it (VCF 4.3, section 1.6.1, field 4), and so where nothing
+        changes. The deletion of a whole contig has neither; its ALT is empty.
         """
-        if self.ref and self.alt:
-            return self.start + 1, self.ref, self.alt
-        if self.before or not self.after:
+        if self.before and bool(self.ref) != bool(self.alt):
             return self.start, self.before + self.ref, self.before + self.alt
-        return self.start + 1, self.ref + self.after, self.alt + self.after
+        beside = "" if self.ref and self.alt else self.after
+        return self.start + 1, self.ref + beside, self.alt + beside
 
 
 def normalise(start: int, ref: str, alt: str, fetch: Fetch, length: int) -> Allele | None:
@@ -139,6 +140,11 @@ def normalise(start: int, ref: str, alt: str, fetch: Fetch, length: int) -> Alle
     -------
     Allele or None
         None where `ref` is not what the contig holds.
+
+    Raises
+    ------
+    InputError
+        A letter of `ref` or `alt` is no nucleotide.
 
     """
     held, wanted = decode(encode(ref)), decode(encode(alt))

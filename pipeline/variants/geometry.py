@@ -37,7 +37,7 @@ NOWHERE = np.iinfo(np.int64).min
 """Coordinate of a base that one of the two sequences lacks."""
 
 Reference = Callable[[int, int], Codes]
-"""Codes of the reference on [first, end) of the axis, 5' to 3'."""
+"""Codes of the reference on [first, end) of the axis, uint8, 5' to 3'; N beyond the contig's ends."""
 
 
 def to_axis(start: int, end: int, strand: str) -> tuple[int, int]:

@@ -23,7 +23,9 @@ from pipeline.inputs.genome import Genome
 from pipeline.inputs.network import Network
 from pipeline.inputs.uris import local_path
 from pipeline.tracks.execution import choose_execution
+from pipeline.tracks.reader import open_tracks
 from pipeline.variants.geometry import Geometry
+from pipeline.variants.known import KnownScores, require_fitting
 from pipeline.variants.layout import SHARD_PARTS, ShardKey
 from pipeline.variants.plan import Plan
 from pipeline.variants.schema import FORMAT_VERSION, JOB, SITES, VARIANTS, VariantSchema
@@ -85,6 +87,7 @@ class VariantsJob(Job):
             "precision": settings.precision.value,
             "sites": settings.sites,
             "alleles_per_shard": settings.alleles_per_shard,
+            "reference": "computed" if self._known is None else open_tracks(self._known.uri).fingerprint,
             "encoding": VariantSchema(self.tissues).digest,
             "format_version": FORMAT_VERSION,
         }
@@ -110,7 +113,17 @@ class VariantsJob(Job):
             tissues=self.tissues,
             execution=execution,
             lengths={name: self.genome.lengths[name] for name in self.plan.contigs},
+            known=self._known,
         )
+
+    @cached_property
+    def _known(self) -> KnownScores | None:
+        """Scores of the reference that a table of tracks holds, after a look whether it fits."""
+        if self.settings.tracks is None:
+            return None
+        tracks = open_tracks(self.settings.tracks)
+        require_fitting(tracks, self.geometry, self.network.digest(), self.genome)
+        return KnownScores(self.settings.tracks, self.network.channels)
 
     def describe(self) -> str:
         """Alleles and how many of them are scored."""

@@ -61,6 +61,10 @@ class Variants:
         """All rows; of the sites table if asked for."""
         return self._scan(self.parts, sites=sites)
 
+    def of(self, parts: Sequence[tuple[ShardKey, str]]) -> pl.LazyFrame:
+        """Rows of some of `parts`."""
+        return self._scan(parts, sites=False)
+
     def region(self, region: str | Interval, *, sites: bool = False) -> pl.DataFrame:
         """Rows whose POS lies in a region."""
         wanted = parse_region(region, self.contigs) if isinstance(region, str) else region

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import BeforeValidator, model_validator
 
@@ -50,6 +50,9 @@ class ScoringConfig(JobSettings):
     distance: int = setting(100, SCORES, "bases that are looked at on either side of a change", ge=0, le=MAX_DISTANCE)
     windows: Windows = setting(Windows.CENTRED, SCORES, "windows about each change, or those of the tracks")
     core: int = setting(TRAINED_CORE, SCORES, "predicted bases a window of --windows grid", ge=1)
+    tracks: Location | None = setting(
+        None, SCORES, "table of `sptx run --exact` that holds the reference's scores, for --windows grid"
+    )
     flanks: Beyond = setting(Beyond.GENOMIC, SCORES, "beyond a gene's ends: the genome, or N as SpliceAI has it")
     precision: Precision = setting(Precision.FLOAT32, SCORES, "arithmetic of the network")
     sites: bool = setting(False, SCORES, "store the scores of every base about each change as well, to draw them")
@@ -60,6 +63,12 @@ class ScoringConfig(JobSettings):
         ge=1,
         le=MAX_ALLELES_PER_SHARD,
     )
+
+    @model_validator(mode="after")
+    def _of_tracks(self) -> Self:
+        if self.tracks is not None and (self.windows is not Windows.GRID or self.flanks is not Beyond.GENOMIC):
+            raise ValueError("a table of tracks has windows of its own: give --windows grid and --flanks genomic")
+        return self
 
 
 class VariantsConfig(ScoringConfig):
@@ -76,7 +85,7 @@ class VariantsConfig(ScoringConfig):
     )
 
     @model_validator(mode="after")
-    def _of_a_sample(self) -> VariantsConfig:
+    def _of_a_sample(self) -> Self:
         if self.haplotypes and self.sample is None:
             raise ValueError("haplotypes are those of a sample: give --sample")
         return self
@@ -90,7 +99,7 @@ class SaturateConfig(ScoringConfig):
     insertions: int = setting(0, SELECTION, "bases of insertions to score as well, all sequences of them", ge=0, le=3)
 
     @model_validator(mode="after")
-    def _somewhere(self) -> SaturateConfig:
+    def _somewhere(self) -> Self:
         if not (self.genes or self.regions):
             raise ValueError("choose genes or regions")
         self.deletion_lengths()

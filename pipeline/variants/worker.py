@@ -25,6 +25,7 @@ from pipeline.inputs.network import load_network
 from pipeline.variants.alleles import Allele, Status
 from pipeline.variants.entries import allele_of, blockwise
 from pipeline.variants.geometry import Change, Geometry, Reference, Window, to_axis
+from pipeline.variants.known import KnownScores
 from pipeline.variants.plan import shard_of
 from pipeline.variants.rows import Row, entry_row, gene_row, score_row, site_rows
 from pipeline.variants.schema import FORMAT_VERSION, SITES, VARIANTS, VariantSchema, to_parquet, to_table
@@ -57,6 +58,8 @@ class WorkOrder:
     tissues: tuple[str, ...]
     execution: Execution
     lengths: Mapping[str, int]
+    known: KnownScores | None = None
+    """Where the reference's scores are taken from."""
 
     @property
     def windows(self) -> WindowSpec:
@@ -89,6 +92,7 @@ class Task(NamedTuple):
     entries: list[Row]
     genes: dict[int, Row]
     looks: dict[tuple[Sight, Allele], Look]
+    known: dict[tuple[Sight, Allele], Scores]
     families: list[Family]
     places: list[list[tuple[tuple[Sight, Allele], Place]]]
 
@@ -148,12 +152,14 @@ class VariantsWorker(Worker):
                 if key not in looks:
                     looks[key] = Look.at(Change.of(allele, sight.strand), self.order.geometry)
                     by_sight.setdefault(sight, []).append(key)
-        task = Task(contig, entries, genes, looks, [], [])
+        task = Task(contig, entries, genes, looks, {}, [], [])
         if contig is None:
             return task
         for sight, keys in by_sight.items():
             reference = self._reference(contig, sight, genes)
-            for family, placed in families([looks[key] for key in keys], self.order.geometry, reference):
+            task.known.update(self._known(contig, sight, {key: looks[key] for key in keys}))
+            known = {n for n, key in enumerate(keys) if key in task.known}
+            for family, placed in families([looks[key] for key in keys], self.order.geometry, reference, known):
                 task.families.append(family)
                 task.places.append([(keys[place.look], place) for place in placed])
         return task
@@ -197,7 +203,7 @@ class VariantsWorker(Worker):
                 gaps = found.alternative_gaps if place.is_alternative else found.reference_gaps
                 if gaps[place.at] < TIE_GAP:
                     ties.add(key)
-        gathered = {key: look.gather(scores[key]) for key, look in inputs.looks.items()}
+        gathered = {key: look.gather(scores[key], inputs.known.get(key)) for key, look in inputs.looks.items()}
         rows: list[Row] = []
         sites: list[Row] = []
         for entry in inputs.entries:
@@ -239,6 +245,14 @@ class VariantsWorker(Worker):
 
     def _sight(self, strand: str, gene: int | None) -> Sight:
         return Sight(strand, gene if self.order.by_gene else None)
+
+    def _known(
+        self, contig: str, sight: Sight, looks: Mapping[tuple[Sight, Allele], Look]
+    ) -> dict[tuple[Sight, Allele], Scores]:
+        """Scores of the reference that need not be computed."""
+        if self.order.known is None:
+            return {}
+        return self.order.known.of(contig, sight.strand, {key: look.readings for key, look in looks.items()})
 
     def _reference(self, contig: str, sight: Sight, genes: Mapping[int, Row]) -> Reference:
         """What reads the reference on a strand's axis, with N beyond the gene if there is one."""
