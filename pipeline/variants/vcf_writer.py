@@ -82,7 +82,9 @@ def require_target(uri: str) -> None:
         _store_of(uri)[0].ensure_writable()
 
 
-def write_vcf(source_uri: str, target_uri: str, header: VcfNotes, annotations: Iterable[RecordNotes | None]) -> WrittenVcf:
+def write_vcf(
+    source_uri: str, target_uri: str, header: VcfNotes, annotations: Iterable[RecordNotes | None]
+) -> WrittenVcf:
     """Write a VCF or BCF again, with what sptx found.
 
     Parameters

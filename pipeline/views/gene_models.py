@@ -74,7 +74,10 @@ def _alike(transcripts: pl.DataFrame, first: int, last: int) -> pl.DataFrame:
         exons = [
             (min(max(start + 1, low), high), min(max(end, low), high)) for start, end in zip(starts, ends, strict=True)
         ]
-        seen.setdefault(tuple(dict.fromkeys(exons)), []).append(name)
+        # An exon beyond the view shows that an intron leads there; none does where an exon itself leaves the view.
+        left = {edge for first, last in exons if first < last for edge in (first, last)}
+        look = tuple(dict.fromkeys(exon for exon in exons if exon[0] < exon[1] or exon[0] not in left))
+        seen.setdefault(look, []).append(name)
     looks = [
         (names[0], [start for start, _ in exons], [end for _, end in exons], len(names) - 1)
         for exons, names in seen.items()
