@@ -135,7 +135,7 @@ def write_vcf(path: Path, contig: str, changes: Sequence[Known]) -> None:
 def judged(scores: Path, genes: Sequence[str]) -> bool:
     """Print what came out, gene by gene, and say whether it is as it must be."""
     table = open_variants(scores)
-    rows = table.scan().filter(pl.col("gene_name").is_in(genes)).collect()
+    rows = table.scan().collect()
     sound = True
     for gene in [*genes, "all"]:
         own = rows if gene == "all" else rows.filter(pl.col("gene_name") == gene)
