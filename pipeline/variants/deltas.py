@@ -97,8 +97,7 @@ def deltas(
     events, masked = {}, {}
     for name, column, sites in (("a", ACCEPTOR, annotated[0]), ("d", DONOR, annotated[1])):
         known = sites & has_ref
-        gain = np.where(has_alt, change[:, column], np.float32(0))
-        loss = -change[:, column]
+        gain, loss = change[:, column], -change[:, column]  # a deleted base has 0 now, so it gains nothing
         events[name + "g"], events[name + "l"] = _largest(gain, readings), _largest(loss, readings)
         masked[name + "g"] = _largest(np.where(known, np.float32(0), gain), readings)
         masked[name + "l"] = _largest(np.where(known, loss, np.float32(0)), readings)

@@ -167,9 +167,11 @@ def test_letters_for_several_bases_are_n() -> None:
 
 def test_u_is_t_and_what_is_no_base_is_refused() -> None:
     assert normal("ACGT", 3, "U", "A") == normal("ACGT", 3, "T", "A")
-    for ref, alt in (("*", "A"), ("A", "*"), ("A", "<DEL>"), ("A", "."), ("É", "A")):
+    for ref in ("*", "X", "AJ", "É", "<DEL>", "A\n"):
+        assert normal("ACGT", 0, ref, "G") is None
+    for alt in ("*", "<DEL>", ".", "É"):
         with pytest.raises(InputError, match="is no nucleotide"):
-            normal("ACGT", 0, ref, alt)
+            normal("ACGT", 0, "A", alt)
 
 
 @pytest.mark.parametrize(
@@ -180,10 +182,12 @@ def test_u_is_t_and_what_is_no_base_is_refused() -> None:
         ("AANAAC", (5, "", "A"), Allele(3, "", "A", 2, "N", "A")),
         ("AANAAC", (2, "", "A"), Allele(0, "", "A", 2, "", "A")),
         ("CNNNNG", (2, "N", ""), Allele(2, "N", "", 0, "N", "N")),
-        ("ANANAC", (0, "AN", ""), Allele(0, "AN", "", 1, "", "A")),
+        ("CNNNNG", (2, "", "RN"), Allele(2, "", "NN", 0, "N", "N")),
+        ("ANANACG", (2, "AN", ""), Allele(0, "AN", "", 3, "", "A")),
+        ("CANANG", (3, "", "AN"), Allele(1, "", "AN", 4, "C", "A")),
     ],
 )
-def test_nothing_is_moved_across_an_n(text: str, raw: tuple[int, str, str], expected: Allele) -> None:
+def test_a_change_is_moved_across_an_n_only_with_an_n(text: str, raw: tuple[int, str, str], expected: Allele) -> None:
     assert normal(text, *raw) == expected
 
 
@@ -207,10 +211,11 @@ def test_an_allele_says_what_it_touches() -> None:
     assert Allele(10, "A", "C").touched == (10, 11)
     assert Allele(10, "A", "C").is_snv
     assert Allele(10, "ACG", "", 4).touched == (10, 17)
-    assert Allele(10, "", "ACG", 4).touched == (10, 14)
-    assert Allele(10, "", "ACG").touched == (9, 11)  # the bases on either side
+    assert Allele(10, "", "ACG", 4).touched == (9, 15)  # the bases on either side
+    assert Allele(10, "", "ACG").touched == (9, 11)
     assert not Allele(10, "", "A").is_snv
     assert [allele.length for allele in (Allele(1, "AC", "G"), Allele(1, "", "ACG"), Allele(1, "", ""))] == [2, 3, 0]
+    assert Allele(1, "A", "", 40).length == 41  # all that is looked at
 
 
 def test_a_deletion_whose_pos_lies_before_a_gene_touches_it() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.variants.calls import BACKGROUND, LEAST_SPLICE, called, has_background, z_scores
+from pipeline.variants.calls import BACKGROUND, MIN_SPLICE, called, has_background, z_scores
 
 TISSUES = list(BACKGROUND)
 
@@ -41,7 +41,7 @@ def test_nothing_is_called_where_nothing_changes() -> None:
     assert calls(1.0, usage(0)) == {}
 
 
-@pytest.mark.parametrize(("splice", "expected"), [(0.2699, []), (LEAST_SPLICE, ["brain"]), (0.28, ["brain"])])
+@pytest.mark.parametrize(("splice", "expected"), [(0.2699, []), (MIN_SPLICE, ["brain"]), (0.28, ["brain"])])
 def test_nothing_is_called_below_the_least_splice_delta(splice: float, expected: list[str]) -> None:
     assert list(calls(splice, usage(0, brain=0.5))) == expected
     assert list(calls(float(np.float32(splice)), usage(0, brain=0.5))) == expected
