@@ -24,12 +24,13 @@ ALLOWED = {
     "pipeline.inputs": SHARED,
     "pipeline.batch": {CORE, "pipeline.settings"},
     "pipeline.tracks": {*SHARED, "pipeline.batch", "pipeline.inputs"},
+    "pipeline.variants": TRACKS_AND_BELOW,
     "pipeline.simulation": {*SHARED, "pipeline.inputs"},
     "pipeline.evaluation": TRACKS_AND_BELOW,
     "pipeline.finetuning": {*TRACKS_AND_BELOW, "pipeline.evaluation"},
     "pipeline.views": {*TRACKS_AND_BELOW, "pipeline.evaluation", "pipeline.variants"},
 }
-JOBS = {"pipeline.evaluation", "pipeline.finetuning", "pipeline.simulation", "pipeline.views"}
+JOBS = {"pipeline.evaluation", "pipeline.finetuning", "pipeline.simulation", "pipeline.variants", "pipeline.views"}
 ALLOWED["pipeline.cli"] = {*TRACKS_AND_BELOW, *JOBS}
 ALLOWED["pipeline"] = {*TRACKS_AND_BELOW, *JOBS}  # the door
 
@@ -39,7 +40,10 @@ HELD = {
     "triton": ("sptx_core/engine/triton/",),
     "matplotlib": ("pipeline/views/",),
     "typer": ("pipeline/cli/",),
-    "torch": ("sptx_core/", "pipeline/batch/training.py", "pipeline/finetuning/", "pipeline/tracks/"),
+    "torch": (
+        *("sptx_core/", "pipeline/batch/training.py", "pipeline/finetuning/"),
+        *("pipeline/tracks/", "pipeline/variants/worker.py"),
+    ),
     "pyranges": ("pipeline/tracks/plan.py",),
     "pyfaidx": ("pipeline/inputs/genome.py",),
     "pysam": ("pipeline/inputs/bcf.py", "pipeline/variants/bcf_writer.py"),
@@ -120,6 +124,7 @@ def test_a_library_is_imported_where_it_belongs(library: str) -> None:
     ("statement", "unloaded"),
     [
         ("import pipeline; pipeline.open_tracks", ("ray", "torch")),
+        ("import pipeline; pipeline.open_variants", ("ray", "torch")),
         ("import pipeline.cli", ("ray", "torch", "matplotlib")),
         ("import sptx_core.channels", ("torch",)),
     ],

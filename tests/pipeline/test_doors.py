@@ -21,7 +21,8 @@ NETWORK = """SpTransformerModel SpTransformerConfig SpTransformerFeatureEncoderC
 HeadConfig DnaTokenizer SpTransformerAttentionMap Predictor calibrate WindowSpec InputError
 UnfinishedError __version__"""
 TRACKS = "open_tracks Tracks read_annotation read_usage evaluate gene_view run plan RunConfig __version__"
-EXPORTS = {sptx_core: NETWORK.split(), pipeline: TRACKS.split()}
+VARIANTS = "open_variants Variants score_variants VariantsConfig SaturateConfig"
+EXPORTS = {sptx_core: NETWORK.split(), pipeline: [*TRACKS.split(), *VARIANTS.split()]}
 NAMES = [(package, name) for package, names in EXPORTS.items() for name in names]
 
 
@@ -46,7 +47,14 @@ def test_each_name_is_there_with_its_documentation(package: object, name: str) -
         assert found.__name__ == name
 
 
-@pytest.mark.parametrize("statement", ["import pipeline, sptx_core", "from pipeline import RunConfig, read_annotation"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import pipeline, sptx_core",
+        "from pipeline import RunConfig, read_annotation",
+        "from pipeline import SaturateConfig, VariantsConfig, open_variants",
+    ],
+)
 def test_importing_them_loads_neither_ray_nor_pytorch(statement: str) -> None:
     program = (
         f"import sys\n{statement}\nprint([name for name in ('ray', 'torch', 'matplotlib') if name in sys.modules])"

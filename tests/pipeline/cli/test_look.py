@@ -74,7 +74,7 @@ def test_a_script_gets_json(table: Path, tmp_path: Path, sptx_here: Any) -> None
     told = json.loads(sptx_here("verify", damaged, "--json", code=3).out)
     assert not told["sound"]
     assert told["problems"] == [f"{part.relative_to(damaged)}: not committed"]
-    assert "the same `sptx run`" in sptx_here("verify", damaged, code=3).err
+    assert "then run the same command: it computes what is missing" in sptx_here("verify", damaged, code=3).err
 
 
 @pytest.fixture(scope="module")
