@@ -24,7 +24,7 @@ import polars as pl
 from pipeline.coordinates import shortened
 from pipeline.inputs.annotation import Annotation
 from pipeline.variants.alleles import Status
-from pipeline.variants.calls import LEAST_SPLICE
+from pipeline.variants.calls import MIN_SPLICE
 from pipeline.variants.reader import Variants
 from pipeline.variants.schema import SITES
 from pipeline.views.gene_models import Models, models_of
@@ -95,7 +95,7 @@ class VariantView:
     @property
     def tissues_mean_something(self) -> bool:
         """Whether `d_splice` is large enough for tissues to be compared (the authors' threshold)."""
-        return bool(self.row["d_splice"] >= LEAST_SPLICE)
+        return bool(self.row["d_splice"] >= MIN_SPLICE)
 
     def column_of(self, pos: int) -> int:
         """Column of a base of the reference; the nearest within the view for one beyond it."""
