@@ -6,12 +6,14 @@ and inclusive, in the order in which `gene_view` draws them. Those that look ali
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from pipeline.coordinates import reconcile_contigs
 from pipeline.inputs.annotation import Annotation
+from pipeline.inputs.selection import without_version
 from pipeline.inputs.splice_sites import splice_sites
 from pipeline.views.gene_view import MAX_TRANSCRIPTS, in_drawing_order
 from sptx_core.errors import InputError
@@ -42,8 +44,26 @@ class Models(NamedTuple):
         return [*labels, f"and {self.more} more"] if self.more else labels
 
 
-def models_of(annotation: Annotation, chrom: str, strand: str, gene_id: str | None, first: int, last: int) -> Models:
+def is_gene(name: str) -> pl.Expr:
+    """Whether a row is of the gene of this name or id, where either id may lack its version."""
+    return (pl.col("gene_name") == name) | (without_version(pl.col("gene_id")) == without_version(pl.lit(name)))
+
+
+def models_of(
+    annotation: Annotation,
+    chrom: str,
+    strand: str,
+    gene_id: str | None,
+    first: int,
+    last: int,
+    say: Callable[[str], None] = lambda _: None,
+) -> Models | None:
     """Transcripts of a gene (of all genes on the strand, if None) that share a base with first..last.
+
+    Returns
+    -------
+    Models or None
+        None where there are none, which is said; then nothing is known of a site, neither that it is annotated.
 
     Raises
     ------
@@ -58,8 +78,11 @@ def models_of(annotation: Annotation, chrom: str, strand: str, gene_id: str | No
     here = pl.col("contig").is_in(contigs) & (pl.col("strand") == strand)
     here &= (pl.col("start") < last) & (pl.col("end") >= first)
     if gene_id is not None:
-        here &= pl.col("gene_id") == gene_id
+        here &= is_gene(gene_id)
     found = frame.filter(here).rename({"transcript_type": "biotype"}).with_columns(pl.lit(chrom).alias("chrom"))
+    if found.is_empty():
+        say(f"{annotation.uri} has no transcript of {gene_id or 'any gene'} on {chrom}:{first:,}-{last:,} ({strand})")
+        return None
     found = in_drawing_order(found, None)
     sites = splice_sites(found).filter(pl.col("pos").is_between(first, last)).select("pos", "kind").unique()
     rows = _alike(found, first, last)

@@ -26,7 +26,7 @@ from pipeline.coordinates import shortened
 from pipeline.inputs.annotation import Annotation
 from pipeline.variants.alleles import Status
 from pipeline.variants.reader import Variants
-from pipeline.views.gene_models import Models, models_of
+from pipeline.views.gene_models import Models, is_gene, models_of
 from sptx_core.errors import InputError
 
 BASES = "ACGT"
@@ -120,7 +120,7 @@ def saturation_view(
         gains[cell], losses[cell] = gain, loss
         reference[pos - first] = ref
     chrom, own_strand, gene_id, name = rows.select("chrom", "strand", "gene_id", "gene_name").row(0)
-    models = models_of(annotation, chrom, own_strand, gene_id, first, last) if annotation else None
+    models = models_of(annotation, chrom, own_strand, gene_id, first, last, say) if annotation else None
     return SaturationView(
         name=what,
         gene=name or gene_id or "",
@@ -144,7 +144,7 @@ def _of_one_gene(
     rows = table.query(what).filter(
         single, pl.col("status") == Status.SCORED.value, ~pl.col("joint"), pl.col("norm_alt").is_in(list(BASES))
     )
-    rows = rows.filter(pl.col("gene_name").eq(gene) | pl.col("gene_id").eq(gene)) if gene else rows
+    rows = rows.filter(is_gene(gene)) if gene else rows
     rows = rows.filter(pl.col("strand") == strand) if strand else rows
     if rows.is_empty():
         of = f" of {gene}" if gene else ""

@@ -27,7 +27,7 @@ from pipeline.variants.alleles import Status
 from pipeline.variants.calls import MIN_SPLICE
 from pipeline.variants.reader import Variants
 from pipeline.variants.schema import SITES
-from pipeline.views.gene_models import Models, models_of
+from pipeline.views.gene_models import Models, is_gene, models_of
 from sptx_core.errors import InputError
 
 THRESHOLD = 0.1
@@ -156,7 +156,7 @@ def variant_view(
     models = None
     if annotation is not None:
         first, last = int(columns["pos"].min()), int(columns["pos"].max())  # type: ignore[arg-type]  # integers
-        models = models_of(annotation, row["chrom"], row["strand"], row["gene_id"], first, last)
+        models = models_of(annotation, row["chrom"], row["strand"], row["gene_id"], first, last, say)
     return VariantView(row, row["chrom"], columns, changed, events, threshold, table.tissues, models)
 
 
@@ -168,7 +168,7 @@ def _one_row(
     scored = rows.filter(pl.col("status") == Status.SCORED.value)
     if scored.is_empty():
         raise InputError(f"{variant} was not scored: {rows['status'][0]}; docs/variants.md says what that means")
-    scored = scored.filter(pl.col("gene_name").eq(gene) | pl.col("gene_id").eq(gene)) if gene else scored
+    scored = scored.filter(is_gene(gene)) if gene else scored
     scored = scored.filter(pl.col("strand") == strand) if strand else scored
     if scored.is_empty():
         of = f" of {gene}" if gene else ""
