@@ -234,7 +234,7 @@ def _summary(view: VariantView) -> str:
     """The scores of the row."""
     row = view.row
     by_kind = [f"{kind} gain {row[f'ds_{kind[0]}g']:.2f}, loss {row[f'ds_{kind[0]}l']:.2f}" for kind in KINDS]
-    tie = "near a tie of the network's buckets" if row["tie"] else ""
+    tie = "tie: two attention buckets nearly equal" if row["tie"] else ""
     return "   ".join(filter(None, [f"d_splice {row['d_splice']:.2f}", *by_kind, tie]))
 
 
