@@ -111,6 +111,7 @@ def test_bars_are_the_changes_of_usage(variants: Variants) -> None:
     texts = {TISSUES[round(text.get_position()[1])]: text for text in usage.texts}
     assert texts["brain"].get_text() == "\N{MINUS SIGN}0.50  called, z 3.5"
     assert texts["liver"].get_text() == "+0.25"
+    assert texts["brain"].get_position()[0] > 0 > texts["liver"].get_position()[0]  # beside the bar, not on it
     assert texts["skin"].get_text() == "0.00"
     assert [label.get_text() for label in usage.get_yticklabels() if label.get_fontweight() == "bold"] == ["brain"]
     assert usage.get_xlim() == (-1.05, 1.05)
@@ -137,6 +138,20 @@ def test_titles_say_what_and_how_much(variants: Variants, strand: str) -> None:
     ends, other = ("gain 0.40, loss 0.70", "gain 0.00, loss 0.00")
     acceptor, donor = (other, ends) if strand == "+" else (ends, other)
     assert summary == f"d_splice 0.70   acceptor {acceptor}   donor {donor}"
+
+
+@pytest.mark.parametrize("first", [1_001, 1_198])
+def test_four_labels_at_an_edge_are_set_apart(tmp_path: Path, first: int) -> None:
+    rows, sites = gene_variants.rows("+")
+    for pos, event in enumerate(("ag", "al", "dg", "dl"), first):
+        rows[0] |= {f"ds_{event}": 0.5, f"{event}_pos": pos, f"dp_{event}": pos - 1_101}
+    figure = draw_variant(variant_view(variant_tables.write(tmp_path / "table", rows, sites), SNV))
+    figure.draw_without_rendering()
+    strip = figure.axes[1]
+    boxes = [label.get_window_extent() for label in strip.texts]
+    assert len(boxes) == 4
+    assert all(strip.bbox.x0 <= box.x0 and box.x1 <= strip.bbox.x1 for box in boxes)
+    assert not any(one.overlaps(other) for at, one in enumerate(boxes) for other in boxes[:at])
 
 
 @pytest.mark.parametrize("variant", [SNV, INSERTION])

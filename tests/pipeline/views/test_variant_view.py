@@ -64,11 +64,12 @@ def test_transcripts_come_from_an_annotation(variants: Variants, strand: str, tm
 
 def test_of_several_rows_the_largest_is_shown_and_said(tmp_path: Path) -> None:
     rows, sites = gene_variants.rows("+")
-    snv = rows[0]
+    snv = rows[0] | {"haplotype": 1}
     other = snv | {"gene_name": "OTHER", "gene_id": "G_OTHER", "strand": "-", "d_splice": 0.9}
     joint = snv | {"joint": True, "haplotype": 1, "d_splice": 0.2}
+    sites = [one | {"haplotype": 1} if one["record"] == 0 else one for one in sites]
     sites = [*sites, *around(other, {("donor", 1_050): 0.9}, {}), *around(joint, {("donor", 1_051): 0.9}, {})]
-    table = variant_tables.write(tmp_path / "table", [*rows, other, joint], sites)
+    table = variant_tables.write(tmp_path / "table", [snv, *rows[1:], other, joint], sites)
     said: list[str] = []
     view = variant_view(table, SNV, say=said.append)
     assert (view.row["gene_name"], view.columns["ref_donor"].arg_max()) == ("OTHER", 49)
