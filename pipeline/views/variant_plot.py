@@ -65,7 +65,9 @@ def draw_variant(view: VariantView) -> Figure:
     for axes in along:
         axes.set_xlim(-0.5, len(view.columns) - 0.5)
         if axes is not strip:
-            axes.axvspan(view.changed[0] - 0.5, view.changed[1] + 0.5, color=VARIANT, alpha=0.6, linewidth=0, zorder=-1)
+            # With an outline, so that it is seen where a base is narrower than a pixel.
+            band: Any = {"color": VARIANT, "alpha": 0.6, "linewidth": 1, "zorder": -1}
+            axes.axvspan(view.changed[0] - 0.5, view.changed[1] + 0.5, **band)
     if transcripts is not None:
         _draw_models(transcripts, view)
     _draw_scores(reference, view, "ref")
@@ -182,7 +184,8 @@ def _draw_positions(axes: Axes, view: VariantView) -> None:
     """The positions below the alternative."""
     bases = view.columns.filter(pl.col("ins_offset").is_null())["pos"]
     first, last = int(bases[0]), int(bases[-1])
-    ticks = [int(pos) for pos in MaxNLocator(6, integer=True).tick_values(first, last) if first <= pos <= last]
+    low = max(1, first)  # what is looked at may begin before the contig does
+    ticks = [int(pos) for pos in MaxNLocator(6, integer=True).tick_values(first, last) if low <= pos <= last]
     axes.set_xticks([view.column_of(pos) for pos in ticks], [f"{pos:,}" for pos in ticks], fontsize=SMALL)
     axes.tick_params(axis="x", bottom=True, labelbottom=True)
     direction = "right to left" if view.strand == "-" else "left to right"

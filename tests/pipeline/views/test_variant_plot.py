@@ -140,6 +140,16 @@ def test_titles_say_what_and_how_much(variants: Variants, strand: str) -> None:
     assert summary == f"d_splice 0.70   acceptor {acceptor}   donor {donor}"
 
 
+def test_positions_before_the_contig_have_no_label(tmp_path: Path) -> None:
+    rows, _ = gene_variants.rows("+")
+    near = rows[0] | {"pos": 50, "norm_pos": 50, "ds_dl": 0.0, "dl_pos": None, "ds_dg": 0.0, "dg_pos": None}
+    table = variant_tables.write(tmp_path / "table", [near], variant_tables.around(near, {}, {}))
+    axes = draw_variant(variant_view(table, "chr1-50-G-C")).axes[2]
+    labels = {label.get_text(): label.get_position()[0] for label in axes.get_xticklabels()}
+    assert labels
+    assert all(int(text) >= 1 and column == int(text) + 50 for text, column in labels.items())
+
+
 @pytest.mark.parametrize("first", [1_001, 1_198])
 def test_four_labels_at_an_edge_are_set_apart(tmp_path: Path, first: int) -> None:
     rows, sites = gene_variants.rows("+")
