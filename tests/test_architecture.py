@@ -28,7 +28,7 @@ ALLOWED = {
     "pipeline.simulation": {*SHARED, "pipeline.inputs"},
     "pipeline.evaluation": TRACKS_AND_BELOW,
     "pipeline.finetuning": {*TRACKS_AND_BELOW, "pipeline.evaluation"},
-    "pipeline.views": {*TRACKS_AND_BELOW, "pipeline.evaluation"},
+    "pipeline.views": {*TRACKS_AND_BELOW, "pipeline.evaluation", "pipeline.variants"},
 }
 JOBS = {"pipeline.evaluation", "pipeline.finetuning", "pipeline.simulation", "pipeline.variants", "pipeline.views"}
 ALLOWED["pipeline.cli"] = {*TRACKS_AND_BELOW, *JOBS}

@@ -140,7 +140,7 @@ def gene_view(
     if end - start > MAX_BASES:
         raise InputError(f"{what} has {end - start:,} bases, a plot at most {MAX_BASES:,}: name a part of it")
     here = (pl.col("chrom") == chrom) & (pl.col("strand") == strand) & (pl.col("start") < end) & (pl.col("end") > start)
-    transcripts = _in_drawing_order(_transcripts(tracks, annotation).filter(here), own)
+    transcripts = in_drawing_order(_transcripts(tracks, annotation).filter(here), own)
     if tracks.header.schema.by_transcript:
         transcripts, rows = _one_transcript(tracks, transcripts, pl.col("pos").is_between(start + 1, end), say)
     else:
@@ -219,7 +219,7 @@ def _transcripts(tracks: Tracks, annotation: Annotation | None) -> pl.DataFrame:
     return frame.rename({"transcript_type": "biotype"})
 
 
-def _in_drawing_order(transcripts: pl.DataFrame, own: pl.DataFrame | None) -> pl.DataFrame:
+def in_drawing_order(transcripts: pl.DataFrame, own: pl.DataFrame | None) -> pl.DataFrame:
     """Sort: those asked for, others of the same gene, representative ones, then by number of exons, most first."""
     nothing = pl.Series([], dtype=pl.String)
     transcript, gene = (nothing, nothing) if own is None else (own["transcript_id"], own["gene_id"])
