@@ -36,11 +36,13 @@ from pipeline.batch.measures import Measures
 from pipeline.batch.status import RunStatus, read_status
 from pipeline.batch.storage import Store
 from pipeline.coordinates import Interval, Strand, parse_region, reconcile_contigs, shortened
+from pipeline.inputs.annotation import Annotation
 from pipeline.inputs.selection import nearest, without_lift, without_version
 from pipeline.tracks.checked_scan import scan_checked
 from pipeline.tracks.header import Header, read_header, read_table
 from pipeline.tracks.layout import CONTIGS, LOCI, PLAN, SHARD_PARTS, SITES, TABLES, TRACKS, TRANSCRIPTS, ShardKey
-from pipeline.tracks.scan import scan_parts
+from pipeline.tracks.named_sites import scan_named
+from pipeline.tracks.scan import frame_types, scan_parts
 from pipeline.tracks.settings import RunConfig
 from pipeline.tracks.shard_check import Planned, planned_shards
 from sptx_core.errors import InputError
@@ -132,10 +134,41 @@ class Tracks:
         return self._scan(self._parts_of(strand, chrom), columns, sites=False)
 
     def sites(
-        self, columns: Sequence[str] | None = None, *, strand: str | None = None, chrom: str | None = None
+        self,
+        columns: Sequence[str] | None = None,
+        *,
+        strand: str | None = None,
+        chrom: str | None = None,
+        named: bool = False,
+        annotation: Annotation | None = None,
+        threshold: float | None = None,
     ) -> pl.LazyFrame:
-        """As `scan`, of the sites table: rows whose acceptor or donor reaches the run's threshold, unrounded."""
-        return self._scan(self._parts_of(strand, chrom), columns, sites=True)
+        """As `scan`, of the sites table: rows whose acceptor or donor reaches the run's threshold, unrounded.
+
+        With `named`, a row for each called or annotated site with its gene, exon and motif instead; the columns are
+        those of `pipeline.tracks.named_sites`. Sites are called from `threshold` on (0.1 unless given), and annotated
+        by `annotation`, or else by the transcripts that the table was made for.
+        """
+        parts = self._parts_of(strand, chrom)
+        if named:
+            keys = [part.key for part in parts]
+            return scan_named(self, keys, annotation, threshold, lambda held: self._wanted(columns, held))
+        if annotation is not None or threshold is not None:
+            raise InputError("sites(): annotation and threshold are for named=True")
+        return self._scan(parts, columns, sites=True)
+
+    def rows_where(
+        self,
+        keys: Sequence[ShardKey],
+        holds: pl.Expr,
+        *,
+        columns: Sequence[str] | None = None,
+        sites: bool = False,
+    ) -> pl.DataFrame:
+        """Rows of some committed shards for which `holds` is true."""
+        chosen = set(keys)
+        parts = [part for part in self.parts if part.key in chosen]
+        return self._collected(self._scan(parts, columns, sites=sites).filter(holds))
 
     def region(
         self,
@@ -258,7 +291,7 @@ class Tracks:
                     raise InputError(f"{self.store.uri(part.name)} is damaged: it has 0 bytes{self._remedy}")
             paths = [(part.key, part.key.part_name(table, self.fingerprint)) for part in parts]
             frame = scan_parts(self.store, self.header.schema, paths)
-        return frame if columns is None else frame.select(self._wanted(columns))
+        return frame.select(self._wanted(columns, list(frame_types(self.header.schema))))
 
     def _planned_as(self, part: ShardPart) -> Planned:
         planned = self._planned.get(part.key.index)
@@ -270,15 +303,16 @@ class Tracks:
     def _remedy(self) -> str:
         return f"; `sptx verify {self.store.uri()}` names what is damaged"
 
-    def _wanted(self, columns: Sequence[str]) -> list[str]:
-        """The columns that say where a row lies, then those asked for."""
-        names = ["chrom", "strand", *(column.name for column in self.header.schema.columns)]
-        unknown = next((name for name in columns if name not in names), None)
+    def _wanted(self, columns: Sequence[str] | None, held: Sequence[str]) -> list[str]:
+        """Of the columns held those that are no scores, then those asked for; all when None."""
+        if columns is None:
+            return list(held)
+        unknown = next((name for name in columns if name not in held), None)
         if unknown is not None:
-            nearest = difflib.get_close_matches(unknown, names, n=1)
+            nearest = difflib.get_close_matches(unknown, held, n=1)
             hint = f"the nearest is {nearest[0]}" if nearest else f"it has {', '.join(self.channels)}"
             raise InputError(f"{self.store.uri()} has no column {unknown}; {hint}")
-        return list(dict.fromkeys([*(name for name in names if name not in self.channels), *columns]))
+        return list(dict.fromkeys([*(name for name in held if name not in self.channels), *columns]))
 
     def _parts_of(self, strand: str | None, contig: str | None) -> list[ShardPart]:
         if strand is not None and strand not in tuple(Strand):
