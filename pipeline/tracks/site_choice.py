@@ -1,0 +1,172 @@
+"""Which of the named sites a person wants: of genes or regions, novel, used in a tissue, specific to it.
+
+In: a table, an annotation or none, and a `SiteChoice`. Out: batches of named sites (`pipeline.tracks.named_sites`) that
+pass every filter that is set.
+
+    genes      names or ids of the annotation, as `pipeline.inputs.selection` compares them: sites of these genes
+    regions    regions or contigs, as `Tracks.find` takes them: sites in one of them, on either strand
+    novel      sites that are not annotated
+    tissue     sites whose usage in this tissue is at least `min_usage`
+    specific   sites whose tau is at least `SPECIFIC`; with `tissue` those that this tissue uses most
+
+Errors: `InputError` for an unknown gene, region or tissue, and whatever `named_sites` refuses.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from pipeline.coordinates import Interval
+from pipeline.inputs.annotation import Annotation
+from pipeline.inputs.selection import Selection, select
+from pipeline.tracks.layout import TRANSCRIPTS
+from pipeline.tracks.named_sites import THRESHOLD, Batch, named_sites, transcripts_of
+from pipeline.tracks.reader import Tracks
+from pipeline.tracks.specificity import SPECIFIC
+from sptx_core.channels import SPLICE
+from sptx_core.errors import InputError
+
+MIN_USAGE = 0.1
+"""The usage from which a tissue uses a site."""
+
+Places = Mapping[str, Sequence[Interval]]
+
+
+@dataclass(frozen=True)
+class SiteChoice:
+    """Filters of named sites; the module's docstring says what each compares. An unset filter passes everything."""
+
+    genes: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    novel: bool = False
+    tissue: str | None = None
+    specific: bool = False
+    min_usage: float = MIN_USAGE
+
+
+@dataclass(frozen=True)
+class ChosenSites:
+    """What is to be read of a table.
+
+    Attributes
+    ----------
+    tracks : Tracks
+        The table.
+    transcripts : polars.DataFrame
+        The transcripts that name the sites, as `transcripts_of` returns them.
+    places : mapping of str to Interval, or None
+        Contig -> stretches in which sites are wanted; None for all of the table.
+    holds : polars.Expr
+        Whether a site is wanted.
+    """
+
+    tracks: Tracks
+    transcripts: pl.DataFrame
+    places: Places | None
+    holds: pl.Expr
+
+    def batches(self, threshold: float = THRESHOLD) -> Iterator[Batch]:
+        """Read the sites, called from `threshold` on; some batches are empty."""
+        keys = [part.key for part in self.tracks.parts]
+        for batch in named_sites(self.tracks, keys, self.transcripts, threshold=threshold, regions=self.places):
+            yield batch._replace(sites=batch.sites.filter(self.holds))
+
+    def missing_shards(self) -> int:
+        """Count the shards of the plan that may hold wanted sites and are not committed."""
+        missing = self.tracks.plan.filter(~pl.col("shard").is_in([part.key.index for part in self.tracks.parts]))
+        if self.places is None:
+            return missing.height
+        return sum(
+            any(
+                last > place.start and (place.end is None or first <= place.end) for place in self.places.get(chrom, ())
+            )
+            for chrom, first, last in missing.select("chrom", "first", "last").iter_rows()
+        )
+
+
+def choose_sites(tracks: Tracks, annotation: Annotation | None, choice: SiteChoice) -> ChosenSites:
+    """Find what a choice names, before any site is read.
+
+    Parameters
+    ----------
+    tracks : Tracks
+        The table.
+    annotation : Annotation, optional
+        Names the sites; without one the table's own transcripts do.
+    choice : SiteChoice
+        What is wanted.
+
+    Returns
+    -------
+    ChosenSites
+
+    Raises
+    ------
+    InputError
+        A gene, region or tissue is not known.
+    """
+    transcripts = transcripts_of(tracks, annotation)
+    holds = _of_usage(tracks, choice)
+    if choice.novel:
+        holds &= ~pl.col("annotated")
+    places = _regions(tracks, choice.regions) if choice.regions else None
+    if choice.genes:
+        chosen = select(_as_annotation(tracks, annotation, transcripts), Selection(genes=choice.genes))
+        holds &= pl.col("gene_ids").list.set_intersection(chosen["gene_id"].unique().to_list()).list.len() > 0
+        places = _spans(chosen) if places is None else places
+    return ChosenSites(tracks, transcripts, places, holds)
+
+
+def _of_usage(tracks: Tracks, choice: SiteChoice) -> pl.Expr:
+    """Whether a site passes the filters of tissues."""
+    tissues = [name for name in tracks.channels if name not in SPLICE]
+    holds = pl.lit(value=True)
+    if choice.tissue is not None:
+        if choice.tissue not in tissues:
+            nearest = difflib.get_close_matches(choice.tissue, tissues, n=1)
+            hint = f"the nearest is {nearest[0]}" if nearest else f"it has {', '.join(tissues) or 'none'}"
+            raise InputError(f"{tracks.store.uri()} has no tissue {choice.tissue}; {hint}")
+        holds &= pl.col(choice.tissue) >= choice.min_usage
+    if choice.specific:
+        holds &= (pl.col("tau") >= SPECIFIC).fill_null(value=False)
+        if choice.tissue is not None:
+            holds &= pl.col("top_tissue") == choice.tissue
+    return holds
+
+
+def _regions(tracks: Tracks, regions: Sequence[str]) -> Places:
+    """Contig -> the regions on it, by the table's names of contigs."""
+    places = defaultdict(list)
+    for region in regions:
+        found = tracks.find(region)
+        if not isinstance(found, Interval):
+            raise InputError(f"--regions {region}: this is a gene or transcript; give a gene to --genes")
+        places[found.contig].append(found)
+    return places
+
+
+def _as_annotation(tracks: Tracks, annotation: Annotation | None, transcripts: pl.DataFrame) -> Annotation:
+    """The transcripts as something to select from."""
+    frame = transcripts.with_columns(pl.col("chrom").alias("contig"), pl.col("biotype").alias("transcript_type"))
+    if annotation is not None:
+        return replace(annotation, transcripts=frame)
+    versions = [pl.lit(None, pl.String).alias(name) for name in ("transcript_version", "gene_version")]
+    frame = frame.with_columns(versions)
+    left_out = frame.clear().with_columns(kind=pl.lit(""), fault=pl.lit(""))
+    return Annotation(tracks.store.uri(f"{TRANSCRIPTS}.parquet"), "gencode", frame, left_out)
+
+
+def _spans(transcripts: pl.DataFrame) -> Places:
+    """Contig -> the spans of the genes on it."""
+    places = defaultdict(list)
+    spans = (
+        transcripts.group_by("chrom", "gene_id").agg(pl.col("start").min(), pl.col("end").max()).sort("chrom", "start")
+    )
+    for chrom, start, end in spans.select("chrom", "start", "end").iter_rows():
+        places[chrom].append(Interval(chrom, start, end))
+    return places
