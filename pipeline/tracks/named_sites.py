@@ -187,28 +187,36 @@ def named_sites(
     regions : mapping of str to Interval, optional
         Contig -> the stretches that sites must lie in, on either strand.
 
-    Yields
-    ------
-    Batch
-        One or more for each strand of a contig.
+    Returns
+    -------
+    iterator of Batch
+        One or more for each strand of a contig, read as they are asked for.
 
     Raises
     ------
     InputError
-        See the module's docstring.
+        See the module's docstring; what is wrong with the arguments is told at once.
     """
+    _require_threshold(table, threshold)
+    frame_schema(table.header.schema)
+    by_place = transcripts.partition_by("chrom", "strand", as_dict=True, include_key=True)
+
+    def batches() -> Iterator[Batch]:
+        for (chrom, strand), group in groupby(keys, lambda key: (key.chrom, key.strand)):
+            known = known_sites(by_place.get((chrom, strand), transcripts.clear()), strand)
+            wanted = None if regions is None else [*regions.get(chrom, ())]
+            yield from _Strand(table, tuple(group), known, threshold, wanted).batches()
+
+    return batches()
+
+
+def _require_threshold(table: Table, threshold: float) -> None:
     held = table.header.spec.sites_threshold
     if not held <= threshold <= 1:
         raise InputError(
             f"--threshold {threshold:g}: give a score from {held:g} to 1; the table of sites holds none below {held:g} "
             "(--sites-threshold of the run)"
         )
-    frame_schema(table.header.schema)
-    by_place = transcripts.partition_by("chrom", "strand", as_dict=True, include_key=True)
-    for (chrom, strand), group in groupby(keys, lambda key: (key.chrom, key.strand)):
-        known = known_sites(by_place.get((chrom, strand), transcripts.clear()), strand)
-        wanted = None if regions is None else [*regions.get(chrom, ())]
-        yield from _Strand(table, tuple(group), known, threshold, wanted).batches()
 
 
 def scan_named(
@@ -226,12 +234,14 @@ def scan_named(
 
     types = frame_schema(table.header.schema)
     transcripts = transcripts_of(table, annotation)
+    least = THRESHOLD if threshold is None else threshold
+    _require_threshold(table, least)
 
     def read(
         columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, _: int | None
     ) -> Iterator[pl.DataFrame]:
         left = rows
-        for batch in named_sites(table, keys, transcripts, threshold=THRESHOLD if threshold is None else threshold):
+        for batch in named_sites(table, keys, transcripts, threshold=least):
             frame = batch.sites if predicate is None else batch.sites.filter(predicate)
             frame = frame if left is None else frame.head(left)
             yield frame if columns is None else frame.select(columns)
@@ -337,7 +347,7 @@ class _Strand:
 
     def _with_specificity(self, sites: pl.DataFrame) -> pl.DataFrame:
         """Add the tissue that uses a site most, and tau."""
-        usage = sites.select(self.tissues).to_numpy()
+        usage = sites.select(self.tissues).to_numpy().reshape(sites.height, len(self.tissues))
         most = usage.argmax(axis=1) if self.tissues else np.zeros(sites.height, np.intp)
         is_used = usage.max(axis=1, initial=0) > 0
         names = pl.Series(self.tissues or [""], dtype=pl.String).gather(most)

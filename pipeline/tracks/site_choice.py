@@ -17,11 +17,11 @@ from __future__ import annotations
 import difflib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import polars as pl
 
-from pipeline.coordinates import Interval
+from pipeline.coordinates import Interval, shortened
 from pipeline.inputs.annotation import Annotation
 from pipeline.inputs.selection import Selection, select
 from pipeline.tracks.layout import TRANSCRIPTS
@@ -73,8 +73,8 @@ class ChosenSites:
     def batches(self, threshold: float = THRESHOLD) -> Iterator[Batch]:
         """Read the sites, called from `threshold` on; some batches are empty."""
         keys = [part.key for part in self.tracks.parts]
-        for batch in named_sites(self.tracks, keys, self.transcripts, threshold=threshold, regions=self.places):
-            yield batch._replace(sites=batch.sites.filter(self.holds))
+        batches = named_sites(self.tracks, keys, self.transcripts, threshold=threshold, regions=self.places)
+        return (batch._replace(sites=batch.sites.filter(self.holds)) for batch in batches)
 
     def missing_shards(self) -> int:
         """Count the shards of the plan that may hold wanted sites and are not committed."""
@@ -116,9 +116,14 @@ def choose_sites(tracks: Tracks, annotation: Annotation | None, choice: SiteChoi
         holds &= ~pl.col("annotated")
     places = _regions(tracks, choice.regions) if choice.regions else None
     if choice.genes:
-        chosen = select(_as_annotation(tracks, annotation, transcripts), Selection(genes=choice.genes))
-        holds &= pl.col("gene_ids").list.set_intersection(chosen["gene_id"].unique().to_list()).list.len() > 0
-        places = _spans(chosen) if places is None else places
+        named = select(annotation or _own_annotation(tracks, transcripts), Selection(genes=choice.genes))
+        ids = named["gene_id"].unique()
+        spans = _spans(transcripts.filter(pl.col("gene_id").is_in(ids.implode())))
+        if not spans:
+            held = shortened(tracks.contigs["chrom"].to_list())
+            raise InputError(f"{shortened(choice.genes)}: on no contig of {tracks.store.uri()}, which has {held}")
+        holds &= pl.col("gene_ids").list.set_intersection(ids.to_list()).list.len() > 0
+        places = spans if places is None else places
     return ChosenSites(tracks, transcripts, places, holds)
 
 
@@ -150,13 +155,10 @@ def _regions(tracks: Tracks, regions: Sequence[str]) -> Places:
     return places
 
 
-def _as_annotation(tracks: Tracks, annotation: Annotation | None, transcripts: pl.DataFrame) -> Annotation:
-    """The transcripts as something to select from."""
-    frame = transcripts.with_columns(pl.col("chrom").alias("contig"), pl.col("biotype").alias("transcript_type"))
-    if annotation is not None:
-        return replace(annotation, transcripts=frame)
+def _own_annotation(tracks: Tracks, transcripts: pl.DataFrame) -> Annotation:
+    """The table's own transcripts as something to select from."""
     versions = [pl.lit(None, pl.String).alias(name) for name in ("transcript_version", "gene_version")]
-    frame = frame.with_columns(versions)
+    frame = transcripts.rename({"chrom": "contig", "biotype": "transcript_type"}).with_columns(versions)
     left_out = frame.clear().with_columns(kind=pl.lit(""), fault=pl.lit(""))
     return Annotation(tracks.store.uri(f"{TRANSCRIPTS}.parquet"), "gencode", frame, left_out)
 
