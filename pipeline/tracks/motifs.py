@@ -2,8 +2,8 @@
 
 All bases are read 5' to 3' on the transcript's strand. A donor's `bases` are the first two of the intron that follows
 it (GT in most), an acceptor's the last two of the intron that precedes it (AG in most). `motif` is the class of an
-intron by both its ends: GT-AG, GC-AG or AT-AC, which are 99.9 % of human introns (Burset, Seledtsov and Solovyev,
-Nucleic Acids Research 28:4364, 2000), and `other`.
+intron by both its ends: GT-AG, GC-AG or AT-AC, which are over 99.9 % of mammalian introns (Burset, Seledtsov and
+Solovyev, Nucleic Acids Research 28:4364, 2000), and `other`.
 
 - A site whose annotated introns are of several classes has the first of them in the order of `MOTIFS`.
 - A site without an annotated intron (a novel one), or whose partners lie where no base is known, has the class that its
