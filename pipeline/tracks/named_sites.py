@@ -203,9 +203,10 @@ def named_sites(
 
     def batches() -> Iterator[Batch]:
         for (chrom, strand), group in groupby(keys, lambda key: (key.chrom, key.strand)):
-            known = known_sites(by_place.get((chrom, strand), transcripts.clear()), strand)
             wanted = None if regions is None else [*regions.get(chrom, ())]
-            yield from _Strand(table, tuple(group), known, threshold, wanted).batches()
+            if wanted is None or wanted:
+                known = known_sites(by_place.get((chrom, strand), transcripts.clear()), strand)
+                yield from _Strand(table, tuple(group), known, threshold, wanted).batches()
 
     return batches()
 
@@ -293,7 +294,7 @@ class _Strand:
             pos > region.start if region.end is None else pos.is_between(region.start + 1, region.end)
             for region in self.regions
         )
-        return reduce(or_, within, pl.lit(value=False))
+        return reduce(or_, within)
 
     def _named(self, keys: Sequence[ShardKey]) -> pl.DataFrame:
         """Called and annotated sites of some shards, with all columns."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+from pathlib import Path
+
+import numpy as np
 import polars as pl
 import pytest
 
+from pipeline.inputs.annotation import read_annotation
+from pipeline.tracks.known_sites import known_sites
 from pipeline.tracks.motifs import MOTIFS, with_motifs
 
 LETTERS = str.maketrans("ACGT", "TGCA")
@@ -75,3 +81,25 @@ def test_classes(kind: str, own: str, partners: list[str], motif: str, strand: s
 @pytest.mark.parametrize("strand", ["+", "-"])
 def test_a_site_beside_which_nothing_is_known_has_no_motif(strand: str) -> None:
     assert motif_of("donor", "GT", ["AG"], strand, known=False) == (None, None)
+
+
+@pytest.mark.parametrize("strand", ["+", "-"])
+def test_introns_of_the_real_megabase(strand: str, shared: Path) -> None:
+    with gzip.open(shared / "data" / "GRCh38.chr9_1Mb.fa.gz", "rt") as lines:
+        letters = np.array(list("".join(line.strip() for line in lines if not line.startswith(">")).upper()))
+    annotation = read_annotation(str(shared / "data" / "gencode.chr9_1Mb.gtf.gz"))
+    transcripts = annotation.transcripts.filter(strand=strand)
+    coding = transcripts.filter(pl.col("tags").list.contains("CCDS"))
+    shares = []
+    for some in (transcripts, coding):
+        known = known_sites(some, strand)
+        found = with_motifs(
+            known.sites,
+            known.introns,
+            strand,
+            lambda at: pl.DataFrame({"pos": at, "ref": letters[at.to_numpy() - 1]}),
+        )
+        assert found.height >= 40
+        shares.append((found["motif"] != "other").mean())
+    assert shares[0] >= 0.98
+    assert shares[1] == 1

@@ -16,6 +16,7 @@ from material.genomes import Transcript, write_gtf
 from material.named_table import CHROM, MemoryTable, Scene
 from material.tables import Part
 
+from pipeline.batch.storage import Store
 from pipeline.coordinates import Interval
 from pipeline.inputs.annotation import read_annotation
 from pipeline.tracks import named_sites as module
@@ -150,7 +151,9 @@ def test_regions_choose_sites_and_shards() -> None:
     found = together(named_sites(table, table.keys, table.transcripts, regions=regions))
     assert shown(found) == [row for row in EXPECTED if row[0] in (31, 40, 90)]
     assert table.asked[0] == (3, 8, 9)
-    assert together(named_sites(table, table.keys, table.transcripts, regions={"chr2": []})).is_empty()
+    asked = len(table.asked)
+    assert not list(named_sites(table, table.keys, table.transcripts, regions={"chr2": [Interval("chr2", 0, 9)]}))
+    assert len(table.asked) == asked
 
 
 def test_annotated_sites_without_a_row_are_counted() -> None:
@@ -272,6 +275,15 @@ def test_rows_that_belong_to_transcripts(tmp_path: Path) -> None:
         ("T2", 61, "acceptor", False, True, "GT-AG"),
     ]
     assert found.filter(pos=61)["transcripts"].to_list() == [["T1", "T2"]] * 2
+
+
+def test_parts_elsewhere_and_parts_that_are_checked(tracks: Tracks) -> None:
+    whole = tracks.sites(named=True).collect()
+    there = Store(f"memory://named{whole['strand'][0]}")
+    for name in tracks.store.list():
+        there.write_atomic(name, tracks.store.read_bytes(name))
+    for other in (Tracks(there), Tracks(tracks.store, verify=True)):
+        assert other.sites(named=True).collect().equals(whole)
 
 
 def test_transcripts_have_the_contigs_of_the_table(tracks: Tracks) -> None:
