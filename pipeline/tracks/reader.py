@@ -37,10 +37,10 @@ from pipeline.batch.status import RunStatus, read_status
 from pipeline.batch.storage import Store
 from pipeline.coordinates import Interval, Strand, parse_region, reconcile_contigs, shortened
 from pipeline.inputs.annotation import Annotation
-from pipeline.inputs.selection import nearest, without_lift, without_version
 from pipeline.tracks.checked_scan import scan_checked
 from pipeline.tracks.header import Header, read_header, read_table
 from pipeline.tracks.layout import CONTIGS, LOCI, PLAN, SHARD_PARTS, SITES, TABLES, TRACKS, TRANSCRIPTS, ShardKey
+from pipeline.tracks.lookup import genes_called, merged_spans, nearest_name, transcripts_called
 from pipeline.tracks.named_sites import scan_named
 from pipeline.tracks.scan import frame_types, scan_parts
 from pipeline.tracks.settings import RunConfig
@@ -145,9 +145,18 @@ class Tracks:
     ) -> pl.LazyFrame:
         """As `scan`, of the sites table: rows whose acceptor or donor reaches the run's threshold, unrounded.
 
-        With `named`, a row for each called or annotated site with its gene, exon and motif instead; the columns are
-        those of `pipeline.tracks.named_sites`. Sites are called from `threshold` on (0.1 unless given), and annotated
-        by `annotation`, or else by the transcripts that the table was made for.
+        Parameters
+        ----------
+        columns, strand, chrom
+            As for `scan`.
+        named
+            Give a row for each called or annotated site instead, with its genes, exons and motif: the columns of
+            `pipeline.tracks.named_sites`, which is read as the frame is collected.
+        annotation
+            What names the sites; without it the transcripts that the table was made for do.
+        threshold
+            Score from which a named site is called; 0.1 when None.
+
         """
         parts = self._parts_of(strand, chrom)
         if named:
@@ -194,7 +203,7 @@ class Tracks:
         self, gene: str, *, strand: str | None = None, columns: Sequence[str] | None = None, sites: bool = False
     ) -> pl.DataFrame:
         """Rows under the transcripts of a gene, on its strand; of all genes of that name when there are several."""
-        found = self._genes_called(gene)
+        found = genes_called(self.transcripts, gene)
         if found.is_empty():
             raise self._unknown("gene", gene, ["gene_name", "gene_id"])
         return self._of_transcripts(found, strand, columns, sites=sites)
@@ -203,7 +212,7 @@ class Tracks:
         self, transcript: str, *, strand: str | None = None, columns: Sequence[str] | None = None, sites: bool = False
     ) -> pl.DataFrame:
         """Rows between a transcript's ends, on its strand."""
-        found = self._transcripts_called(transcript)
+        found = transcripts_called(self.transcripts, transcript)
         if found.is_empty():
             raise self._unknown("transcript", transcript, ["transcript_id"])
         return self._of_transcripts(found, strand, columns, sites=sites)
@@ -225,9 +234,9 @@ class Tracks:
         region, fault = self._region_or_fault(name)
         if region is not None and self._contig_called(region.contig) is not None:
             return region._replace(contig=self._contig(region.contig))
-        found = self._genes_called(name)
+        found = genes_called(self.transcripts, name)
         if found.is_empty():
-            found = self._transcripts_called(name)
+            found = transcripts_called(self.transcripts, name)
         if not found.is_empty():
             return found
         if fault is not None and self._contig_called(name.rpartition(":")[0]) is not None:
@@ -358,15 +367,8 @@ class Tracks:
                 raise
             raise InputError(f"a part of {self.store.uri()} cannot be read ({reason(error)}){self._remedy}") from error
 
-    def _genes_called(self, name: str) -> pl.DataFrame:
-        return self.transcripts.filter((pl.col("gene_name") == name) | _has_id("gene_id", name))
-
-    def _transcripts_called(self, name: str) -> pl.DataFrame:
-        return self.transcripts.filter(_has_id("transcript_id", name))
-
     def _unknown(self, kind: str, name: str, columns: Iterable[str]) -> InputError:
-        held = pl.concat([self.transcripts[column].alias("name") for column in columns]).unique(maintain_order=True)
-        closest = nearest(name, held) if name else None
+        closest = nearest_name(self.transcripts, name, columns)
         hint = f"; the nearest is {closest}" if closest else ""
         return InputError(f"{self.store.uri()} has no {kind} {name}{hint}")
 
@@ -379,7 +381,7 @@ class Tracks:
             holding = self._shards_of(found["locus"].explode().drop_nulls())
             frame = self._scan([part for part in parts if part.key.index in holding], columns, sites=sites)
             return self._collected(frame.filter(pl.col("transcript_id").is_in(found["transcript_id"].to_list())))
-        spans = {place: _merged(group) for place, group in found.group_by("chrom", "strand")}
+        spans = {place: merged_spans(group) for place, group in found.group_by("chrom", "strand")}
         places = dict.fromkeys((part.key.chrom, part.key.strand) for part in parts)
         frames = [self._scan((), columns, sites=sites)]
         for place in filter(spans.__contains__, places):
@@ -423,21 +425,3 @@ def open_tracks(uri: str | Path, *, verify: bool = False) -> Tracks:
 def status_of(store: Store, header: Header) -> RunStatus:
     """What of a table is done, missing and failed at this moment; lists its parts once."""
     return read_status(store, TABLES, header.fingerprint, header.shards, SHARD_PARTS)
-
-
-def _has_id(column: str, name: str) -> pl.Expr:
-    """Whether an id is `name`, where either may lack its version; two different versions are not the same."""
-    stored, given = pl.col(column), pl.lit(name)
-    forms = [given == form(stored) for form in (without_version, without_lift)]
-    forms += [stored == form(given) for form in (without_version, without_lift)]
-    return reduce(or_, forms, stored == given)
-
-
-def _merged(transcripts: pl.DataFrame) -> list[tuple[int, int]]:
-    """The stretches (1-based inclusive) that transcripts of one contig and strand cover together."""
-    merged: list[tuple[int, int]] = []
-    for start, end in transcripts.select("start", "end").sort("start", "end").iter_rows():
-        if merged and start <= merged[-1][1] + 1:
-            start, end = merged[-1][0], max(merged.pop()[1], end)
-        merged.append((start, end))
-    return merged
