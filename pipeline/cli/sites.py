@@ -98,11 +98,11 @@ def sites(
         min_usage,
     )
     chosen = choose_sites(tracks, annotation, choice)
-    for remark in annotation.remarks if annotation else (_OWN_TRANSCRIPTS.format(tracks.transcripts.height),):
-        say(remark)
     counts = _Counts()
     empty = pl.DataFrame(schema=frame_schema(tracks.header.schema))
     _write(_CONTENT[chosen_form](counts.counted(chosen.batches(threshold)), empty), to)
+    for remark in annotation.remarks if annotation else (_OWN_TRANSCRIPTS.format(tracks.transcripts.height),):
+        say(remark)
     say(counts.sentence(threshold))
     if counts.without_row:
         say(f"{counts.without_row:,} annotated sites lie where the table has no row: they are left out")
