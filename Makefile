@@ -41,7 +41,8 @@ test-operations: $(VENV)/ready
 # The readers of files, each on a thousand mutated inputs; takes many minutes.
 fuzz: $(VENV)/ready
 	SPTX_FUZZ_INPUTS=1000 $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --timeout 3000 \
-		tests/pipeline/inputs tests/pipeline/test_settings.py tests/pipeline/test_coordinates.py
+		tests/pipeline/inputs tests/pipeline/test_settings.py tests/pipeline/test_coordinates.py \
+		tests/pipeline/variants/test_vcf_writer.py
 
 # All checks on a GPU, for a machine with one: needs PyTorch for CUDA, and of sptx only what the engine needs.
 .PHONY: gpu-check

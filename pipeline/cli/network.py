@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.console import say
+from sptx_core.errors import InputError
 from sptx_core.files import require_writable
 
 
@@ -30,16 +31,24 @@ def bench(
     batch: Annotated[
         int | None, typer.Option(help="Micro-batch of every path but the reference (default: the fastest).")
     ] = None,
-    windows: Annotated[int, typer.Option(help="Consecutive windows in a turn.")] = 8,
+    windows: Annotated[
+        int, typer.Option(help="Consecutive windows in a turn; with --variants, alleles of each kind of work.")
+    ] = 8,
     repeats: Annotated[int, typer.Option(help="Turns.")] = 3,
     save: Annotated[Path | None, typer.Option(help="Write the report as JSON.", show_default=False)] = None,
     compare: Annotated[
         Path | None, typer.Option(help="Show the ratios of an earlier --save beside the new ones.", show_default=False)
     ] = None,
+    variants: Annotated[
+        bool, typer.Option("--variants", help="Measure changes of sequence instead: alleles that share windows.")
+    ] = False,
 ) -> None:
     """Measure the engine's paths against the plain network on this machine; needs no files."""
     from sptx_core.engine.bench import BenchReport, format_report, pairs, run_bench
 
+    if variants:
+        _bench_variants(device, paths, precisions, batch, windows, repeats, save, compare)
+        return
     earlier = BenchReport.load(compare) if compare else None
     if save:
         require_writable(save)
@@ -48,3 +57,31 @@ def bench(
     if save:
         report.save(save)
     typer.echo(format_report(report, earlier))
+
+
+def _bench_variants(
+    device: str,
+    paths: str,
+    precisions: str,
+    batch: int | None,
+    alleles: int,
+    repeats: int,
+    save: Path | None,
+    compare: Path | None,
+) -> None:
+    """`sptx bench --variants`: one path beside the plain network."""
+    from sptx_core.engine.variant_bench import format_variants, run_variant_bench
+
+    others = [path for path in paths.split(",") if path != "reference"]
+    if len(others) != 1:
+        raise InputError(f"--variants measures one engine path beside the plain network, not {paths!r}: name one.")
+    if compare:
+        raise InputError("--compare has no reports of --variants yet: leave it out.")
+    if save:
+        require_writable(save)
+    report = run_variant_bench(
+        precisions=precisions.split(","), path=others[0], device=device, batch=batch, alleles=alleles, repeats=repeats
+    )
+    if save:
+        report.save(save)
+    typer.echo(format_variants(report))

@@ -66,7 +66,7 @@ def variants(
     if to is not None and not plan:
         from pipeline.variants.vcf_writer import require_target
 
-        require_target(absolute(to))
+        require_target(absolute(to), settings.vcf, spliceai_field)
     _run(settings, plan=plan, rate=rate, quiet=quiet, as_json=as_json)
     if to is not None and not plan:
         _write_vcf(settings, absolute(to), spliceai_field, quiet=quiet)

@@ -1,8 +1,9 @@
 """Which base of an alternative stands for which base of the reference.
 
 The alignment of the two sequences of a change is global, with unit cost of a mismatch and affine cost of a gap (Gotoh
-1982, J Mol Biol 162:705); of alignments that cost the same, gaps lie as far 5' as they can. It depends on nothing but
-the two sequences in transcription order.
+1982, J Mol Biol 162:705). Of alignments that cost the same it is one in which no gap can be moved 5' at the same cost.
+It depends on nothing but the two sequences in transcription order. Time and memory are proportional to the product of
+their lengths; a cell takes a byte.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 MISMATCH, GAP_OPEN, GAP_EXTEND = 1, 4, 1  # a gap of n bases costs GAP_OPEN + n * GAP_EXTEND
 _NEVER = 1 << 28
+_PAIR, _DELETION, _LONGER_DELETION, _LONGER_INSERTION = 1, 2, 4, 8
 
 Ints = NDArray[np.int64]
 
@@ -34,48 +36,42 @@ def aligned(ref: str, alt: str) -> tuple[Ints, Ints]:
     if len(ref) == len(alt) == 1 or not ref or not alt:
         most = np.arange(min(len(ref), len(alt)), dtype=np.int64)
         return most, most
-    best, deleted, inserted = _costs(ref, alt)
-    return _traced(ref, alt, best, deleted, inserted)
+    return _traced(_steps(ref, alt))
 
 
-def _costs(ref: str, alt: str) -> tuple[Ints, Ints, Ints]:
-    """Least costs of aligning the first i bases of `ref` with the first j of `alt`: in all, and by the last step."""
+def _steps(ref: str, alt: str) -> NDArray[np.uint8]:
+    """By which last steps the first i bases of `ref` and the first j of `alt` are aligned at the least cost: flags."""
     top, side = np.frombuffer(alt.encode(), np.uint8), np.frombuffer(ref.encode(), np.uint8)
-    rows, columns = len(side) + 1, len(top) + 1
-    best = np.full((rows, columns), _NEVER, dtype=np.int64)
-    deleted, inserted = best.copy(), best.copy()
-    steps = GAP_EXTEND * np.arange(columns)
-    best[0] = inserted[0] = np.where(steps > 0, GAP_OPEN + steps, 0)
-    inserted[0, 0] = _NEVER
-    for i in range(1, rows):
-        deleted[i] = np.minimum(deleted[i - 1], best[i - 1] + GAP_OPEN) + GAP_EXTEND
-        entered = deleted[i].copy()
-        entered[1:] = np.minimum(entered[1:], best[i - 1, :-1] + MISMATCH * (top != side[i - 1]))
+    extensions = GAP_EXTEND * np.arange(len(top) + 1)
+    best = np.where(extensions > 0, GAP_OPEN + extensions, 0)
+    deleted, paired, inserted = (np.full(len(best), _NEVER, dtype=np.int64) for _ in range(3))
+    steps = np.full((len(side) + 1, len(best)), _LONGER_INSERTION, dtype=np.uint8)
+    for i, base in enumerate(side, start=1):
+        longer = deleted <= best + GAP_OPEN
+        deleted = np.minimum(deleted, best + GAP_OPEN) + GAP_EXTEND
+        paired[1:] = best[:-1] + MISMATCH * (top != base)
+        entered = np.minimum(deleted, paired)
         # An insertion that ends at j began at some k < j: the least of entered[k] - k, found for all j at once.
-        begun = np.minimum.accumulate(entered - steps)
-        inserted[i, 1:] = begun[:-1] + GAP_OPEN + steps[1:]
-        best[i] = np.minimum(entered, inserted[i])
-    return best, deleted, inserted
+        begun = np.minimum.accumulate(entered - extensions)
+        inserted[1:] = begun[:-1] + GAP_OPEN + extensions[1:]
+        best = np.minimum(entered, inserted)
+        steps[i] = _PAIR * (paired == best) + _DELETION * (deleted == best) + _LONGER_DELETION * longer
+        steps[i, 1:] += (_LONGER_INSERTION * (inserted[:-1] + GAP_EXTEND == inserted[1:])).astype(np.uint8)
+    return steps
 
 
-def _traced(ref: str, alt: str, best: Ints, deleted: Ints, inserted: Ints) -> tuple[Ints, Ints]:
-    """The pairs of the cheapest alignment, followed from the 3' end: a pair before a gap, so that gaps lie 5'."""
-    i, j, pairs, state = len(ref), len(alt), [], "any"
+def _traced(steps: NDArray[np.uint8]) -> tuple[Ints, Ints]:
+    """The pairs of a cheapest alignment, followed from the 3' end: a pair before a gap, so that gaps lie 5'."""
+    i, j = (length - 1 for length in steps.shape)
+    pairs, gap = [], 0
     while i or j:
-        if state == "any":
-            paired = best[i - 1, j - 1] + MISMATCH * (ref[i - 1] != alt[j - 1]) if i and j else _NEVER
-            if paired == best[i, j]:
-                i, j = i - 1, j - 1
-                pairs.append((i, j))
-                continue
-            state = "deleted" if deleted[i, j] == best[i, j] else "inserted"
-        if state == "deleted":
-            state = "deleted" if i > 1 and deleted[i - 1, j] + GAP_EXTEND == deleted[i, j] else "any"
-            i -= 1
-        else:
-            longer = j > 1 and inserted[i, j - 1] + GAP_EXTEND == inserted[i, j]
-            state = "inserted" if longer else "any"
-            j -= 1
-    pairs.reverse()
-    found = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+        here = int(steps[i, j])
+        if not gap and here & _PAIR:
+            i, j = i - 1, j - 1
+            pairs.append((i, j))
+            continue
+        gap = gap or (_LONGER_DELETION if here & _DELETION else _LONGER_INSERTION)
+        i, j = (i - 1, j) if gap == _LONGER_DELETION else (i, j - 1)
+        gap &= here
+    found = np.array(pairs[::-1], dtype=np.int64).reshape(-1, 2)
     return found[:, 0], found[:, 1]

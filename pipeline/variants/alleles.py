@@ -4,8 +4,9 @@ A change is normalised: bases that reference and alternative share at either end
 insertion or deletion is moved as far left as the sequence lets it (Tan, Abecasis and Kang 2015, Bioinformatics
 31:2202). How far right it could be moved from there is its `shift`. All ways to write a change give the same `Allele`.
 
-Coordinates are 0-based, half-open, genomic. Letters other than A, C, G and T are N, in FASTA and VCF alike, and no
-change is moved across an N.
+Coordinates are 0-based, half-open, genomic. Letters other than A, C, G and T are N, in FASTA and VCF alike. An N
+equals an N, but what is inserted or deleted and holds no other letter stays where it is written: a gap of an assembly
+may be millions of bases long.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _SEQUENCE = re.compile(r"[ACGTURYSWKMBDHVNacgturyswkmbdhvn]+")
 _COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
 
 Fetch = Callable[[int, int], Codes]
-"""Codes of [start, end) of a contig; N beyond its ends."""
+"""Codes of [start, end) of a contig, uint8; N beyond its ends."""
 
 
 class Status(StrEnum):
@@ -30,7 +31,7 @@ class Status(StrEnum):
 
     SCORED = "scored"
     REF_MISMATCH = "ref_mismatch"  # REF is not what the FASTA holds there
-    SYMBOLIC = "symbolic"  # <DEL>, <*>, ...
+    SYMBOLIC = "symbolic"  # <DEL>, <*>, C<contig>, ...
     SPANNING_DELETION = "spanning_deletion"  # *
     BREAKEND = "breakend"
     NO_ALT = "no_alt"  # . or nothing
@@ -47,7 +48,8 @@ def unscorable(alt: str) -> Status | None:
         return Status.NO_ALT
     if alt == "*":
         return Status.SPANNING_DELETION
-    if alt.startswith("<") and alt.endswith(">"):
+    bases, mark, _ = alt.partition("<")
+    if mark and alt.endswith(">") and (not bases or _SEQUENCE.fullmatch(bases)):
         return Status.SYMBOLIC
     if "[" in alt or "]" in alt or alt.startswith(".") or alt.endswith("."):
         return Status.BREAKEND
@@ -63,8 +65,8 @@ class Allele:
     start
         0-based position of its first replaced base, as far left as it can be written.
     ref, alt
-        The bases replaced and what replaces them, upper case, of A, C, G, T and N; neither begins or ends with a base
-        of the other. One of them may be empty, both are where nothing changes.
+        The bases replaced and what replaces them, upper case, of A, C, G, T and N; they differ in their first and
+        in their last base. One of them may be empty, both are where nothing changes.
     shift
         By how many bases the change may be moved to the right with the same result; 0 unless one of both is empty.
     before, after
@@ -91,9 +93,9 @@ class Allele:
 
     @property
     def touched(self) -> tuple[int, int]:
-        """The span; of an insertion that may stand in one place only, the bases on either side of it."""
+        """The span; of an insertion, with the bases on either side of it."""
         low, high = self.span
-        return (low, high) if high > low else (low - 1, high + 1)
+        return (low, high) if self.ref else (low - 1, high + 1)
 
     @property
     def is_snv(self) -> bool:
@@ -102,8 +104,9 @@ class Allele:
 
     @property
     def length(self) -> int:
-        """Bases of the longer of reference and alternative."""
-        return max(len(self.ref), len(self.alt))
+        """Bases of the alternative or of the span, whichever are more."""
+        low, high = self.span
+        return max(high - low, len(self.alt))
 
     def moved(self) -> tuple[int, str, str]:
         """Start, ref and alt of the right-most placement."""
@@ -112,13 +115,13 @@ class Allele:
     def to_vcf(self) -> tuple[int, str, str]:
         """POS (1-based), REF and ALT, with the base before an insertion or deletion as VCF wants it.
 
-        At a contig's first base it is the base after it (VCF 4.3, section 1.6.1, field 4).
+        At a contig's first base it is the base after it (VCF 4.3, section 1.6.1, field 4), and so where nothing
+        changes. The deletion of a whole contig has neither; its ALT is empty.
         """
-        if self.ref and self.alt:
-            return self.start + 1, self.ref, self.alt
-        if self.before or not self.after:
+        if self.before and bool(self.ref) != bool(self.alt):
             return self.start, self.before + self.ref, self.before + self.alt
-        return self.start + 1, self.ref + self.after, self.alt + self.after
+        beside = "" if self.ref and self.alt else self.after
+        return self.start + 1, self.ref + beside, self.alt + beside
 
 
 def normalise(start: int, ref: str, alt: str, fetch: Fetch, length: int) -> Allele | None:
@@ -138,9 +141,16 @@ def normalise(start: int, ref: str, alt: str, fetch: Fetch, length: int) -> Alle
     Returns
     -------
     Allele or None
-        None where `ref` is not what the contig holds.
+        None where `ref` is not what the contig holds; so where a letter of it is no nucleotide.
+
+    Raises
+    ------
+    InputError
+        A letter of `alt` is no nucleotide: `unscorable` says so before.
 
     """
+    if ref and not _SEQUENCE.fullmatch(ref):
+        return None
     held, wanted = decode(encode(ref)), decode(encode(alt))
     if start < 0 or start + len(held) > length or decode(fetch(start, start + len(held))) != held:
         return None
@@ -180,10 +190,12 @@ def _room(text: str, ahead: Fetch, most: int) -> tuple[int, str]:
     of [first, end), counted from the text's end; there are `most` bases.
     """
     moved, width = 0, len(text)
+    if not text.strip("N"):
+        return moved, text
     while moved < most:
         chunk = decode(ahead(moved, min(moved + _CHUNK, most)))
         for base in chunk:
-            if base == "N" or base != text[moved % width]:
+            if base != text[moved % width]:
                 return moved, _turned(text, moved)
             moved += 1
     return moved, _turned(text, moved)

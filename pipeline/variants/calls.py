@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-LEAST_SPLICE = 0.27
+MIN_SPLICE = 0.27
 
 # Tissue -> mu, sigma, q95.
 BACKGROUND = {
@@ -62,7 +62,7 @@ def z_scores(usage: NDArray[np.floating], tissues: Sequence[str]) -> NDArray[np.
 
 def called(splice: float, usage: NDArray[np.floating], z: NDArray[np.floating], tissues: Sequence[str]) -> list[str]:
     """The tissues that are called, in the order of `tissues`."""
-    if splice < LEAST_SPLICE:
+    if splice < MIN_SPLICE:
         return []
     return [
         name

@@ -79,21 +79,28 @@ def deltas(
     reference, alternative
         float32 [n, 3 + tissues]; what stands where a sequence has no such base is not looked at.
     annotated
-        Whether a base is an acceptor, and a donor, of the gene's transcripts: bool [n] each.
+        Whether a base is an acceptor, and a donor, of the gene's transcripts: bool [n] each. An inserted base never is.
+
+    Raises
+    ------
+    ArithmeticError
+        A score is NaN or infinite.
 
     """
     has_ref, has_alt = readings.reference != NOWHERE, readings.alternative != NOWHERE
     reference = np.where(has_ref[:, None], reference, np.float32(0))
     alternative = np.where(has_alt[:, None], alternative, np.float32(0))
     change = alternative - reference
+    if not np.isfinite(change).all():
+        raise ArithmeticError("a score of a change is NaN or infinite, so its deltas mean nothing")
     s_ref, s_alt = reference[:, ACCEPTOR : DONOR + 1].max(axis=1), alternative[:, ACCEPTOR : DONOR + 1].max(axis=1)
     events, masked = {}, {}
     for name, column, sites in (("a", ACCEPTOR, annotated[0]), ("d", DONOR, annotated[1])):
-        gain = np.where(has_alt, change[:, column], np.float32(0))
-        loss = -change[:, column]
+        known = sites & has_ref
+        gain, loss = change[:, column], -change[:, column]  # a deleted base has 0 now, so it gains nothing
         events[name + "g"], events[name + "l"] = _largest(gain, readings), _largest(loss, readings)
-        masked[name + "g"] = _largest(np.where(sites, np.float32(0), gain), readings)
-        masked[name + "l"] = _largest(np.where(sites, loss, np.float32(0)), readings)
+        masked[name + "g"] = _largest(np.where(known, np.float32(0), gain), readings)
+        masked[name + "l"] = _largest(np.where(known, loss, np.float32(0)), readings)
     used_ref = np.where((s_ref >= USED_FROM)[:, None], reference[:, TISSUES:], np.float32(0))
     used_alt = np.where((s_alt >= USED_FROM)[:, None], alternative[:, TISSUES:], np.float32(0))
     signed = used_alt - used_ref

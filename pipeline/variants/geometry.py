@@ -4,10 +4,10 @@ Axis. Everything here lies on the axis `t` of a strand, which ascends 5' to 3': 
 position g, on the minus strand t = -1 - g. So both strands are treated alike: the mirror image of a genome gives the
 mirror image of all that is computed here.
 
-A change stands in its 5'-most placement. Its span are all bases that one placement or another replaces. The reference
+A change stands in its 5'-most placement. Its span is all bases that one placement or another replaces. The reference
 is predicted over the span and `distance` bases on either side. Windows lie on a grid of step `core`: either on the
 tracks' own, where cores start at multiples of the core, or laid about the span's 5' middle base, as few windows as hold
-these bases. A single base is so the centre of its one window.
+these bases. So a single base is the centre of its one window.
 
 Alternative sequences are longer or shorter than the reference, windows are not. So an alternative is predicted twice,
 on the same windows: anchored left, where its bases 5' of the change have the coordinates of the reference's, and
@@ -37,7 +37,7 @@ NOWHERE = np.iinfo(np.int64).min
 """Coordinate of a base that one of the two sequences lacks."""
 
 Reference = Callable[[int, int], Codes]
-"""Codes of the reference on [first, end) of the axis, 5' to 3'."""
+"""Codes of the reference on [first, end) of the axis, uint8, 5' to 3'; N beyond the contig's ends."""
 
 
 def to_axis(start: int, end: int, strand: str) -> tuple[int, int]:

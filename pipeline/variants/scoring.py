@@ -39,13 +39,28 @@ class Look:
         return cls(change, readings, geometry.windows(change, readings))
 
     def gather(self, scores: Mapping[Window, Scores], known: Scores | None = None) -> tuple[Scores, Scores]:
-        """Scores of reference and alternative at each reading, [n, channels] each.
+        """Scores of reference and alternative at each reading.
 
-        `scores` holds [core, channels] of each window, `known` the reference's scores where they are known. Bases that
-        a sequence lacks have 0; where nothing changes and no window was predicted, all have.
+        Parameters
+        ----------
+        scores
+            [core, channels] of each window that was predicted.
+        known
+            [n, channels], the reference's scores at each reading where they are known.
+
+        Returns
+        -------
+        tuple of ndarray
+            float32 [n, channels] each. Bases that a sequence lacks have 0. Where nothing changes both are the same:
+            what is known, else [n, 0].
+
         """
         readings = self.readings
-        n, channels = len(readings.position), next((found.shape[-1] for found in scores.values()), 0)
+        n = len(readings.position)
+        if not self.windows:
+            same = np.zeros((n, 0), dtype=np.float32) if known is None else known
+            return same, same
+        channels = next((found.shape[-1] for found in (*scores.values(), known) if found is not None), 0)
         reference, alternative = np.zeros((2, n, channels), dtype=np.float32)
         for window in self.windows:
             if window.frame is Frame.REFERENCE:
@@ -92,20 +107,21 @@ def families(
         The family, and where each of its scores belongs.
 
     """
-    width = geometry.core + 2 * geometry.context
-    order = sorted((i for i, look in enumerate(looks) if look.windows), key=lambda i: looks[i].windows[0].first)
-    group: list[int] = []
+    extents = []
+    for i, look in enumerate(looks):
+        wanted = [window.first for window in look.windows if not (i in known and window.frame is Frame.REFERENCE)]
+        if wanted:
+            extents.append((min(wanted) - geometry.context, max(wanted) + geometry.core + geometry.context, i))
+    group: list[tuple[int, Look]] = []
     low = high = 0
-    for i in order:
-        first = min(window.first for window in looks[i].windows) - geometry.context
-        end = max(window.first for window in looks[i].windows) - geometry.context + width
-        if group and (first > high or max(high, end) - min(low, first) > MAX_STRETCH):
-            yield _family([(k, looks[k]) for k in group], geometry, reference, low, high, known)
+    for first, end, i in sorted(extents):
+        if group and (first > high or max(high, end) - low > MAX_STRETCH):
+            yield _family(group, geometry, reference, low, high, known)
             group = []
-        low, high = (min(low, first), max(high, end)) if group else (first, end)
-        group.append(i)
+        low, high = (low, max(high, end)) if group else (first, end)
+        group.append((i, looks[i]))
     if group:
-        yield _family([(k, looks[k]) for k in group], geometry, reference, low, high, known)
+        yield _family(group, geometry, reference, low, high, known)
 
 
 def _family(

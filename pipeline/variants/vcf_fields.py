@@ -3,23 +3,23 @@
 In: `RecordNotes`, what became of the ALTs of a record, and `VcfNotes`, how they were scored. Out: text as the VCF
 specification 4.3 has it (sections 1.2 to 1.6); that of INFO is ASCII without spaces.
 
-`SpTx` has one entry for each ALT, gene and haplotype state that was scored, subfields joined by `|` in the order of
-`SUBFIELDS`; lists within a subfield are joined by `&`. `bcftools +split-vep -a SpTx -S FILE` splits it, with the file
-at `SEVERITY`. The other fields are flat, for `bcftools filter`; they speak of each ALT alone, never of one together
-with others of its haplotype (`joint`).
+`SpTx` has one entry for each ALT, gene and haplotype state, subfields joined by `|` in the order of `SUBFIELDS`; lists
+within a subfield are joined by `&`. An ALT that was not scored and touches no gene has none. `bcftools +split-vep`
+splits the field, with `-a SpTx -S FILE` and the file at `SEVERITY`. The other fields are flat, for `bcftools filter`;
+they speak of each ALT alone, never of one together with others of its haplotype (`joint`).
 
     SpTx_dSplice   one an ALT: the largest `d_splice` over genes
     SpTx_DS        one an ALT: the largest of the four ds over genes
     SpTx_tissues   tissues called for any ALT and gene
     SpTx_status    one an ALT: `scored`, or why not; of a record whose ALT is `.`, `no_alt`
 
-Numbers, whose units `pipeline.variants.vcf_notes` gives, are rounded: ds to 2 decimals, d_splice to 4, z to 3, and 0 has
-no sign. What is not known is empty in `SpTx` and `.` in a flat field; a flat field that knows nothing is left
-out. Letters that the format uses (`: ; = % , | &`), white space, quotes, control characters and all that is not ASCII
-are percent-encoded in names (section 1.2).
+Numbers, whose units `pipeline.variants.vcf_notes` gives, are rounded: ds to 2 decimals, d_splice to 4, z to 3, and 0
+has no sign. What is not known is empty in `SpTx` and `.` in a flat field; a flat field that knows nothing is left out.
+Letters that the format uses (`: ; = % , | &`), white space, quotes, control characters and all that is not ASCII are
+percent-encoded in names (section 1.2).
 
-Consequences are named where a ds is at least 0.2 before it is rounded for print: the threshold is compared with four
-decimals, as the tables have them.
+Consequences are named where a ds is at least 0.2. It is compared with four decimals, so that what float32 loses does
+not decide, and not with the two that are printed.
 
 Errors: `ValueError` for a number that is not finite, and for an entry of an ALT that the record lacks: bugs.
 """
@@ -95,7 +95,7 @@ def info_text(notes: RecordNotes, alts: Sequence[str], spliceai_field: str | Non
     """
     alone = [entry for entry in notes.entries if not entry.joint]
     fields = {
-        ENTRIES: [_entry(entry, _alt_of(entry, alts)) for entry in notes.entries],
+        ENTRIES: [_entry(entry, _alt_of(entry, alts)) for entry in notes.entries if _tells_more(entry)],
         SPLICE: _per_alt(((one.alt_index, one.d_splice) for one in alone), len(alts), SPLICE_DECIMALS),
         DS: _per_alt(
             ((one.alt_index, site.ds) for one in alone for site in one.sites.values()), len(alts), DS_DECIMALS
@@ -202,6 +202,11 @@ def _described(line: bytes) -> tuple[str, str]:
     """The INFO field that a line of a header describes, and its source; "" where there is none."""
     fields = header_fields(line.decode(errors="replace")) if line.startswith(b"##INFO=") else {}
     return fields.get("ID", ""), fields.get("Source", "")
+
+
+def _tells_more(entry: SpTxEntry) -> bool:
+    """Whether an entry says more than the status of its ALT, which stands in a field of its own."""
+    return bool(entry.sites) or entry.gene_id is not None or entry.joint
 
 
 def _entry(entry: SpTxEntry, alt: str) -> str:

@@ -174,9 +174,21 @@ class VcfNotes:
     version: str = __version__
 
     def __post_init__(self) -> None:
-        name = self.spliceai_field
-        if name is not None and (not _INFO_KEY.fullmatch(name) or name in FIELDS):
-            raise InputError(
-                f"--spliceai-field {name}: give the name of an INFO field, letters, digits, _ and . after a letter, "
-                "that is not one of sptx's own, such as SpliceAI"
-            )
+        if self.spliceai_field is not None:
+            check_field_name(self.spliceai_field)
+
+
+def check_field_name(name: str) -> None:
+    """Refuse a name that no further field of INFO can have (VCF specification 4.3, section 1.6.1, "INFO").
+
+    Raises
+    ------
+    InputError
+        It is no key of INFO, or one of sptx's own.
+
+    """
+    if not _INFO_KEY.fullmatch(name) or name in FIELDS:
+        raise InputError(
+            f"--spliceai-field {name}: give the name of an INFO field, letters, digits, _ and . after a letter, that "
+            "is not one of sptx's own, such as SpliceAI"
+        )

@@ -1,7 +1,7 @@
 """A VCF with what sptx found: the input's lines byte for byte in their order, and fields of our own in INFO.
 
 In: the VCF or BCF that was scored, and for each of its records in their order what became of it (`RecordNotes`,
-`pipeline.variants.vcf_fields`), or None for a record that gets nothing. Both are streamed; memory holds a few lines.
+`pipeline.variants.vcf_notes`), or None for a record that gets nothing. Both are streamed; memory holds a few lines.
 
 Out: a file by the name of the target: `.vcf` as plain text, `.vcf.gz` or `.vcf.bgz` as bgzip, `.bcf` as BCF (extra
 `vcf`). Every line of the input is there, with comments, line ends, lines that are malformed, and a last line without
@@ -22,9 +22,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from Bio.bgzf import BgzfWriter
 
@@ -33,19 +33,12 @@ from pipeline.inputs.bcf import load_pysam
 from pipeline.inputs.uris import local_path
 from pipeline.inputs.vcf import COLUMNS, Vcf, VcfHeader, is_record, open_vcf
 from pipeline.variants.bcf_writer import index_of, missing_definitions, write_bcf
-from pipeline.variants.vcf_fields import (
-    RecordNotes,
-    VcfNotes,
-    foreign_field,
-    header_lines,
-    info_text,
-    is_own_line,
-    own_fields,
-)
+from pipeline.variants.vcf_fields import foreign_field, header_lines, info_text, is_own_line, own_fields
+from pipeline.variants.vcf_notes import RecordNotes, VcfNotes, check_field_name
 from sptx_core.errors import InputError
 from sptx_core.files import replacing, require_writable, writing
 
-_BLOCK_BYTES = 0xFF00  # of text in a block, as htslib's bgzip has it: even what does not shrink fits
+_BLOCK_BYTES = 0xFF00  # of text in a block, as htslib's bgzip has it
 _CHROM, _POS, _ALT, _INFO = 0, 1, 4, 7  # columns
 _KINDS = {".vcf": "plain", ".vcf.gz": "bgzip", ".vcf.bgz": "bgzip", ".bcf": "bcf"}  # by the end of the name
 _FAST = 1  # compression of a file that is read once
@@ -59,20 +52,28 @@ class WrittenVcf(NamedTuple):
     note: str | None
 
 
-def require_target(uri: str) -> None:
+def require_target(uri: str, source_uri: str | None = None, spliceai_field: str | None = None) -> None:
     """Check, before any work is done, that a VCF can be written; nothing is left there.
 
     Parameters
     ----------
     uri
         Path or URI of the target.
+    source_uri, spliceai_field
+        The file that is going to be scored, and a further field of INFO, as in `VcfNotes`.
 
     Raises
     ------
     InputError
-        Its name does not say what kind of file it is, pysam is missing for a BCF, or it cannot be written.
+        Its name does not say what kind of file it is, pysam is missing for a BCF, it cannot be written, or the field
+        cannot have this name, which may be another tool's.
 
     """
+    if spliceai_field is not None:
+        check_field_name(spliceai_field)
+        if source_uri is not None:
+            with open_vcf(source_uri) as vcf:
+                own_fields(vcf.header, spliceai_field)
     if _kind(uri) == "bcf":
         load_pysam(uri)
     path = local_path(uri)
@@ -82,7 +83,9 @@ def require_target(uri: str) -> None:
         _store_of(uri)[0].ensure_writable()
 
 
-def write_vcf(source_uri: str, target_uri: str, header: VcfNotes, annotations: Iterable[RecordNotes | None]) -> WrittenVcf:
+def write_vcf(
+    source_uri: str, target_uri: str, header: VcfNotes, annotations: Iterable[RecordNotes | None]
+) -> WrittenVcf:
     """Write a VCF or BCF again, with what sptx found.
 
     Parameters
@@ -191,7 +194,7 @@ def _annotated_lines(
 def _header(header: VcfHeader, notes: VcfNotes, own: frozenset[str], needed: list[str]) -> Iterator[bytes]:
     """The lines above the records, ours last but for that of the columns."""
     *above, columns = header.lines
-    end = _end_of(columns) or b"\n"
+    end = _end_of(header.lines[0]) or b"\n"
     yield from (line for line in above if not is_own_line(line, own))
     for line in (*needed, *header_lines(notes)):
         yield line.encode() + end
@@ -207,10 +210,8 @@ def _with_info(raw: bytes, columns: list[bytes], added: bytes, own: frozenset[by
         kept = b";".join(part for part in info.split(b";") if part.partition(b"=")[0] not in own)
     elif not added:
         return raw
-    if kept in (b"", b"."):
-        joined = added or b"."
-    else:
-        joined = kept + (b";" if added and not kept.endswith(b";") else b"") + added
+    kept = kept.rstrip(b";")  # that end in nothing: another run would not find them
+    joined = b";".join(part for part in (b"" if kept == b"." else kept, added) if part) or b"."
     return b"\t".join([*columns[:_INFO], joined + end, *columns[_INFO + 1 :]])
 
 
@@ -225,9 +226,7 @@ def _end_of(line: bytes) -> bytes:
 
 def _write(lines: Iterable[bytes], path: Path, uri: str, *, blocked: bool, level: int = 6) -> None:
     """Write a file as plain text or bgzip; errors of whatever gives the lines stay their own."""
-    with ExitStack() as stack:
-        with writing(uri):
-            file = stack.enter_context(path.open("wb"))
+    with _opened(path, uri) as file:
         block: Any = BgzfWriter(fileobj=file, compresslevel=level) if blocked else None  # type: ignore[no-untyped-call]
         for text in _in_blocks(lines):
             with writing(uri):
@@ -236,10 +235,24 @@ def _write(lines: Iterable[bytes], path: Path, uri: str, *, blocked: bool, level
                 else:
                     block.write(text)
                     block.flush()
-        with writing(uri):
-            if block is not None:
+        if block is not None:
+            with writing(uri):
                 block.close()
-            stack.close()
+
+
+@contextmanager
+def _opened(path: Path, uri: str) -> Iterator[BinaryIO]:
+    """The file, open for writing, which is closed in the end."""
+    with writing(uri):
+        file = path.open("wb")
+    try:
+        yield file
+    except BaseException:
+        with suppress(OSError):  # what it could not write was told
+            file.close()
+        raise
+    with writing(uri):
+        file.close()
 
 
 def _write_as_bcf(lines: Iterable[bytes], path: Path, uri: str) -> None:

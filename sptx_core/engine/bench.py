@@ -161,7 +161,7 @@ def run_bench(
         side.row(model, expected, [turn[i] for turn in times], [turn[0] for turn in times], published)
         for i, side in enumerate(sides)
     )
-    return BenchReport(_machine(device), torch.get_num_threads(), torch.__version__, windows, repeats, rows)
+    return BenchReport(machine_name(device), torch.get_num_threads(), torch.__version__, windows, repeats, rows)
 
 
 def seeded_model(config: SpTransformerConfig, seed: int) -> SpTransformerModel:
@@ -192,12 +192,23 @@ def seeded_model(config: SpTransformerConfig, seed: int) -> SpTransformerModel:
     return model
 
 
-class _Outcome:
+class Outcome:
     """Logits [n, core, channels] and chosen buckets [n, layers, heads, buckets] of the compared windows, in order."""
 
     def __init__(self, logits: Tensor, choices: Tensor) -> None:
         self.logits, self.choices = logits.double().cpu(), choices.cpu()
         self.scores = channels.scores(self.logits)
+
+    def differences(self, expected: Outcome) -> tuple[float, float, float, int]:
+        """Largest and median difference of scores, largest of logits, and windows with another choice.
+
+        Differences are over windows whose Sinkhorn heads chose the same buckets, over all windows where none did.
+        """
+        needed = self.choices >= 0
+        other = ((self.choices != expected.choices) & needed).flatten(1).any(1)
+        kept = other if other.all() else ~other
+        scores, logits = ((getattr(self, what) - getattr(expected, what)).abs()[kept] for what in ("scores", "logits"))
+        return scores.max().item(), scores.median().item(), logits.max().item(), int(other.sum())
 
 
 class _Side:
@@ -229,11 +240,11 @@ class _Side:
 
     def turn(self) -> float:
         """Seconds per window."""
-        _reset_peak(self.device)
+        reset_peak(self.device)
         start = time.perf_counter()
         self.predictor.predict([self.stretch])
         seconds = time.perf_counter() - start
-        self.peak_bytes = max(self.peak_bytes, _peak(self.device))
+        self.peak_bytes = max(self.peak_bytes, peak_memory(self.device))
         return seconds / self.windows
 
     def _flops_per_window(self) -> float:
@@ -248,21 +259,21 @@ class _Side:
         return count.total / self.windows
 
     @torch.inference_mode()
-    def outcome(self, model: SpTransformerModel) -> _Outcome:
+    def outcome(self, model: SpTransformerModel) -> Outcome:
         """Logits and choices of the windows that the reference computes in a turn."""
         with exact_arithmetic(self.device):
             return self._outcome(model)
 
-    def _outcome(self, model: SpTransformerModel) -> _Outcome:
+    def _outcome(self, model: SpTransformerModel) -> Outcome:
         end = self.spec.input_span(0, min(self.windows, REFERENCE_WINDOWS) - 1)[1] + self.spec.context
         stretch = self.stretch[:end]
         path = ENGINE_PATHS[self.path].make(model.to(self.device), self.spec, PRECISIONS[self.precision], None)
-        return _Outcome(*path.recorded(stretch))
+        return Outcome(*path.recorded(stretch))
 
     def row(
         self,
         model: SpTransformerModel,
-        expected: _Outcome,
+        expected: Outcome,
         seconds: Sequence[float],
         reference: Sequence[float],
         published: float,
@@ -272,19 +283,12 @@ class _Side:
         ratio = statistics.median(r / s for r, s in zip(reference, seconds, strict=True))
         difference: tuple[float | None, float | None, float | None, int | None] = (None, None, None, None)
         if (self.path, self.precision) != REFERENCE:
-            found = self.outcome(model)
-            needed = found.choices >= 0
-            other = ((found.choices != expected.choices) & needed).flatten(1).any(1)
-            kept = other if other.all() else ~other
-            scores, logits = (
-                (getattr(found, what) - getattr(expected, what)).abs()[kept] for what in ("scores", "logits")
-            )
-            difference = (scores.max().item(), scores.median().item(), logits.max().item(), int(other.sum()))
+            difference = self.outcome(model).differences(expected)
         speeds = (rate, ratio, rate * published, rate * self.flops)
         return BenchRow(self.path, self.precision, self.batch, *speeds, *difference, self.peak_bytes)
 
 
-def _machine(device: str) -> str:
+def machine_name(device: str) -> str:
     """What computes, and on a CPU also its model and how many cores there are."""
     name, cpuinfo = hardware(device), Path("/proc/cpuinfo")
     if torch.device(device).type == "cuda":
@@ -294,14 +298,16 @@ def _machine(device: str) -> str:
     return ", ".join(filter(None, (name, model, f"{os.cpu_count()} cores")))
 
 
-def _reset_peak(device: str) -> None:
+def reset_peak(device: str) -> None:
+    """Begin to measure the peak memory anew."""
     if torch.device(device).type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif platform.system() == "Linux":
         Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark of resident memory
 
 
-def _peak(device: str) -> int:
+def peak_memory(device: str) -> int:
+    """Peak memory since `reset_peak`, in bytes: of the process on a CPU, allocated on a GPU."""
     if torch.device(device).type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if platform.system() == "Linux":
@@ -333,18 +339,22 @@ def format_report(report: BenchReport, earlier: BenchReport | None = None) -> st
             ratio = before.get((row.path, row.precision))
             cells.append("-" if ratio is None else f"{ratio:.2f}")
         lines.append(cells)
+    where = (
+        f"{report.machine}, {platform.system()}, {report.threads} threads, PyTorch {report.torch}; {report.windows} "
+        f"consecutive windows, median of {report.repeats} turns; the first row is the reference"
+    )
+    return f"{where}\n{format_table(lines)}"
+
+
+def format_table(lines: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as columns, the first two flush left."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = "\n".join(
+    return "\n".join(
         "  ".join(
             cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
         )
         for line in lines
     )
-    where = (
-        f"{report.machine}, {platform.system()}, {report.threads} threads, PyTorch {report.torch}; {report.windows} "
-        f"consecutive windows, median of {report.repeats} turns; the first row is the reference"
-    )
-    return f"{where}\n{table}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -104,7 +104,11 @@ class ScoreStream:
         def begin(job: Sequence[Codes]) -> JobScores:
             return JobScores([self.spec.count(len(stretch)) for stretch in job], self.spec, self.channels)
 
-        return self._streamed(jobs, self.path.logits, begin, self.deliver)
+        def deliver(logits: Tensor) -> Callable[[], Scores]:
+            wait = self.deliver(logits)
+            return lambda: wait().numpy()
+
+        return self._streamed(jobs, self.path.logits, begin, deliver)
 
     def families(self, families: Iterable[Family | None]) -> Iterator[FamilyScores | ArithmeticError]:
         """Scores of each family, or the error that stands for them; `Predictor.stream_families` has the contract."""
@@ -187,7 +191,7 @@ class InProgress(ABC, Generic[Found, Outcome]):
         """What the job gets, or the error that stands for it."""
 
 
-class JobScores(InProgress[Tensor, list[Scores]]):
+class JobScores(InProgress[Scores, list[Scores]]):
     """The scores of a job as they come in, window by window.
 
     Parameters
@@ -208,12 +212,11 @@ class JobScores(InProgress[Tensor, list[Scores]]):
         """Whether the scores of all windows have been added."""
         return self._done == len(self._scores)
 
-    def add(self, found: Tensor) -> None:
+    def add(self, found: Scores) -> None:
         """Add the scores [rows, core, channels] of the next windows."""
-        scores = found.numpy()
-        self._scores[self._done : self._done + len(scores)] = scores
-        self._done += len(scores)
-        self._finite = self._finite and bool(np.isfinite(scores).all())
+        self._scores[self._done : self._done + len(found)] = found
+        self._done += len(found)
+        self._finite = self._finite and bool(np.isfinite(found).all())
 
     def outcome(self) -> list[Scores] | ArithmeticError:
         """Scores of each stretch, or an error where some are not finite."""
@@ -247,7 +250,7 @@ class FamilyInProgress(InProgress[tuple[Tensor, Tensor], FamilyScores]):
     def add(self, found: tuple[Tensor, Tensor]) -> None:
         """Add scores [rows, core, channels] and gaps [rows] of the next windows."""
         scores, gaps = found
-        self._scores.add(scores)
+        self._scores.add(scores.numpy())
         self._gaps.append(gaps.float())
 
     def outcome(self) -> FamilyScores | ArithmeticError:

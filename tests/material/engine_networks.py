@@ -14,6 +14,7 @@ from torch import Tensor
 from sptx_core import channels
 from sptx_core.alphabet import Codes
 from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
+from sptx_core.engine import Alternative, Family
 from sptx_core.engine.bench import seeded_model
 from sptx_core.engine.paths import ENGINE_PATHS
 from sptx_core.engine.scheduling import StretchPath
@@ -118,3 +119,34 @@ def network_logits(model: SpTransformerModel, spec: WindowSpec, stretch: Codes) 
 def network_scores(model: SpTransformerModel, spec: WindowSpec, stretch: Codes) -> Scores:
     """Scores of a stretch's windows by the network itself."""
     return channels.scores(network_logits(model, spec, stretch)).numpy()
+
+
+def random_family(spec: WindowSpec, seed: int = 0) -> Family:
+    """Windows at uneven offsets, and SNVs, short and whole replacements of them, at their ends and anywhere."""
+    rng = np.random.default_rng(seed)
+    width = spec.width
+    codes = rng.integers(0, 5, width + 50, dtype=np.uint8)
+    alternatives = [
+        Alternative(offset, start, rng.integers(0, 5, min(size, width - start), dtype=np.uint8))
+        for offset, sizes in ((7, (1, 1, 4)), (3, (1, width)), (8, (1,)), (50, (1, 9)))
+        for size in sizes
+        for start in (0, width // 2, width - 1, int(rng.integers(width)))
+    ]
+    return Family(codes, [0, 7, 8, 50, 7], alternatives)
+
+
+def family_windows(family: Family, spec: WindowSpec) -> Tensor:
+    """Each window wanted, references first, as a tool that knows of no families would build it: uint8 [n, width]."""
+    rows = [family.codes[offset : offset + spec.width] for offset in family.references]
+    for offset, start, bases in family.alternatives:
+        row = family.codes[offset : offset + spec.width]
+        rows.append(np.concatenate((row[:start], bases, row[start + len(bases) :])))
+    return torch.from_numpy(np.stack(rows))
+
+
+@torch.inference_mode()
+def family_logits(path: StretchPath, family: Family) -> Tensor:
+    """Logits of each window wanted, references first, by an engine path."""
+    planned = path.plan(family)
+    found = torch.cat([item.logits for item in path.family_logits([planned]) if item is not None])
+    return found[torch.from_numpy(np.concatenate((planned.references, planned.alternatives)))]

@@ -72,6 +72,25 @@ def test_bytes_come_back_and_replace_what_was_there(store: Store) -> None:
     assert not store.exists("tracks/chrom=1")
 
 
+def test_a_file_is_uploaded_and_replaces_what_was_there(store: Store, tmp_path: Path) -> None:
+    for content in (b"first", os.urandom(1 << 20)):
+        (tmp_path / "made").write_bytes(content)
+        store.upload("deep/a.vcf.gz", tmp_path / "made")
+        assert store.read_bytes("deep/a.vcf.gz") == content
+        assert store.list() == {"deep/a.vcf.gz": len(content)}
+    assert (tmp_path / "made").exists()
+
+
+def test_an_upload_that_fails_is_told(tmp_path: Path, bucket: str) -> None:
+    (tmp_path / "made").write_bytes(b"content")
+    (tmp_path / "out").mkdir()
+    for root, message in ((str(tmp_path), "Is a directory"), ("s3://no-such-bucket", "bucket")):
+        with pytest.raises(StorageError, match=rf"{root}/out cannot be written: .*{message}"):
+            Store(root).upload("out", tmp_path / "made")
+    with pytest.raises(InputError, match="cannot be committed atomically over http://"):
+        Store("http://127.0.0.1").upload("out", tmp_path / "made")
+
+
 def test_listing_is_sorted_has_sizes_and_takes_any_prefix(store: Store) -> None:
     for name, size in (("strikes/000002-1", 0), ("tracks/x/b.parquet", 2), ("tracks/a.parquet", 1), ("run.json", 3)):
         store.write_atomic(name, b"x" * size)

@@ -3,9 +3,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from material.engine_networks import SMALL_SPEC, native_network, network_scores, random_stretches, small_network
+from material.engine_networks import (
+    SMALL_SPEC,
+    family_windows,
+    native_network,
+    network_scores,
+    random_family,
+    random_stretches,
+    small_network,
+)
 
-from sptx_core.engine import PRECISIONS, Predictor
+from sptx_core import channels
+from sptx_core.engine import PRECISIONS, Alternative, Family, FamilyScores, Predictor
 from sptx_core.engine.native import library
 from sptx_core.errors import InputError
 from sptx_core.windows import WindowSpec
@@ -65,6 +74,44 @@ def test_output_that_is_not_finite_is_an_error(path: str) -> None:
     model.splice_head.bias.data[0] = torch.nan
     with pytest.raises(ArithmeticError, match="not finite"):
         Predictor(model, SMALL_SPEC, batch=2, path=path).predict(random_stretches(SMALL_SPEC, [2]))
+
+
+@pytest.mark.parametrize(
+    ("path", "precision"), [("reference", "float32"), ("shared", "float32"), ("shared", "bfloat16")]
+)
+def test_windows_of_a_family_get_the_scores_of_each_alone(path: str, precision: str) -> None:
+    model, family = small_network(max_seq_len=128), random_family(SMALL_SPEC)
+    (found,) = Predictor(model, SMALL_SPEC, batch=3, path=path, precision=precision).stream_families([family])
+    assert isinstance(found, FamilyScores)
+    with torch.inference_mode():
+        logits = model.double()(family_windows(family, SMALL_SPEC), flanked=True).logits
+    expected = channels.scores(logits).numpy()
+    tolerance = 2e-6 if precision == "float32" else 0.02
+    np.testing.assert_allclose(np.concatenate(found[:2]), expected, rtol=0, atol=tolerance)
+    assert (len(found.references), found.alternatives.dtype) == (len(family.references), np.float32)
+    gaps = np.concatenate(found[2:])
+    assert gaps.shape == (len(expected),)
+    assert (gaps > 0).all()
+
+
+@pytest.mark.parametrize("path", ["reference", "shared"])
+def test_equal_windows_of_a_family_have_equal_bytes(path: str) -> None:
+    codes = random_family(SMALL_SPEC).codes
+    one, other = codes[5 + 40] ^ 1, codes[5 + 40 : 5 + 43].copy()
+    other[0] = one
+    written = [Alternative(5, 40, codes[45:47]), Alternative(5, 40, codes[45:45]), Alternative(5, 40, other[:1])]
+    family = Family(codes, [5], [*written, Alternative(5, 40, other)])
+    (found,) = Predictor(small_network(), SMALL_SPEC, batch=1, path=path).stream_families([family])
+    assert isinstance(found, FamilyScores)
+    same, nothing, changed, longer = found.alternatives
+    assert same.tobytes() == nothing.tobytes() == found.references[0].tobytes()
+    assert changed.tobytes() == longer.tobytes() != same.tobytes()
+
+
+def test_a_family_beyond_its_stretch_is_refused() -> None:
+    family = Family(random_family(SMALL_SPEC).codes[:-1], [50])
+    with pytest.raises(ValueError, match="is not within a stretch"):
+        list(Predictor(small_network(), SMALL_SPEC, batch=1).stream_families([family]))
 
 
 @pytest.mark.parametrize(
@@ -175,4 +222,16 @@ def test_a_gpu_gives_the_scores_of_a_cpu(precision: str, tolerance: float, path:
     found, again = ready.predict(given), ready.predict(given)
     for one, two, three in zip(expected, found, again, strict=True):
         np.testing.assert_allclose(two, one, rtol=0, atol=tolerance)
+        assert two.tobytes() == three.tobytes()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize("path", ["reference", "shared"])
+def test_a_gpu_gives_the_scores_of_a_family(path: str) -> None:
+    model, family = small_network(max_seq_len=128), random_family(SMALL_SPEC)
+    (expected,) = Predictor(model, SMALL_SPEC, batch=1, path="reference").stream_families([family])
+    ready = Predictor(model, SMALL_SPEC, batch=4, path=path, device="cuda")
+    found, again = ready.stream_families([family, family])
+    for one, two, three in zip(expected, found, again, strict=True):
+        np.testing.assert_allclose(two, one, rtol=0, atol=1e-5)
         assert two.tobytes() == three.tobytes()

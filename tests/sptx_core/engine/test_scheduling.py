@@ -8,13 +8,18 @@ import torch
 from material.engine_networks import (
     SMALL,
     SMALL_SPEC,
+    family_logits,
+    family_windows,
     make_path,
     network_logits,
     path_logits,
+    random_family,
     random_stretches,
     small_network,
 )
 
+from sptx_core.engine.families import Family
+from sptx_core.engine.paths import ENGINE_PATHS
 from sptx_core.engine.scheduling import CPU_RUN, GPU_RUN, StretchPath
 from sptx_core.engine.torch.encoder import torch_encoder
 from sptx_core.engine.torch.layers import TorchTransformer
@@ -22,6 +27,7 @@ from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec, cut
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+MAKERS = [ENGINE_PATHS[name].make for name in ("shared", "reference")]
 LAYOUTS = [
     pytest.param(WindowSpec(20, 60, 5), 64, id="features-cropped"),
     pytest.param(WindowSpec(20, 60), 128, id="crop-inside-the-reach"),
@@ -101,7 +107,50 @@ def test_micro_batches_never_wait_for_a_gpu_nor_mix_devices(dtype: torch.dtype) 
     with torch.device("meta"):
         model = SpTransformerModel(SMALL).eval()
     codes = [np.zeros(len(stretch), np.uint8) for stretch in random_stretches(SMALL_SPEC, [5, 2])]
-    logits = list(make_path("shared", model, SMALL_SPEC, dtype, batch=4).logits([codes]))
+    path = make_path("shared", model, SMALL_SPEC, dtype, batch=4)
+    family = path.plan(random_family(SMALL_SPEC))
+    assert [len(found.logits) for found in path.family_logits([family]) if found is not None] == [4] * 7 + [3]
+    logits = list(path.logits([codes]))
     assert [(found.shape, found.device.type, found.dtype) for found in logits] == [
         ((rows, 20, 18), "meta", torch.float32) for rows in (4, 3)
     ]
+
+
+@pytest.mark.parametrize(("batch", "sizes"), [(None, [1] * 31), (4, [4] * 7 + [3]), (64, [31])])
+@torch.inference_mode()
+def test_a_family_goes_in_micro_batches_of_its_own(batch: int | None, sizes: list[int]) -> None:
+    model, family = small_network(max_seq_len=128), random_family(SMALL_SPEC)
+    path = make_path("shared", model, SMALL_SPEC, torch.float32, batch=batch, run=9)
+    found = [len(item.gaps) for item in path.family_logits([path.plan(family)]) if item is not None]
+    assert found == sizes
+    expected = model(family_windows(family, SMALL_SPEC), flanked=True).logits
+    torch.testing.assert_close(family_logits(path, family), expected, rtol=0, atol=2e-6)
+
+
+@torch.inference_mode()
+def test_a_small_family_does_not_fill_a_large_micro_batch() -> None:
+    computed = []
+
+    def transform(x: torch.Tensor, choices: object, gaps: list[torch.Tensor]) -> torch.Tensor:
+        computed.append(len(x))
+        gaps.append(torch.zeros(len(x)))
+        return x.new_zeros(len(x), SMALL_SPEC.core, 18)
+
+    encoder = torch_encoder(small_network().double(), SMALL_SPEC, torch.float32, torch.float32)
+    path = StretchPath(encoder, transform, SMALL_SPEC, batch=32)
+    codes = random_family(SMALL_SPEC).codes
+    families = [path.plan(Family(codes, range(count))) for count in (1, 2, 3, 33)]
+    rows = [len(item.logits) for item in path.family_logits(families) if item is not None]
+    assert rows == [1, 2, 3, 32, 1]
+    assert computed == [1, 2, 4, 32, 32]
+
+
+@torch.inference_mode()
+def test_recorded_choices_of_a_family_are_the_networks() -> None:
+    model, family = small_network(max_seq_len=128), random_family(SMALL_SPEC)
+    shared, reference = (make_of(model, SMALL_SPEC, torch.float32, None) for make_of in MAKERS)
+    logits, buckets = shared.recorded_family(shared.plan(family))
+    expected, choices = reference.recorded_family(reference.plan(family))
+    torch.testing.assert_close(logits, expected, rtol=0, atol=2e-6)
+    needed = buckets >= 0
+    assert torch.equal(buckets[needed], choices[needed])

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pytest
 import torch
-from material.engine_networks import SMALL, SMALL_SPEC, make_path, random_stretches, small_network
+from material.engine_networks import SMALL, SMALL_SPEC, make_path, random_family, random_stretches, small_network
 from torch import Tensor
 
 from sptx_core.alphabet import Codes
+from sptx_core.engine.families import Family, PlannedFamily
 from sptx_core.engine.reference import ReferencePath
-from sptx_core.engine.scheduling import StretchPath
-from sptx_core.engine.streaming import JobScores, ScoreStream
+from sptx_core.engine.scheduling import LogitsAndGaps, StretchPath
+from sptx_core.engine.streaming import FamilyScores, JobScores, ScoreStream
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CHANNELS = len(SMALL.output_channels)
@@ -77,6 +78,48 @@ def test_micro_batches_queue_as_on_a_gpu(queued: int, expected: list[str]) -> No
     path = make_path("shared", small_network(max_seq_len=128), SMALL_SPEC, torch.float32, batch=3, run=2)
     one, two, three, four = random_stretches(SMALL_SPEC, [5, 2, 4, 2])
     assert streamed(stream_of(path, queued), [[one, two], [three], None, [four]]) == expected  # 3, 2, 1 micro-batches
+
+
+@pytest.mark.parametrize("path", ["reference", "shared"])
+def test_families_come_in_order_each_as_soon_as_it_is_complete(path: str) -> None:
+    """An empty one among them, and moments without any."""
+    some = random_family(SMALL_SPEC)
+    nothing = Family(some.codes)
+    stream, events = stream_of(path_of(path)), []
+
+    def taken() -> Iterator[Family | None]:
+        for number, family in enumerate((some, None, nothing, some)):
+            events.append(f"take {number}")
+            yield family
+
+    found = []
+    for scores in stream.families(taken()):
+        events.append(f"give {len(found)}")
+        found.append(scores)
+    assert events == ["take 0", "give 0", "take 1", "take 2", "give 1", "take 3", "give 2"]
+    first, second, third = found
+    assert second.references.shape == second.alternatives.shape == (0, SMALL_SPEC.core, CHANNELS)
+    assert [part.tobytes() for part in first] == [part.tobytes() for part in third]
+
+
+def test_a_family_whose_scores_are_not_finite_fails_alone() -> None:
+    class Broken(ReferencePath):
+        """Gives NaN for the second window."""
+
+        def family_logits(self, families: Iterable[PlannedFamily | None]) -> Iterator[LogitsAndGaps]:
+            for family in families:
+                assert family is not None
+                windows = len(family)
+                logits = torch.zeros(windows, SMALL_SPEC.core, CHANNELS)
+                logits[1:2] = torch.nan
+                yield LogitsAndGaps(logits, torch.zeros(windows))
+
+    codes = random_family(SMALL_SPEC).codes
+    stream = stream_of(Broken(small_network(), SMALL_SPEC, 1))
+    one, two, three = stream.families([Family(codes, at) for at in ([0], [0, 1], [2])])
+    assert isinstance(two, ArithmeticError)
+    assert isinstance(one, FamilyScores)
+    assert isinstance(three, FamilyScores)
 
 
 def test_a_job_whose_scores_are_not_finite_fails_alone() -> None:

@@ -9,10 +9,13 @@ import pytest
 import torch
 from material.engine_networks import (
     NATIVE,
+    family_logits,
+    family_windows,
     make_path,
     native_network,
     network_logits,
     path_logits,
+    random_family,
     random_stretches,
 )
 
@@ -47,6 +50,32 @@ def test_path_equals_the_network(dtype: torch.dtype, spec: WindowSpec, max_seq_l
         assert (found - expected).abs().max() < 2e-5
     assert difference.max() < (1e-5 if dtype == torch.float32 else 0.05)
     assert difference.median() < (1e-6 if dtype == torch.float32 else 0.005)
+
+
+@pytest.mark.parametrize(("spec", "max_seq_len"), LAYOUTS[:2] + LAYOUTS[4:])
+@torch.inference_mode()
+def test_changed_windows_are_those_of_the_network(dtype: torch.dtype, spec: WindowSpec, max_seq_len: int) -> None:
+    model, family = native_network(max_seq_len=max_seq_len), random_family(spec)
+    found = family_logits(make_path("native", model, spec, dtype, run=7), family)
+    expected = model.double()(family_windows(family, spec), flanked=True).logits
+    difference = (channels.scores(found) - channels.scores(expected)).abs()
+    if dtype == torch.float32:
+        assert (found - expected).abs().max() < 2e-5
+    assert difference.max() < (1e-5 if dtype == torch.float32 else 0.05)
+    assert difference.median() < (1e-6 if dtype == torch.float32 else 0.005)
+
+
+@torch.inference_mode()
+def test_a_family_has_the_same_bytes_on_any_threads_and_beside_others(dtype: torch.dtype) -> None:
+    spec = WindowSpec(20, CONTEXT)
+    path = make_path("native", native_network(), spec, dtype, run=5)
+    stream = ScoreStream(path, spec, channels=len(NATIVE.output_channels), device=torch.device("cpu"))
+    families = [random_family(spec, seed) for seed in (0, 1)]
+    alone = [next(stream.families([family])) for family in families]
+    torch.set_num_threads(3)
+    together = stream.families([families[0], None, families[1], families[0], None])
+    for found, number in zip(together, (0, 1, 0), strict=True):
+        assert [part.tobytes() for part in found] == [part.tobytes() for part in alone[number]]
 
 
 @pytest.mark.parametrize("part", ["conv1", "conv2", "norm1"])

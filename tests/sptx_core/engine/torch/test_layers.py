@@ -7,7 +7,7 @@ from material.engine_networks import SMALL_SPEC, make_path, network_logits, path
 from torch import Tensor
 
 from sptx_core.engine.geometry import CoreBuckets
-from sptx_core.engine.torch.layers import TorchLayer, neighbourhoods, record_choice, through_windows
+from sptx_core.engine.torch.layers import TorchLayer, neighbourhoods, record_choice, smallest_gaps, through_windows
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
 
@@ -33,6 +33,12 @@ def test_a_layer_equals_the_networks_in_float64(rows: int | None, windows: int) 
     ready(x, chosen)
     torch.testing.assert_close(x, expected, rtol=0, atol=1e-12)
     assert torch.equal(chosen[1], choice.bucket)
+
+
+def test_the_smallest_gap_of_a_window_is_between_the_best_and_the_next() -> None:
+    fit = torch.tensor([[[[1.0, 5.0, 3.0], [2.0, 2.0, 7.0]]], [[[1.0, 0.5, 1.0], [9.0, 4.0, 0.0]]]])
+    assert smallest_gaps(fit).tolist() == [2, 0]
+    assert smallest_gaps(fit[:, :0]).tolist() == smallest_gaps(fit[..., :1]).tolist() == [torch.inf, torch.inf]
 
 
 @pytest.mark.parametrize("local_heads", [0, 4])

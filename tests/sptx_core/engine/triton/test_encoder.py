@@ -9,6 +9,8 @@ import pytest
 import torch
 from material.engine_networks import (
     TRITON,
+    family_logits,
+    family_windows,
     make_path,
     network_logits,
     path_logits,
@@ -20,7 +22,7 @@ from material.operands import DEVICE
 pytest.importorskip("triton", reason="Triton is not installed")
 
 from sptx_core import channels
-from sptx_core.engine import Predictor
+from sptx_core.engine import Alternative, Family, Predictor
 from sptx_core.engine.machine import exact_arithmetic
 from sptx_core.engine.paths import ENGINE_PATHS, PathRequest
 from sptx_core.model import SpTransformerModel
@@ -47,6 +49,19 @@ def test_the_path_equals_the_network(
     (stretch,) = random_stretches(spec, [3])
     found = path_logits(make_path("triton", model, spec, dtype, batch=2), stretch)
     assert (found - network_logits(model.double(), spec, stretch)).abs().max() < tolerance
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.float16, 2e-2)])
+@torch.inference_mode()
+def test_changed_windows_are_those_of_the_network(dtype: torch.dtype, tolerance: float) -> None:
+    """Two windows beside one another, and one change inside and one at an end of each."""
+    model, spec = triton_network().to(DEVICE), WindowSpec(20, CONTEXT, 5)
+    codes = random_stretches(spec, [2])[0]
+    places = [(0, 60, 1), (3, 60, 1), (0, 3, 1), (3, 100, 4)]
+    family = Family(codes, [0], [Alternative(at, start, (codes[:size] + 1) % 5) for at, start, size in places])
+    found = family_logits(make_path("triton", model, spec, dtype, batch=2), family)
+    expected = model.double()(family_windows(family, spec).to(DEVICE), flanked=True).logits
+    assert (found - expected).abs().max() < tolerance
 
 
 def skip_where_it_cannot_run(request: PathRequest) -> None:

@@ -6,6 +6,7 @@ from material.random_layer import RandomLayer
 
 from sptx_core.engine.native import library
 from sptx_core.engine.native.library import MEANS, Mode
+from sptx_core.engine.torch.layers import smallest_gaps
 
 
 @pytest.mark.parametrize("layer", [RandomLayer(3, 1, 32), RandomLayer(2, 0, 32)])
@@ -18,7 +19,8 @@ def test_the_best_bucket_of_the_window_and_its_probability(layer: RandomLayer, w
     blocks = library.new_head_blocks(layer.heads, layer.local_heads, len(x), Mode.FLOAT32)
     library.project(Mode.FLOAT32, arguments, x, blocks, means, MEANS)
     first, count = buckets // 3, (buckets + 1) // 2
-    chosen, probability = library.choose(arguments, means, first, count)
+    gaps: list[torch.Tensor] = []
+    chosen, probability = library.choose(arguments, means, first, count, gaps)
     assert chosen.shape == probability.shape == (windows * count, layer.heads - layer.local_heads)
     for window, own in enumerate(x.split(buckets)):
         shares = torch.softmax(layer.scores(own)[:, first : first + count], 2)  # [heads, count, buckets]
@@ -26,6 +28,8 @@ def test_the_best_bucket_of_the_window_and_its_probability(layer: RandomLayer, w
         part = slice(window * count, (window + 1) * count)
         assert torch.equal(chosen[part].T.long(), index + window * buckets)
         torch.testing.assert_close(probability[part].T.double(), best, rtol=1e-5, atol=0)
+        gap = smallest_gaps(layer.scores(own)[None, :, first : first + count])
+        torch.testing.assert_close(gaps[0][window : window + 1].double(), gap, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("count", [1, 15, 16, 17, 40])
