@@ -59,7 +59,10 @@ def sites(
     ] = None,
     novel: Annotated[bool, typer.Option("--novel", help="Only sites that are not annotated.")] = False,
     tissue: Annotated[str | None, typer.Option(help="Only sites that this tissue uses.", show_default=False)] = None,
-    min_usage: Annotated[float, typer.Option(help="Least usage in --tissue.")] = 0.1,
+    min_usage: Annotated[
+        float | None,
+        typer.Option(help="Least usage in --tissue (default: 0.1).", min=0, max=1, show_default=False),
+    ] = None,
     specific: Annotated[
         bool,
         typer.Option("--specific", help="Only sites with tau of at least 0.8; with --tissue those it uses most."),

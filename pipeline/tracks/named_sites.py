@@ -61,6 +61,8 @@ from sptx_core.errors import InputError
 THRESHOLD = 0.1
 """The least score of a called site, as in the plots of genes."""
 MAX_BASES = 8_000_000  # of the shards that are read at a time; 0.6 GB if every base is called
+Places = Mapping[tuple[str, str], Sequence[Interval]]
+"""Contig and strand -> stretches of it."""
 _NEAREST: dict[str, pl.DataType] = {
     "nearest_pos": pl.Int32(),
     "nearest_distance": pl.Int32(),
@@ -170,7 +172,7 @@ def named_sites(
     transcripts: pl.DataFrame,
     *,
     threshold: float = THRESHOLD,
-    regions: Mapping[str, Sequence[Interval]] | None = None,
+    places: Places | None = None,
 ) -> Iterator[Batch]:
     """Read called and annotated sites with their names.
 
@@ -184,8 +186,8 @@ def named_sites(
         As `transcripts_of` returns them.
     threshold : float
         The least score of a called site.
-    regions : mapping of str to Interval, optional
-        Contig -> the stretches that sites must lie in, on either strand.
+    places : mapping of (str, str) to Interval, optional
+        Contig and strand -> the stretches of it that sites must lie in; others are not read.
 
     Returns
     -------
@@ -203,7 +205,7 @@ def named_sites(
 
     def batches() -> Iterator[Batch]:
         for (chrom, strand), group in groupby(keys, lambda key: (key.chrom, key.strand)):
-            wanted = None if regions is None else [*regions.get(chrom, ())]
+            wanted = None if places is None else [*places.get((chrom, strand), ())]
             if wanted is None or wanted:
                 known = known_sites(by_place.get((chrom, strand), transcripts.clear()), strand)
                 yield from _Strand(table, tuple(group), known, threshold, wanted).batches()

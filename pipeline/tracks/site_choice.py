@@ -6,7 +6,7 @@ pass every filter that is set.
     genes      names or ids of the annotation, as `pipeline.inputs.selection` compares them: sites of these genes
     regions    regions or contigs, as `Tracks.find` takes them: sites in one of them, on either strand
     novel      sites that are not annotated
-    tissue     sites whose usage in this tissue is at least `min_usage`
+    tissue     sites whose usage in this tissue is at least `min_usage`, `MIN_USAGE` unless given
     specific   sites whose tau is at least `SPECIFIC`; with `tissue` those that this tissue uses most
 
 Errors: `InputError` for an unknown gene, region or tissue, and whatever `named_sites` refuses.
@@ -16,25 +16,23 @@ from __future__ import annotations
 
 import difflib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-from pipeline.coordinates import Interval, shortened
+from pipeline.coordinates import Interval, Strand, shortened
 from pipeline.inputs.annotation import Annotation
 from pipeline.inputs.selection import Selection, select
 from pipeline.tracks.layout import TRANSCRIPTS
-from pipeline.tracks.named_sites import THRESHOLD, Batch, named_sites, transcripts_of
+from pipeline.tracks.named_sites import THRESHOLD, Batch, Places, named_sites, transcripts_of
 from pipeline.tracks.reader import Tracks
-from pipeline.tracks.specificity import SPECIFIC
+from pipeline.tracks.specificity import MIN_TISSUES, SPECIFIC
 from sptx_core.channels import SPLICE
 from sptx_core.errors import InputError
 
 MIN_USAGE = 0.1
 """The usage from which a tissue uses a site."""
-
-Places = Mapping[str, Sequence[Interval]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class SiteChoice:
     novel: bool = False
     tissue: str | None = None
     specific: bool = False
-    min_usage: float = MIN_USAGE
+    min_usage: float | None = None
 
 
 @dataclass(frozen=True)
@@ -59,8 +57,8 @@ class ChosenSites:
         The table.
     transcripts : polars.DataFrame
         The transcripts that name the sites, as `transcripts_of` returns them.
-    places : mapping of str to Interval, or None
-        Contig -> stretches in which sites are wanted; None for all of the table.
+    places : mapping of (str, str) to Interval, or None
+        Contig and strand -> stretches in which sites are wanted; None for all of the table.
     holds : polars.Expr
         Whether a site is wanted.
     """
@@ -73,7 +71,7 @@ class ChosenSites:
     def batches(self, threshold: float = THRESHOLD) -> Iterator[Batch]:
         """Read the sites, called from `threshold` on; some batches are empty."""
         keys = [part.key for part in self.tracks.parts]
-        batches = named_sites(self.tracks, keys, self.transcripts, threshold=threshold, regions=self.places)
+        batches = named_sites(self.tracks, keys, self.transcripts, threshold=threshold, places=self.places)
         return (batch._replace(sites=batch.sites.filter(self.holds)) for batch in batches)
 
     def missing_shards(self) -> int:
@@ -83,9 +81,10 @@ class ChosenSites:
             return missing.height
         return sum(
             any(
-                last > place.start and (place.end is None or first <= place.end) for place in self.places.get(chrom, ())
+                last > place.start and (place.end is None or first <= place.end)
+                for place in self.places.get((chrom, strand), ())
             )
-            for chrom, first, last in missing.select("chrom", "first", "last").iter_rows()
+            for chrom, strand, first, last in missing.select("chrom", "strand", "first", "last").iter_rows()
         )
 
 
@@ -136,8 +135,12 @@ def _of_usage(tracks: Tracks, choice: SiteChoice) -> pl.Expr:
             nearest = difflib.get_close_matches(choice.tissue, tissues, n=1)
             hint = f"the nearest is {nearest[0]}" if nearest else f"it has {', '.join(tissues) or 'none'}"
             raise InputError(f"{tracks.store.uri()} has no tissue {choice.tissue}; {hint}")
-        holds &= pl.col(choice.tissue) >= choice.min_usage
+        holds &= pl.col(choice.tissue) >= (MIN_USAGE if choice.min_usage is None else choice.min_usage)
+    elif choice.min_usage is not None:
+        raise InputError("--min-usage is the least usage in --tissue: name the tissue")
     if choice.specific:
+        if len(tissues) < MIN_TISSUES:
+            raise InputError(f"{tracks.store.uri()} has usage in {len(tissues)} tissues, of which none can be specific")
         holds &= (pl.col("tau") >= SPECIFIC).fill_null(value=False)
         if choice.tissue is not None:
             holds &= pl.col("top_tissue") == choice.tissue
@@ -145,13 +148,14 @@ def _of_usage(tracks: Tracks, choice: SiteChoice) -> pl.Expr:
 
 
 def _regions(tracks: Tracks, regions: Sequence[str]) -> Places:
-    """Contig -> the regions on it, by the table's names of contigs."""
+    """The regions on both strands, by the table's names of contigs."""
     places = defaultdict(list)
     for region in regions:
         found = tracks.find(region)
         if not isinstance(found, Interval):
             raise InputError(f"--regions {region}: this is a gene or transcript; give a gene to --genes")
-        places[found.contig].append(found)
+        for strand in Strand:
+            places[found.contig, strand.value].append(found)
     return places
 
 
@@ -164,11 +168,13 @@ def _own_annotation(tracks: Tracks, transcripts: pl.DataFrame) -> Annotation:
 
 
 def _spans(transcripts: pl.DataFrame) -> Places:
-    """Contig -> the spans of the genes on it."""
+    """The spans of the genes, on their strands."""
     places = defaultdict(list)
     spans = (
-        transcripts.group_by("chrom", "gene_id").agg(pl.col("start").min(), pl.col("end").max()).sort("chrom", "start")
+        transcripts.group_by("chrom", "strand", "gene_id")
+        .agg(pl.col("start").min(), pl.col("end").max())
+        .sort("chrom", "start")
     )
-    for chrom, start, end in spans.select("chrom", "start", "end").iter_rows():
-        places[chrom].append(Interval(chrom, start, end))
+    for chrom, strand, start, end in spans.select("chrom", "strand", "start", "end").iter_rows():
+        places[chrom, strand].append(Interval(chrom, start, end))
     return places

@@ -17,6 +17,8 @@ import numpy.typing as npt
 SPECIFIC = 0.8
 """The tau from which a site is called specific."""
 
+MIN_TISSUES = 2  # for tau
+
 Floats = npt.NDArray[np.floating]
 
 
@@ -34,7 +36,7 @@ def tau(usage: Floats) -> npt.NDArray[np.float32]:
         NaN where no tissue uses the site, and for networks with fewer than two tissues.
     """
     sites, tissues = usage.shape
-    if tissues < 2:
+    if tissues < MIN_TISSUES:
         return np.full(sites, np.nan, np.float32)
     wide = usage.astype(np.float64)
     greatest = wide.max(axis=1, keepdims=True)

@@ -147,12 +147,13 @@ def test_stretches_do_not_show(bases: int, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_regions_choose_sites_and_shards() -> None:
     table = MemoryTable(Scene(SEQUENCE, "+", TRANSCRIPTS, SCORES, shard=10))
-    regions = {CHROM: [Interval(CHROM, 30, 40), Interval(CHROM, 89, None)]}
-    found = together(named_sites(table, table.keys, table.transcripts, regions=regions))
+    places = {(CHROM, "+"): [Interval(CHROM, 30, 40), Interval(CHROM, 61, None)]}
+    found = together(named_sites(table, table.keys, table.transcripts, places=places))
     assert shown(found) == [row for row in EXPECTED if row[0] in (31, 40, 90)]
-    assert table.asked[0] == (3, 8, 9)
+    assert table.asked[0] == (3, *range(6, 10))
     asked = len(table.asked)
-    assert not list(named_sites(table, table.keys, table.transcripts, regions={"chr2": [Interval("chr2", 0, 9)]}))
+    elsewhere = {(CHROM, "-"): [Interval(CHROM, 0, 99)]}
+    assert not list(named_sites(table, table.keys, table.transcripts, places=elsewhere))
     assert len(table.asked) == asked
 
 
@@ -214,6 +215,7 @@ def test_a_table_names_its_sites_by_its_own_transcripts(tracks: Tracks, strand: 
     assert below.select("pos", "kind").rows() == [(min(acceptors, key=acceptors.__getitem__), "acceptor")]
     assert found.filter(~pl.col("annotated"))["pos"].to_list() == [2_000]
     assert found["gene_names"].to_list() == [["GENE"]] * 5
+    assert found.filter(pos=2_000)["nearest_distance"].item() == (500 if strand == "+" else -599)  # 5' to 3'
     usage = found.select(TISSUES).to_numpy()
     assert usage.tolist() == [pytest.approx(list(gene.USAGE[pos])) for pos in found["pos"]]
     assert found.schema == pl.Schema(frame_schema(tracks.header.schema))
@@ -233,6 +235,7 @@ def test_the_frame_is_lazy_and_keeps_what_is_asked_for(tracks: Tracks) -> None:
         .collect()
         .equals(whole.filter(pl.col("kind") == "donor").head(2))
     )
+    assert tracks.sites(named=True).head(2).collect().equals(whole.head(2))
     assert tracks.sites(named=True, chrom="1", strand=whole["strand"][0]).collect().equals(whole)
     with pytest.raises(InputError, match="no column brian; the nearest is brain"):
         tracks.sites(["brian"], named=True)
@@ -261,7 +264,7 @@ def test_rows_that_belong_to_transcripts(tmp_path: Path) -> None:
     pos = [*range(11, 71)] * 2
     names = ["T1"] * 60 + ["T2"] * 60
     bases = SEQUENCE[10:70] * 2
-    part = Part(CHROM, "+", pos, {31: 0.8}, {20: 0.9, 40: 0.05}, transcripts=names, bases=bases)
+    part = Part(CHROM, "+", pos, {31: 0.8}, {20: 0.9, 40: 0.05003}, transcripts=names, bases=bases)
     tracks = tables.write(tmp_path / "table", [part], both)
     found = tracks.sites(named=True).collect()
     rows = found.select("transcript_id", "pos", "kind", "called", "annotated", "motif").rows()
@@ -274,6 +277,7 @@ def test_rows_that_belong_to_transcripts(tmp_path: Path) -> None:
         ("T2", 31, "acceptor", True, True, "GT-AG"),  # called in T2's rows too; T1 has it
         ("T2", 61, "acceptor", False, True, "GT-AG"),
     ]
+    assert found.filter(pos=40)["score"].item() == pytest.approx(0.05003)  # unrounded, as in the table of sites
     assert found.filter(pos=61)["transcripts"].to_list() == [["T1", "T2"]] * 2
 
 

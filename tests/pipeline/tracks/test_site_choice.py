@@ -99,6 +99,7 @@ def test_genes_are_those_of_the_annotation(tracks: Tracks, tmp_path: Path) -> No
         ({"regions": ("chr5:1-10",)}, "has no contig"),
         ({"regions": ("ONE",)}, "--regions ONE: this is a gene or transcript; give a gene to --genes"),
         ({"tissue": "brian"}, "has no tissue brian; the nearest is brain"),
+        ({"min_usage": 0.5}, "--min-usage is the least usage in --tissue: name the tissue"),
         ({"tissue": "donor"}, "has no tissue donor; it has adipose_tissue, blood"),
     ],
 )
@@ -112,9 +113,21 @@ def test_missing_shards_count_where_sites_are_wanted(tmp_path: Path) -> None:
     (part,) = (part for part in tracks.parts if part.key.first == 301)
     Path(tracks.store.path(part.name)).unlink()
     tracks = Tracks(tracks.store)
-    counts = {
-        genes: choose_sites(tracks, None, SiteChoice(genes=genes)).missing_shards()
-        for genes in ((), ("ONE",), ("TWO",), ("THREE",))
-    }
-    assert counts == {(): 1, ("ONE",): 0, ("TWO",): 1, ("THREE",): 0}
     assert chosen(tracks) == [120, 151, 170, 160, 181]
+    counts = {
+        name: choose_sites(tracks, None, SiteChoice(**choice)).missing_shards()
+        for name, choice in (
+            ("all", {}),
+            ("ONE", {"genes": ("ONE",)}),
+            ("TWO", {"genes": ("TWO",)}),
+            ("THREE", {"genes": ("THREE",)}),
+            ("before", {"regions": ("chr1:1-300",)}),
+            ("its first base", {"regions": ("chr1:1-301",)}),
+            ("its last base", {"regions": ("chr1:400-",)}),
+            ("after", {"regions": ("chr1:401-",)}),
+        )
+    }
+    assert counts == dict.fromkeys(counts, 0) | dict.fromkeys(("all", "TWO", "its first base", "its last base"), 1)
+    over = next(part for part in tracks.parts if part.key.strand == "-")  # below gene ONE
+    Path(tracks.store.path(over.name)).unlink()
+    assert choose_sites(Tracks(tracks.store), None, SiteChoice(genes=("ONE",))).missing_shards() == 0
