@@ -36,16 +36,14 @@ channel with the name of another column, and a part that cannot be read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import reduce
-from itertools import groupby
-from operator import or_
+from itertools import compress, groupby
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
 
 from pipeline.batch.storage import Store
-from pipeline.coordinates import Interval
+from pipeline.coordinates import Cover, Interval
 from pipeline.inputs.annotation import Annotation
 from pipeline.inputs.splice_sites import KINDS
 from pipeline.tracks.header import Header
@@ -265,45 +263,36 @@ class _Strand:
         threshold: float,
         regions: Sequence[Interval] | None,
     ) -> None:
-        self.table, self.known, self.threshold, self.regions = table, known, threshold, regions
-        self.keys = tuple(keys)
+        self.table, self.known, self.threshold, self.keys = table, known, threshold, tuple(keys)
+        self.cover = None if regions is None else Cover(regions)
         self.types = frame_schema(table.header.schema)
         self.tissues = [name for name in table.header.schema.channels if name not in SPLICE]
         self.row = ["transcript_id", "pos"] if table.header.schema.by_transcript else ["pos"]
-        self.annotated = known.sites.filter(self._is_wanted())
+        self.annotated = self._wanted(known.sites)
 
     def batches(self) -> Iterator[Batch]:
         """Read them stretch by stretch, then say how many annotated sites have no row."""
         seen = [self.annotated.select(SITE).clear()]
-        for keys in _stretches([key for key in self.keys if self._is_near(key)]):
+        near = self.keys
+        if self.cover is not None:
+            touched = self.cover.touches([key.first - 1 for key in near], [key.last for key in near])
+            near = tuple(compress(near, touched))
+        for keys in _stretches(near):
             sites = self._named(keys)
             seen.append(sites.filter("annotated").select(SITE))
             yield Batch(sites)
         yield Batch(pl.DataFrame(schema=self.types), self.annotated.height - pl.concat(seen).unique().height)
 
-    def _is_near(self, key: ShardKey) -> bool:
-        """Whether a shard may hold rows of the regions."""
-        return self.regions is None or any(
-            key.last > region.start and (region.end is None or key.first <= region.end) for region in self.regions
-        )
-
-    def _is_wanted(self) -> pl.Expr:
-        """Whether a position lies in the regions."""
-        if self.regions is None:
-            return pl.lit(value=True)
-        pos = pl.col("pos")
-        within = (
-            pos > region.start if region.end is None else pos.is_between(region.start + 1, region.end)
-            for region in self.regions
-        )
-        return reduce(or_, within)
+    def _wanted(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows that lie in the regions."""
+        return rows if self.cover is None else rows.filter(self.cover.holds(rows["pos"].to_numpy() - 1))
 
     def _named(self, keys: Sequence[ShardKey]) -> pl.DataFrame:
         """Called and annotated sites of some shards, with all columns."""
         first, last = min(key.first for key in keys), max(key.last for key in keys)
         annotated = self.annotated.filter(pl.col("pos").is_between(first, last))
         is_called = pl.max_horizontal(KINDS) >= self.threshold
-        called = self.table.rows_where(keys, is_called & self._is_wanted(), sites=True)
+        called = self._wanted(self.table.rows_where(keys, is_called, sites=True))
         rows = pl.concat([called, self._rows_at(annotated["pos"], keys)]).unique(self.row, maintain_order=True)
         sites = self._with_names(self._sites(rows, annotated))
         sites = self._with_nearest(sites, rows)
@@ -396,4 +385,4 @@ def _holding(keys: Sequence[ShardKey], positions: pl.Series) -> list[ShardKey]:
     pos = positions.unique().sort().to_numpy()
     first = np.searchsorted(pos, [key.first for key in keys], side="left")
     end = np.searchsorted(pos, [key.last for key in keys], side="right")
-    return [key for key, holds in zip(keys, first < end, strict=True) if holds]
+    return list(compress(keys, first < end))

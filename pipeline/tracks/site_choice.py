@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from pipeline.coordinates import Interval, Strand, shortened
+from pipeline.coordinates import Cover, Interval, Strand, shortened
 from pipeline.inputs.annotation import Annotation
 from pipeline.inputs.selection import Selection, select
 from pipeline.tracks.layout import TRANSCRIPTS
@@ -79,13 +79,11 @@ class ChosenSites:
         missing = self.tracks.plan.filter(~pl.col("shard").is_in([part.key.index for part in self.tracks.parts]))
         if self.places is None:
             return missing.height
-        return sum(
-            any(
-                last > place.start and (place.end is None or first <= place.end)
-                for place in self.places.get((chrom, strand), ())
-            )
-            for chrom, strand, first, last in missing.select("chrom", "strand", "first", "last").iter_rows()
-        )
+        counted = 0
+        for place, shards in missing.group_by("chrom", "strand"):
+            cover = Cover(self.places.get((str(place[0]), str(place[1])), ()))
+            counted += int(cover.touches(shards["first"].to_numpy() - 1, shards["last"].to_numpy()).sum())
+        return counted
 
 
 def choose_sites(tracks: Tracks, annotation: Annotation | None, choice: SiteChoice) -> ChosenSites:
