@@ -58,14 +58,16 @@ def sites(
         typer.Option(help="Only sites in these regions, such as chr9:214,854-220,000.", show_default=False),
     ] = None,
     novel: Annotated[bool, typer.Option("--novel", help="Only sites that are not annotated.")] = False,
-    tissue: Annotated[str | None, typer.Option(help="Only sites that this tissue uses.", show_default=False)] = None,
+    tissue: Annotated[
+        str | None, typer.Option(help="Only called sites that this tissue uses.", show_default=False)
+    ] = None,
     min_usage: Annotated[
         float | None,
         typer.Option(help="Least usage in --tissue (default: 0.1).", min=0, max=1, show_default=False),
     ] = None,
     specific: Annotated[
         bool,
-        typer.Option("--specific", help="Only sites with tau of at least 0.8; with --tissue those it uses most."),
+        typer.Option("--specific", help="Only called sites with tau from 0.8 on; with --tissue those it uses most."),
     ] = False,
     form: Annotated[
         SitesFormat | None,
@@ -108,10 +110,10 @@ def sites(
         say(remark)
     say(counts.sentence(threshold))
     if counts.without_row:
-        say(f"{counts.without_row:,} annotated sites lie where the table has no row: they are left out")
+        say(f"left out, as the table has no row there: {counts.without_row:,} annotated")
     missing = chosen.missing_shards()
     if missing:
-        say(f"{missing:,} shards that may hold sites are missing; the same `sptx run` computes them")
+        say(f"missing: {missing:,} of the shards that may hold sites; the same `sptx run` computes them")
         raise typer.Exit(INCOMPLETE)
 
 
@@ -150,10 +152,10 @@ class _Counts:
 
     def sentence(self, threshold: float) -> str:
         """What a person is told."""
-        total = self.called_annotated + self.called_novel + self.below
+        called = self.called_annotated + self.called_novel
         return (
-            f"{total:,} sites: {self.called_annotated:,} called and annotated, {self.called_novel:,} called and novel, "
-            f"{self.below:,} annotated and below {threshold:g}"
+            f"sites: {called + self.below:,}, of which {self.called_annotated:,} called and annotated, "
+            f"{self.called_novel:,} called and novel, {self.below:,} annotated and below {threshold:g}"
         )
 
 

@@ -6,8 +6,10 @@ pass every filter that is set.
     genes      names or ids of the annotation, as `pipeline.inputs.selection` compares them: sites of these genes
     regions    regions or contigs, as `Tracks.find` takes them: sites in one of them, on either strand
     novel      sites that are not annotated
-    tissue     sites whose usage in this tissue is at least `min_usage`, `MIN_USAGE` unless given
-    specific   sites whose tau is at least `SPECIFIC`; with `tissue` those that this tissue uses most
+    tissue     called sites whose usage in this tissue is at least `min_usage`, `MIN_USAGE` unless given
+    specific   called sites whose tau is at least `SPECIFIC`; with `tissue` those that this tissue uses most
+
+Usage is learnt at splice sites alone and means little elsewhere, so it speaks of called sites alone.
 
 Errors: `InputError` for an unknown gene, region or tissue, and whatever `named_sites` refuses.
 """
@@ -127,7 +129,7 @@ def choose_sites(tracks: Tracks, annotation: Annotation | None, choice: SiteChoi
 def _of_usage(tracks: Tracks, choice: SiteChoice) -> pl.Expr:
     """Whether a site passes the filters of tissues."""
     tissues = [name for name in tracks.channels if name not in SPLICE]
-    holds = pl.lit(value=True)
+    holds = pl.col("called") if choice.tissue is not None or choice.specific else pl.lit(value=True)
     if choice.tissue is not None:
         if choice.tissue not in tissues:
             nearest = difflib.get_close_matches(choice.tissue, tissues, n=1)

@@ -34,7 +34,7 @@ def test_sites_as_text(root: Path, sptx_here: Any) -> None:
     assert found["score"].cast(pl.Float32).to_list() == expected["score"].to_list()
     said = done.err.splitlines()
     assert said[0] == "annotated is what the 2 transcripts of the run have; --gtf takes a whole annotation"
-    assert said[1] == "5 sites: 3 called and annotated, 1 called and novel, 1 annotated and below 0.1"
+    assert said[1] == "sites: 5, of which 3 called and annotated, 1 called and novel, 1 annotated and below 0.1"
 
 
 def test_the_name_of_the_file_says_the_form(root: Path, sptx_here: Any, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_filters_and_an_annotation(root: Path, sptx_here: Any, tmp_path: Path) -
     done = sptx_here("sites", root, *flags, "--threshold", "0.5")
     found = pl.read_csv(io.StringIO(done.out), separator="\t")
     assert found.filter(pl.col("annotated"))["gene_names"].to_list() == ["CYX3%3B1"] * 2
-    assert "2 annotated sites lie where the table has no row: they are left out" in done.err
+    assert "left out, as the table has no row there: 2 annotated" in done.err
     assert "annotated is what" not in done.err
     few = sptx_here("sites", root, *flags, "--genes", "CYX3;1", "--regions", "chr1:1,990-2,010")
     assert [line.split("\t")[2] for line in few.out.splitlines()[1:]] == ["2000"]
@@ -104,7 +104,9 @@ def test_an_unfinished_table_is_told_and_ends_with_3(sptx_here: Any, tmp_path: P
     lost = next((tmp_path / "table" / "tracks").rglob("*5001-*.parquet"))
     lost.unlink()
     done = sptx_here("sites", tmp_path / "table", "--to", tmp_path / "sites.bed", code=3)
-    assert done.err.splitlines()[-1] == ("1 shards that may hold sites are missing; the same `sptx run` computes them")
+    assert done.err.splitlines()[-1] == (
+        "missing: 1 of the shards that may hold sites; the same `sptx run` computes them"
+    )
     assert len((tmp_path / "sites.bed").read_text().splitlines()) == 6
     assert sptx_here("sites", tmp_path / "table", "--genes", "GENE").out  # of which all shards are there
 

@@ -35,7 +35,12 @@ def write(root: Path, shards: int | None = None) -> Tracks:
         Part("chr1", "+", range(101, 201), {151: 0.8}, {120: 0.9, 170: 0.4}, USAGE),
         Part("chr1", "+", range(301, 401), {361: 0.7}, {320: 0.6, 330: 0.3}, {330: usage(brain=0.05)}),
     ]
-    return tables.write(root, [*plus, Part("chr1", "-", range(121, 191), {160: 0.5}, {181: 0.5})], GENES, shards=shards)
+    return tables.write(
+        root,
+        [*plus, Part("chr1", "-", range(121, 191), {160: 0.5}, {181: 0.05}, {181: usage(brain=0.9)})],
+        GENES,
+        shards=shards,
+    )
 
 
 USAGE = {120: usage(brain=0.9), 151: [0.5] * len(TISSUES), 170: usage(liver=0.6, brain=0.1)}
@@ -70,7 +75,7 @@ ALL = [120, 151, 170, 320, 330, 361, 160, 181]
         ({"tissue": "brain"}, [120, 151, 170]),
         ({"tissue": "brain", "min_usage": 0.5}, [120, 151]),
         ({"tissue": "brain", "min_usage": 0.05, "novel": True}, [170, 330]),
-        ({"specific": True}, [120, 170, 330]),
+        ({"specific": True}, [120, 170, 330]),  # 181, which brain alone uses, is not called
         ({"specific": True, "tissue": "brain"}, [120]),
         ({"specific": True, "tissue": "liver"}, [170]),
         ({"specific": True, "tissue": "heart"}, []),
