@@ -30,7 +30,7 @@ def usage(**of: float) -> list[float]:
 
 
 def write(root: Path) -> Tracks:
-    """Genes on both strands; of ONE the donor, used by brain alone, the acceptor, by all, a novel donor, by liver most."""
+    """Genes on both strands; brain alone uses the donor of ONE, all its acceptor, liver most a novel donor."""
     plus = [
         Part("chr1", "+", range(101, 201), {151: 0.8}, {120: 0.9, 170: 0.4}, USAGE),
         Part("chr1", "+", range(301, 401), {361: 0.7}, {320: 0.6, 330: 0.3}, {330: usage(brain=0.05)}),
