@@ -27,9 +27,10 @@ ALLOWED = {
     "pipeline.simulation": {*SHARED, "pipeline.inputs"},
     "pipeline.evaluation": TRACKS_AND_BELOW,
     "pipeline.finetuning": {*TRACKS_AND_BELOW, "pipeline.evaluation"},
+    "pipeline.exporting": TRACKS_AND_BELOW,
     "pipeline.views": {*TRACKS_AND_BELOW, "pipeline.evaluation"},
 }
-JOBS = {"pipeline.evaluation", "pipeline.finetuning", "pipeline.simulation", "pipeline.views"}
+JOBS = {"pipeline.evaluation", "pipeline.exporting", "pipeline.finetuning", "pipeline.simulation", "pipeline.views"}
 ALLOWED["pipeline.cli"] = {*TRACKS_AND_BELOW, *JOBS}
 ALLOWED["pipeline"] = {*TRACKS_AND_BELOW, *JOBS}  # the door
 

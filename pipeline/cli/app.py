@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import compute, config, look, network, train
+from pipeline.cli import compute, config, export, look, network, train
 from pipeline.cli import variants as alleles
 from pipeline.cli.console import (
     BAD_INPUT,
@@ -33,7 +33,9 @@ from pipeline.cli.version import version_text
 from sptx_core.errors import InputError, UnfinishedError
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Tracks": (compute.run, compute.plan, look.status, look.verify, look.query, look.plot, look.evaluate),
+    "Tracks": (
+        *(compute.run, compute.plan, look.status, look.verify, look.query, look.plot, export.export, look.evaluate),
+    ),
     "Variants": (alleles.variants, alleles.saturate),
     "Training": (compute.usage, train.finetune, compute.simulate),
     "Tools": (compute.example, config.config, network.convert, network.bench),
