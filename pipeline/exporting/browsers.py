@@ -180,17 +180,15 @@ def session_text(genome: str | None, locus: str, signals: Sequence[Signal]) -> s
     session = ElementTree.Element("Session", {"genome": genome} if genome else {}, locus=locus, version="8")
     resources = ElementTree.SubElement(session, "Resources")
     panel = ElementTree.SubElement(session, "Panel", name="DataPanel")
-    files = [(signal.file, signal.label, signal.colour) for signal in signals]
-    beds = [(SITES_FILE, "likely sites", "0,0,0"), (COVERED_FILE, "computed", COVERED_COLOUR)]
-    for file, label, colour in (*files, *beds):
-        ElementTree.SubElement(resources, "Resource", path=file)
-        shown = {"id": file, "name": label, "color": colour, "visible": "true"}
-        if (file, label, colour) in beds:
-            ElementTree.SubElement(panel, "Track", shown, displayMode="COLLAPSED")
-            continue
+    for signal in signals:
+        ElementTree.SubElement(resources, "Resource", path=signal.file)
         drawn = {"autoScale": "false", "renderer": "BAR_CHART", "windowFunction": "max", "height": "40"}
+        shown = {"id": signal.file, "name": signal.label, "color": signal.colour, "visible": "true"}
         track = ElementTree.SubElement(panel, "Track", shown | drawn)
         limits = {"minimum": "0.0", "baseline": "0.0", "maximum": "1.0", "drawBaseline": "true", "type": "LINEAR"}
         ElementTree.SubElement(track, "DataRange", limits)
+    for file, label, mode in ((SITES_FILE, "likely sites", "COLLAPSED"), (COVERED_FILE, "computed", "EXPANDED")):
+        ElementTree.SubElement(resources, "Resource", path=file)  # sites have colours of their own
+        ElementTree.SubElement(panel, "Track", id=file, name=label, visible="true", displayMode=mode)
     ElementTree.indent(session, " ")
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(session, encoding="unicode") + "\n"

@@ -218,9 +218,9 @@ class _Export:
         with self._file(COVERED_FILE) as file:
             writer = BigBed(file, self.contigs, fields)
             for name in self.chroms:
-                held = sorted((*span, strand.value) for strand in Strand for span in stretches[name, strand.value])
+                held = sorted((*span, strand) for strand in Strand for span in stretches[name, strand.value])
                 places = np.array([(first - 1, last) for first, last, _ in held], np.int64).reshape(-1, 2)
-                texts = [f"computed\t{SITE_SCORE}\t{strand}" for *_, strand in held]
+                texts = [f"{strand.partition}\t{SITE_SCORE}\t{strand}" for _, _, strand in held]
                 writer.add(name, places[:, 0], places[:, 1], texts)
             writer.close()
 
