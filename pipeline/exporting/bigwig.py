@@ -4,7 +4,10 @@
 `close` completes the file. Bases without a run have no value. Where less than everything is written, the file is no
 bigWig (`pipeline.exporting.big_file`).
 
-Format: Kent et al., Bioinformatics 26 (2010) 2204, supplement, tables 12 and 13; sections are of type bedGraph.
+A block of runs is stored as runs (bedGraph, 12 bytes each), or where values change at almost every base as one value a
+base (fixedStep, 4 bytes each), which compresses to a third.
+
+Format: Kent et al., Bioinformatics 26 (2010) 2204, supplement, tables 12 and 13.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.exporting.big_file import BigFile, Contig, require_order
 from pipeline.exporting.zoom import Positions, Values
@@ -21,7 +25,7 @@ from sptx_core.errors import InputError
 
 MAGIC = 0x888FFC26
 RUNS_PER_BLOCK = 1024
-_BEDGRAPH = 1
+_BEDGRAPH, _FIXED_STEP = 1, 3
 _SECTION_HEAD = struct.Struct("<IIIIIBxH")
 _RUN = np.dtype([("start", "<u4"), ("end", "<u4"), ("value", "<f4")])
 
@@ -61,14 +65,24 @@ class BigWig:
         for begin in range(0, len(runs), RUNS_PER_BLOCK):
             held = runs[begin : begin + RUNS_PER_BLOCK]
             start, end = int(held["start"][0]), int(held["end"][-1])
-            head = _SECTION_HEAD.pack(number, start, end, 0, 0, _BEDGRAPH, len(held))
-            self._big.add_block(number, start, end, head + held.tobytes())
+            self._big.add_block(number, start, end, _section(number, held))
             self._blocks += 1
         self._big.summarise(number, starts, ends, values)
 
     def close(self) -> None:
         """Complete the file."""
         self._big.close(self._blocks, RUNS_PER_BLOCK)
+
+
+def _section(contig: int, runs: npt.NDArray[np.void]) -> bytes:
+    """A block of runs, in the form that takes fewer bytes."""
+    start, end = int(runs["start"][0]), int(runs["end"][-1])
+    lengths = runs["end"] - runs["start"]
+    bases = int(lengths.sum())
+    if bases == end - start and bases * runs["value"].itemsize < runs.nbytes:
+        head = _SECTION_HEAD.pack(contig, start, end, 1, 1, _FIXED_STEP, bases)
+        return head + np.repeat(runs["value"], lengths).tobytes()
+    return _SECTION_HEAD.pack(contig, start, end, 0, 0, _BEDGRAPH, len(runs)) + runs.tobytes()
 
 
 def runs_of(pos: Positions, values: Values) -> tuple[Positions, Positions, Values]:

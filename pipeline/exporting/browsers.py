@@ -187,8 +187,10 @@ def session_text(genome: str | None, locus: str, signals: Sequence[Signal]) -> s
         track = ElementTree.SubElement(panel, "Track", shown | drawn)
         limits = {"minimum": "0.0", "baseline": "0.0", "maximum": "1.0", "drawBaseline": "true", "type": "LINEAR"}
         ElementTree.SubElement(track, "DataRange", limits)
-    for file, label, mode in ((SITES_FILE, "likely sites", "COLLAPSED"), (COVERED_FILE, "computed", "EXPANDED")):
-        ElementTree.SubElement(resources, "Resource", path=file)  # sites have colours of their own
-        ElementTree.SubElement(panel, "Track", id=file, name=label, visible="true", displayMode=mode)
+    sites = {"id": SITES_FILE, "name": "likely sites", "displayMode": "COLLAPSED"}  # which have colours of their own
+    computed = {"id": COVERED_FILE, "name": "computed", "displayMode": "EXPANDED", "color": COVERED_COLOUR}
+    for shown in (sites, computed):
+        ElementTree.SubElement(resources, "Resource", path=shown["id"])
+        ElementTree.SubElement(panel, "Track", shown, visible="true")
     ElementTree.indent(session, " ")
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(session, encoding="unicode") + "\n"

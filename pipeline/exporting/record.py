@@ -21,7 +21,9 @@ from sptx_core.files import reading
 
 RECORD = "export.json"
 FORMAT_VERSION = 1
+SHOWN_DIGITS = 12  # of the table's fingerprint, as in the names of its parts
 LEAST = 0.001  # below it the mean over a pixel hides sites: IGV shows nothing at 1 Mb
+_TYPES = {"format_version": int, "table": str, "options": dict, "shards": int, "planned": int, "parts": str}
 _GENOME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
@@ -79,6 +81,10 @@ class Record:
         """The file, the same bytes for the same record."""
         return (json.dumps(asdict(self), indent=1) + "\n").encode()
 
+    def defining(self) -> dict[str, object]:
+        """What makes it this export, whatever the table holds by now."""
+        return {"format_version": self.format_version, "table": self.table[:SHOWN_DIGITS], **self.options}
+
     @property
     def unfinished(self) -> str:
         """What is missing of the table, in a few words; empty when nothing is."""
@@ -123,11 +129,10 @@ def begin(store: Store, record: Record, files: Sequence[str], say: Callable[[str
     stored = _read(store)
     if stored == record:
         return present
-    differing = [
-        name for name in ("format_version", "table", "options") if getattr(stored, name) != getattr(record, name)
-    ]
+    there, here = stored.defining(), record.defining()
+    differing = sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name))
     if differing:
-        told = "; ".join(f"{name}: there {getattr(stored, name)}, here {getattr(record, name)}" for name in differing)
+        told = "; ".join(f"{name}: there {there.get(name)}, here {here.get(name)}" for name in differing)
         raise InputError(f"{store.uri()} holds another export ({told}); choose another --to")
     say(f"the table had {stored.shards:,} shards when {store.uri()} was written and has {record.shards:,}: all anew")
     for name in sorted(present):  # before the record says of them what is not so
@@ -140,7 +145,6 @@ def _read(store: Store) -> Record:
     where = store.uri(RECORD)
     with reading(where):
         body = json.loads(store.read_bytes(RECORD))
-    try:
-        return Record(**body)
-    except TypeError as error:
-        raise InputError(f"{where} is not the record of an export ({error}); choose another --to") from None
+    if not isinstance(body, dict) or {name: type(value) for name, value in body.items()} != _TYPES:
+        raise InputError(f"{where} is not the record of an export; choose another --to, or remove what is there")
+    return Record(**body)

@@ -16,7 +16,7 @@ from pipeline.exporting.bigwig import RUNS_PER_BLOCK, BigWig, runs_of
 from sptx_core.errors import InputError
 
 MANY = [Contig(f"c{number:04d}", 50) for number in range(700)]  # contigs: a tree of two levels
-CONTIGS = [*MANY, Contig("chr1", 300_000), Contig("chr2", 90)]
+CONTIGS = [*MANY, Contig("chr1", 300_000), Contig("chr2", 90), Contig("dense", 20_000)]
 
 
 @pytest.fixture(params=READERS, ids=lambda kind: kind.module)
@@ -25,9 +25,14 @@ def reader(request: pytest.FixtureRequest) -> Reader:
 
 
 def signal(contig: Contig) -> np.ndarray:
-    """Values in steps at half of the bases, NaN elsewhere: stretches of one value, of zeros, and single ones."""
+    """Values in steps: at half of the bases stretches of one value, of zeros, and single ones, NaN elsewhere.
+
+    On `dense` another value at each base.
+    """
     random = np.random.default_rng(contig.length)
     values = (random.integers(0, 10_001, contig.length) / 10_000).astype(np.float32)
+    if contig.name == "dense":
+        return values
     kind = np.repeat(random.integers(0, 4, contig.length // 10 + 1), 10)[: contig.length]
     values[kind == 1], values[kind == 2] = 0, 0.25
     values[(kind == 3) | (random.random(contig.length) < 0.3)] = np.nan
@@ -37,7 +42,7 @@ def signal(contig: Contig) -> np.ndarray:
 @pytest.fixture(scope="module")
 def signals() -> dict[str, np.ndarray]:
     """What the file holds: nothing of most contigs."""
-    return {contig.name: signal(contig) for contig in (*MANY[::50], *CONTIGS[-2:])}
+    return {contig.name: signal(contig) for contig in (*MANY[::50], *CONTIGS[-3:])}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +64,7 @@ def test_each_base_has_its_value_and_the_others_none(
 ) -> None:
     held = np.flatnonzero(~np.isnan(signals["chr1"]))
     assert len(runs_of(held + 1, signals["chr1"][held])[0]) > 30 * RUNS_PER_BLOCK
-    for contig in (*MANY[::25], *CONTIGS[-2:]):
+    for contig in (*MANY[::25], *CONTIGS[-3:]):
         wanted = signals.get(contig.name, np.full(contig.length, np.nan, np.float32))
         assert np.array_equal(reader.values(path, contig.name, 0, contig.length), wanted, equal_nan=True)
 
@@ -71,6 +76,14 @@ def test_zoomed_out_the_greatest_value_stays(
     bins = 300_000 // bases
     wanted = np.nanmax(signals["chr1"][: bins * bases].reshape(bins, bases), axis=1)
     assert np.array_equal(reader.greatest(path, "chr1", 0, bins * bases, bins), wanted)
+
+
+def test_values_of_neighbouring_bases_take_little_room(signals: dict[str, np.ndarray]) -> None:
+    file = io.BytesIO()
+    writer = BigWig(file, CONTIGS[-1:])
+    writer.add("dense", *runs_of(np.arange(1, 20_001), signals["dense"]))
+    writer.close()
+    assert len(file.getvalue()) < 4 * 20_000  # bytes of a value by itself
 
 
 def test_a_single_peak_is_seen_from_afar(tmp_path: Path, reader: Reader) -> None:

@@ -46,10 +46,17 @@ def test_of_a_table_that_has_grown_all_is_written_anew(store: Store) -> None:
     assert begin(store, WHOLE, FILES, nothing_said) == set()
 
 
-@pytest.mark.parametrize("other", [{"table": "4567"}, {"options": {"least": 0.0}}, {"format_version": 2}])
-def test_another_export_in_its_place_is_refused(store: Store, other: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"table": "4567"}, "table: there 0123, here 4567"),
+        ({"options": {"least": 0.0}}, "least: there 0.001, here 0.0"),
+        ({"format_version": 2}, "format_version: there 1, here 2"),
+    ],
+)
+def test_another_export_in_its_place_is_refused(store: Store, other: dict[str, object], told: str) -> None:
     begun(store)
-    with pytest.raises(InputError, match=f"holds another export .*{next(iter(other))}.*; choose another --to"):
+    with pytest.raises(InputError, match=rf"holds another export \({told}\); choose another --to"):
         begin(store, replace(WHOLE, **other), FILES, nothing_said)  # type: ignore[arg-type]
     assert store.exists("sites.bb")
 
