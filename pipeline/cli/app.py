@@ -34,7 +34,7 @@ from sptx_core.errors import InputError, UnfinishedError
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Tracks": (
-        *(compute.run, compute.plan, look.status, look.verify, look.query, look.plot, export.export, look.evaluate),
+        *(compute.run, compute.plan, look.status, look.verify, look.query, look.plot, look.evaluate, export.export),
     ),
     "Variants": (alleles.variants, alleles.saturate),
     "Training": (compute.usage, train.finetune, compute.simulate),

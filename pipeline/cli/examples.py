@@ -23,13 +23,13 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "sptx plot tp53 TP53 --to tp53.png",
         "sptx plot tp53 TP53 --usage usage.parquet --threshold 0.5 --short-introns --to tp53.svg",
     ),
-    "export": (
-        "sptx export tp53 --to tp53-browser",
-        "sptx export s3://bucket/mane --to s3://bucket/hub --genome hg38",
-    ),
     "evaluate": (
         "sptx evaluate mane --gtf gencode.gtf.gz",
         "sptx evaluate mane --gtf gencode.gtf.gz --usage usage.parquet --to evaluation",
+    ),
+    "export": (
+        "sptx export tp53 --to tp53-browser",
+        "sptx export s3://bucket/mane --to s3://bucket/hub --genome hg38",
     ),
     "variants": (
         f"sptx variants --vcf in.vcf.gz {INPUTS} --output scores --to out.vcf.gz",

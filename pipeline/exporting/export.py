@@ -44,7 +44,7 @@ from pipeline.exporting.browsers import (
     signals_of,
     tags_of,
 )
-from pipeline.exporting.record import Options, Record, begin
+from pipeline.exporting.record import RECORD, Options, Record, begin
 from pipeline.exporting.rows import Choice, Place, Stretch, covered, rows_of
 from pipeline.exporting.ucsc_names import ucsc_names
 from pipeline.inputs.splice_sites import KINDS
@@ -112,7 +112,8 @@ def export(tracks: Tracks, store: Store, options: Options, say: Say) -> Exported
         say(f"UCSC's names are not known of {shortened(job.unnamed)}: these contigs keep the names that they have")
     record = Record.of(tracks, options)
     store.ensure_writable()
-    store.sweep()
+    if store.exists(RECORD):  # else hidden files there are not ours
+        store.sweep()
     names = [signal.file for signal in job.signals] + [SITES_FILE, COVERED_FILE, SESSION]
     names += [HUB] if options.genome else []
     kept = begin(store, record, names, say)
@@ -195,8 +196,10 @@ class _Export:
 
     def _write_sites(self) -> None:
         columns = [*KINDS, *self.tissues]
-        labels = [*KINDS, *(f"usage in {tissue}" for tissue in self.tissues)]
-        extra = [("float", tag, label) for tag, label in zip(tags_of(columns), labels, strict=True)]
+        extra = [
+            ("float", tag, tag if channel in KINDS else f"usage in {tag}")
+            for channel, tag in zip(columns, tags_of(columns), strict=True)
+        ]
         fields = _fields("sites", "Likely splice sites with their probabilities and usage", extra)
         decimals = DECIMALS_EXACT if self.tracks.header.spec.exact else DECIMALS
         with self._file(SITES_FILE) as file:

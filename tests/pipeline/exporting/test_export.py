@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import resource
 import signal
 import subprocess
@@ -253,3 +254,11 @@ def test_a_damaged_part_is_told_and_leaves_no_file(tmp_path: Path) -> None:
         export_to(open_tracks(tmp_path / "table"), tmp_path / "hub")
     assert (tmp_path / "hub" / "donor.plus.bw").exists()
     assert not list((tmp_path / "hub").glob("*minus*"))
+
+
+def test_hidden_files_of_others_stay(tracks: Tracks, tmp_path: Path) -> None:
+    hidden = tmp_path / ".mine.tmp"
+    hidden.write_text("old")
+    os.utime(hidden, (0, 0))
+    export_to(tracks, tmp_path, genes=("GENE4",))
+    assert hidden.exists()
