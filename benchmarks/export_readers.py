@@ -4,7 +4,8 @@
 
 Exports a table of genomic flanks to a temporary folder, as usual and with `--every-base`. Compares each bigWig with the
 table in UCSC's reader (pybbi), libBigWig (pyBigWig) and bigtools (pybigtools): every base of every contig, and the
-greatest value of every bin of the zoom levels; ends with an error at the first that differs. Prints a table in Markdown.
+greatest value of every bin of the zoom levels; ends with an error at the first that differs. Prints a table in
+Markdown.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def export(
         TypeAdapter(Names).validate_python(genes or ()),
         TypeAdapter(Regions).validate_python(regions or ()),
     )
-    done = export_table(open_tracks(absolute(output)), Store(absolute(to)), options, speaker(quiet))
+    done = export_table(open_tracks(absolute(output)), Store(absolute(to)), options, speaker(quiet), progress=not quiet)
     kept = f", {len(done.kept)} kept" if done.kept else ""
     typer.echo(f"{len(done.written)} files written{kept}: {Store(absolute(to)).uri()}")
     if genome is None:

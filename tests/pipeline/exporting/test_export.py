@@ -71,7 +71,7 @@ def reader(request: pytest.FixtureRequest) -> Reader:
 
 
 def export_to(tracks: Tracks, root: Path | str, say: Callable[[str], None] = print, **options: Any) -> Exported:
-    return export(tracks, Store(root), Options(**options), say)
+    return export(tracks, Store(root), Options(**options), say, progress=False)
 
 
 def digests(root: Path) -> dict[str, str]:
