@@ -48,6 +48,8 @@ def export(
     from pipeline.exporting.record import LEAST, Options
     from pipeline.tracks.reader import open_tracks
 
+    if not to.strip():
+        raise InputError("--to is empty: give a folder or a URI")
     if every_base and least is not None:
         raise InputError("--every-base and --least exclude each other: give one of them")
     options = Options(

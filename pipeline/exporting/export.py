@@ -114,6 +114,8 @@ def export(tracks: Tracks, store: Store, options: Options, say: Say, *, progress
     if job.unnamed:
         say(f"UCSC's names are not known of {shortened(job.unnamed)}: these contigs keep the names that they have")
     record = Record.of(tracks, options)
+    if not any(job.stretches.values()):
+        _refuse_nothing(tracks, options, record.unfinished)
     store.ensure_writable()
     if store.exists(RECORD):  # else hidden files there are not ours
         store.sweep()
@@ -128,6 +130,15 @@ def export(tracks: Tracks, store: Store, options: Options, say: Say, *, progress
             f"{error}; the export has ended early: the files that it has written stay, and the same command goes on"
         ) from error
     return Exported(tuple(missing), tuple(sorted(kept)), record.unfinished)
+
+
+def _refuse_nothing(tracks: Tracks, options: Options, unfinished: str) -> None:
+    """Say that there is nothing to export."""
+    asked = shortened(options.genes or options.regions)
+    nothing = f"{tracks.store.uri()} has no rows{asked and f' of {asked}'}"
+    if unfinished:
+        raise UnfinishedError(f"{nothing} ({unfinished}); finish it with the same `sptx run`, then export it")
+    raise InputError(f"{nothing}; ask for what its loci cover (loci.parquet)")
 
 
 class _Export:
@@ -146,14 +157,16 @@ class _Export:
         self.contigs = [Contig(name, lengths[chrom]) for name, chrom in self.chroms.items()]
         self.tissues = [channel for channel in tracks.channels if channel not in SPLICE]
         self.signals = signals_of(self.tissues)
-
-    def write(self, missing: Sequence[str], unfinished: str, *, progress: bool) -> None:
-        """Write the files of these names; those that are filled from the same rows together."""
-        stretches = {
-            (name, strand.value): covered(self.tracks, self.choice, (chrom, strand.value))
+        self.stretches = {
+            (name, strand.value): covered(tracks, self.choice, (chrom, strand.value))
             for name, chrom in self.chroms.items()
             for strand in Strand
         }
+        """Name in the files and strand -> what has rows."""
+
+    def write(self, missing: Sequence[str], unfinished: str, *, progress: bool) -> None:
+        """Write the files of these names; those that are filled from the same rows together."""
+        stretches = self.stretches
         lacking = [signal for signal in self.signals if signal.file in missing]
         of_bases = {signal.strand for signal in lacking if not signal.is_usage}
         spans = [span for (_, strand), held in stretches.items() if strand in of_bases for span in held]
@@ -167,7 +180,7 @@ class _Export:
         if SITES_FILE in missing:
             self._write_sites()
         if COVERED_FILE in missing:
-            self._write_covered(stretches)
+            self._write_covered()
         shown = [signal for signal in self.signals if any(stretches[name, signal.strand] for name in self.chroms)]
         if HUB in missing and self.genome:
             self.store.write_atomic(HUB, hub_text(self.genome, shown, unfinished).encode())
@@ -221,12 +234,12 @@ class _Export:
                     writer.add(name, pos - 1, pos, _site_texts(rows, columns, decimals))
             writer.close()
 
-    def _write_covered(self, stretches: Mapping[Place, Sequence[Stretch]]) -> None:
+    def _write_covered(self) -> None:
         fields = _fields("covered", "Bases that were computed", [], columns=6)
         with self._file(COVERED_FILE) as file:
             writer = BigBed(file, self.contigs, fields)
             for name in self.chroms:
-                held = sorted((*span, strand) for strand in Strand for span in stretches[name, strand.value])
+                held = sorted((*span, strand) for strand in Strand for span in self.stretches[name, strand.value])
                 places = np.array([(first - 1, last) for first, last, _ in held], np.int64).reshape(-1, 2)
                 texts = [f"{strand.partition}\t{SITE_SCORE}\t{strand}" for _, _, strand in held]
                 writer.add(name, places[:, 0], places[:, 1], texts)

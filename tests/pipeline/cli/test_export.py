@@ -38,6 +38,10 @@ def test_an_unfinished_table_ends_with_3(sptx_here: Any, tmp_path: Path) -> None
     done = sptx_here("export", tmp_path / "table", "--to", tmp_path / "out", "--quiet", code=3)
     assert "unfinished: 1 of 2 shards" in done.err
     assert (tmp_path / "out" / "acceptor.plus.bw").exists()
+    flags = ("--to", tmp_path / "other", "--regions", "chr1:500-600")
+    nothing = sptx_here("export", tmp_path / "table", *flags, code=3)
+    assert "has no rows of chr1:500-600 (unfinished: 1 of 2 shards); finish it" in nothing.err
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize(
@@ -48,6 +52,8 @@ def test_an_unfinished_table_ends_with_3(sptx_here: Any, tmp_path: Path) -> None
         (("--genes", "GENE1", "--regions", "chr9"), "--genes and --regions exclude each other"),
         (("--genes", "GENE9"), "the nearest is GENE"),
         (("--genome", "hg 38"), "is no id of a genome"),
+        (("--regions", "chr9:1-100"), "has no rows of chr9:1-100; ask for what its loci cover"),
+        (("--to", ""), "--to is empty"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(
