@@ -31,6 +31,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "sptx evaluate mane --gtf gencode.gtf.gz",
         "sptx evaluate mane --gtf gencode.gtf.gz --usage usage.parquet --to evaluation",
     ),
+    "export": (
+        "sptx export tp53 --to tp53-browser",
+        "sptx export s3://bucket/mane --to s3://bucket/hub --genome hg38",
+    ),
     "variants": (
         f"sptx variants --vcf in.vcf.gz {INPUTS} --output scores --to out.vcf.gz",
         f"sptx variants --vcf trio.vcf.gz {INPUTS} --sample child --haplotypes --output s3://bucket/scores",
