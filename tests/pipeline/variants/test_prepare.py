@@ -72,7 +72,7 @@ def test_genes_on_contigs_that_the_fasta_lacks_are_told_and_all_such_are_refused
 
 
 def test_two_names_of_one_contig_stand_for_it_in_either_order(place: Place) -> None:
-    lines = [Line("1", 501, "G", "C"), Line("chr1", 502, "T", "C"), Line("1", 903, "A", "C"), Line("chr9", 5, "A", "C")]
+    lines = [Line("1", 501, "G", "C"), Line("1", 903, "A", "C"), Line("chr1", 502, "T", "C"), Line("chr9", 5, "A", "C")]
     frames = [place.score(some).scan().sort("chrom", "pos").drop("record").collect() for some in (lines, lines[::-1])]
     assert frames[0].equals(frames[1])
     assert frames[0]["status"].to_list() == ["scored", "scored", "scored", "unknown_contig"]

@@ -109,3 +109,13 @@ def test_parts_of_another_run_are_not_taken_for_its_own(table: Path) -> None:
     fields = record["fields"] | {"distance": 50}
     path.write_text(json.dumps(record | {"fields": fields, "fingerprint": fingerprint(fields)}))
     assert any("shards are not committed, the first is 0" in problem for problem in problems(table))
+
+
+def test_joint_alleles_that_only_their_phase_sets_tell_apart_are_counted_as_two(place: Place) -> None:
+    at = place.sequences["chr1"]
+    lines = [Line("chr1", 800, at[799], "C", genotypes=["1|1"])]
+    lines += [Line("chr1", 810, at[809], "C", genotypes=[f"0|1:{name}"]) for name in "ab"]
+    table = place.score(lines, ["S"], sample="S", haplotypes=True)
+    assert dict(table.header.statuses) == {"scored": 5}
+    assert len(table.parts) == 1
+    assert verify(table.store).problems == ()
