@@ -160,6 +160,12 @@ class JobSettings(Settings):
         ge=0,
         le=1,
     )
+    cpu_workers: int = setting(
+        0,
+        EXECUTION,
+        "actors on CPUs besides those that hold GPUs, at most, on those nodes of a cluster that have no GPU",
+        ge=0,
+    )
     batch: int | None = setting(
         None, EXECUTION, "windows in a micro-batch (default: chosen once, before the first commit)", ge=1
     )

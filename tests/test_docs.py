@@ -29,7 +29,9 @@ from material import tables, variant_tables
 from material.genomes import Transcript, write_gtf
 from material.tables import Part
 from material.variant_tables import around, scored
+from typer.testing import CliRunner
 
+from pipeline import open_tracks, read_annotation
 from pipeline.cli.app import app
 from sptx_core.channels import TISSUES
 from sptx_core.demo import demo_checkpoint
@@ -136,6 +138,10 @@ def write_desk(folder: Path, contig: str) -> None:
     usage.append(f"{contig}\t215001\t+\tacceptor\t0.7\t0.4")
     (folder / "usage.tsv").write_text("\n".join(usage) + "\n")
     shutil.copytree(demo_checkpoint(), folder / "SpTransformer_pytorch.ckpt")
+    annotation = read_annotation(str(folder / "genes.gtf.gz"))
+    open_tracks(folder / "dock8").sites(named=True, annotation=annotation).collect().write_parquet(
+        folder / "sites.parquet"
+    )
 
 
 @pytest.fixture(scope="session", params=[CONTIG, "9"])
@@ -256,6 +262,38 @@ def test_more_recipes(desk: Path) -> None:
         "chr9\t215099\t215100\t0.95",
         "chr9\t215199\t215200\t0.02",
     ]
+
+
+# Sites with names
+
+SITES = ROOT / "docs" / "sites.md"
+SITE_QUESTIONS: dict[str, list[tuple[Any, ...]]] = {
+    "Which novel sites does brain use?": [(CONTIG, "-", 300_050, "donor", 0.7, 0.3, ["intron 1"], 50)],
+    "Which annotated sites does the network deny?": [
+        (CONTIG, "-", 300_049, "acceptor", "other", 0.0, ["FAR"], ["ENST00000000001.1"]),
+        (CONTIG, "-", 300_100, "donor", "other", 0.0, ["FAR"], ["ENST00000000001.1"]),
+        (CONTIG, "+", 215_301, "acceptor", "other", 0.04, ["DOCK8"], [TRANSCRIPT]),
+    ],
+    "Which cassette exons differ between brain and liver?": [(CONTIG, "+", 215_001, 215_100, 0.6, 0.8)],
+}
+
+
+@pytest.mark.parametrize(("language", "answer"), [("python", answers_of_python), ("sql", answers_of_duckdb)])
+def test_questions_to_sites_with_names(
+    language: str, answer: Callable[[list[Block]], Answers], desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = [words for name, *words in commands(SITES) if name == "sites" and words[0] == "dock8"]
+    assert written == [["dock8", "--gtf", "genes.gtf.gz", "--to", "sites.parquet"]]
+    (desk / "sites.parquet").unlink()
+    done = CliRunner().invoke(app, ["sites", *written[0]])
+    assert done.exit_code == 0
+    asked = [
+        block for block in blocks(SITES) if block.language == language and (block.question or language == "python")
+    ]
+    answers = answer(asked)
+    assert answers.keys() == SITE_QUESTIONS.keys()
+    for question, expected in SITE_QUESTIONS.items():
+        assert answers[question] == expected, question
 
 
 # Other pages

@@ -4,6 +4,10 @@
 than a row passes through the object store. Ray repairs its own faults: the rows of a dead actor or node are computed
 again. A row whose answer is lost on the way does not come back; the caller finds it missing, because it asks storage,
 not Ray, what is done.
+
+On a cluster of mixed nodes a second crew, on CPUs, works on the same rows from the last one on, in a second stage of
+the same execution. The crews meet somewhere; the execution ends, whatever actors are still at, as soon as the caller
+has heard enough.
 """
 
 from __future__ import annotations
@@ -15,26 +19,46 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from typing import Any
+from contextlib import closing, suppress
+from functools import partial
+from typing import Any, NamedTuple
 
 from pipeline.batch import head_watch
 from pipeline.batch.births import LOOK_SECONDS, START_SECONDS, ActorLife, Births, Deaths, StepWatch, cause_of_death
+from pipeline.batch.claims import Desk
 from pipeline.batch.cluster import Pool, alive_nodes, refusal_in, sentence_of, told
 from sptx_core.errors import UnfinishedError
 
 CALLS_PER_ACTOR = 3  # one unit on the device, one begun ahead, one being read or written
 FIRST_STARTS_SECONDS = 120.0  # within which what an actor raises as it starts concerns all of them, and ends the run
 TASKS_IN_FLIGHT = 6  # at least 1.75 x CALLS_PER_ACTOR, or an autoscaling pool never grows
+BY_SECOND = "by_second_crew"  # a column of answers, while they are under way
+
+MakeCall = Callable[[], Callable[[dict[str, Any]], dict[str, Any]]]
+
+
+class SecondCrew(NamedTuple):
+    """Actors on CPUs of nodes without a GPU, which are given the same rows as the first crew, from the last one on.
+
+    `make_call` and `excuses` are as in `execute`. `enough` is asked after each answer of either crew whether the
+    execution may end. `tell` is called with a sentence if the crew's actors die too often; the first crew goes on.
+    """
+
+    make_call: MakeCall
+    pool: Pool
+    excuses: Callable[[], int]
+    enough: Callable[[], bool]
+    tell: Callable[[str], None]
 
 
 def execute(
     rows: Sequence[dict[str, Any]],
-    make_call: Callable[[], Callable[[dict[str, Any]], dict[str, Any]]],
+    make_call: MakeCall,
     pool: Pool,
     *,
     embedded: bool,
     excuses: Callable[[], int] = lambda: 0,
+    second: SecondCrew | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Have `rows` worked on by the actors of `pool`; yield their answers as they come, in any order.
 
@@ -55,6 +79,8 @@ def execute(
         Whether the session started its own Ray.
     excuses
         Counts deaths of actors that are known to have been the row's fault.
+    second
+        A second crew for the same rows, whose answers come as well: up to two a row.
 
     Raises
     ------
@@ -70,35 +96,61 @@ def execute(
     from ray.data import DataContext
     from ray.data.exceptions import ExecutionTimeoutError
 
-    births, nodes = Births(_pool_actors, excuses), _NodeCount()
-
-    def check() -> None:
-        births.check()
-        if not embedded:
-            nodes.check()
-
+    watch = _Watch(excuses, second, embedded=embedded)
     context = DataContext.get_current()
     others = context.custom_execution_callback_classes
-    context.custom_execution_callback_classes = [*others, StepWatch(check)]  # type: ignore[list-item]
-    # Embedded, threads are bounded by the actor itself; a reservation could only starve the pool.
-    num_cpus = 0 if embedded or pool.gpus else math.ceil(pool.threads)
-    answers = ray.data.from_items(list(rows), override_num_blocks=len(rows)).map(
-        _Actor,  # type: ignore[arg-type]  # Ray makes the instance whose call maps a row
-        fn_constructor_args=(make_call, time.time() + FIRST_STARTS_SECONDS),
-        compute=_strategy(pool, len(rows)),
-        num_cpus=num_cpus,
-        num_gpus=pool.gpus,
-    )
+    context.custom_execution_callback_classes = [*others, StepWatch(watch.check)]  # type: ignore[list-item]
+    answers = _answers(rows, make_call, pool, second, embedded=embedded)
     try:
-        for answer in answers.iter_rows():
-            births.answered()
-            yield answer
+        # Without a look ahead: `iter_rows` gives an answer only when the next one is there.
+        batches = answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+        with closing(iter(batches)) as coming:
+            for answer in (answer for batch in coming for answer in batch.to_pylist()):
+                watch.answered(by_second=answer.pop(BY_SECOND))
+                yield answer
+                if second and second.enough():
+                    break  # closing ends what actors are still at, which may take many minutes
     except Deaths as deaths:
         raise _stillborn(deaths, make_call, pool) from None
     except (ray.exceptions.RayError, ExecutionTimeoutError) as error:
         raise told(error) from error
     finally:
         context.custom_execution_callback_classes = others
+
+
+def desk(served: Any) -> Desk:
+    """What calls methods of `served` from any actor; it lives in an actor of its own on this node, while this does."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    keeper: Any = ray.remote(_Keeper)  # its calls bear with a network that is cut for a while
+    return _Desk(keeper.options(num_cpus=0, max_task_retries=-1, scheduling_strategy=here).remote(served))
+
+
+def _answers(
+    rows: Sequence[dict[str, Any]], make_call: MakeCall, pool: Pool, second: SecondCrew | None, *, embedded: bool
+) -> Any:
+    """The answers of all crews as a dataset."""
+    # Embedded, threads are bounded by the actor itself; a reservation could only starve the pool.
+    num_cpus = 0 if embedded or pool.gpus else math.ceil(pool.threads)
+    answers = _stage(_Actor, rows, make_call, pool, num_cpus=num_cpus, num_gpus=pool.gpus)
+    if second is None:
+        return answers
+    held = {"num_cpus": second.pool.threads, "label_selector": _without_gpus()}
+    return answers.union(_stage(_SecondActor, rows[::-1], second.make_call, second.pool, **held))
+
+
+def _stage(actor: type, rows: Sequence[dict[str, Any]], make_call: MakeCall, pool: Pool, **held: Any) -> Any:
+    """The answers of one crew as a dataset; `held` is what Ray reserves for each actor."""
+    import ray
+
+    return ray.data.from_items(list(rows), override_num_blocks=len(rows)).map(
+        actor,  # Ray makes the instance whose call maps a row
+        fn_constructor_args=(make_call, time.time() + FIRST_STARTS_SECONDS),
+        compute=_strategy(pool, len(rows)),
+        **held,
+    )
 
 
 def _strategy(pool: Pool, rows: int) -> Any:
@@ -108,7 +160,8 @@ def _strategy(pool: Pool, rows: int) -> Any:
     first = min(pool.workers, rows)
     # With a lower minimum Ray Data would end actors that are still starting, whenever it does not know for a moment
     # what the cluster has. Those of a lost node wait for another one, or for the room that others leave in the end.
-    sizes = {"min_size": first, "max_size": rows if pool.elastic else first}  # what the nodes have bounds it as well
+    most = min(rows, pool.most or rows) if pool.elastic else first  # what the nodes have bounds it as well
+    sizes = {"min_size": first, "max_size": most}
     return ActorPoolStrategy(
         **sizes,
         max_tasks_in_flight_per_actor=TASKS_IN_FLIGHT,
@@ -117,8 +170,14 @@ def _strategy(pool: Pool, rows: int) -> Any:
     )
 
 
-def _pool_actors() -> list[ActorLife]:
-    """The actors of this driver's pools, those that have ended among them."""
+def _without_gpus() -> dict[str, str]:
+    """What selects the nodes without a GPU, also those that join later, as Ray's labels of nodes."""
+    others = ",".join(node["NodeID"] for node in alive_nodes() if node["Resources"].get("GPU"))
+    return {"ray.io/node-id": f"!in({others})"}
+
+
+def _pool_actors(kind: str) -> list[ActorLife]:
+    """The actors of this driver's pools of this class, those that have ended among them."""
     import ray
     from ray._private.state import actors
 
@@ -126,7 +185,7 @@ def _pool_actors() -> list[ActorLife]:
     return [
         ActorLife(int(actor["NumRestarts"]), actor["Address"]["NodeID"], actor["State"] != "DEAD")
         for actor in actors(job_id=job).values()
-        if actor["ActorClassName"].startswith("MapWorker")
+        if actor["ActorClassName"].startswith("MapWorker") and f"({kind})" in actor["ActorClassName"]
     ]
 
 
@@ -153,6 +212,39 @@ def _stillborn(deaths: Deaths, make_call: Callable[[], Any], pool: Pool) -> Exce
         f"{where.get(deaths.node, 'an unknown node')}; of one more start, which was watched: {cause}. "
         "What is committed is kept; mend the cause, and the same command goes on"
     )
+
+
+class _Watch:
+    """What is looked at while an execution is under way: deaths of actors, and nodes that come and go."""
+
+    def __init__(self, excuses: Callable[[], int], second: SecondCrew | None, *, embedded: bool) -> None:
+        self._births = Births(partial(_pool_actors, _Actor.__name__), excuses)
+        self._second = second
+        kind = _SecondActor.__name__
+        self._second_births = Births(partial(_pool_actors, kind), second.excuses) if second else None
+        self._nodes = None if embedded else _NodeCount()
+
+    def answered(self, *, by_second: bool) -> None:
+        """An actor has given an answer."""
+        if not by_second:
+            self._births.answered()
+        elif self._second_births:
+            self._second_births.answered()
+
+    def check(self) -> None:
+        """Look, if it is time; `Deaths` if the first crew has no use."""
+        self._births.check()
+        if self._nodes:
+            self._nodes.check()
+        if self._second and self._second_births:
+            try:
+                self._second_births.check()
+            except Deaths as deaths:
+                self._second_births = None  # said once
+                self._second.tell(
+                    f"workers on CPUs die again and again: {deaths.count} deaths without a result in between; those on "
+                    "GPUs go on. To see the cause, run with --gpus-per-worker 0 --cpu-workers 0"
+                )
 
 
 class _NodeCount:
@@ -197,7 +289,34 @@ class _Actor:
             os._exit(1)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return self._call(row)
+        return {**self._call(row), BY_SECOND: isinstance(self, _SecondActor)}
+
+
+class _SecondActor(_Actor):
+    """One of the second crew; the name tells the crews apart in Ray's list of actors."""
+
+
+class _Keeper:
+    """Holds what a desk serves."""
+
+    def __init__(self, served: Any) -> None:
+        self._served = served
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """What the method returns."""
+        return getattr(self._served, method)(*arguments)
+
+
+class _Desk:
+    """Travels to actors, with the handle of the keeper."""
+
+    def __init__(self, keeper: Any) -> None:
+        self._keeper = keeper
+
+    def __call__(self, method: str, *arguments: Any) -> Any:
+        import ray
+
+        return ray.get(self._keeper.call.remote(method, *arguments))
 
 
 def _node_ids() -> set[str]:

@@ -70,12 +70,13 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Pool:
-    """The actors of a run: how many, what each holds, and whether there are more when the cluster grows."""
+    """The actors of a run: how many, what each holds, and whether there are more (`most`) when the cluster grows."""
 
     workers: int
     threads: int
     gpus: float
     elastic: bool = False
+    most: int | None = None
 
 
 @contextmanager
@@ -159,6 +160,9 @@ def _set_environment(*, embedded: bool) -> None:
     settings = {
         "RAY_DATA_LOG_LEVEL": "ERROR",  # read when Ray is imported
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        # Nothing is collected about how Ray is used, which takes a process of its own and asks for Prometheus.
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_DATA_USAGE_DISABLED": "1",
         # Ray runs workers at nice 15: threads that meet at barriers then wait for the one that another program starves.
         "RAY_worker_niceness": "0",
         # Large arrays of threads: from one arena of glibc freed memory is used again, from others it is cleared anew.
@@ -241,6 +245,19 @@ def choose_pool(cluster: Cluster, workers: int | None, threads: int | None, gpus
         room = sum(int(there // threads) for there, _ in cluster.by_node)
         workers = max(1, room or int(cluster.cpus_per_node // threads) * cluster.nodes)
     return Pool(workers, threads, 0.0, elastic)
+
+
+def choose_second_pool(cluster: Cluster, pool: Pool, workers: int) -> Pool | None:
+    """CPU actors, `workers` at most, beside those of `pool`, which hold GPUs: they use the nodes without a GPU once.
+
+    None where `pool` holds no GPUs, or each node has one.
+    """
+    rooms = [cpus for cpus, gpus in cluster.by_node if cpus >= 1 and not gpus]
+    if not pool.gpus or not rooms:
+        return None
+    threads = int(min(max(rooms), MAX_CPU_THREADS))
+    room = sum(int(cpus // threads) for cpus in rooms)
+    return Pool(min(workers, room), threads, 0.0, elastic=workers > room, most=workers)
 
 
 def on_worker(task: Callable[..., T], *arguments: Any, gpus: float) -> T:

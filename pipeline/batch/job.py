@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from pipeline.batch.claims import Crew
 from pipeline.batch.cluster import Pool
 from pipeline.batch.layout import ANY_PART, Part
 from pipeline.batch.record import Execution
@@ -66,7 +67,8 @@ class Assignment:
 
     `patience` are the seconds for which it waits for storage that fails; `proven` says that the run has committed parts
     before, so that it waits already at its first access, as does an actor that starts long after `begun`, the Unix time
-    at which units were first sent out.
+    at which units were first sent out. `crew` is the crew of the actor where two work on the same units
+    (`pipeline.batch.claims`).
     """
 
     make_worker: Callable[[], Worker]
@@ -77,6 +79,7 @@ class Assignment:
     patience: float = 0.0
     proven: bool = False
     begun: float = math.inf
+    crew: Crew | None = None
 
 
 class Job(ABC):

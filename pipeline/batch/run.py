@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.batch import actors, cluster
+from pipeline.batch.actors import SecondCrew
 from pipeline.batch.cluster import Cluster, Pool
+from pipeline.batch.crews import Second, choose_second, two_assignments
 from pipeline.batch.job import Assignment, Job, Say
 from pipeline.batch.layout import FAILURES, MANIFEST, RECEIPTS, STRIKES, Part, held
 from pipeline.batch.manifest import Manifest, make_manifest, read_manifest
@@ -29,6 +31,8 @@ from pipeline.batch.readback import Workbench
 from pipeline.batch.record import RunRecord, create_or_resume, fingerprint, read_record, require_same_run
 from pipeline.batch.repair import restore_record, restore_side_files, side_digests
 from pipeline.batch.storage import StorageError, Store
+from pipeline.batch.strikes import SECOND_MARK
+from pipeline.batch.tally import Tally
 from pipeline.batch.worker import Receipt, UnitWorker
 from pipeline.settings import ray_address
 from sptx_core.errors import InputError, UnfinishedError
@@ -195,6 +199,7 @@ def _compute(
         pool = cluster.choose_pool(joined, settings.workers, settings.threads, settings.gpus_per_worker)
         stored = read_record(store, job.format_version)  # again: another driver may have begun meanwhile
         execution = job.choose_execution(pool, stored.execution if stored else None, say)
+        second = choose_second(job, joined, pool, say)
         record = RunRecord(job.format_version, job.fields, execution, job.about(), job.units, job.size)
         record, note = create_or_resume(store, record, settings.to_yaml(), job.side_files)
         if note:
@@ -202,10 +207,12 @@ def _compute(
         pool = _with_recorded_threads(job, joined, pool, record, say)
         _delete_all(store, STRIKES, FAILURES)  # every start tries all that is missing afresh
         say(_start_line(job, record, pool, len(missing)))
+        if second:
+            say(f"besides, from the last of them on: {second.pool.workers} x {second.execution}")
         say(f"Ray's own messages go to {joined.log}, kept if something fails")
         try:
             failed, heard = _collect(
-                job, store, record, pool, missing, say, embedded=joined.embedded, progress=progress
+                job, store, record, pool, second, missing, say, embedded=joined.embedded, progress=progress
             )
         except StorageError:  # told as bad input is, of which Ray's log says nothing
             joined.keep_log()
@@ -220,6 +227,7 @@ def _collect(
     store: Store,
     record: RunRecord,
     pool: Pool,
+    second: Second | None,
     missing: list[int],
     say: Say,
     *,
@@ -238,32 +246,30 @@ def _collect(
         proven=len(units) < job.units,
         begun=time.time(),
     )
-    failed: dict[int, str] = {}
-    hardware = {record.execution.hardware}
-    found = job.size - sum(unit.size for unit in units)
     unwaiting = Store(store.root)
     book = MeasureBook(unwaiting)
+    found = job.size - sum(unit.size for unit in units)
     with (
         closing(book),
         Progress(job.size, found, counted=job.counted, shown=progress) as line,
         Watch(unwaiting, line) as watch,
     ):
+        tally = Tally({unit.index for unit in units}, {record.execution.hardware}, job.called, book, line, say)
         rows = [unit.to_row() for unit in units]
+        other = None
+        if second:
+            assignment, assigned = two_assignments(job, assignment, second)
+            struck = _strike_counter(unwaiting, second=True)
+            other = SecondCrew(partial(UnitWorker, assigned), second.pool, struck, tally.complete, say)
         make_call = partial(UnitWorker, assignment)
-        strikes = _counter(unwaiting, STRIKES)
-        for row in actors.execute(rows, make_call, pool, embedded=embedded, excuses=strikes):
+        strikes = _strike_counter(unwaiting, second=False)
+        for row in actors.execute(rows, make_call, pool, embedded=embedded, excuses=strikes, second=other):
             receipt = Receipt(**row)
             if receipt.no_storage:
                 raise StorageError(receipt.error)
             watch.heard()
-            if receipt.error:
-                failed[receipt.unit] = receipt.error
-            book.add(receipt.unit, receipt.measures)
-            if receipt.hardware not in hardware:
-                hardware.add(receipt.hardware)
-                say(f"some {job.called} run on {receipt.hardware}: equal within a storage step, not byte for byte")
-            line.advance(receipt.size, failures=len(failed))
-    return failed, book.heard
+            tally.add(receipt)
+    return tally.failed, book.heard
 
 
 def _with_recorded_threads(job: Job, joined: Cluster, pool: Pool, record: RunRecord, say: Say) -> Pool:
@@ -311,14 +317,14 @@ def _size(path: str) -> int:
     return 0 if Path(path).is_dir() else Path(path).stat().st_size
 
 
-def _counter(store: Store, folder: str) -> Callable[[], int]:
-    """What counts the files in a folder; while storage fails it gives the last number."""
+def _strike_counter(store: Store, *, second: bool) -> Callable[[], int]:
+    """What counts the strikes of a crew; while storage fails it gives the last number."""
     last = 0
 
     def count() -> int:
         nonlocal last
         with suppress(StorageError):
-            last = len(store.list(folder))
+            last = sum((SECOND_MARK in name) == second for name in store.list(STRIKES))
         return last
 
     return count

@@ -15,6 +15,8 @@ says which units a process has in its hands; what it had when it died is what no
    run at most, from a neighbour, and is then computed alone.
 6. While a unit that is to be alone waits or is computed, rule 4 is off: units are queued without a strike, and the
    device places each as it begins the unit.
+7. Where two crews work on the same units (`pipeline.batch.claims`), strikes of the second crew are marked. Each crew
+   counts its own: a unit that is too large for a node without a GPU may fit one with a GPU.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from dataclasses import dataclass
 
 from pipeline.batch.layout import strike_name
 from pipeline.batch.storage import Store
+
+SECOND_MARK = "second-"  # in the names of strikes of the second crew
 
 
 @dataclass(eq=False)
@@ -42,20 +46,20 @@ class Strike:
 class Strikes:
     """The strikes that one process places; safe to use from several threads."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, *, second: bool = False) -> None:
+        self._store, self._mark = store, SECOND_MARK if second else ""
         self._queueing, self._lock = threading.Lock(), threading.Lock()
         self._begun: list[Strike] = []  # of units that the device has begun and that have not ended
         self._alone = 0  # units that must be alone, from when they are queued to when they end
 
     def count(self, unit: int) -> int:
-        """How many strikes of a unit are left from processes that died."""
-        return len(self._store.list(strike_name(unit)))
+        """How many strikes of a unit are left from processes that died, of this crew."""
+        names = self._store.list(strike_name(unit, self._mark))
+        return len(names) if self._mark else sum(SECOND_MARK not in name for name in names)
 
-    @staticmethod
-    def of(unit: int, *, alone: bool) -> Strike:
+    def of(self, unit: int, *, alone: bool) -> Strike:
         """A new strike of a unit, not placed yet."""
-        return Strike(strike_name(unit, uuid.uuid4().hex[:8]), alone)
+        return Strike(strike_name(unit, self._mark + uuid.uuid4().hex[:8]), alone)
 
     @contextmanager
     def queueing(self, strike: Strike) -> Iterator[None]:

@@ -7,6 +7,10 @@ process can compute nothing more ends the process on purpose, with the strike in
 
 Storage that fails is no error of a unit: the worker waits for it where it is (`pipeline.batch.patience`). Where waiting
 is of no use or lasted too long, the unit is not given up; its receipt says that the run must end.
+
+Where two crews work on the same units (`pipeline.batch.claims`), a unit that the other crew has committed is not
+computed, and its receipt is given again. The second crew gives nothing up: a unit that it cannot compute, or that has a
+strike, is left to the first one.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
+from pipeline.batch.claims import SECOND
 from pipeline.batch.device import Device, Request
 from pipeline.batch.job import Assignment, Worker
 from pipeline.batch.measures import to_text
@@ -39,7 +44,7 @@ class Receipt(NamedTuple):
     `error` is empty when the unit was committed; `size` and `bytes` are 0 when it was not. `hardware` is what computed
     it. `no_storage` says that the error is not the unit's: nothing can be stored, so that the run must end. `measures`
     is what the manifest will say of its parts (`pipeline.batch.measures.to_text`); empty when this actor did not write
-    them.
+    them. `left` says that the unit is the other crew's now, by this error.
     """
 
     unit: int
@@ -49,6 +54,7 @@ class Receipt(NamedTuple):
     error: str = ""
     no_storage: bool = False
     measures: str = ""
+    left: bool = False
 
 
 class UnitWorker:
@@ -67,8 +73,9 @@ class UnitWorker:
         self.assignment = assignment
         proven = assignment.proven or time.time() - assignment.begun > FIRST_ACCESS_SECONDS
         self.store = PatientStore(assignment.root, patience=assignment.patience, proven=proven)
+        self.crew = assignment.crew
         self.worker: Worker = assignment.make_worker()
-        self.strikes = Strikes(self.store)
+        self.strikes = Strikes(self.store, second=self._second)
         self.device = Device(self._open, self.strikes, waiting=waiting)
 
     def _open(self) -> Any:
@@ -87,7 +94,11 @@ class UnitWorker:
             return self._refusal(unit, _sentence(error))._asdict()
 
     def _try(self, unit: Unit) -> Receipt:
+        if other := self._answer(unit):
+            return other
         strikes, max_attempts = self.strikes.count(unit.index), self.assignment.max_attempts
+        if strikes and self._second:
+            return self._refusal(unit, "a process died while computing it")
         if strikes >= max_attempts:
             return self._give_up(unit, f"the process died {strikes} times while computing it", "", strikes)
         for attempt in range(1, max_attempts + 1):
@@ -102,10 +113,12 @@ class UnitWorker:
 
     def _compute(self, unit: Unit, *, alone: bool) -> Receipt:
         inputs = self.worker.read(unit)
+        if other := self._answer(unit):  # reading may be long, and the device is dear
+            return other
         strike = self.strikes.of(unit.index, alone=alone)
         try:
             outputs = self.device.submit(inputs, strike).result()
-            size, measures = self._commit(unit, self.worker.encode(unit, inputs, outputs))
+            receipt = self._commit_once(unit, self.worker.encode(unit, inputs, outputs))
         except Exception as error:
             if self.worker.is_fatal(error):
                 os._exit(1)  # the strike stays, as after any death of the process
@@ -113,10 +126,26 @@ class UnitWorker:
                 self.strikes.end(strike)
             raise
         self.strikes.end(strike)
-        return Receipt(unit.index, unit.size, size, self.worker.execution.hardware, measures=measures)
+        return receipt
 
-    def _commit(self, unit: Unit, parts: Mapping[str, bytes]) -> tuple[int, str]:
-        """Write the unit's parts, the receipt last; their bytes together, and the measures of what was written.
+    def _answer(self, unit: Unit) -> Receipt | None:
+        """The receipt of a unit that the other crew has committed."""
+        answer = self.crew and self.crew.answer(unit.index)
+        return Receipt(**answer) if answer else None
+
+    def _commit_once(self, unit: Unit, parts: Mapping[str, bytes]) -> Receipt:
+        """Write the parts unless the other crew has; the receipt of whoever did."""
+        if self.crew is None:
+            return self._commit(unit, parts)
+        if answer := self.crew.claim(unit.index):
+            return Receipt(**answer)
+        with self.crew.committing(unit.index):
+            receipt = self._commit(unit, parts)
+        self.crew.committed(unit.index, receipt._asdict())
+        return receipt
+
+    def _commit(self, unit: Unit, parts: Mapping[str, bytes]) -> Receipt:
+        """Write the unit's parts, the one that is its receipt in storage last.
 
         A unit that is there already is left as it is: an actor that outlived its driver may have been faster. One that
         has lost a part is written anew as a whole, because its parts must come from one computation.
@@ -131,14 +160,22 @@ class UnitWorker:
             measures = to_text([parts[table] for table in tables])
             for table in (*others, receipt):
                 self.store.write_atomic(names[table], parts[table])
-        return sum(map(len, parts.values())), measures
+        size = sum(map(len, parts.values()))
+        return Receipt(unit.index, unit.size, size, self.worker.execution.hardware, measures=measures)
+
+    @property
+    def _second(self) -> bool:
+        return self.crew is not None and self.crew.name == SECOND
 
     def _give_up(self, unit: Unit, error: str, cause: str, attempts: int) -> Receipt:
+        if self._second:
+            return self._refusal(unit, error)
         record_failure(self.store, Failure(unit.index, error, cause, attempts))
         return self._refusal(unit, error)
 
     def _refusal(self, unit: Unit, error: str, *, no_storage: bool = False) -> Receipt:
-        return Receipt(unit.index, 0, 0, self.worker.execution.hardware, error, no_storage)
+        left = self._second and not no_storage
+        return Receipt(unit.index, 0, 0, self.worker.execution.hardware, error, no_storage, left=left)
 
 
 def _ends_run(error: StorageError) -> bool:

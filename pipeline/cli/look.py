@@ -106,6 +106,8 @@ def verify(
     if _holds_variants(store):
         from pipeline.variants.verify import verify as verify_variants
 
+        if workers is not None or address is not None:
+            raise InputError("--workers and --address are of tracks; variants are read in this process")
         _tell_verdict(VerifyReport(*astuple(verify_variants(store))), as_json=as_json)
         return
     workbench = None if workers is None and address is None else Workbench(workers, address)
@@ -171,7 +173,7 @@ def query(
     if _holds_variants(Store(absolute(output))):
         if strand is not None or sites or verified:
             raise InputError("--strand, --sites and --verify are of tracks; this output holds variants")
-        rows = _variants(output, what or gene, min_splice, tissue, names)
+        rows = _variants(output, what, gene, min_splice, tissue, names)
         write_rows(rows if chosen is Format.PARQUET else _without_lists(rows), chosen, to)
         return
     if not (gene is None and min_splice is None and tissue is None):
@@ -183,7 +185,12 @@ def query(
 
 
 def _variants(
-    output: str, what: str | None, min_splice: float | None, tissue: str | None, columns: list[str] | None
+    output: str,
+    what: str | None,
+    gene: str | None,
+    min_splice: float | None,
+    tissue: str | None,
+    columns: list[str] | None,
 ) -> pl.DataFrame:
     """Rows of a table of variants."""
     import polars as pl
@@ -191,7 +198,13 @@ def _variants(
     from pipeline.variants.reader import open_variants
 
     table = open_variants(absolute(output))
-    rows = (table.scan() if what is None else table.query(what).lazy()).drop("record", "alt_index")
+    if gene is not None:
+        if what is not None:
+            raise InputError(f"give {what} or --gene {gene}, not both")
+        rows = table.gene(gene).lazy()
+    else:
+        rows = table.scan() if what is None else table.query(what).lazy()
+    rows = rows.drop("record", "alt_index")
     if min_splice is not None:
         rows = rows.filter(pl.col("d_splice") >= min_splice)
     if tissue is not None:
@@ -202,7 +215,10 @@ def _variants(
         if unknown:
             raise InputError(f"{output} has no column {unknown[0]}; it has {', '.join(held)}")
         rows = rows.select(list(dict.fromkeys(["chrom", "pos", "id", "ref", "alt", "gene_name", *columns])))
-    return rows.collect()
+    done, shards = len(table.parts), table.header.shards
+    if done < shards:
+        say(f"{output} is not complete: only what {done:,} of {shards:,} shards hold is printed")
+    return table.collected(rows)
 
 
 def _without_lists(rows: pl.DataFrame) -> pl.DataFrame:

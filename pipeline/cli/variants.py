@@ -134,8 +134,9 @@ def _write_vcf(settings: VariantsConfig, to: str, spliceai_field: str | None, *,
     assert settings.output is not None  # it has run
     table, tell = open_variants(settings.output), speaker(quiet)
     lengths = Genome(settings.fasta).lengths
-    matched = reconcile_contigs(table.contigs, lengths).mapping
-    written = annotate(table, settings.vcf, to, {name: lengths[held] for name, held in matched.items()}, spliceai_field)
+    alike = {name: reconcile_contigs([name], lengths).mapping.get(name) for name in table.contigs}
+    known = {name: lengths[held] for name, held in alike.items() if held is not None}
+    written = annotate(table, settings.vcf, to, known, spliceai_field)
     if written.note:
         tell(written.note)
     tell(f"{written.records:,} records written to {to}")

@@ -46,6 +46,10 @@ def read_header(store: Store) -> Header:
 
 def header_of(record: RunRecord, where: str) -> Header:
     """The header in the record of a run, which lies at `where`."""
+    if "job" in record.fields:  # which other jobs say, and this one never did
+        raise InputError(
+            f"{where} is of `sptx {record.fields['job']}`, so there are no tracks: give those of `sptx run`"
+        )
     try:
         spec = TableSpec.from_record(record.fields, record.about)
     except (KeyError, TypeError, ValueError) as error:

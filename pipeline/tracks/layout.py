@@ -73,11 +73,16 @@ def require_folder(chrom: str) -> None:
     InputError
         The name is too long for a folder, or is the one that readers of Hive partitions take for no value.
     """
-    if len(_folder(chrom)) > _MAX_FOLDER_BYTES or chrom == _NO_VALUE:
+    if not is_folder(chrom):
         raise InputError(
             f"contig {chrom[:60]}{'...' if len(chrom) > 60 else ''} cannot be the name of a folder, as which the table "
             "keeps it; rename it in FASTA and annotation, or leave it out"
         )
+
+
+def is_folder(chrom: str) -> bool:
+    """Whether a contig's rows can lie in a folder of its name."""
+    return chrom not in ("", _NO_VALUE) and len(_folder(chrom)) <= _MAX_FOLDER_BYTES
 
 
 def _folder(chrom: str) -> str:

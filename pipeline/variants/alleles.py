@@ -53,7 +53,12 @@ def unscorable(alt: str) -> Status | None:
         return Status.SYMBOLIC
     if "[" in alt or "]" in alt or alt.startswith(".") or alt.endswith("."):
         return Status.BREAKEND
-    return None if _SEQUENCE.fullmatch(alt) else Status.MALFORMED
+    return None if is_sequence(alt) else Status.MALFORMED
+
+
+def is_sequence(text: str) -> bool:
+    """Whether a REF or ALT consists of letters for bases."""
+    return _SEQUENCE.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, order=True)
@@ -154,7 +159,7 @@ def normalise(start: int, ref: str, alt: str, fetch: Fetch, length: int) -> Alle
     held, wanted = decode(encode(ref)), decode(encode(alt))
     if start < 0 or start + len(held) > length or decode(fetch(start, start + len(held))) != held:
         return None
-    start, held, wanted = _trimmed(start, held, wanted)
+    start, held, wanted = trimmed(start, held, wanted)
     shift = 0
     if bool(held) != bool(wanted):
         text = held or wanted
@@ -173,8 +178,8 @@ def reverse_complemented(text: str) -> str:
     return text.translate(_COMPLEMENT)[::-1]
 
 
-def _trimmed(start: int, ref: str, alt: str) -> tuple[int, str, str]:
-    """Without the bases that both share at their ends."""
+def trimmed(start: int, ref: str, alt: str) -> tuple[int, str, str]:
+    """Start, reference and alternative without the bases that both share: at the end first, then at the beginning."""
     most = min(len(ref), len(alt))
     last = next((n for n in range(most) if ref[-1 - n] != alt[-1 - n]), most)
     ref, alt = ref[: len(ref) - last], alt[: len(alt) - last]

@@ -72,7 +72,7 @@ def record_notes(table: Variants) -> Iterator[RecordNotes]:
     for first in range(0, total, RECORDS):
         end = first + RECORDS
         parts = [part for part, (low, high) in zip(table.parts, spans, strict=True) if low < end and high >= first]
-        rows = table.of(parts).filter(pl.col("record").is_between(first, end - 1)).collect()
+        rows = table.collected(table.of(parts).filter(pl.col("record").is_between(first, end - 1)))
         rows = rows.sort("record", "alt_index", "joint", "haplotype", maintain_order=True)
         expected = first
         for record, group in groupby(rows.iter_rows(named=True), key=itemgetter("record")):

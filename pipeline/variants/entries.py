@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from pipeline.inputs.genome import Genome
-from pipeline.variants.alleles import Allele, Fetch, Status, normalise, unscorable
+from pipeline.tracks.layout import is_folder
+from pipeline.variants.alleles import Allele, Fetch, Status, is_sequence, normalise, unscorable
 from pipeline.variants.genes import GeneIndex
 from pipeline.variants.settings import Outside
 from sptx_core.alphabet import Codes
@@ -47,6 +48,7 @@ ENTRY_COLUMNS: Mapping[str, pl.DataType] = {
 }
 CHUNK = 50_000  # entries that stand as Python objects at once
 _BLOCK = 1 << 16  # bases that are read at once
+_MISSING = "."  # of a VCF
 
 
 class Written(NamedTuple):
@@ -76,7 +78,7 @@ class Annotator:
     genome
         Reads the reference.
     contigs
-        From names in the file to the FASTA's.
+        From names in the file to the FASTA's; None where it has none.
     index
         The genes.
     outside
@@ -87,13 +89,13 @@ class Annotator:
     """
 
     genome: Genome
-    contigs: Mapping[str, str]
+    contigs: Mapping[str, str | None]
     index: GeneIndex
     outside: Outside
     max_length: int
 
     def __post_init__(self) -> None:
-        self.met: set[str] = set()
+        self._lengths = self.genome.lengths
         self._fetchers: dict[str, Fetch] = {}
 
     def frames(self, written: Iterable[Written]) -> Iterator[pl.DataFrame]:
@@ -109,15 +111,19 @@ class Annotator:
         status, contig, allele = self.judged(one)
         genes: list[int] = []
         if allele is not None and contig is not None:
-            genes = self.index.touching(contig, *allele.touched)
+            unchanged = allele.ref == allele.alt
+            stretch = (one.pos - 1, one.pos - 1 + len(one.ref)) if unchanged else allele.touched
+            genes = self.index.touching(contig, *stretch)
             if not genes and status is Status.SCORED and self.outside is Outside.SKIP:
                 status = Status.OUTSIDE_GENES
         both = status is Status.SCORED and not genes
         form = (None,) * 6
         if allele is not None:
             form = (allele.start, allele.ref, allele.alt, allele.shift, allele.before, allele.after)  # type: ignore[assignment]
+        # Rows lie in folders of their contigs; a line that is no record may have anything in place of one.
+        chrom = one.chrom if contig is not None or is_folder(one.chrom) else _MISSING
         return (
-            *(one.record, one.alt_index, one.chrom, one.pos, one.id, one.ref, one.alt, status.value, contig, *form),
+            *(one.record, one.alt_index, chrom, one.pos, one.id, one.ref, one.alt, status.value, contig, *form),
             *(genes, both, one.sample, one.haplotype, one.phase_set, one.joint),
         )
 
@@ -125,11 +131,13 @@ class Annotator:
         """What becomes of an allele as far as it alone decides it, its contig in the FASTA, and its normal form."""
         contig = self.contigs.get(one.chrom)
         fault = one.fault or unscorable(one.alt)
+        if fault is None and not is_sequence(one.ref):
+            fault = Status.MALFORMED
         if fault is not None:
             return fault, contig, None
         if contig is None:
             return Status.UNKNOWN_CONTIG, None, None
-        allele = normalise(one.pos - 1, one.ref, one.alt, self._fetcher(contig), self.genome.lengths[contig])
+        allele = normalise(one.pos - 1, one.ref, one.alt, self._fetcher(contig), self._lengths[contig])
         if allele is None:
             return Status.REF_MISMATCH, contig, None
         return Status.TOO_LONG if allele.length > self.max_length else Status.SCORED, contig, allele

@@ -149,8 +149,12 @@ class VariantsJob(Job):
         return {"chrom": ShardKey.of(part).chrom}
 
     def local_inputs(self) -> list[str]:
-        """Genome and checkpoint, as far as they lie on a disk (a hub id does not)."""
-        uris = (self.settings.fasta, self.settings.checkpoint)
+        """What workers read, as far as it lies on a disk (a hub id does not)."""
+        uris = (
+            self.settings.fasta,
+            self.settings.checkpoint,
+            *([self.settings.tracks] if self.settings.tracks else []),
+        )
         paths = [local_path(uri) for uri in uris if "://" in uri or os.path.isabs(uri)]  # noqa: PTH117
         return [str(path) for path in paths if path is not None]
 

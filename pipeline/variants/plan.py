@@ -118,7 +118,8 @@ def make_plan(entries: pl.DataFrame, genes: pl.DataFrame, contigs: Sequence[str]
     unknown = len(order)
     rank = pl.col("contig").replace_strict(order, default=unknown, return_dtype=pl.Int64).fill_null(unknown)
     place = pl.coalesce(pl.col("start"), pl.col("pos") - 1)
-    entries = entries.sort(rank, "chrom", place, "record", "alt_index", "haplotype", "joint", nulls_last=True)
+    order_of_rows = (rank, "chrom", place, "record", "alt_index", "joint", "haplotype", "phase_set")
+    entries = entries.sort(*order_of_rows, nulls_last=True, maintain_order=True)
     scored = (pl.col("status") == Status.SCORED.value).cast(pl.Int64)
     before = scored.cum_sum() - scored  # scored entries of the contig before this one
     row = pl.int_range(pl.len())

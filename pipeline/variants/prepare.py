@@ -6,7 +6,7 @@ keeps its row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import polars as pl
 
@@ -25,7 +25,7 @@ from pipeline.variants.haplotypes import joint_alleles
 from pipeline.variants.job import VariantsJob
 from pipeline.variants.plan import Plan, make_plan
 from pipeline.variants.saturation import every_change, stretches
-from pipeline.variants.settings import Outside, SaturateConfig, ScoringConfig, VariantsConfig, Windows
+from pipeline.variants.settings import MAX_DELETION, Outside, SaturateConfig, ScoringConfig, VariantsConfig, Windows
 from sptx_core.errors import InputError
 
 
@@ -67,10 +67,13 @@ def prepare_saturation(config: SaturateConfig, say: Say) -> VariantsJob:
     """
     genome, genes = _genome_and_genes(config, say)
     where = stretches(config, genes, genome)
-    contigs = {one.contig: one.contig for one in where}
-    annotator = Annotator(genome, contigs, GeneIndex(genes), Outside.SKIP, max_length=1000)
+    contigs: dict[str, str | None] = {one.contig: one.contig for one in where}
+    annotator = Annotator(genome, contigs, GeneIndex(genes), Outside.SKIP, MAX_DELETION)
     written = every_change(where, genome, config.deletion_lengths(), config.insertions)
-    entries = pl.concat(list(annotator.frames(written)))
+    frames = list(annotator.frames(written))
+    if not frames:
+        raise InputError(f"there is nothing to change: every base of {shortened(list(map(str, where)))} is N")
+    entries = pl.concat(frames)
     plan = make_plan(entries, genes, list(genome.lengths), config.alleles_per_shard)
     say(_told(plan))
     return _job(config, plan, genome)
@@ -100,20 +103,21 @@ def _genome_and_genes(config: ScoringConfig, say: Say) -> tuple[Genome, pl.DataF
 
 
 def _written(vcf: Vcf, column: int | None, sample: str | None, annotator: Annotator) -> Iterator[Written]:
-    """Every ALT of every record; contigs are matched as they come."""
-    named = list(vcf.header.contigs)
+    """Every ALT of every record; contigs are matched as they come, which fills the annotator's."""
     lengths = annotator.genome.lengths
-    annotator.contigs = reconcile_contigs(named, lengths).mapping
-    known = set(named)
+    found: dict[str, str | None] = {}
+    annotator.contigs = found
     for record in vcf.records():
-        if record.chrom not in known:
-            known.add(record.chrom)
-            named.append(record.chrom)
-            # Of two names of one contig the first one that was met stays.
-            annotator.contigs = {**reconcile_contigs(named, lengths).mapping, **annotator.contigs}
-        annotator.met.add(record.chrom)
+        if record.chrom not in found:
+            # Each by itself: two names of one contig (9, chr9) both stand for it, in whatever order they come.
+            found[record.chrom] = record.chrom if record.chrom in lengths else _alias(record.chrom, lengths)
         fault = Status.MALFORMED if record.problem else None
         yield from _of_record(record, fault, column, sample)
+
+
+def _alias(name: str, lengths: Mapping[str, int]) -> str | None:
+    """The FASTA's name of a contig that it has by another name, None where it has none."""
+    return reconcile_contigs([name], lengths).mapping.get(name)
 
 
 def _of_record(record: VcfRecord, fault: Status | None, column: int | None, sample: str | None) -> Iterator[Written]:
@@ -146,8 +150,8 @@ def _phased(record: VcfRecord, column: int) -> dict[int, tuple[int, str | None]]
 
 def _require_some_contig(annotator: Annotator, genome: Genome, vcf: str) -> None:
     """Refuse a file none of whose contigs the FASTA holds."""
-    met = sorted(annotator.met)
-    if not any(name in annotator.contigs for name in met):
+    met = sorted(annotator.contigs)
+    if not any(annotator.contigs.values()):
         raise InputError(
             f"no contig of {vcf} is in the FASTA: the VCF has {shortened(met)}, {genome.uri} holds "
             f"{shortened(list(genome.lengths))}; give the FASTA that the variants were called on"

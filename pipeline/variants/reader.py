@@ -65,6 +65,25 @@ class Variants:
         """Rows of some of `parts`."""
         return self._scan(parts, sites=False)
 
+    def collected(self, rows: pl.LazyFrame) -> pl.DataFrame:
+        """What a query of `scan` gives.
+
+        Raises
+        ------
+        InputError
+            A part that is read is damaged or missing.
+
+        """
+        try:
+            return rows.collect()
+        except Exception as error:
+            if not tells_of_a_file(error):
+                raise
+            raise InputError(
+                f"a part of {self.store.uri()} cannot be read ({reason(error)}); `sptx verify {self.store.uri()}` "
+                "names what is damaged"
+            ) from error
+
     def region(self, region: str | Interval, *, sites: bool = False) -> pl.DataFrame:
         """Rows whose POS lies in a region."""
         wanted = parse_region(region, self.contigs) if isinstance(region, str) else region
@@ -73,18 +92,19 @@ class Variants:
         parts = [
             (key, name)
             for key, name in self.parts
-            if key.chrom == chrom and key.last >= first and (last is None or key.first <= last)
+            # The bases about a change may lie far beyond the span that names its part.
+            if key.chrom == chrom and (sites or (key.last >= first and (last is None or key.first <= last)))
         ]
         inside = pl.col("pos") >= first
         if last is not None:
             inside &= pl.col("pos") <= last
-        return self._collected(self._scan(parts, sites=sites).filter(inside))
+        return self.collected(self._scan(parts, sites=sites).filter(inside))
 
     def gene(self, name: str) -> pl.DataFrame:
         """Rows of a gene, by name or id."""
-        rows = self._collected(self.scan().filter((pl.col("gene_name") == name) | _has_id("gene_id", name)))
+        rows = self.collected(self.scan().filter((pl.col("gene_name") == name) | _has_id("gene_id", name)))
         if rows.is_empty():
-            genes = self._collected(self.scan().select("gene_id", "gene_name").unique())
+            genes = self.collected(self.scan().select("gene_id", "gene_name").unique())
             held = pl.concat([genes["gene_name"].alias("name"), genes["gene_id"].alias("name")]).drop_nulls()
             closest = nearest(name, held) if name else None
             hint = f"; the nearest is {closest}" if closest else ""
@@ -102,13 +122,13 @@ class Variants:
         written &= pl.col("alt").str.to_uppercase() == alt
         normal = (pl.col("norm_pos") == pos) & (pl.col("norm_ref") == ref) & (pl.col("norm_alt") == alt)
         parts = [(key, name) for key, name in self.parts if key.chrom == chrom]
-        rows = self._collected(self._scan(parts, sites=False).filter(written | normal))
+        rows = self.collected(self._scan(parts, sites=False).filter(written | normal))
         if rows.is_empty():
             raise InputError(f"{self.store.uri()} has no variant {variant}")
         if not sites:
             return rows
         keys = ["chrom", "record", "alt_index"]
-        return self._collected(
+        return self.collected(
             self._scan(parts, sites=True).join(rows.select(keys).unique().lazy(), on=keys, how="semi")
         )
 
@@ -179,18 +199,6 @@ class Variants:
         ]
         whole = pa.schema([pa.field("chrom", pa.string()), *schema])
         return ds.FileSystemDataset(fragments, whole, form, files)
-
-    def _collected(self, rows: pl.LazyFrame) -> pl.DataFrame:
-        """The rows; `InputError` when a part that holds them is damaged or missing."""
-        try:
-            return rows.collect()
-        except Exception as error:
-            if not tells_of_a_file(error):
-                raise
-            raise InputError(
-                f"a part of {self.store.uri()} cannot be read ({reason(error)}); `sptx verify {self.store.uri()}` "
-                "names what is damaged"
-            ) from error
 
 
 def open_variants(uri: str | Path) -> Variants:

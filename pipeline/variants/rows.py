@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.coordinates import Strand
@@ -118,28 +119,29 @@ def score_row(
     return row
 
 
-def site_rows(
-    look: Look,
-    scores: tuple[Scores, Scores],
-    row: Row,
-    allele: Allele,
-    strand: str,
-    tissues: Sequence[str],
-) -> list[Row]:
-    """Rows of the sites table: the scores of each base, left to right."""
+def site_table(
+    look: Look, scores: tuple[Scores, Scores], row: Row, allele: Allele, strand: str, schema: VariantSchema
+) -> pa.Table:
+    """Rows of the sites table: the scores of each base about a change, left to right."""
     at, offsets = places(look.readings, strand, len(allele.alt))
+    order = slice(None, None, -1 if strand == Strand.MINUS else 1)
+    columns = schema.sites()
     shared = {name: row[name] for name in _KEY} | {"strand": strand, "gene_id": row.get("gene_id")}
-    rows = []
-    for n in range(len(at)):
-        one = {**shared, "pos": int(at[n]), "ins_offset": int(offsets[n]) or None}
-        for sequence, values, coordinates in zip(
-            ("ref", "alt"), scores, (look.readings.reference, look.readings.alternative), strict=True
-        ):
-            if coordinates[n] != NOWHERE and values.shape[1]:
-                kept = values[n, [ACCEPTOR, DONOR, *range(TISSUES, TISSUES + len(tissues))]].tolist()
-                one |= {f"{sequence}_{name}": value for name, value in zip((*KINDS, *tissues), kept, strict=True)}
-        rows.append(one)
-    return rows[::-1] if strand == Strand.MINUS else rows
+    found = {name: pa.repeat(pa.scalar(value, columns.field(name).type), len(at)) for name, value in shared.items()}
+    found |= {"pos": at[order], "ins_offset": pa.array(offsets[order], pa.int32(), mask=offsets[order] == 0)}
+    kept = [ACCEPTOR, DONOR, *range(TISSUES, TISSUES + len(schema.tissues))]
+    for sequence, values, coordinates in zip(
+        ("ref", "alt"), scores, (look.readings.reference, look.readings.alternative), strict=True
+    ):
+        lacking = coordinates[order] == NOWHERE
+        by_column = np.ascontiguousarray(values[order].T) if values.shape[1] else None
+        for name, column in zip((*KINDS, *schema.tissues), kept, strict=True):
+            found[f"{sequence}_{name}"] = (
+                pa.nulls(len(at), pa.float32())
+                if by_column is None
+                else pa.array(by_column[column], pa.float32(), mask=lacking)
+            )
+    return pa.table(found, schema=columns)
 
 
 def _raw(readings: Readings, reference: Scores, alternative: Scores, event: str, at: int) -> Row:

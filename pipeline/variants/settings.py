@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -13,6 +14,9 @@ from sptx_core.windows import TRAINED_CORE
 SELECTION, SCORES = "Selection", "What is computed"  # panels of the help
 MAX_DISTANCE = 100_000
 MAX_ALLELES_PER_SHARD = 20_000
+MAX_DELETION = 1000  # of a saturation
+MAX_SHARD_BASES = 10_000_000  # that a shard's changes are judged by: about 200 bytes each, for 15 tissues
+_LENGTHS = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 
 class Windows(StrEnum):
@@ -65,9 +69,21 @@ class ScoringConfig(JobSettings):
     )
 
     @model_validator(mode="after")
+    def _in_memory(self) -> Self:
+        bases = 2 * self.distance + 1
+        if self.alleles_per_shard * bases > MAX_SHARD_BASES:
+            raise ValueError(
+                f"{self.alleles_per_shard:,} alleles a shard of {bases:,} bases each take too much memory: give "
+                f"--alleles-per-shard {MAX_SHARD_BASES // bases} or less"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _of_tracks(self) -> Self:
         if self.tracks is not None and (self.windows is not Windows.GRID or self.flanks is not Beyond.GENOMIC):
             raise ValueError("a table of tracks has windows of its own: give --windows grid and --flanks genomic")
+        if self.tracks is not None and self.precision is not Precision.FLOAT32:
+            raise ValueError("scores of the reference from --tracks are float32, and alternatives must be, too")
         return self
 
 
@@ -79,7 +95,7 @@ class VariantsConfig(ScoringConfig):
         Outside.SKIP, SELECTION, "changes that touch no gene: left out, or scored on both strands"
     )
     max_length: int = setting(1000, SELECTION, "bases of the longest change that is scored", ge=1, le=100_000)
-    sample: str | None = setting(None, SELECTION, "only alleles that this sample of the VCF carries")
+    sample: str | None = setting(None, SELECTION, "sample of the VCF whose haplotypes the rows name")
     haplotypes: bool = setting(
         False, SELECTION, "score phased variants of --sample together, too, where their windows overlap"
     )
@@ -109,7 +125,10 @@ class SaturateConfig(ScoringConfig):
         """Lengths of the deletions."""
         if not self.deletions:
             return range(0)
-        first, _, last = self.deletions.partition("-")
-        if not (first.isdigit() and (last or first).isdigit() and 1 <= int(first) <= int(last or first) <= 1000):
-            raise ValueError(f"deletions = {self.deletions!r}: give a length or a range, as in 1-4")
-        return range(int(first), int(last or first) + 1)
+        given = _LENGTHS.fullmatch(self.deletions.strip())
+        first, last = (int(given[1]), int(given[2] or given[1])) if given else (0, 0)
+        if not 1 <= first <= last <= MAX_DELETION:
+            raise ValueError(
+                f"deletions = {self.deletions!r}: give a length or a range, as in 1-4, of up to {MAX_DELETION} bases"
+            )
+        return range(first, last + 1)

@@ -7,6 +7,7 @@ begin with the name of the file at fault. Errors: `InputError` where there is no
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ from sptx_core.errors import InputError
 from sptx_core.files import reason
 
 READERS = 4
-_KEY = ("record", "alt_index", "haplotype", "joint")
+_KEY = ("record", "alt_index", "joint", "haplotype", "phase_set")
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ def verify(store: Store) -> VerifyReport:
         problems.append(f"{MANIFEST}: missing, though every part is there; the same command writes it")
     elif manifest is not None and not manifest.lists(header.tables, there.done):
         problems.append(f"{MANIFEST}: lists other parts than there are")
+    if manifest is not None:
+        problems += _side_problems(store, manifest)
     recorded = manifest.measures(header.tables) if manifest else {}
     jobs = [
         (table, part, recorded[unit][n] if unit in recorded else None)
@@ -79,9 +82,17 @@ def verify(store: Store) -> VerifyReport:
         found = list(readers.map(lambda job: _check(store, header, *job), jobs))
     statuses: Counter[str] = sum((one.statuses for one in found), Counter())
     problems += [problem for one in found for problem in one.problems]
-    if not missing and not problems and dict(statuses) != dict(header.statuses):
+    whole = not missing and not any(one.problems for one in found)
+    if whole and dict(statuses) != dict(header.statuses):
         problems.append(f"{RUN_FILE}: the plan had {dict(header.statuses)}, the parts hold {dict(statuses)}")
     return VerifyReport(tuple(problems), len(found), sum(one.rows for one in found), sum(one.bytes for one in found))
+
+
+def _side_problems(store: Store, manifest: Manifest) -> Iterator[str]:
+    """What is wrong with the files beside the parts whose checksums the manifest has: run.json."""
+    for name, digest in manifest.side_files.items():
+        if hashlib.sha256(store.read_bytes(name)).hexdigest() != digest:
+            yield f"{name}: its bytes are not those that {MANIFEST} recorded; the same command writes it again"
 
 
 def _check(store: Store, header: Header, table: str, part: Part, recorded: Measure | None) -> _Found:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from pipeline.batch.job import Worker
@@ -27,7 +28,7 @@ from pipeline.variants.entries import allele_of, blockwise
 from pipeline.variants.geometry import Change, Geometry, Reference, Window, to_axis
 from pipeline.variants.known import KnownScores
 from pipeline.variants.plan import shard_of
-from pipeline.variants.rows import Row, entry_row, gene_row, score_row, site_rows
+from pipeline.variants.rows import Row, entry_row, gene_row, score_row, site_table
 from pipeline.variants.schema import FORMAT_VERSION, SITES, VARIANTS, VariantSchema, to_parquet, to_table
 from pipeline.variants.scoring import Look, Place, Scores, families
 from sptx_core.alphabet import N_CODE, Codes, reverse_complement
@@ -203,9 +204,8 @@ class VariantsWorker(Worker):
                 gaps = found.alternative_gaps if place.is_alternative else found.reference_gaps
                 if gaps[place.at] < TIE_GAP:
                     ties.add(key)
-        gathered = {key: look.gather(scores[key], inputs.known.get(key)) for key, look in inputs.looks.items()}
         rows: list[Row] = []
-        sites: list[Row] = []
+        sites = [self.schema.sites().empty_table()]
         for entry in inputs.entries:
             scored = entry["status"] == Status.SCORED
             allele = allele_of(entry) if entry["start"] is not None else None
@@ -216,17 +216,18 @@ class VariantsWorker(Worker):
             for strand, number in _targets(entry, inputs.genes):
                 gene = None if number is None else inputs.genes[number]
                 key = (self._sight(strand, number), allele)
-                look, both = inputs.looks[key], gathered[key]
+                look = inputs.looks[key]
+                both = look.gather(scores[key], inputs.known.get(key))
                 calibrated = self.order.authors_own and allele.is_snv and not entry["joint"]
                 row = {**shared, **gene_row(gene, strand), "tie": key in ties}
                 row |= score_row(look, both, allele, strand, gene, self.schema, calibrated=calibrated)
                 rows.append(row)
                 if self.order.sites:
-                    sites += site_rows(look, both, row, allele, strand, self.order.tissues)
+                    sites.append(site_table(look, both, row, allele, strand, self.schema))
         metadata = self._metadata(unit)
         parts = {VARIANTS: to_parquet(to_table(rows, self.schema.variants()), metadata)}
         if self.order.sites:
-            parts[SITES] = to_parquet(to_table(sites, self.schema.sites()), metadata)
+            parts[SITES] = to_parquet(pa.concat_tables(sites).combine_chunks(), metadata)
         return parts
 
     def is_fatal(self, error: Exception) -> bool:

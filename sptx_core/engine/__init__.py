@@ -9,6 +9,9 @@ outside. `Predictor` has these paths (`sptx_core.engine.paths` is the table of t
 - `triton`: the same as `shared`, its costly parts as kernels for GPUs;
 - `auto`: the fastest path that can be used for this network, these windows, this device and this precision.
 
+Stretches of neighbouring windows are predicted by `Predictor.predict` and `stream`, windows and small changes of them
+(`Family`, `Alternative`) by `stream_families`, which computes once what these share.
+
 `calibrate` chooses path and micro-batch once, before the first result is kept; after that they stay as they are. Which
 path is the fastest on a GPU has to be measured, so without `calibrate` `auto` is `shared` there.
 """

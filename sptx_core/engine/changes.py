@@ -17,10 +17,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sptx_core.engine.families import FamilyRun, Rows
 from sptx_core.engine.features import SharedFeatures
+from sptx_core.engine.machine import to_device
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +140,8 @@ def around_spans(
         [N, length, C]; zeros at positions that a window has not.
     """
     inner = reference.inner
+    if inner.device.type != "cpu":
+        return gather_around(reference, group, first, length)
     around = inner.new_empty(len(group.windows), length, inner.shape[1])
     before = int(span[0] - first[0])
     after = before + size
@@ -147,6 +151,26 @@ def around_spans(
                 part.zero_()
             reference.copy(window, at, part)
     return around
+
+
+def gather_around(reference: SharedFeatures, group: ChangeGroup, first: Rows, length: int) -> Tensor:
+    """Positions [first, first + length) of each window of a group as they are; zeros where none are kept.
+
+    `around_spans` by a gather for the whole group, for a GPU, on which a copy for each window would take longer than
+    what is copied.
+    """
+    inner, kept = reference.inner, reference.reach - reference.margin
+    left, right = reference.left.flatten(0, 1), reference.right.flatten(0, 1)
+    table = torch.cat((inner, left, right, inner.new_zeros(1, inner.shape[1])))
+    places = np.stack((first, group.windows, reference.offsets[group.windows]))
+    at, window, offset = to_device(torch.from_numpy(places), inner.device)[..., None].unbind()
+    at = at + torch.arange(length, device=inner.device)
+    beyond = reference.width - reference.reach
+    in_left, in_right = window * kept + at - reference.margin, len(left) + window * kept + at - beyond
+    in_end = len(inner) + torch.where(at < reference.reach, in_left, in_right)
+    row = torch.where((at < reference.reach) | (at >= beyond), in_end, offset + at - reference.reach)
+    is_kept = (at >= reference.margin) & (at < reference.width - reference.margin)
+    return F.embedding(torch.where(is_kept, row, len(table) - 1), table)
 
 
 def outside(first: Rows, length: int, width: int) -> tuple[Rows, Rows]:

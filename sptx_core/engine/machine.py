@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
+from torch import Tensor
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # parameters of mallopt, from glibc's malloc.h
 MMAP_THRESHOLD_BYTES = 2**30  # above any tensor of a layer
@@ -69,6 +70,11 @@ def require_device(error: Exception, device: str | torch.device) -> None:
     if torch.device(device).type == "cuda" and torch.cuda.is_available():
         torch.cuda.synchronize(device)
         torch.cuda.empty_cache()
+
+
+def to_device(x: Tensor, device: torch.device) -> Tensor:
+    """`x`, which lies on the CPU, on a device; other work of a GPU need not be done first, as it is for `x.to`."""
+    return (x.pin_memory() if device.type == "cuda" else x).to(device, non_blocking=True)
 
 
 def keep_freed_memory() -> None:

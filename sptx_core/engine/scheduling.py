@@ -23,7 +23,7 @@ from torch import Tensor
 from sptx_core.alphabet import Codes
 from sptx_core.engine.encoding import EncodedStretch, StretchEncoder
 from sptx_core.engine.families import Family, FamilyRun, PlannedFamily, plan_family
-from sptx_core.engine.machine import keep_freed_memory
+from sptx_core.engine.machine import keep_freed_memory, to_device
 from sptx_core.windows import WindowSpec
 
 # Windows of a run: its first window costs as much to encode as three more. Each takes some 15 MB.
@@ -217,38 +217,51 @@ class StretchPath:
 
         Unlike threads within each operation they never wait for one another. All threads encode together only when
         there is nothing else to do. The next run is begun when at most one run of windows has not been given to a
-        thread yet, which bounds the memory.
+        thread yet, which bounds the memory. Of small runs of families several are encoded at a time.
         """
         runs = chain.from_iterable((None,) if job is None else self._runs(job) for job in jobs)
         waiting: deque[tuple[EncodedStretch, int]] = deque()  # windows that no thread has been given yet
         attended: deque[Future[Item]] = deque()  # windows that a thread has; few, so that a run need not wait
-        encoding: Future[EncodedStretch] | None = None
+        encoding: deque[tuple[Future[EncodedStretch], Run]] = deque()
         torch.set_num_threads(1)  # of this thread too: OpenMP's would wait for its next operation in a busy loop
         pool = ThreadPoolExecutor(threads, "window", initializer=torch.set_num_threads, initargs=(1,))
         try:
             ended = False
-            while not ended or encoding is not None or attended or waiting:
-                encoded: EncodedStretch | None = None
-                if encoding is not None and (encoding.done() or not (attended or waiting)):
-                    encoded, encoding = encoding.result(), None
-                    waiting.extend((encoded, i) for i in range(len(encoded)))
-                if encoding is None and not ended and len(waiting) <= self.run:
+            while not ended or encoding or attended or waiting:
+                if encoding and encoding[0][0].done():
+                    waiting.extend(_numbered(encoding.popleft()[0].result()))
+                while not ended and self._has_room([run for _, run in encoding], len(waiting), threads):
                     try:
                         run = next(runs)
                     except StopIteration:
                         run, ended = None, True
-                    if run is not None and (attended or waiting):
-                        encoding = pool.submit(self._encode, run, max(1, threads // ENCODING_SHARE))
-                    elif run is not None:
-                        encoded = self._encode(run, threads)
-                        waiting.extend((encoded, i) for i in range(len(encoded)))
+                    if run is None:
+                        break
+                    if not (encoding or attended or waiting):
+                        waiting.extend(_numbered(self._encode(run, threads)))
+                        break
+                    share = 1 if self._is_small(run) else max(1, threads // ENCODING_SHARE)
+                    encoding.append((pool.submit(self._encode, run, share), run))
                 while waiting and len(attended) < 2 * threads:
                     attended.append(pool.submit(self._attend, transform, waiting.popleft()))
                 if attended:
                     yield attended.popleft().result()
+                elif encoding:
+                    waiting.extend(_numbered(encoding.popleft()[0].result()))
         finally:
             pool.shutdown(cancel_futures=True)
             torch.set_num_threads(threads)
+
+    def _is_small(self, run: Run) -> bool:
+        """Whether a run is encoded by one thread beside other runs: of few windows, so that threads would wait."""
+        return isinstance(run, FamilyRun) and self.encoder.divides_work and 2 * len(run.windows) < self.run
+
+    def _has_room(self, encoding: list[Run], waiting: int, threads: int) -> bool:
+        """Whether another run may be begun, beside those that are being encoded and windows that wait."""
+        if not encoding:
+            return waiting <= self.run
+        windows = sum(len(run.windows) if isinstance(run, FamilyRun) else self.run for run in encoding)
+        return all(map(self._is_small, encoding)) and len(encoding) < threads // 2 and windows + waiting < self.run
 
     @torch.inference_mode()
     def _encode(self, run: Run, threads: int) -> EncodedStretch:
@@ -276,6 +289,9 @@ class StretchPath:
             for k in range(0, windows, self.run):
                 first, end = self.spec.input_span(k, min(k + self.run, windows) - 1)
                 codes = torch.from_numpy(stretch[first + self.spec.context : end + self.spec.context].copy())
-                if self.device.type == "cuda":  # a copy from memory that is not pinned waits for all work of the GPU
-                    codes = codes.pin_memory()
-                yield codes.to(self.device, non_blocking=True)
+                yield to_device(codes, self.device)
+
+
+def _numbered(encoded: EncodedStretch) -> Iterator[tuple[EncodedStretch, int]]:
+    """Each window of what was encoded."""
+    return ((encoded, window) for window in range(len(encoded)))

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from moto.server import ThreadedMotoServer
-from s3fs import S3FileSystem
 
 
 @contextmanager
 def s3_server() -> Iterator[dict[str, str]]:
     """Environment variables of a new, empty server."""
+    from moto.server import ThreadedMotoServer  # late: each process of tests collects all files and runs few
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -34,6 +34,8 @@ def s3_server() -> Iterator[dict[str, str]]:
 @contextmanager
 def object_store(bucket: str) -> Iterator[str]:
     """URI of an empty bucket on a new server, which this process reaches through its environment."""
+    from s3fs import S3FileSystem
+
     with s3_server() as env, pytest.MonkeyPatch.context() as patch:
         for name, value in env.items():
             patch.setenv(name, value)

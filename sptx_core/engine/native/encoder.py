@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from sptx_core.engine.changes import ChangedFeatures, around_spans, outside
-from sptx_core.engine.encoding import FoldedBlock, StretchEncoder
+from sptx_core.engine.encoding import StretchEncoder
 from sptx_core.engine.features import SharedFeatures
+from sptx_core.engine.folding import FoldedBlock
 from sptx_core.engine.native import library
 from sptx_core.engine.native.library import (
     ADDED,

@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sptx_core.engine.changes import ChangedFeatures, zero_outside
-from sptx_core.engine.encoding import FoldedBlock, StretchEncoder
+from sptx_core.engine.encoding import StretchEncoder
 from sptx_core.engine.features import SharedFeatures
+from sptx_core.engine.folding import FoldedBlock
 from sptx_core.engine.torch.operators import Convolution, Projection, fastest_convolution
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from sptx_core.engine.changes import ChangedFeatures
-from sptx_core.engine.encoding import FoldedBlock, StretchEncoder
+from sptx_core.engine.encoding import StretchEncoder
 from sptx_core.engine.features import SharedFeatures
+from sptx_core.engine.folding import FoldedBlock
 from sptx_core.engine.torch.encoder import convolve_changed
 from sptx_core.engine.triton.activation import activate_features
 from sptx_core.engine.triton.convolution import PreparedConvolution, convolve_features

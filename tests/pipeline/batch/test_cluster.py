@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -20,8 +21,16 @@ from material import toy_job
 from material.processes import started_by, wait_for
 
 from pipeline.batch import cluster as cluster_module
-from pipeline.batch.actors import execute
-from pipeline.batch.cluster import EMBEDDED_SYSTEM, Cluster, Pool, choose_pool, on_every_node, on_worker, session
+from pipeline.batch.cluster import (
+    EMBEDDED_SYSTEM,
+    Cluster,
+    Pool,
+    choose_pool,
+    choose_second_pool,
+    on_every_node,
+    on_worker,
+    session,
+)
 from sptx_core.errors import InputError, UnfinishedError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -107,19 +116,23 @@ def test_the_log_is_kept_where_it_can_tell_something(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_an_embedded_ray_leaves_no_process_even_one_that_hangs_as_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    def hang_at_exit() -> Any:  # travels to a worker by value, because it stands here
+    def hang_at_exit() -> int:  # travels to a worker by value, because it stands here
         def hang() -> None:
             while True:
                 with suppress(BaseException):
                     time.sleep(1)
 
         atexit.register(hang)
-        return lambda row: {"pid": os.getpid(), **row}
+        return os.getpid()
+
+    from ray._common.usage.usage_lib import usage_stats_enabled
 
     monkeypatch.setattr(cluster_module, "EXIT_SECONDS", 1.0)
     with session(None, object_store_mb=80, use_gpus=False):
-        (answer,) = execute([{"a": 1}], hang_at_exit, Pool(1, 1, 0.0), embedded=True)
-        hanging = psutil.Process(answer["pid"])
+        hanging = psutil.Process(on_worker(hang_at_exit, gpus=0))
+        assert not usage_stats_enabled()
+        for number in (signal.SIGTERM, signal.SIGINT):  # a scheduler ends a run as a person does
+            assert signal.getsignal(number) is signal.default_int_handler
     _, alive = psutil.wait_procs([hanging], timeout=10)
     assert not alive
 
@@ -166,6 +179,21 @@ def test_a_pool_does_not_count_what_no_single_node_has_left(asked: tuple[Any, ..
     by_node = ((16.0, 0.0), (4.0, 1.0), (2.0, 2.0))
     joined = Cluster(embedded=False, nodes=3, cpus=22.0, cpus_per_node=16.0, gpus=3.0, log=Path("log"), by_node=by_node)
     assert choose_pool(joined, *asked).workers == workers
+
+
+@pytest.mark.parametrize(
+    ("by_node", "workers", "pool"),
+    [
+        (((8.0, 1.0), (16.0, 0.0), (4.0, 0.0)), 1, Pool(1, 8, 0.0, most=1)),
+        (((8.0, 1.0), (16.0, 0.0), (4.0, 0.0)), 5, Pool(2, 8, 0.0, elastic=True, most=5)),  # more when nodes join
+        (((8.0, 1.0), (6.0, 0.0), (6.0, 0.0)), 2, Pool(2, 6, 0.0, most=2)),
+        (((8.0, 1.0), (0.0, 0.0)), 2, None),
+    ],
+)
+def test_a_second_pool_uses_the_nodes_without_a_gpu_once(by_node: Any, workers: int, pool: Pool | None) -> None:
+    joined = Cluster(embedded=False, nodes=3, cpus=28, cpus_per_node=16, gpus=1, log=Path("log"), by_node=by_node)
+    assert choose_second_pool(joined, Pool(1, 2, 1.0), workers) == pool
+    assert choose_second_pool(joined, Pool(1, 2, 0.0), workers) is None
 
 
 def test_an_embedded_pool_does_not_grow() -> None:

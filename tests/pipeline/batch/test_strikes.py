@@ -45,6 +45,15 @@ def test_a_strike_is_placed_as_the_unit_is_queued_and_removed_when_it_ends(strik
     assert held(store) == []
 
 
+def test_each_crew_counts_its_own_strikes(strikes: Strikes, store: Store) -> None:
+    second = Strikes(store, second=True)
+    for crew, times in ((strikes, 1), (second, 2)):
+        for _ in range(times):
+            queued(crew, 7)
+    assert held(store) == [7, 7, 7]
+    assert (strikes.count(7), second.count(7)) == (1, 2)
+
+
 def test_strikes_that_stayed_are_counted_by_unit(strikes: Strikes, store: Store) -> None:
     for name in ("000007-a", "000007-b", "000070-a"):
         store.write_atomic(f"strikes/{name}", b"")

@@ -8,6 +8,7 @@ import json
 import pickle
 import subprocess
 import sys
+import threading
 import time
 import weakref
 from collections import Counter
@@ -20,6 +21,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from pipeline.batch import claims as claims_module
+from pipeline.batch.claims import FIRST, SECOND, Claims, Crew
 from pipeline.batch.device import Request
 from pipeline.batch.job import Assignment, Worker
 from pipeline.batch.layout import committed, failure_name
@@ -78,7 +81,7 @@ def test_a_unit_is_committed_in_every_table_and_leaves_no_strike(assignment: Ass
     store = Store(assignment.root)
     receipt = call(assignment)
     expected = {"unit": 7, "size": 3, "bytes": 6, "hardware": "this processor", "error": ""}
-    assert receipt == {**expected, "no_storage": False, "measures": ""}  # without measures: its parts are no Parquet
+    assert receipt == {**expected, "no_storage": False, "measures": "", "left": False}  # no Parquet, no measures
     assert store.read_bytes(UNIT.part_name("first", FINGERPRINT)) == b"abc"
     assert store.read_bytes(UNIT.part_name("second", FINGERPRINT)) == b"ABC"
     assert not store.list("strikes/")
@@ -368,3 +371,95 @@ def test_an_actor_that_starts_late_waits_for_storage_at_its_first_access(
     receipt = call(replace(assignment, patience=60.0, begun=time.time() - age))
     assert receipt["no_storage"] is not waits
     assert (receipt["error"] == "") is waits
+
+
+def crews_of(assignment: Assignment) -> tuple[Assignment, Assignment, Claims]:
+    """The same units for both crews; the second one writes other bytes."""
+
+    class Other(Echo):
+        execution = Execution("cpu", "another processor", "", "", 1, 1)
+
+        def encode(self, unit: Unit, inputs: str, outputs: bytes) -> Mapping[str, bytes]:
+            return {table: part + b"!" for table, part in super().encode(unit, inputs, outputs).items()}
+
+    claims = Claims(lease=60.0)
+
+    def desk(method: str, *arguments: Any) -> Any:
+        return getattr(claims, method)(*arguments)
+
+    return (
+        replace(assignment, crew=Crew(FIRST, desk)),
+        replace(assignment, crew=Crew(SECOND, desk), make_worker=Other),
+        claims,
+    )
+
+
+def test_what_the_other_crew_has_committed_is_not_computed_and_its_receipt_given_again(assignment: Assignment) -> None:
+    first, second, _ = crews_of(assignment)
+    receipt = call(second)
+    assert (receipt["hardware"], receipt["error"]) == ("another processor", "")
+    assert call(first) == receipt
+    assert call(first, named("broken")) == receipt  # which would fail
+
+
+def test_what_the_other_crew_commits_while_a_unit_is_read_does_not_reach_the_device(assignment: Assignment) -> None:
+    first, second, _ = crews_of(assignment)
+
+    class Slow(Echo):
+        def read(self, unit: Unit) -> str:
+            call(second)
+            return "broken"
+
+    assert call(replace(first, make_worker=Slow))["hardware"] == "another processor"
+
+
+@pytest.mark.parametrize("claimed_by_first", [False, True])
+def test_parts_of_a_unit_that_both_crews_have_computed_come_from_one(
+    assignment: Assignment, monkeypatch: pytest.MonkeyPatch, claimed_by_first: bool
+) -> None:
+    """The slower one writes its first part when the other one wants to commit."""
+    monkeypatch.setattr(claims_module, "ASK_SECONDS", 0.01)
+    first, second, _ = crews_of(assignment)
+    slower, quicker = (first, second) if claimed_by_first else (second, first)
+    write, begun = Store.write_atomic, threading.Event()
+
+    def slow_write(self: Store, name: str, content: bytes) -> None:
+        if threading.current_thread() is thread and name.startswith(("first", "second")):
+            begun.set()
+            time.sleep(0.2)
+        write(self, name, content)
+
+    monkeypatch.setattr(Store, "write_atomic", slow_write)
+    receipts = []
+    thread = threading.Thread(target=lambda: receipts.append(call(slower)))
+    thread.start()
+    assert begun.wait(10)
+    assert call(quicker)["hardware"] == slower.make_worker().execution.hardware
+    thread.join(10)
+    store = Store(assignment.root)
+    parts = {store.read_bytes(UNIT.part_name(table, FINGERPRINT)) for table in assignment.tables}
+    assert parts == ({b"abc", b"ABC"} if claimed_by_first else {b"abc!", b"ABC!"})
+    assert receipts[0]["error"] == ""
+
+
+def test_the_second_crew_gives_nothing_up(assignment: Assignment) -> None:
+    first, second, _ = crews_of(replace(assignment, max_attempts=1))
+    store = Store(assignment.root)
+    left = call(second, named("broken"))
+    assert (left["left"], left["error"]) == (True, "RuntimeError: broken")
+    assert not store.list("failures/")
+    worker = UnitWorker(second)
+    store.write_atomic(worker.strikes.of(UNIT.index, alone=False).name, b"")  # of a process that died
+    left = worker(UNIT.to_row())
+    assert (left["left"], left["error"]) == (True, "a process died while computing it")
+    receipt = call(first)
+    assert (receipt["hardware"], receipt["error"], receipt["left"]) == ("this processor", "", False)
+
+
+def test_a_commit_that_fails_gives_the_claim_back(assignment: Assignment, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, claims = crews_of(replace(assignment, max_attempts=1))
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "exists", lambda *_: 1 / 0)
+        assert call(second)["left"]
+    assert claims.claim(UNIT.index, FIRST)
+    assert call(first)["error"] == ""

@@ -47,9 +47,19 @@ def test_query_refuses_clearly(table: Path, sptx_here: Any, what: str, flags: tu
     assert done.code == 2
 
 
+@pytest.mark.parametrize("flags", [["--gene", "ALPHA1"], ["--min-splice", "0.2"], ["--tissue", "brain"]])
+def test_what_is_of_variants_is_refused_for_tracks(table: Path, sptx_here: Any, flags: list[str]) -> None:
+    assert "are of variants; this output holds none" in sptx_here("query", table, *flags, code=2).err
+
+
+def test_query_of_tracks_needs_to_know_what(table: Path, sptx_here: Any) -> None:
+    assert "say what of the tracks to print" in sptx_here("query", table, code=2).err
+
+
 def test_looking_at_nothing_is_refused(sptx_here: Any, tmp_path: Path) -> None:
-    for command in ("status", "verify"):
-        done = sptx_here(command, tmp_path / "nothing", code=None)
+    for command in ("status", "verify", "query"):
+        what = ["chr1"] if command == "query" else []
+        done = sptx_here(command, tmp_path / "nothing", *what, code=None)
         assert "nothing" in done.err
         assert done.code == 2
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from sptx_core.engine import variant_bench
+from sptx_core.engine.variant_bench import VariantReport
+
 
 def test_convert_writes_what_from_pretrained_reads(example: Any, sptx_here: Any, tmp_path: Path) -> None:
     sptx_here("convert", example.checkpoint, tmp_path / "converted")
@@ -15,3 +20,36 @@ def test_convert_writes_what_from_pretrained_reads(example: Any, sptx_here: Any,
 def test_bench_tells_a_place_that_it_cannot_write_before_it_measures(sptx_here: Any, tmp_path: Path) -> None:
     done = sptx_here("bench", "--save", tmp_path / "no" / "bench.json", code=2)
     assert "bench.json cannot be written: there is no folder" in done.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--paths", "shared,native"), "--variants measures one engine path beside the plain network"),
+        (("--compare", "{bench}"), "--compare has no reports of --variants yet"),
+    ],
+)
+def test_what_bench_cannot_do_of_variants_is_told(
+    sptx_here: Any, tmp_path: Path, flags: tuple[str, str], message: str
+) -> None:
+    bench = tmp_path / "bench.json"
+    bench.write_text("{}")
+    assert message in sptx_here("bench", "--variants", *(flag.format(bench=bench) for flag in flags), code=2).err
+
+
+def test_bench_of_variants_measures_shows_and_saves(
+    sptx_here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, object] = {}
+
+    def measure(**settings: object) -> VariantReport:
+        asked.update(settings)
+        return VariantReport("a machine", 2, "2.13", 9, 3, ())
+
+    monkeypatch.setattr(variant_bench, "run_variant_bench", measure)
+    target = tmp_path / "bench.json"
+    done = sptx_here("bench", "--variants", "--windows", 9, "--precisions", "bfloat16", "--save", target)
+    assert "9 alleles of each kind, median of 3 turns" in done.out
+    assert asked["alleles"] == 9
+    assert (asked["path"], asked["precisions"]) == ("auto", ["bfloat16"])
+    assert '"alleles": 9' in target.read_text()

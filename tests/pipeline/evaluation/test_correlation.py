@@ -5,8 +5,8 @@ from __future__ import annotations
 import hypothesis
 import numpy as np
 import pytest
+import scipy  # whose parts load when they are used
 from hypothesis import strategies as st
-from scipy import stats
 
 from pipeline.evaluation.correlation import correlate, pearson, spearman, specific_part
 
@@ -31,8 +31,8 @@ def test_by_tissue_as_scipy_on_the_known_pairs() -> None:
         known = ~np.isnan(given[:, columns])
         pair = predicted[:, columns][known], given[:, columns][known]
         assert line.pairs == known.sum()
-        assert line.spearman == pytest.approx(stats.spearmanr(*pair).statistic, abs=1e-12)
-        assert line.pearson == pytest.approx(stats.pearsonr(*pair).statistic, abs=1e-12)
+        assert line.spearman == pytest.approx(scipy.stats.spearmanr(*pair).statistic, abs=1e-12)
+        assert line.pearson == pytest.approx(scipy.stats.pearsonr(*pair).statistic, abs=1e-12)
 
 
 def test_the_specific_part_as_scipy_on_what_is_left_of_each_site() -> None:
@@ -46,10 +46,12 @@ def test_the_specific_part_as_scipy_on_what_is_left_of_each_site() -> None:
                     side[at].append(round(values[at] - np.mean(values[known]), 9))
     for at, line in enumerate(correlate(TISSUES, predicted, given)[:3]):
         assert line.specific_pairs == len(sides[0][at])
-        assert line.specific_spearman == pytest.approx(stats.spearmanr(sides[0][at], sides[1][at]).statistic)
-        assert line.specific_pearson == pytest.approx(stats.pearsonr(sides[0][at], sides[1][at]).statistic)
+        assert line.specific_spearman == pytest.approx(scipy.stats.spearmanr(sides[0][at], sides[1][at]).statistic)
+        assert line.specific_pearson == pytest.approx(scipy.stats.pearsonr(sides[0][at], sides[1][at]).statistic)
     pooled = correlate(TISSUES, predicted, given)[3]
-    assert pooled.specific_pearson == pytest.approx(stats.pearsonr(*(np.concatenate(side) for side in sides)).statistic)
+    assert pooled.specific_pearson == pytest.approx(
+        scipy.stats.pearsonr(*(np.concatenate(side) for side in sides)).statistic
+    )
 
 
 def test_both_sides_lose_the_mean_over_the_same_tissues() -> None:
@@ -76,8 +78,8 @@ def test_a_correlation_is_scipys_or_none(pairs: list[tuple[float, float]]) -> No
         assert pearson(first, second) is None
         assert spearman(first, second) is None
     else:
-        assert pearson(first, second) == pytest.approx(stats.pearsonr(first, second).statistic, abs=1e-9)
-        assert spearman(first, second) == pytest.approx(stats.spearmanr(first, second).statistic, abs=1e-9)
+        assert pearson(first, second) == pytest.approx(scipy.stats.pearsonr(first, second).statistic, abs=1e-9)
+        assert spearman(first, second) == pytest.approx(scipy.stats.spearmanr(first, second).statistic, abs=1e-9)
 
 
 def test_no_sites_and_nothing_known() -> None:

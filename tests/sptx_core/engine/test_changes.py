@@ -13,7 +13,15 @@ from material.engine_networks import (
     small_network,
 )
 
-from sptx_core.engine.changes import ChangedFeatures, ChangeGroup, group_changes, outside, zero_outside
+from sptx_core.engine.changes import (
+    ChangedFeatures,
+    ChangeGroup,
+    around_spans,
+    gather_around,
+    group_changes,
+    outside,
+    zero_outside,
+)
 from sptx_core.engine.families import Alternative, Family, plan_family
 from sptx_core.engine.features import SharedFeatures
 from sptx_core.engine.scheduling import StretchPath
@@ -85,6 +93,25 @@ def test_a_span_lies_in_the_window_as_it_is(first: int, length: int) -> None:
     whole = torch.cat((torch.zeros(5), window, torch.zeros(5)))
     found = changed.within(reference, np.array([first]), length)
     assert found[0, :, 0].tolist() == whole[first + 5 : first + 5 + length].tolist()
+
+
+@pytest.mark.parametrize(("reach", "margin"), [(0, 0), (5, 0), (5, 2), (5, 5)])
+@pytest.mark.parametrize("starts", [None, (0, 1, 6)])
+def test_what_a_gpu_gathers_is_what_is_copied_around_a_span(
+    reach: int, margin: int, starts: tuple[int, ...] | None
+) -> None:
+    generator = torch.Generator().manual_seed(reach)
+    inner, left, right = (
+        torch.randn(*shape, 2, generator=generator)
+        for shape in ((WIDTH + 6 - 2 * reach,), (3, reach - margin), (3, reach - margin))
+    )
+    reference = SharedFeatures(inner, left, right, reach, margin, WIDTH, 3, starts=starts)
+    changes, first, size = group(9, 12, 15, windows=(2, 0, 1)), np.array([-3, 5, 20]), 4
+    span = first + 7
+    copied = around_spans(reference, changes, span, size, first, 14)
+    gathered = gather_around(reference, changes, first, 14)
+    gathered[:, 7 : 7 + size] = copied[:, 7 : 7 + size] = 0
+    assert torch.equal(gathered, copied)
 
 
 def test_positions_outside_a_window_are_counted_and_zeroed() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -109,14 +111,14 @@ def test_micro_batches_never_wait_for_a_gpu_nor_mix_devices(dtype: torch.dtype) 
     codes = [np.zeros(len(stretch), np.uint8) for stretch in random_stretches(SMALL_SPEC, [5, 2])]
     path = make_path("shared", model, SMALL_SPEC, dtype, batch=4)
     family = path.plan(random_family(SMALL_SPEC))
-    assert [len(found.logits) for found in path.family_logits([family]) if found is not None] == [4] * 7 + [3]
+    assert [len(found.logits) for found in path.family_logits([family]) if found is not None] == [4] * 4
     logits = list(path.logits([codes]))
     assert [(found.shape, found.device.type, found.dtype) for found in logits] == [
         ((rows, 20, 18), "meta", torch.float32) for rows in (4, 3)
     ]
 
 
-@pytest.mark.parametrize(("batch", "sizes"), [(None, [1] * 31), (4, [4] * 7 + [3]), (64, [31])])
+@pytest.mark.parametrize(("batch", "sizes"), [(None, [1] * 16), (6, [6, 6, 4]), (64, [16])])
 @torch.inference_mode()
 def test_a_family_goes_in_micro_batches_of_its_own(batch: int | None, sizes: list[int]) -> None:
     model, family = small_network(max_seq_len=128), random_family(SMALL_SPEC)
@@ -143,6 +145,40 @@ def test_a_small_family_does_not_fill_a_large_micro_batch() -> None:
     rows = [len(item.logits) for item in path.family_logits(families) if item is not None]
     assert rows == [1, 2, 3, 32, 1]
     assert computed == [1, 2, 4, 32, 32]
+
+
+@torch.inference_mode()
+def test_small_families_are_encoded_beside_one_another() -> None:
+    """The second and the third wait for each other."""
+    meeting, calls = threading.Barrier(2), []
+    x = torch.zeros(1, 64, 32)
+
+    class Encoded:
+        def __len__(self) -> int:
+            return 2
+
+        def windows(self, first: int, count: int) -> torch.Tensor:
+            return x
+
+    class Meeting:
+        device, divides_work, evenly = x.device, True, False
+
+        def encode_family(self, run: object, threads: int) -> Encoded:
+            calls.append(threads)
+            if 1 < len(calls) < 4:
+                meeting.wait(timeout=20)
+            return Encoded()
+
+    def transform(given: torch.Tensor, choices: object, gaps: list[torch.Tensor]) -> torch.Tensor:
+        gaps.append(torch.zeros(1))
+        return given
+
+    path = StretchPath(Meeting(), transform, SMALL_SPEC)
+    codes = random_family(SMALL_SPEC).codes
+    torch.set_num_threads(4)
+    found = list(path.family_logits(path.plan(Family(codes, [at, at + 1])) for at in range(4)))
+    assert len(found) == 8
+    assert sorted(calls) == [1, 1, 1, 4]
 
 
 @torch.inference_mode()

@@ -51,17 +51,16 @@ def test_the_path_equals_the_network(
     assert (found - network_logits(model.double(), spec, stretch)).abs().max() < tolerance
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.float16, 2e-2)])
 @torch.inference_mode()
-def test_changed_windows_are_those_of_the_network(dtype: torch.dtype, tolerance: float) -> None:
-    """Two windows beside one another, and one change inside and one at an end of each."""
+def test_changed_windows_are_those_of_the_network() -> None:
+    """Two windows beside one another, and changes inside and at an end of them."""
     model, spec = triton_network().to(DEVICE), WindowSpec(20, CONTEXT, 5)
     codes = random_stretches(spec, [2])[0]
-    places = [(0, 60, 1), (3, 60, 1), (0, 3, 1), (3, 100, 4)]
+    places = [(0, 60, 1), (3, 100, 4)]
     family = Family(codes, [0], [Alternative(at, start, (codes[:size] + 1) % 5) for at, start, size in places])
-    found = family_logits(make_path("triton", model, spec, dtype, batch=2), family)
+    found = family_logits(make_path("triton", model, spec, torch.float32, batch=4), family)
     expected = model.double()(family_windows(family, spec).to(DEVICE), flanked=True).logits
-    assert (found - expected).abs().max() < tolerance
+    assert (found - expected).abs().max() < 2e-5
 
 
 def skip_where_it_cannot_run(request: PathRequest) -> None:
