@@ -45,6 +45,7 @@ from sptx_core.engine.bench import (
 )
 from sptx_core.engine.calibration import calibrate
 from sptx_core.engine.families import Alternative, Family
+from sptx_core.engine.flops import count_flops
 from sptx_core.engine.machine import exact_arithmetic
 from sptx_core.engine.paths import ENGINE_PATHS, PRECISIONS
 from sptx_core.engine.predictor import Predictor
@@ -71,6 +72,8 @@ class VariantRow:
     """Speed over that of the plain network, called twice; median over the turns."""
     ratio_to_single: float | None
     """Speed over that of the same path and precision on single windows; None for the plain network."""
+    flops_per_allele: float
+    """Operations of products, as performed."""
     largest_score_difference: float | None
     largest_logit_difference: float | None
     compared: int
@@ -156,7 +159,7 @@ def run_variant_bench(
     for precision in precisions:
         sides += _sides(model, kinds, windows, precision, path, device, batch)
     for side in sides:
-        side.turn()  # warms it up
+        side.count()  # which also warms it up
     times = [[side.turn() for side in sides] for _ in range(repeats)]
     expected = {kind.name: _outcome(model, kind, *REFERENCE, device) for kind in kinds}
     rows = tuple(_row(i, sides, times, model, expected, device) for i in range(len(sides)))
@@ -231,6 +234,19 @@ class _Side:
     predict: Callable[[], object]
     kind: _Kind | None = None
     peak_bytes: int = 0
+    flops: int = 0
+    """Of a turn."""
+
+    def count(self) -> None:
+        """Count the operations of a turn."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # only the thread that counts is counted
+        try:
+            with count_flops() as count:
+                self.predict()
+        finally:
+            torch.set_num_threads(threads)
+        self.flops = count.total
 
     def turn(self) -> float:
         """Seconds an allele."""
@@ -301,21 +317,35 @@ def _row(
     scores, _, logits, other = (None,) * 4 if found is None else found.differences(expected[side.name])
     rate = 1 / statistics.median(turn[number] for turn in times)
     compared = 0 if found is None else len(found.logits)
-    path = side.predictor.path
-    return VariantRow(
-        side.name, path, side.precision, rate, to_plain, to_single, scores, logits, compared, other, side.peak_bytes
-    )
+    speeds = (rate, to_plain, to_single, side.flops / side.alleles)
+    differences = (scores, logits, compared, other)
+    return VariantRow(side.name, side.predictor.path, side.precision, *speeds, *differences, side.peak_bytes)
 
 
 def format_variants(report: VariantReport) -> str:
     """The report as a table for a terminal."""
-    lines = [["work", "path", "precision", "alleles/s", "to plain", "to single", "scores", "logits", "other", "memory"]]
+    lines = [
+        [
+            "work",
+            "path",
+            "precision",
+            "alleles/s",
+            "to plain",
+            "to single",
+            "performed",
+            "scores",
+            "logits",
+            "other",
+            "memory",
+        ]
+    ]
     for row in report.rows:
         found = (row.largest_score_difference, row.largest_logit_difference)
         lines.append(
             [
                 *(row.work, row.path, row.precision, format_rate(row.alleles_per_second), f"{row.ratio_to_plain:.2f}"),
                 "-" if row.ratio_to_single is None else f"{row.ratio_to_single:.2f}",
+                f"{row.flops_per_allele / 1e9:,.3g} GF",
                 *("-" if x is None else f"{x:.1e}" for x in found),
                 "-" if row.other_choices is None else f"{row.other_choices} of {row.compared}",
                 f"{row.peak_bytes / 2**20:,.0f} MiB",
