@@ -10,7 +10,8 @@ are wanted. Kinds of work:
 
 Every kind is computed as families (`Predictor.stream_families`), and compared with two ways that share nothing: the
 plain network in float32, called for the reference and for the alternative at batch 1, and the engine, given both
-windows one by one (centred, core 201). All run in turn, several times over; ratios are medians over these turns.
+windows one by one (centred, core 201). All run in turn, several times over; ratios are medians over these turns,
+of wall time and, to the single windows, of processor time too, for a machine that other work shares.
 
 Differences of logits and scores are from the plain network on the same changed windows, over those windows whose
 Sinkhorn heads chose the same buckets (over all windows where there is none, as is usual in bfloat16).
@@ -27,6 +28,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -45,6 +47,7 @@ from sptx_core.engine.bench import (
 )
 from sptx_core.engine.calibration import calibrate
 from sptx_core.engine.families import Alternative, Family
+from sptx_core.engine.flops import count_flops
 from sptx_core.engine.machine import exact_arithmetic
 from sptx_core.engine.paths import ENGINE_PATHS, PRECISIONS
 from sptx_core.engine.predictor import Predictor
@@ -71,6 +74,10 @@ class VariantRow:
     """Speed over that of the plain network, called twice; median over the turns."""
     ratio_to_single: float | None
     """Speed over that of the same path and precision on single windows; None for the plain network."""
+    processor_ratio_to_single: float | None
+    """The same in processor time of this process, which other work on the machine disturbs less; None on a GPU."""
+    flops_per_allele: float
+    """Operations of products, as performed."""
     largest_score_difference: float | None
     largest_logit_difference: float | None
     compared: int
@@ -156,7 +163,7 @@ def run_variant_bench(
     for precision in precisions:
         sides += _sides(model, kinds, windows, precision, path, device, batch)
     for side in sides:
-        side.turn()  # warms it up
+        side.count()  # which also warms it up
     times = [[side.turn() for side in sides] for _ in range(repeats)]
     expected = {kind.name: _outcome(model, kind, *REFERENCE, device) for kind in kinds}
     rows = tuple(_row(i, sides, times, model, expected, device) for i in range(len(sides)))
@@ -220,6 +227,14 @@ def _windows(family: Family, spec: WindowSpec) -> list[Codes]:
     return windows
 
 
+class _Seconds(NamedTuple):
+    """Of an allele."""
+
+    wall: float
+    processor: float
+    """Of all threads of this process."""
+
+
 @dataclass(eq=False)
 class _Side:
     """A way of computing that is timed."""
@@ -231,15 +246,28 @@ class _Side:
     predict: Callable[[], object]
     kind: _Kind | None = None
     peak_bytes: int = 0
+    flops: int = 0
+    """Of a turn."""
 
-    def turn(self) -> float:
+    def count(self) -> None:
+        """Count the operations of a turn."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # only the thread that counts is counted
+        try:
+            with count_flops() as count:
+                self.predict()
+        finally:
+            torch.set_num_threads(threads)
+        self.flops = count.total
+
+    def turn(self) -> _Seconds:
         """Seconds an allele."""
         reset_peak(str(self.predictor.device))
-        start = time.perf_counter()
+        start, started = time.perf_counter(), time.process_time()
         self.predict()
-        seconds = time.perf_counter() - start
+        wall, processor = time.perf_counter() - start, time.process_time() - started
         self.peak_bytes = max(self.peak_bytes, peak_memory(str(self.predictor.device)))
-        return seconds / self.alleles
+        return _Seconds(wall / self.alleles, processor / self.alleles)
 
 
 def _sides(
@@ -284,7 +312,7 @@ def _outcome(model: SpTransformerModel, kind: _Kind, path: str, precision: str, 
 def _row(
     number: int,
     sides: list[_Side],
-    times: list[list[float]],
+    times: list[list[_Seconds]],
     model: SpTransformerModel,
     expected: dict[str, Outcome],
     device: str,
@@ -292,30 +320,32 @@ def _row(
     """What was measured of a side, and its differences from the plain network."""
     side = sides[number]
     single = next((i for i, of in enumerate(sides) if (of.name, of.precision) == (SINGLE, side.precision)), None)
-    to_plain, to_single = (
-        None if other is None else statistics.median(turn[other] / turn[number] for turn in times)
-        for other in (0, single if number else None)
-    )
-    assert to_plain is not None
+    to_plain = statistics.median(turn[0].wall / turn[number].wall for turn in times)
+    to_single = processor = None
+    if number and single is not None:
+        to_single = statistics.median(turn[single].wall / turn[number].wall for turn in times)
+    if to_single is not None and single is not None and side.predictor.device.type == "cpu":
+        processor = statistics.median(turn[single].processor / turn[number].processor for turn in times)
     found = None if side.kind is None else _outcome(model, side.kind, side.predictor.path, side.precision, device)
     scores, _, logits, other = (None,) * 4 if found is None else found.differences(expected[side.name])
-    rate = 1 / statistics.median(turn[number] for turn in times)
+    rate = 1 / statistics.median(turn[number].wall for turn in times)
     compared = 0 if found is None else len(found.logits)
-    path = side.predictor.path
-    return VariantRow(
-        side.name, path, side.precision, rate, to_plain, to_single, scores, logits, compared, other, side.peak_bytes
-    )
+    speeds = (rate, to_plain, to_single, processor, side.flops / side.alleles)
+    differences = (scores, logits, compared, other)
+    return VariantRow(side.name, side.predictor.path, side.precision, *speeds, *differences, side.peak_bytes)
 
 
 def format_variants(report: VariantReport) -> str:
     """The report as a table for a terminal."""
-    lines = [["work", "path", "precision", "alleles/s", "to plain", "to single", "scores", "logits", "other", "memory"]]
+    head = ["work", "path", "precision", "alleles/s", "to plain", "to single", "by processor", "performed", "scores"]
+    lines = [[*head, "logits", "other", "memory"]]
     for row in report.rows:
         found = (row.largest_score_difference, row.largest_logit_difference)
         lines.append(
             [
                 *(row.work, row.path, row.precision, format_rate(row.alleles_per_second), f"{row.ratio_to_plain:.2f}"),
-                "-" if row.ratio_to_single is None else f"{row.ratio_to_single:.2f}",
+                *("-" if x is None else f"{x:.2f}" for x in (row.ratio_to_single, row.processor_ratio_to_single)),
+                f"{row.flops_per_allele / 1e9:,.3g} GF",
                 *("-" if x is None else f"{x:.1e}" for x in found),
                 "-" if row.other_choices is None else f"{row.other_choices} of {row.compared}",
                 f"{row.peak_bytes / 2**20:,.0f} MiB",

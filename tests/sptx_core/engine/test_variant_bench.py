@@ -46,6 +46,10 @@ def test_every_kind_of_work_is_timed_in_each_precision_and_near_the_plain_networ
             assert row.largest_logit_difference is not None
             assert row.largest_logit_difference < 2e-5
             assert row.other_choices == 0
+    lone, *sharing = (row.flops_per_allele for row in rows if row.precision == "float32" and row.work in KINDS)
+    single = next(row.flops_per_allele for row in rows if row.work == "single windows")
+    assert single < plain.flops_per_allele
+    assert all(0 < flops < lone < single for flops in sharing)
     assert report.alleles == 3
 
 
