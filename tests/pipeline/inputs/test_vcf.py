@@ -188,7 +188,7 @@ def test_crlf_and_a_last_line_without_end(tmp_path: Path) -> None:
         (gzip.compress(META + COLUMNS + LINE, mtime=0)[:-9], "is a damaged or cut gzip file"),
         (blocked(META + COLUMNS + LINE)[:-28], "lacks the empty block at the end of a bgzip file"),
         (blocked(META + COLUMNS + LINE)[:-40], "is a damaged or cut gzip file"),
-        (gzip.compress(META + COLUMNS) + b"rubbish", "is a damaged or cut gzip file"),
+        (gzip.compress(META + COLUMNS, mtime=0) + b"rubbish", "is a damaged or cut gzip file"),
         (b"\x1f\x8brubbish", "is a damaged or cut gzip file"),
     ],
 )
