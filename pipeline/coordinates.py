@@ -18,11 +18,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from sptx_core.errors import InputError
 
 _RANGE = re.compile(r"(?P<contig>.+):(?P<first>[0-9,]*)-?(?P<last>[0-9,]*)")
 _MAX_DIGITS = 18  # of a position: less than 2**63
 _UCSC_SCAFFOLD = re.compile(r"[^_]+_(?P<accession>[A-Z]+\d+)v(?P<version>\d+)(?:_(?:random|alt|fix))?")
+_FAR = 1 << 62  # beyond the end of any contig
 _MAX_LISTED = 8  # names that a message shows of a longer list
 _MITOCHONDRION, _HG19_MITOCHONDRION = 16_569, 16_571  # bases of NC_012920, which all others use, and of NC_001807
 
@@ -58,6 +62,36 @@ class Interval(NamedTuple):
         if self.end is None:
             return self.contig if self.start == 0 else f"{self.contig}:{self.start + 1}-"
         return f"{self.contig}:{self.start + 1}-{self.end}"
+
+
+class Cover:
+    """What intervals of one contig cover together.
+
+    Parameters
+    ----------
+    intervals : iterable of Interval
+        All of one contig, in any order; they may overlap.
+    """
+
+    def __init__(self, intervals: Iterable[Interval]) -> None:
+        merged: list[list[int]] = []
+        for start, end in sorted((one.start, _FAR if one.end is None else one.end) for one in intervals):
+            if merged and start <= merged[-1][1]:
+                merged[-1][1] = max(merged[-1][1], end)
+            else:
+                merged.append([start, end])
+        self._starts, self._ends = (np.array([pair[side] for pair in merged], np.int64) for side in (0, 1))
+
+    def holds(self, bases: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+        """Whether each base (int [n], 0-based) lies in an interval."""
+        return self.touches(bases, np.asarray(bases, np.int64) + 1)
+
+    def touches(self, starts: npt.ArrayLike, ends: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Whether each stretch (int [n] and int [n], 0-based half-open) shares a base with an interval."""
+        after = np.searchsorted(self._ends, starts, side="right")
+        nothing_begins = np.iinfo(np.int64).max
+        begins: npt.NDArray[np.int64] = np.append(self._starts, nothing_begins)[after]
+        return np.less(begins, ends)
 
 
 def parse_region(text: str, contigs: Iterable[str] = ()) -> Interval:

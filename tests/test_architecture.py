@@ -28,9 +28,13 @@ ALLOWED = {
     "pipeline.simulation": {*SHARED, "pipeline.inputs"},
     "pipeline.evaluation": TRACKS_AND_BELOW,
     "pipeline.finetuning": {*TRACKS_AND_BELOW, "pipeline.evaluation"},
-    "pipeline.views": {*TRACKS_AND_BELOW, "pipeline.evaluation"},
+    "pipeline.exporting": TRACKS_AND_BELOW,
+    "pipeline.views": {*TRACKS_AND_BELOW, "pipeline.evaluation", "pipeline.variants"},
 }
-JOBS = {"pipeline.evaluation", "pipeline.finetuning", "pipeline.simulation", "pipeline.variants", "pipeline.views"}
+JOBS = {
+    *("pipeline.evaluation", "pipeline.exporting", "pipeline.finetuning", "pipeline.simulation"),
+    *("pipeline.variants", "pipeline.views"),
+}
 ALLOWED["pipeline.cli"] = {*TRACKS_AND_BELOW, *JOBS}
 ALLOWED["pipeline"] = {*TRACKS_AND_BELOW, *JOBS}  # the door
 

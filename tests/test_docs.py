@@ -25,10 +25,13 @@ import duckdb
 import polars as pl
 import pytest
 import typer
-from material import tables
+from material import tables, variant_tables
 from material.genomes import Transcript, write_gtf
 from material.tables import Part
+from material.variant_tables import around, scored
+from typer.testing import CliRunner
 
+from pipeline import open_tracks, read_annotation
 from pipeline.cli.app import app
 from sptx_core.channels import TISSUES
 from sptx_core.demo import demo_checkpoint
@@ -107,11 +110,27 @@ def transcripts(contig: str) -> list[Transcript]:
     return [Transcript(TRANSCRIPT, contig, "+", EXONS, gene="DOCK8", tags=["MANE_Select"]), far]
 
 
+def write_scores(root: Path) -> None:
+    """Changes of DOCK8: one breaks a donor, in brain most of all, one does little, one was not scored."""
+    gene = {"gene_id": "G_DOCK8", "gene_name": "DOCK8"}
+    usage = {f"{column}_{tissue}": 0.0 for column in ("d", "signed", "z") for tissue in TISSUES} | {"calibrated": True}
+    brain = {"d_brain": 0.75, "signed_brain": -0.75, "z_brain": 3.0, "tissues": ["brain"]}
+    loss = {"d_splice": 0.7, "ds_dl": 0.7, "dp_dl": -1, "dl_pos": 214_900}
+    broken = scored(CONTIG, 214_901, "G", "A", **{**usage, **gene, **brain, **loss})
+    weak = scored(CONTIG, 214_903, "A", "C", record=1, **{**usage, **gene, "d_splice": 0.01, "tissues": []})
+    mismatch = {name: broken[name] for name in ("chrom", "alt_index", "id", "joint")}
+    mismatch |= {"record": 2, "pos": 214_905, "ref": "T", "alt": "C", "status": "ref_mismatch"}
+    before, after = {("donor", 214_900): 0.8}, {("donor", 214_900): 0.1}
+    sites = [*around(broken, before, after), *around(weak, before, before)]
+    variant_tables.write(root, [broken, weak, mismatch], sites)
+
+
 def write_desk(folder: Path, contig: str) -> None:
     write_table(folder / "dock8", contig, DONORS)
     write_table(folder / "dock8-finetuned", contig, FINETUNED)
     write_table(folder / "tracks", contig, DONORS)
     write_gtf(folder / "genes.gtf.gz", transcripts(contig))
+    write_scores(folder / "scores")
     mine = [(row[0].replace(CONTIG, contig), *row[1:3]) for row in QUESTIONS["What are the scores at my positions?"]]
     lines = ["chrom\tstrand\tpos", *("\t".join(map(str, row)) for row in mine)]
     (folder / "positions.tsv").write_text("\n".join(lines) + "\n")
@@ -119,6 +138,10 @@ def write_desk(folder: Path, contig: str) -> None:
     usage.append(f"{contig}\t215001\t+\tacceptor\t0.7\t0.4")
     (folder / "usage.tsv").write_text("\n".join(usage) + "\n")
     shutil.copytree(demo_checkpoint(), folder / "SpTransformer_pytorch.ckpt")
+    annotation = read_annotation(str(folder / "genes.gtf.gz"))
+    open_tracks(folder / "dock8").sites(named=True, annotation=annotation).collect().write_parquet(
+        folder / "sites.parquet"
+    )
 
 
 @pytest.fixture(scope="session", params=[CONTIG, "9"])
@@ -241,6 +264,38 @@ def test_more_recipes(desk: Path) -> None:
     ]
 
 
+# Sites with names
+
+SITES = ROOT / "docs" / "sites.md"
+SITE_QUESTIONS: dict[str, list[tuple[Any, ...]]] = {
+    "Which novel sites does brain use?": [(CONTIG, "-", 300_050, "donor", 0.7, 0.3, ["intron 1"], 50)],
+    "Which annotated sites does the network deny?": [
+        (CONTIG, "-", 300_049, "acceptor", "other", 0.0, ["FAR"], ["ENST00000000001.1"]),
+        (CONTIG, "-", 300_100, "donor", "other", 0.0, ["FAR"], ["ENST00000000001.1"]),
+        (CONTIG, "+", 215_301, "acceptor", "other", 0.04, ["DOCK8"], [TRANSCRIPT]),
+    ],
+    "Which cassette exons differ between brain and liver?": [(CONTIG, "+", 215_001, 215_100, 0.6, 0.8)],
+}
+
+
+@pytest.mark.parametrize(("language", "answer"), [("python", answers_of_python), ("sql", answers_of_duckdb)])
+def test_questions_to_sites_with_names(
+    language: str, answer: Callable[[list[Block]], Answers], desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = [words for name, *words in commands(SITES) if name == "sites" and words[0] == "dock8"]
+    assert written == [["dock8", "--gtf", "genes.gtf.gz", "--to", "sites.parquet"]]
+    (desk / "sites.parquet").unlink()
+    done = CliRunner().invoke(app, ["sites", *written[0]])
+    assert done.exit_code == 0
+    asked = [
+        block for block in blocks(SITES) if block.language == language and (block.question or language == "python")
+    ]
+    answers = answer(asked)
+    assert answers.keys() == SITE_QUESTIONS.keys()
+    for question, expected in SITE_QUESTIONS.items():
+        assert answers[question] == expected, question
+
+
 # Other pages
 
 
@@ -256,15 +311,24 @@ def pages_with_code() -> list[Path]:
 @pytest.mark.parametrize("page", pages_with_code(), ids=lambda page: page.stem)
 def test_code_on_a_page_runs(page: Path, desk: Path) -> None:
     names: dict[str, Any] = {}
+    answers: list[list[Any]] = []
     for block in blocks(page):
         if block.language == "python":
             program = ast.parse(block.text)
             program.body = [one for one in program.body if HUB_ID not in ast.unparse(one)]
             exec(compile(program, page.name, "exec"), names)
         elif block.language == "sql":
-            assert duckdb.sql(block.text).fetchall()
-    drawn = [path.name for path in desk.glob("*.png") if path.stat().st_size > 10_000]
-    assert drawn == (["dock8.png"] if page.stem == "plot" else [])
+            answers.append(duckdb.sql(block.text).fetchall())
+            assert answers[-1]
+    drawn = {path.name for path in desk.glob("*.png") if path.stat().st_size > 10_000}
+    assert drawn == {"plot": {"dock8.png"}, "variants": {"variant.png", "map.png"}}.get(page.stem, set())
+    if page.stem == "variants":
+        assert names["strong"].rows() == [(CONTIG, 214_901, "G", "A", "DOCK8")]
+        assert (names["in_brain"]["pos"].to_list(), len(names["one"]), len(names["about_it"])) == ([214_901], 1, 201)
+        assert names["not_scored"].rows() == [(CONTIG, 214_905, "ref_mismatch")]
+        assert same(names["lost"].rows()) == [(CONTIG, 214_901, "G", "A", "DOCK8", "dl", 0.7, 214_900)]
+        assert same(answers[0]) == [(CONTIG, 214_901, "G", "A", "DOCK8", 0.7, 214_900)]
+        assert answers[1] == [("ref_mismatch", 1), ("scored", 2)]
 
 
 def commands(page: Path) -> Iterator[list[str]]:

@@ -1,7 +1,7 @@
 """The whole job on a generated genome with a known answer: `python workflows/demo.py FOLDER`.
 
-Example, tracks, evaluation, picture of a gene, a query with Polars and one with DuckDB. A second time it goes on where
-it stopped.
+Example, tracks, evaluation, picture of a gene, a query with Polars and one with DuckDB, a variant and its picture. A
+second time it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -16,7 +16,16 @@ import polars as pl
 
 from pipeline.simulation.example import GENE, write_example
 from pipeline.tracks.reader import open_tracks
+from pipeline.variants.reader import open_variants
 
+VARIANT = "chr1-70798-C-G"
+"""The first base behind an exon of GENE, which lies on the minus strand: the G of the donor's GT becomes C."""
+VCF = """\
+##fileformat=VCFv4.3
+#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO
+chr1\t70798\tdonor\tC\tG\t.\t.\t.
+chr1\t70841\tmiddle_of_the_exon\tA\tT\t.\t.\t.
+"""
 POLARS_QUERY = """\
 open_tracks("{tracks}").sites().filter(
     (pl.col("donor") > 0.5) & (pl.col("heart") > pl.col("liver") + 0.3)
@@ -61,9 +70,20 @@ def main() -> None:
     print(sql)
     print(duckdb.sql(sql))
 
+    step("Two changes of a base in it: one breaks a donor, one lies in the middle of the exon")
+    vcf, scores, before_and_after = folder / "two.vcf", folder / "scores", folder / "variant.png"
+    vcf.write_text(VCF)
+    print(VCF, end="")
+    inputs = ("--vcf", vcf, "--fasta", genome, "--gtf", annotation, "--checkpoint", checkpoint)
+    sptx("variants", *inputs, "--output", scores, "--sites", "--quiet")
+    with pl.Config(float_precision=3):
+        print(open_variants(scores).gene(GENE).select("pos", "id", "d_splice", "ds_dl", "dl_pos", "ds_dg", "dg_pos"))
+    sptx("plot", scores, VARIANT, "--gtf", annotation, "--to", before_and_after)
+
     step("Look at")
     for path, what in (
         (picture, f"the picture of {GENE}"),
+        (before_and_after, "the broken donor: scores before and after, usage by tissue (docs/variants.md)"),
         (evaluation, "precision and recall, calibration, sequence logos, usage by tissue; evaluation.json"),
         (tracks, "the table: tracks/ has every base, sites/ the likely splice sites (docs/table.md)"),
     ):

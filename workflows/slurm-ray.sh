@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# A Ray cluster within one Slurm job, `sptx run` on it, and its end:
+# A Ray cluster within one Slurm job, `sptx run` (or SPTX_COMMAND: variants, saturate) on it, and its end:
 #
 #     sbatch workflows/slurm-ray.sh ARGUMENTS
 #
-# ARGUMENTS are those of `sptx run`. Inputs, --output and sptx lie on the file system that the nodes share. Lines below
+# ARGUMENTS are those of the command. Inputs, --output and sptx lie on the file system that the nodes share. Lines below
 # that begin with #SBATCH hold for GPU nodes; flags of sbatch win over them (on CPU nodes: sbatch --gpus-per-node=0 ...).
 #
 # Shortly before the time limit the run is stopped and the job is queued again, as Slurm does when the job is preempted
@@ -109,7 +109,7 @@ end_of_run() {
 }
 code=3
 if ((!near_limit)); then
-    "${inside[@]}" sptx run --address "$ip:$port" --shared-output "$@" &
+    "${inside[@]}" sptx "${SPTX_COMMAND:-run}" --address "$ip:$port" --shared-output "$@" &
     driver=$!
     end_of_run
     ((!near_limit)) || end_of_run # the first wait ended with the signal

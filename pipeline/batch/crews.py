@@ -35,7 +35,8 @@ def choose_second(job: Job, joined: Cluster, pool: Pool, say: Say) -> Second | N
         say(f"--cpu-workers {workers} is not used: {why}")
         return None
     on_cpus = copy(job)  # engine, micro-batch and threads that were asked for are those of the GPUs
-    on_cpus.settings = job.settings.model_copy(update={"engine": "auto", "batch": None, "threads": None})
+    settings = job.settings.model_copy(update={"engine": "auto", "batch": None, "threads": None})
+    object.__setattr__(on_cpus, "settings", settings)  # a job may be frozen; this is nobody else's
     return Second(chosen, on_cpus.choose_execution(chosen, None, say))
 
 

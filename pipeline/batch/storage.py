@@ -25,6 +25,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from fsspec.core import url_to_fs
@@ -149,6 +150,34 @@ class Store:
         """Write `name` with `content`, whole or not at all; what stood there before is replaced."""
         with self._told("written", name):
             self._write(name, content)
+
+    @contextmanager
+    def replacing(self, name: str) -> Iterator[Path]:
+        """As `write_atomic`, for what is too large for memory: a local path that is to be written within the `with`.
+
+        On a disk it lies beside `name`; for an object store it is a temporary file, which is put at the end. What the
+        system raises inside becomes a `StorageError`.
+        """
+        if self.is_local:
+            with self._told("written", name):
+                target = Path(self.path(name))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(target) as temporary:
+                    yield temporary
+            return
+        self._require_atomic_put()
+        with TemporaryDirectory(prefix="sptx-") as folder:
+            temporary = Path(folder, "file")
+            try:
+                yield temporary
+            except OSError as error:
+                raise StorageError(
+                    f"{self.uri(name)} cannot be written: {reason(error)} in {folder}, where it lies until it is "
+                    "whole; make room there, or set TMPDIR to a folder with more",
+                    total=True,
+                ) from error
+            with self._told("written", name):
+                self._fs.put_file(str(temporary), self.path(name))
 
     def upload(self, name: str, path: Path) -> None:
         """As `write_atomic`, with the content of a file of this machine, which is not held in memory."""

@@ -19,6 +19,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "sptx query tp53 TP53 --columns acceptor,donor,brain",
         "sptx query tp53 chr17:7,668,402-7,687,550 --strand - --sites --to sites.csv",
     ),
+    "sites": (
+        "sptx sites tp53 --gtf gencode.gtf.gz",
+        "sptx sites mane --gtf gencode.gtf.gz --novel --tissue brain --specific --to brain.bed",
+    ),
     "plot": (
         "sptx plot tp53 TP53 --to tp53.png",
         "sptx plot tp53 TP53 --usage usage.parquet --threshold 0.5 --short-introns --to tp53.svg",
@@ -26,6 +30,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     "evaluate": (
         "sptx evaluate mane --gtf gencode.gtf.gz",
         "sptx evaluate mane --gtf gencode.gtf.gz --usage usage.parquet --to evaluation",
+    ),
+    "export": (
+        "sptx export tp53 --to tp53-browser",
+        "sptx export s3://bucket/mane --to s3://bucket/hub --genome hg38",
     ),
     "variants": (
         f"sptx variants --vcf in.vcf.gz {INPUTS} --output scores --to out.vcf.gz",

@@ -21,11 +21,6 @@ from pipeline.settings import INPUTS, Settings
 
 MAX_CHOICES_SHOWN = 18  # characters of "float32|bfloat16" and its like in a help
 TableRoot = Annotated[str, typer.Argument(help="Root of the table: a folder or a URI.", show_default=False)]
-What = Annotated[
-    str, typer.Argument(help="chr9:214,854-220,000 (1-based inclusive), a gene or a transcript id.", show_default=False)
-]
-
-
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Say nothing on the way and show no progress; errors are still told.")
 ]

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from pipeline.cli.console import INCOMPLETE, print_json, say
-from pipeline.cli.flags import AsJson, TableRoot, What
+from pipeline.cli.flags import AsJson, TableRoot
 from pipeline.cli.printing import Format, choose_format, write_rows
 from pipeline.settings import absolute
 from sptx_core.errors import InputError
@@ -230,22 +230,41 @@ def _without_lists(rows: pl.DataFrame) -> pl.DataFrame:
 
 def plot(
     output: TableRoot,
-    what: What,
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="chr9:214,854-220,000 (1-based inclusive), a gene; of tracks a transcript, of variants 9-214900-A-G.",
+            show_default=False,
+        ),
+    ],
     to: Annotated[Path, typer.Option("--to", help="Picture to write; must end in .png or .svg.")],
-    strand: Annotated[str | None, typer.Option(help="+ or -, of a region with both.", show_default=False)] = None,
-    threshold: Annotated[float, typer.Option(help="Least max(acceptor, donor) of a called site.")] = 0.1,
+    strand: Annotated[str | None, typer.Option(help="+ or -, of a place with both.", show_default=False)] = None,
+    gene: Annotated[
+        str | None, typer.Option(help="Of variants in several genes, the one to draw.", show_default=False)
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(help="Least max(acceptor, donor) of a called site; least gain or loss with a label.")
+    ] = 0.1,
     gtf: Annotated[
-        str | None, typer.Option(help="Annotation to draw instead of the run's transcripts.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Annotation to draw: of tracks instead of the run's transcripts, of variants to see them at all.",
+            show_default=False,
+        ),
     ] = None,
     usage: Annotated[
-        str | None, typer.Option(help="Measured usage to draw below, as in `evaluate`.", show_default=False)
+        str | None, typer.Option(help="Measured usage to draw below, as in `evaluate`; of tracks.", show_default=False)
     ] = None,
-    short_introns: Annotated[bool, typer.Option("--short-introns", help="Draw long introns short.")] = False,
+    short_introns: Annotated[bool, typer.Option("--short-introns", help="Draw long introns short; of tracks.")] = False,
 ) -> None:
-    """Draw a gene, a transcript or a region: transcripts, scores, and usage of the called sites by tissue.
+    """Draw tracks of a gene, or what a variant or every change of a stretch does.
 
-    One strand, positions from left to right as in the genome; needs matplotlib (the extra plots). docs/plot.md.
+    Of tracks a gene, a transcript or a region: transcripts, scores, and usage of the called sites by tissue
+    (docs/plot.md). Of variants, one of them: scores before and after, gains and losses, usage by tissue, for which
+    they must have been scored with --sites; or a gene or region: a map of its single-base changes (docs/variants.md).
+    One strand, positions from left to right as in the genome; needs matplotlib (the extra plots).
     """
+    from pipeline.batch.storage import Store
     from pipeline.inputs.annotation import read_annotation
     from pipeline.inputs.usage import read_usage
     from pipeline.tracks.reader import open_tracks
@@ -254,12 +273,44 @@ def plot(
     from pipeline.views.pictures import picture_path, write_picture
 
     picture_path(to)
+    if _holds_variants(Store(absolute(output))):
+        if usage is not None or short_introns:
+            raise InputError("--usage and --short-introns are of tracks; this output holds variants")
+        _plot_variants(output, what, to, strand=strand, gene=gene, threshold=threshold, gtf=gtf)
+        return
+    if gene is not None:
+        raise InputError("--gene is of variants; this output holds none: name the gene itself")
     tracks = open_tracks(absolute(output))
     annotation = read_annotation(absolute(gtf)) if gtf else None
     measured = read_usage(absolute(usage)) if usage else None
     view = gene_view(tracks, what, strand=strand, threshold=threshold, annotation=annotation, usage=measured, say=say)
     write_picture(draw_view(view, short_introns=short_introns), to)
     say(f"{view.chrom}:{view.first:,}-{view.last:,} ({view.strand}), {len(view.called)} called sites: drawn in {to}")
+
+
+def _plot_variants(
+    output: str, what: str, to: Path, *, strand: str | None, gene: str | None, threshold: float, gtf: str | None
+) -> None:
+    """Draw a variant, or the map of a gene or region."""
+    from pipeline.inputs.annotation import read_annotation
+    from pipeline.variants.reader import open_variants
+    from pipeline.views.pictures import write_picture
+    from pipeline.views.saturation_plot import draw_saturation
+    from pipeline.views.saturation_view import saturation_view
+    from pipeline.views.variant_plot import draw_variant
+    from pipeline.views.variant_view import variant_view
+
+    table = open_variants(absolute(output))
+    annotation = read_annotation(absolute(gtf)) if gtf else None
+    if table.names_variant(what):
+        one = variant_view(table, what, gene=gene, strand=strand, threshold=threshold, annotation=annotation, say=say)
+        write_picture(draw_variant(one), to)
+        told = f"{what}, {one.row['gene_name'] or 'no gene'} ({one.strand}), d_splice {one.row['d_splice']:.2f}"
+    else:
+        many = saturation_view(table, what, gene=gene, strand=strand, annotation=annotation, say=say)
+        write_picture(draw_saturation(many), to)
+        told = f"{many.chrom}:{many.first:,}-{many.last:,} ({many.strand}), {many.changes:,} changes"
+    say(f"{told}: drawn in {to}")
 
 
 class Picture(StrEnum):

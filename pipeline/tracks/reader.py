@@ -36,11 +36,13 @@ from pipeline.batch.measures import Measures
 from pipeline.batch.status import RunStatus, read_status
 from pipeline.batch.storage import Store
 from pipeline.coordinates import Interval, Strand, parse_region, reconcile_contigs, shortened
-from pipeline.inputs.selection import nearest, without_lift, without_version
+from pipeline.inputs.annotation import Annotation
 from pipeline.tracks.checked_scan import scan_checked
 from pipeline.tracks.header import Header, read_header, read_table
 from pipeline.tracks.layout import CONTIGS, LOCI, PLAN, SHARD_PARTS, SITES, TABLES, TRACKS, TRANSCRIPTS, ShardKey
-from pipeline.tracks.scan import scan_parts
+from pipeline.tracks.lookup import genes_called, merged_spans, nearest_name, transcripts_called
+from pipeline.tracks.named_sites import scan_named
+from pipeline.tracks.scan import frame_types, scan_parts
 from pipeline.tracks.settings import RunConfig
 from pipeline.tracks.shard_check import Planned, planned_shards
 from sptx_core.errors import InputError
@@ -132,10 +134,50 @@ class Tracks:
         return self._scan(self._parts_of(strand, chrom), columns, sites=False)
 
     def sites(
-        self, columns: Sequence[str] | None = None, *, strand: str | None = None, chrom: str | None = None
+        self,
+        columns: Sequence[str] | None = None,
+        *,
+        strand: str | None = None,
+        chrom: str | None = None,
+        named: bool = False,
+        annotation: Annotation | None = None,
+        threshold: float | None = None,
     ) -> pl.LazyFrame:
-        """As `scan`, of the sites table: rows whose acceptor or donor reaches the run's threshold, unrounded."""
-        return self._scan(self._parts_of(strand, chrom), columns, sites=True)
+        """As `scan`, of the sites table: rows whose acceptor or donor reaches the run's threshold, unrounded.
+
+        Parameters
+        ----------
+        columns, strand, chrom
+            As for `scan`.
+        named
+            Give a row for each called or annotated site instead, with its genes, exons and motif: the columns of
+            `pipeline.tracks.named_sites`, which is read as the frame is collected.
+        annotation
+            What names the sites; without it the transcripts that the table was made for do.
+        threshold
+            Score from which a named site is called; 0.1 when None.
+
+        """
+        parts = self._parts_of(strand, chrom)
+        if named:
+            keys = [part.key for part in parts]
+            return scan_named(self, keys, annotation, threshold, lambda held: self._wanted(columns, held))
+        if annotation is not None or threshold is not None:
+            raise InputError("sites(): annotation and threshold are for named=True")
+        return self._scan(parts, columns, sites=True)
+
+    def rows_where(
+        self,
+        keys: Sequence[ShardKey],
+        holds: pl.Expr,
+        *,
+        columns: Sequence[str] | None = None,
+        sites: bool = False,
+    ) -> pl.DataFrame:
+        """Rows of some committed shards for which `holds` is true."""
+        chosen = set(keys)
+        parts = [part for part in self.parts if part.key in chosen]
+        return self._collected(self._scan(parts, columns, sites=sites).filter(holds))
 
     def region(
         self,
@@ -161,7 +203,7 @@ class Tracks:
         self, gene: str, *, strand: str | None = None, columns: Sequence[str] | None = None, sites: bool = False
     ) -> pl.DataFrame:
         """Rows under the transcripts of a gene, on its strand; of all genes of that name when there are several."""
-        found = self._genes_called(gene)
+        found = genes_called(self.transcripts, gene)
         if found.is_empty():
             raise self._unknown("gene", gene, ["gene_name", "gene_id"])
         return self._of_transcripts(found, strand, columns, sites=sites)
@@ -170,7 +212,7 @@ class Tracks:
         self, transcript: str, *, strand: str | None = None, columns: Sequence[str] | None = None, sites: bool = False
     ) -> pl.DataFrame:
         """Rows between a transcript's ends, on its strand."""
-        found = self._transcripts_called(transcript)
+        found = transcripts_called(self.transcripts, transcript)
         if found.is_empty():
             raise self._unknown("transcript", transcript, ["transcript_id"])
         return self._of_transcripts(found, strand, columns, sites=sites)
@@ -192,9 +234,9 @@ class Tracks:
         region, fault = self._region_or_fault(name)
         if region is not None and self._contig_called(region.contig) is not None:
             return region._replace(contig=self._contig(region.contig))
-        found = self._genes_called(name)
+        found = genes_called(self.transcripts, name)
         if found.is_empty():
-            found = self._transcripts_called(name)
+            found = transcripts_called(self.transcripts, name)
         if not found.is_empty():
             return found
         if fault is not None and self._contig_called(name.rpartition(":")[0]) is not None:
@@ -258,7 +300,7 @@ class Tracks:
                     raise InputError(f"{self.store.uri(part.name)} is damaged: it has 0 bytes{self._remedy}")
             paths = [(part.key, part.key.part_name(table, self.fingerprint)) for part in parts]
             frame = scan_parts(self.store, self.header.schema, paths)
-        return frame if columns is None else frame.select(self._wanted(columns))
+        return frame.select(self._wanted(columns, list(frame_types(self.header.schema))))
 
     def _planned_as(self, part: ShardPart) -> Planned:
         planned = self._planned.get(part.key.index)
@@ -270,15 +312,16 @@ class Tracks:
     def _remedy(self) -> str:
         return f"; `sptx verify {self.store.uri()}` names what is damaged"
 
-    def _wanted(self, columns: Sequence[str]) -> list[str]:
-        """The columns that say where a row lies, then those asked for."""
-        names = ["chrom", "strand", *(column.name for column in self.header.schema.columns)]
-        unknown = next((name for name in columns if name not in names), None)
+    def _wanted(self, columns: Sequence[str] | None, held: Sequence[str]) -> list[str]:
+        """Of the columns held those that are no scores, then those asked for; all when None."""
+        if columns is None:
+            return list(held)
+        unknown = next((name for name in columns if name not in held), None)
         if unknown is not None:
-            nearest = difflib.get_close_matches(unknown, names, n=1)
+            nearest = difflib.get_close_matches(unknown, held, n=1)
             hint = f"the nearest is {nearest[0]}" if nearest else f"it has {', '.join(self.channels)}"
             raise InputError(f"{self.store.uri()} has no column {unknown}; {hint}")
-        return list(dict.fromkeys([*(name for name in names if name not in self.channels), *columns]))
+        return list(dict.fromkeys([*(name for name in held if name not in self.channels), *columns]))
 
     def _parts_of(self, strand: str | None, contig: str | None) -> list[ShardPart]:
         if strand is not None and strand not in tuple(Strand):
@@ -324,15 +367,8 @@ class Tracks:
                 raise
             raise InputError(f"a part of {self.store.uri()} cannot be read ({reason(error)}){self._remedy}") from error
 
-    def _genes_called(self, name: str) -> pl.DataFrame:
-        return self.transcripts.filter((pl.col("gene_name") == name) | _has_id("gene_id", name))
-
-    def _transcripts_called(self, name: str) -> pl.DataFrame:
-        return self.transcripts.filter(_has_id("transcript_id", name))
-
     def _unknown(self, kind: str, name: str, columns: Iterable[str]) -> InputError:
-        held = pl.concat([self.transcripts[column].alias("name") for column in columns]).unique(maintain_order=True)
-        closest = nearest(name, held) if name else None
+        closest = nearest_name(self.transcripts, name, columns)
         hint = f"; the nearest is {closest}" if closest else ""
         return InputError(f"{self.store.uri()} has no {kind} {name}{hint}")
 
@@ -345,7 +381,7 @@ class Tracks:
             holding = self._shards_of(found["locus"].explode().drop_nulls())
             frame = self._scan([part for part in parts if part.key.index in holding], columns, sites=sites)
             return self._collected(frame.filter(pl.col("transcript_id").is_in(found["transcript_id"].to_list())))
-        spans = {place: _merged(group) for place, group in found.group_by("chrom", "strand")}
+        spans = {place: merged_spans(group) for place, group in found.group_by("chrom", "strand")}
         places = dict.fromkeys((part.key.chrom, part.key.strand) for part in parts)
         frames = [self._scan((), columns, sites=sites)]
         for place in filter(spans.__contains__, places):
@@ -389,21 +425,3 @@ def open_tracks(uri: str | Path, *, verify: bool = False) -> Tracks:
 def status_of(store: Store, header: Header) -> RunStatus:
     """What of a table is done, missing and failed at this moment; lists its parts once."""
     return read_status(store, TABLES, header.fingerprint, header.shards, SHARD_PARTS)
-
-
-def _has_id(column: str, name: str) -> pl.Expr:
-    """Whether an id is `name`, where either may lack its version; two different versions are not the same."""
-    stored, given = pl.col(column), pl.lit(name)
-    forms = [given == form(stored) for form in (without_version, without_lift)]
-    forms += [stored == form(given) for form in (without_version, without_lift)]
-    return reduce(or_, forms, stored == given)
-
-
-def _merged(transcripts: pl.DataFrame) -> list[tuple[int, int]]:
-    """The stretches (1-based inclusive) that transcripts of one contig and strand cover together."""
-    merged: list[tuple[int, int]] = []
-    for start, end in transcripts.select("start", "end").sort("start", "end").iter_rows():
-        if merged and start <= merged[-1][1] + 1:
-            start, end = merged[-1][0], max(merged.pop()[1], end)
-        merged.append((start, end))
-    return merged

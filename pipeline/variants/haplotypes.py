@@ -6,11 +6,12 @@ allele, which is normalised and scored like any other. So a change that is undon
 variants that no phased one joins are joined with each other once, on both haplotypes.
 
 Variants that overlap each other cannot be applied together: their joint allele has the status `conflict`. REF and ALT
-of it, and of one that spans more than `MAX_SPAN` bases, are `.`.
+of it, and of one that spans more than `MAX_SPAN` bases (`too_long`), are `.`.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from sptx_core.alphabet import decode, encode
 BOTH = 0  # haplotype of a homozygous variant
 MAX_SPAN = 100_000
 """Bases from the first to the last variant beyond which they are not applied: more than any change that is scored."""
+MAX_NAMED = 100  # variants in the id of their joint allele
 _JOINED = (Status.SCORED.value, Status.OUTSIDE_GENES.value)
 _MISSING = "."  # of a VCF
 
@@ -90,54 +92,68 @@ def _groups(variants: Iterable[_Variant], distance: int) -> Iterator[list[_Varia
 
 
 def _together(near: list[_Variant], distance: int) -> Iterator[tuple[list[_Variant], int, str | None]]:
-    """What is joined of variants that lie near each other, and on which haplotype of which phase set."""
-    homozygous = [one for one in near if one.haplotype == BOTH]
-    alone: dict[str | None, list[list[list[_Variant]]]] = {}  # of each haplotype of a set: groups of homozygous ones
-    for phase_set in dict.fromkeys(one.phase_set for one in near if one.haplotype != BOTH):
-        alone[phase_set] = [[], []]
+    """What is joined of variants that lie near each other, in order, and on which haplotype of which phase set."""
+    homozygous = list(_groups((one for one in near if one.haplotype == BOTH), distance))
+    group_of = {(one.record, one.alt_index): n for n, group in enumerate(homozygous) for one in group}
+    joined: list[dict[tuple[int, str | None], None]] = [{} for _ in homozygous]  # by whom, haplotype and set
+    phased: dict[str | None, list[_Variant]] = {}
+    for one in near:
+        if one.haplotype != BOTH:
+            phased.setdefault(one.phase_set, []).append(one)
+    lows = [one.low for one in near]
+    margin = 2 * (MAX_SPAN + distance)  # what reaches farther is not applied
+    for phase_set, own in phased.items():
+        stretch = slice(bisect_left(lows, own[0].low - margin), bisect_right(lows, own[-1].low + margin))
         for haplotype in (1, 2):
-            own = (
-                one for one in near if one.haplotype == BOTH or (one.haplotype, one.phase_set) == (haplotype, phase_set)
-            )
-            for group in _groups(own, distance):
-                if any(one.haplotype != BOTH for one in group):
-                    yield group, haplotype, phase_set
-                else:
-                    alone[phase_set][haplotype - 1].append(group)
-    for group in _groups(homozygous, distance):
-        held = {phase_set: [group in groups for groups in both] for phase_set, both in alone.items()}
-        if all(map(all, held.values())):
+            carried = (haplotype, phase_set)
+            there = (one for one in near[stretch] if one.haplotype == BOTH or (one.haplotype, one.phase_set) == carried)
+            for group in _groups(there, distance):
+                if all(one.haplotype == BOTH for one in group):
+                    continue
+                yield group, haplotype, phase_set
+                for one in group:
+                    if one.haplotype == BOTH and (one.record, one.alt_index) in group_of:
+                        joined[group_of[one.record, one.alt_index]][carried] = None
+    for group, by in zip(homozygous, joined, strict=True):
+        if not by:
             yield group, BOTH, None
-            continue
-        for phase_set, on in held.items():
-            if sum(on) == 1:  # a phased variant joins them on the other one
-                yield group, 1 + on.index(True), phase_set
+        for haplotype, phase_set in by:
+            if (3 - haplotype, phase_set) not in by:  # on the other haplotype they are among themselves
+                yield group, 3 - haplotype, phase_set
 
 
 def _joint(group: Sequence[_Variant], contig: str, genome: Genome, haplotype: int, phase_set: str | None) -> Written:
     """All variants of a group applied to the reference between their ends."""
-    changes = sorted(trimmed(one.pos - 1, decode(encode(one.ref)), decode(encode(one.alt))) for one in group)
-    start, end = changes[0][0], max(at + len(ref) for at, ref, _ in changes)
-    fault = Status.TOO_LONG if end - start > MAX_SPAN else None
+    start, end = group[0].low, max(one.high for one in group)
+    fault: Status | None = Status.TOO_LONG
     pos, ref, alt = start + 1, _MISSING, _MISSING
-    if fault is None:
-        applied = _applied(changes, decode(genome.fetch(contig, start, end)), start)
-        if applied is None:
-            fault = Status.CONFLICT
-        elif applied and start < end:
-            ref, alt = decode(genome.fetch(contig, start, end)), applied
-        else:  # a VCF has a base beside an insertion or deletion
-            first = max(start - 1, 0)
-            left = decode(genome.fetch(contig, first, start))
-            right = "" if left else decode(genome.fetch(contig, end, end + 1))
-            pos = first + 1
-            ref, alt = left + decode(genome.fetch(contig, start, end)) + right, left + applied + right
+    if end - start <= MAX_SPAN:
+        changes = sorted(trimmed(one.pos - 1, decode(encode(one.ref)), decode(encode(one.alt))) for one in group)
+        start, end = changes[0][0], max(at + len(replaced) for at, replaced, _ in changes)
+        replaced = decode(genome.fetch(contig, start, end))
+        applied = _applied(changes, replaced, start)
+        pos, fault = start + 1, Status.CONFLICT if applied is None else None
+        if applied is not None:
+            pos, ref, alt = _as_record(start, replaced, applied, contig, genome)
     head = group[0]
-    names = "+".join(f"{one.chrom}-{one.pos}-{one.ref}-{one.alt}" for one in group)
+    names = [f"{one.chrom}-{one.pos}-{one.ref}-{one.alt}" for one in group[:MAX_NAMED]]
+    more = ["..."] if len(group) > MAX_NAMED else []
     return Written(
-        *(head.record, head.alt_index, head.chrom, pos, names, ref, alt, fault),
+        *(head.record, head.alt_index, head.chrom, pos, "+".join([*names, *more]), ref, alt, fault),
         *(head.sample, haplotype, phase_set, True),
     )
+
+
+def _as_record(start: int, ref: str, alt: str, contig: str, genome: Genome) -> tuple[int, str, str]:
+    """POS, REF and ALT of a change: with a base beside it where one of both is empty."""
+    if ref and alt:
+        return start + 1, ref, alt
+    end = start + len(ref)
+    if start:
+        beside = decode(genome.fetch(contig, start - 1, start))
+        return start, beside + ref, beside + alt
+    beside = decode(genome.fetch(contig, end, end + 1))
+    return start + 1, ref + beside, alt + beside
 
 
 def _applied(changes: Sequence[tuple[int, str, str]], reference: str, start: int) -> str | None:

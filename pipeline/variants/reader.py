@@ -152,12 +152,16 @@ class Variants:
 
     def query(self, what: str) -> pl.DataFrame:
         """Rows of a variant, a region or a gene, whichever `what` is."""
-        texts = what.rsplit("-", _VARIANT_PARTS - 1)
-        if len(texts) == _VARIANT_PARTS and texts[1].isdigit() and self._contig_called(texts[0]):
+        if self.names_variant(what):
             return self.variant(what)
         if self._contig_called(what) or (":" in what and self._contig_called(what.rsplit(":", 1)[0])):
             return self.region(what)
         return self.gene(what)
+
+    def names_variant(self, what: str) -> bool:
+        """Whether a text is a variant, `chrom-pos-ref-alt` on one of the contigs, and no region or gene."""
+        texts = what.rsplit("-", _VARIANT_PARTS - 1)
+        return len(texts) == _VARIANT_PARTS and texts[1].isdigit() and self._contig_called(texts[0]) is not None
 
     def _contig(self, name: str) -> str:
         found = self._contig_called(name)

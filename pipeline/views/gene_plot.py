@@ -21,7 +21,8 @@ import polars as pl
 
 from pipeline.inputs.splice_sites import KINDS
 from pipeline.views.gene_view import GeneView
-from pipeline.views.pictures import COLOURS, MUTED, NO_MATPLOTLIB
+from pipeline.views.pictures import COLOURS, MUTED, NO_MATPLOTLIB, UNKNOWN
+from pipeline.views.transcript_rows import MEDIUM, SMALL, draw_transcripts
 from sptx_core.errors import InputError
 
 try:
@@ -30,8 +31,7 @@ try:
     from matplotlib.collections import LineCollection, QuadMesh
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
-    from matplotlib.patches import ConnectionPatch, Patch, Rectangle
-    from matplotlib.path import Path as Outline
+    from matplotlib.patches import ConnectionPatch, Patch
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 except ModuleNotFoundError:
     raise InputError(NO_MATPLOTLIB) from None
@@ -40,9 +40,6 @@ SHORTENED_BASES = 150
 """Width of a shortened stretch."""
 _PADDING = 30  # bases around exons and called sites that are never shortened
 _MIN_SCORE = 0.005  # of a line that is drawn: lower ones are less than a pixel high
-_ARROWS = 40  # arrows of an intron as wide as the figure
-_UNKNOWN = "#d9d9d9"
-_SMALL, _MEDIUM = 8, 9  # font sizes, points
 # Sizes in inches.
 _WIDTH = 12.0
 _ROW, _SCORES, _CELL = 0.24, 1.8, 0.165  # heights: a transcript, the scores, a tissue
@@ -142,7 +139,7 @@ def _panels(view: GeneView, heat_maps: int) -> tuple[Figure, list[Axes]]:
         bbox_to_anchor=place_of_legend,
         ncols=7,
         frameon=False,
-        fontsize=_SMALL,
+        fontsize=SMALL,
     )
     return figure, axes
 
@@ -152,28 +149,28 @@ def _draw_colour_bar(figure: Figure, heat_maps: Sequence[Axes], mesh: QuadMesh) 
     first, last = heat_maps[0].get_position(), heat_maps[-1].get_position()
     place = last.x1 + 0.15 / _WIDTH, last.y0, 0.14 / _WIDTH, first.y1 - last.y0
     bar = figure.colorbar(mesh, cax=figure.add_axes(place), label="usage")
-    bar.ax.tick_params(labelsize=_SMALL)
+    bar.ax.tick_params(labelsize=SMALL)
 
 
 def _draw_transcripts(axes: Axes, view: GeneView, scale: Scale) -> None:
     """One row a transcript, the first at the top; the x axis is above."""
-    labels = _labels(view)
-    for row, (starts, ends) in enumerate(view.transcripts.select("exon_starts", "exon_ends").iter_rows()):
-        for first, last in zip(starts, ends, strict=True):
-            axes.add_patch(Rectangle((first - 0.5, row - 0.32), last - first + 1, 0.64, color="#404040", linewidth=0))
-        for left, right in zip(ends, starts[1:], strict=False):
-            _draw_intron(axes, left + 0.5, right - 0.5, row, view, scale)
-    axes.set_yticks(range(len(labels)), labels, fontsize=_SMALL)
-    axes.set_ylim(len(labels) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.spines[["left", "right", "bottom"]].set_visible(False)
+    draw_transcripts(
+        axes,
+        view.transcripts,
+        _labels(view),
+        view.strand,
+        (view.first, view.last),
+        place=scale.place,
+        position=scale.position,
+        shortened=scale.shortened,
+    )
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
-    axes.tick_params(axis="x", labelsize=_SMALL)
+    axes.tick_params(axis="x", labelsize=SMALL)
     direction = "right to left" if view.strand == "-" else "left to right"
     short = ", introns shortened where dashed" if scale.shortened else ""
     sign = view.strand.replace("-", "\N{MINUS SIGN}")
-    axes.set_xlabel(f"position on {view.chrom} ({sign} strand, 5′ to 3′ {direction}{short})", fontsize=_MEDIUM)
+    axes.set_xlabel(f"position on {view.chrom} ({sign} strand, 5′ to 3′ {direction}{short})", fontsize=MEDIUM)
     if scale.shortened:
         axes.set_xticks([view.first, view.last])
     else:
@@ -184,7 +181,7 @@ def _draw_transcripts(axes: Axes, view: GeneView, scale: Scale) -> None:
 def _draw_scores(axes: Axes, view: GeneView) -> None:
     """A vertical line for each score; dots mark called sites (hollow: not annotated), crosses mark missed sites."""
     for first, last in view.without_rows():
-        axes.axvspan(first - 0.5, last + 0.5, facecolor="none", edgecolor=_UNKNOWN, hatch="///", linewidth=0)
+        axes.axvspan(first - 0.5, last + 0.5, facecolor="none", edgecolor=UNKNOWN, hatch="///", linewidth=0)
     for kind in KINDS:
         scored = view.scores.filter(pl.col(kind) >= _MIN_SCORE).select("pos", kind).to_numpy().astype(float)
         lines = np.stack([np.column_stack([scored[:, 0], np.zeros(len(scored))]), scored], axis=1)
@@ -203,24 +200,24 @@ def _draw_scores(axes: Axes, view: GeneView) -> None:
         axes.plot(missed, np.zeros(len(missed)), "x", color=COLOURS[kind], markersize=6, zorder=4, clip_on=False)
     axes.axhline(view.threshold, color=MUTED, linestyle=":", linewidth=0.8)
     axes.set_ylim(0, 1.03)
-    axes.set_ylabel("score", fontsize=_MEDIUM)
+    axes.set_ylabel("score", fontsize=MEDIUM)
     axes.tick_params(axis="x", bottom=False, labelbottom=False)
-    axes.tick_params(axis="y", labelsize=_SMALL)
+    axes.tick_params(axis="y", labelsize=SMALL)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_usage(axes: Axes, view: GeneView, title: str, values: _Floats) -> QuadMesh:
     """A heat map of `values` [tissues, called sites], from 0 to 1; NaN is grey."""
-    colours = colormaps["viridis"].with_extremes(bad=_UNKNOWN)
+    colours = colormaps["viridis"].with_extremes(bad=UNKNOWN)
     mesh = axes.pcolormesh(
         np.ma.masked_invalid(values), cmap=colours, vmin=0, vmax=1, edgecolors="white", linewidth=0.4
     )
     names = [name.replace("_", " ") for name in view.tissues]
-    axes.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=_SMALL)
+    axes.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=SMALL)
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.invert_yaxis()
-    axes.set_ylabel(title, fontsize=_MEDIUM)
+    axes.set_ylabel(title, fontsize=MEDIUM)
     axes.spines[:].set_visible(False)
     return mesh
 
@@ -241,26 +238,10 @@ def _usage_by_title(view: GeneView) -> dict[str, _Floats]:
     return {title: frame.select(view.tissues).to_numpy().T.astype(float) for title, frame in frames.items()}
 
 
-def _draw_intron(axes: Axes, left: float, right: float, row: int, view: GeneView, scale: Scale) -> None:
-    """A line with arrows that point from 5' to 3', dashed where the intron is shortened."""
-    axes.plot([left, right], [row, row], color=MUTED, linewidth=0.9, zorder=0)
-    for first, last in scale.shortened:
-        if left <= first and last <= right:
-            axes.plot([first, last], [row, row], color="white", linewidth=1.2, linestyle=(0, (2, 2)), zorder=0.5)
-    begin, end = scale.place([max(left, view.first), min(right, view.last)])
-    arrows = int((end - begin) / scale.place(view.last + 0.5) * _ARROWS)
-    if begin < end and arrows:
-        places = begin + (end - begin) * (np.arange(arrows) + 0.5) / arrows
-        tip = 1 if view.strand == "+" else -1
-        chevron = Outline([(-tip, 1), (tip, 0), (-tip, -1)])
-        style: Any = {"markersize": 4, "markerfacecolor": "none", "markeredgecolor": MUTED, "linestyle": "none"}
-        axes.plot(scale.position(places), np.full(arrows, row), marker=chevron, **style)
-
-
 def _label_columns(axes: Axes, view: GeneView) -> None:
     """Label each column with the position of its site, in the colour of its kind."""
     sites = view.called.select("pos", "kind").rows()
-    axes.set_xticks(np.arange(len(sites)) + 0.5, [f"{pos:,}" for pos, _ in sites], rotation=90, fontsize=_SMALL)
+    axes.set_xticks(np.arange(len(sites)) + 0.5, [f"{pos:,}" for pos, _ in sites], rotation=90, fontsize=SMALL)
     for label, (_, kind) in zip(axes.get_xticklabels(), sites, strict=True):
         label.set_color(COLOURS[kind])
 
@@ -301,9 +282,9 @@ def _legend(view: GeneView) -> list[Any]:
     if not view.missed.is_empty():
         entries.append(Line2D([], [], marker="x", label="annotated, not called", **dot))
     if view.without_rows():
-        entries.append(Patch(facecolor="none", edgecolor=_UNKNOWN, hatch="///", label="not in the table"))
+        entries.append(Patch(facecolor="none", edgecolor=UNKNOWN, hatch="///", label="not in the table"))
     if view.measured is not None and np.isnan(view.measured.select(view.tissues).to_numpy()).any():
-        entries.append(Patch(facecolor=_UNKNOWN, label="no measurement"))
+        entries.append(Patch(facecolor=UNKNOWN, label="no measurement"))
     return entries
 
 

@@ -26,6 +26,7 @@ import polars as pl
 from pipeline.coordinates import Interval, shortened
 from pipeline.inputs.annotation import Annotation
 from pipeline.inputs.splice_sites import KINDS, splice_sites
+from pipeline.tracks.named_sites import transcripts_of
 from pipeline.tracks.reader import Tracks
 from sptx_core.channels import SPLICE
 from sptx_core.errors import InputError
@@ -140,7 +141,7 @@ def gene_view(
     if end - start > MAX_BASES:
         raise InputError(f"{what} has {end - start:,} bases, a plot at most {MAX_BASES:,}: name a part of it")
     here = (pl.col("chrom") == chrom) & (pl.col("strand") == strand) & (pl.col("start") < end) & (pl.col("end") > start)
-    transcripts = _in_drawing_order(_transcripts(tracks, annotation).filter(here), own)
+    transcripts = in_drawing_order(transcripts_of(tracks, annotation).filter(here), own)
     if tracks.header.schema.by_transcript:
         transcripts, rows = _one_transcript(tracks, transcripts, pl.col("pos").is_between(start + 1, end), say)
     else:
@@ -205,21 +206,7 @@ def _place(tracks: Tracks, what: str, strand: str | None) -> _Place:
     return _Place(found["chrom"].item(0), start, end, found["strand"].item(0), found)
 
 
-def _transcripts(tracks: Tracks, annotation: Annotation | None) -> pl.DataFrame:
-    """Transcripts of the annotation, or of the table if there is none: 0-based half-open, with the table's contigs."""
-    if annotation is None:
-        frame = tracks.transcripts.with_columns(pl.col("start") - 1, pl.col("exon_starts").list.eval(pl.element() - 1))
-    else:
-        contigs = tracks.contigs_of(annotation.transcripts["contig"].unique(maintain_order=True).to_list())
-        if not contigs:
-            raise InputError(f"{annotation.uri} has no contig of {tracks.store.root}")
-        frame = annotation.transcripts.filter(pl.col("contig").is_in(list(contigs))).with_columns(
-            pl.col("contig").replace(contigs).alias("chrom")
-        )
-    return frame.rename({"transcript_type": "biotype"})
-
-
-def _in_drawing_order(transcripts: pl.DataFrame, own: pl.DataFrame | None) -> pl.DataFrame:
+def in_drawing_order(transcripts: pl.DataFrame, own: pl.DataFrame | None) -> pl.DataFrame:
     """Sort: those asked for, others of the same gene, representative ones, then by number of exons, most first."""
     nothing = pl.Series([], dtype=pl.String)
     transcript, gene = (nothing, nothing) if own is None else (own["transcript_id"], own["gene_id"])

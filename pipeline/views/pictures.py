@@ -23,6 +23,8 @@ COLOURS = {"acceptor": "#0072b2", "donor": "#d55e00"}
 """Colour of each kind of splice site; colour-blind people can tell them apart (Okabe & Ito 2008)."""
 MUTED = "#7f7f7f"
 """Grey for what is not data."""
+UNKNOWN = "#d9d9d9"
+"""Light grey for what the table does not hold."""
 _FORMATS = ("png", "svg")
 _DPI = 150
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,9 @@ from material.networks import tiny_network
 from numpy.typing import NDArray
 
 from pipeline.batch.record import Execution
+from pipeline.inputs.annotation import read_annotation
+from pipeline.inputs.network import load_network
+from pipeline.variants import prepare as preparation
 from pipeline.variants.job import VariantsJob
 from pipeline.variants.reader import Variants, open_variants
 from pipeline.variants.run import prepare
@@ -37,6 +40,7 @@ ACCEPTOR, DONOR, USAGE = 0.9, 0.8, 0.5
 DONOR_MOTIF, ACCEPTOR_MOTIF = "TGTA", "TAGA"  # the donor is the first base, the acceptor the last
 CONTEXT, MAX_CORE = 8, 256  # of the network; the scorer looks two bases far
 _runs = itertools.count()
+_annotation, _network = cache(read_annotation), cache(load_network)
 
 
 def stub_scores(codes: Codes) -> NDArray[np.float32]:
@@ -85,6 +89,10 @@ class StubWorker(VariantsWorker):
     """A worker with the scorer."""
 
     scores = staticmethod(stub_scores)
+
+    def open(self) -> None:
+        self.predictor = self.make_predictor(None)
+        self.execution = replace(self.execution, engine=self.predictor.path)
 
     def make_predictor(self, model: Any) -> Any:
         windows = self.order.windows
@@ -176,7 +184,10 @@ class Place(NamedTuple):
 
     def prepared(self, kind: type[ScoringConfig], number: int, **settings: Any) -> StubJob:
         chosen = {**self.inputs, "output": str(self.folder / f"scores{number}"), **settings}
-        return stubbed(prepare(kind.load(None, chosen), say))
+        with pytest.MonkeyPatch.context() as patch:  # reading them anew would take most of the time of a test
+            patch.setattr(preparation, "read_annotation", _annotation)
+            patch.setattr(preparation, "load_network", _network)
+            return stubbed(prepare(kind.load(None, chosen), say))
 
 
 def finished(job: StubJob) -> Variants:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.coordinates import (
+    Cover,
     Interval,
     Strand,
     mitochondrion_note,
@@ -171,3 +173,16 @@ def test_reconciling_is_symmetric(annotation, fasta):
     forward = reconcile_contigs(annotation, fasta).mapping
     backward = reconcile_contigs(fasta, annotation).mapping
     assert {held: name for name, held in forward.items()} == backward
+
+
+intervals = st.tuples(st.integers(0, 20), st.none() | st.integers(1, 10)).map(
+    lambda pair: Interval("chr1", pair[0], None if pair[1] is None else pair[0] + pair[1])
+)
+
+
+@given(st.lists(intervals, max_size=4), st.integers(0, 30), st.integers(1, 9))
+def test_a_cover_holds_what_one_of_its_intervals_holds(some: list[Interval], start: int, length: int) -> None:
+    held = [any(one.start <= base and (one.end is None or base < one.end) for one in some) for base in range(40)]
+    cover = Cover(some)
+    assert cover.holds(np.arange(40)).tolist() == held
+    assert cover.touches([start], [start + length]).tolist() == [any(held[start : start + length])]

@@ -69,12 +69,20 @@ def test_the_script_is_sound() -> None:
         subprocess.run(["shellcheck", "--exclude=SC2016", SCRIPT], check=True)  # what a node expands, not this shell
 
 
-def test_its_flags_of_sptx_exist() -> None:
-    (command,) = re.findall(r'^ *"\$\{inside\[@\]\}" (sptx run .*)', SCRIPT.read_text(), re.MULTILINE)
-    given = re.findall(r"--[a-z-]+", command)
+@pytest.mark.parametrize("command", ["run", "variants", "saturate"])
+def test_its_flags_of_sptx_exist(command: str) -> None:
+    (line,) = re.findall(
+        r'^ *"\$\{inside\[@\]\}" (sptx "\$\{SPTX_COMMAND:-run\}" .*) &$', SCRIPT.read_text(), re.MULTILINE
+    )
+    named = {"SPTX_COMMAND": command} if command != "run" else {}
+    program = f'ip=node port=1; set -- --output scores; printf "%s\\n" {line}'
+    words = subprocess.run(
+        ["bash", "-c", program], env=named, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert words == ["sptx", command, "--address", "node:1", "--shared-output", "--output", "scores"]
     group = typer.main.get_command(app)
-    flags = {flag for option in group.commands["run"].params for flag in option.opts}  # type: ignore[attr-defined]
-    assert {"--address", "--shared-output"} == set(given) <= flags
+    flags = {flag for option in group.commands[command].params for flag in option.opts}  # type: ignore[attr-defined]
+    assert {"--address", "--shared-output", "--output"} <= flags
 
 
 @pytest.fixture(scope="module")

@@ -137,6 +137,9 @@ COMMANDS_THAT_PRINT = [
     ("query", "chr9", "--format", "csv"),
     ("query", "chr9", "--format", "parquet"),
     ("query", "chr9"),
+    ("sites",),
+    ("sites", "--format", "bed"),
+    ("sites", "--format", "parquet"),
     ("status",),
     ("verify",),
 ]

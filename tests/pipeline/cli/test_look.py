@@ -10,8 +10,9 @@ from typing import Any
 
 import polars as pl
 import pytest
-from material import tables
+from material import gene, gene_variants, saturated, tables
 from material.fault_proxy import BROKEN, NO_BUCKET, REFUSED, faulty_bucket
+from material.genomes import write_gtf
 from s3fs import S3FileSystem
 
 from pipeline.batch.storage import StorageError, Store
@@ -228,3 +229,37 @@ def test_a_command_lists_each_folder_once(
     monkeypatch.setattr(Store, "list", lambda self, prefix="": listed.append(prefix) or listing(self, prefix))
     sptx_here(command[0], small_table, *command[1:])
     assert sorted(listed) == folders
+
+
+def test_plot_draws_a_variant_and_a_map_of_changes(sptx_here: Any, tmp_path: Path) -> None:
+    gene_variants.write(tmp_path / "one", "-")
+    saturated.write(tmp_path / "many")
+    gtf = write_gtf(tmp_path / "genes.gtf", gene.transcripts("-"))
+    drawn = sptx_here("plot", tmp_path / "one", gene_variants.SNV, "--gtf", gtf, "--to", tmp_path / "one.png")
+    assert drawn.err == f"{gene_variants.SNV}, GENE (-), d_splice 0.70: drawn in {tmp_path}/one.png\n"
+    drawn = sptx_here("plot", tmp_path / "many", "chr1:1,093-1,097", "--to", tmp_path / "many.svg")
+    assert drawn.err == f"chr1:1,093-1,097 (+), 15 changes: drawn in {tmp_path}/many.svg\n"
+    assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG\r\n")
+    assert (tmp_path / "many.svg").read_bytes().startswith(b"<?xml")
+
+
+@pytest.mark.parametrize(
+    ("what", "flags", "told"),
+    [
+        (gene_variants.SNV, ("--short-introns",), "--usage and --short-introns are of tracks"),
+        (gene_variants.SNV, ("--gene", "NONE"), "has no row of NONE"),
+        (gene_variants.UNSCORED, (), "was not scored: ref_mismatch"),
+        ("NONE", (), "has no variant in a gene NONE"),
+    ],
+)
+def test_plot_of_variants_refuses_clearly(
+    sptx_here: Any, tmp_path: Path, what: str, flags: tuple[str, ...], told: str
+) -> None:
+    gene_variants.write(tmp_path / "table")
+    assert told in sptx_here("plot", tmp_path / "table", what, *flags, "--to", tmp_path / "x.png", code=2).err
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_flags_of_variants_are_refused_for_tracks(small_table: Path, sptx_here: Any, tmp_path: Path) -> None:
+    done = sptx_here("plot", small_table, "chr9:101-400", "--gene", "GENE1", "--to", tmp_path / "x.png", code=2)
+    assert "--gene is of variants" in done.err

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.inputs.splice_sites import splice_sites
+from pipeline.inputs.splice_sites import introns, splice_sites
 
 Exons = list[tuple[int, int]]
 COLUMNS = {
@@ -73,3 +73,20 @@ def test_every_transcript_has_its_own_rows() -> None:
 def test_no_intron_no_sites() -> None:
     assert splice_sites(frame(("+", [(0, 50)]))).is_empty()
     assert splice_sites(frame(("+", []))).is_empty()
+
+
+@pytest.mark.parametrize(
+    ("strand", "expected"),
+    [("+", [(21, 30, 1, 2), (46, 60, 3, 4), (71, 80, 5, 6)]), ("-", [(21, 30, 6, 5), (46, 60, 4, 3), (71, 80, 2, 1)])],
+)
+def test_introns_have_the_numbers_of_the_exons_beside_them(strand: str, expected: list[tuple[int, ...]]) -> None:
+    exons = [(10, 20), (30, 40), (40, 45), (60, 68), (62, 70), (80, 90)]  # two touch, two overlap
+    found = introns(frame((strand, exons), ("+", [(1, 2)])))
+    assert found.select("first", "last", "left_exon", "right_exon").rows() == expected
+    assert found["transcript_id"].unique().to_list() == ["T0"]
+    assert set(found.columns).isdisjoint({"exon_starts", "exon_ends"})
+
+
+def test_an_exon_within_another_is_not_beside_the_next_intron() -> None:
+    found = introns(frame(("+", [(10, 40), (15, 20), (50, 60)])))
+    assert found.select("first", "last", "left_exon", "right_exon").rows() == [(41, 50, 1, 3)]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from pipeline.batch.cluster import Pool
+from pipeline.batch.cluster import Cluster, Pool
+from pipeline.batch.crews import choose_second
 from pipeline.batch.record import Execution
 from pipeline.inputs.network import load_network
 from pipeline.settings import JobSettings, Precision
 from pipeline.tracks.execution import choose_execution
+from pipeline.tracks.prepare import prepare
+from pipeline.tracks.settings import RunConfig
 from sptx_core.engine import hardware
 from sptx_core.windows import WindowSpec
 
@@ -35,3 +39,15 @@ def test_what_a_run_began_with_is_taken_up_on_the_same_hardware_alone(example: A
     assert chosen(example, begun) == begun
     for elsewhere in (replace(begun, hardware="another processor"), replace(begun, device="cuda")):
         assert chosen(example, elsewhere) == chosen(example)
+
+
+def test_a_second_crew_on_cpus_chooses_for_itself(example: Any) -> None:
+    paths = {"fasta": example.genome, "gtf": example.annotation, "checkpoint": example.checkpoint}
+    given = {**{name: str(path) for name, path in paths.items()}, "core": 50}
+    job = prepare(RunConfig.load(None, {**given, "cpu_workers": 2, "engine": "triton", "batch": 64}), print)
+    mixed = Cluster(False, 2, 10.0, 8.0, 1.0, Path("log"), ((8.0, 1.0), (2.0, 0.0)))
+    second = choose_second(job, mixed, Pool(1, 2, 1.0), print)
+    assert second is not None
+    assert (second.execution.device, second.execution.threads) == ("cpu", 2)
+    assert second.execution.engine != "triton"
+    assert job.settings.engine == "triton"

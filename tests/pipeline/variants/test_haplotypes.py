@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from material.variant_runs import Line, Place, finished
+from material.genomes import Transcript
+from material.variant_runs import Line, Place, finished, write_place
 
+from pipeline.variants.haplotypes import MAX_NAMED
 from pipeline.variants.reader import Variants
 
 P = 500  # a donor: T, then GTA
@@ -159,3 +162,14 @@ def test_many_phase_sets_and_shards_are_planned_in_one_order(place: Place) -> No
     found = table.scan().filter(pl.col("joint")).select("record", "haplotype", "phase_set").collect()
     # The homozygous ones with each of the five sets on one haplotype, and by themselves on the other one.
     assert sorted(found["phase_set"].to_list()) == sorted([*"01234"] * 2)
+
+
+def test_what_spans_too_much_is_named_and_not_applied(place: Place, tmp_path: Path) -> None:
+    text = "A" * 140_000
+    wide = write_place(tmp_path / "wide", {"chr1": text}, [Transcript("T", "chr1", "+", [(1, len(text))])])
+    lines = [(Line("chr1", pos, "A", "C"), "1|1") for pos in range(1_000, 139_000, 900)]
+    table = scored(wide, *lines, distance=500)
+    rows = table.scan().filter(pl.col("joint")).collect()
+    assert rows.select("status", "haplotype", "phase_set", "ref", "alt").rows() == [("too_long", 0, None, ".", ".")]
+    assert rows["id"][0].count("+") == MAX_NAMED
+    assert rows["id"][0].endswith("+...")

@@ -1,4 +1,4 @@
-"""What tests of views share: the gene on each strand, and a measurement of two of its sites."""
+"""What tests of views share: the gene on each strand, a measurement of two of its sites, and changes of it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from material import gene
+from material import gene, gene_variants, saturated
 
 from pipeline.inputs.usage import read_usage
 from pipeline.tracks.reader import Tracks
+from pipeline.variants.reader import Variants
 
 
 @pytest.fixture(scope="session", params=["+", "-"])
@@ -22,6 +23,18 @@ def strand(request: pytest.FixtureRequest) -> str:
 def tracks(tmp_path_factory: pytest.TempPathFactory, strand: str) -> Tracks:
     """The gene's table; tests only read it."""
     return gene.write(tmp_path_factory.mktemp("gene") / "table", strand)
+
+
+@pytest.fixture(scope="session")
+def variants(tmp_path_factory: pytest.TempPathFactory, strand: str) -> Variants:
+    """The table of the gene's variants; tests only read it."""
+    return gene_variants.write(tmp_path_factory.mktemp("variants") / "table", strand)
+
+
+@pytest.fixture(scope="session")
+def saturation(tmp_path_factory: pytest.TempPathFactory, strand: str) -> Variants:
+    """The table of every change of a stretch of the gene; tests only read it."""
+    return saturated.write(tmp_path_factory.mktemp("saturation") / "table", strand)
 
 
 @pytest.fixture

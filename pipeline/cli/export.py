@@ -1,0 +1,68 @@
+"""The command that makes files for genome browsers: `export`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from pydantic import TypeAdapter
+
+from pipeline.cli.console import INCOMPLETE, say, speaker
+from pipeline.cli.flags import Quiet, TableRoot
+from pipeline.settings import Names, Regions, absolute
+from sptx_core.errors import InputError
+
+
+def export(
+    output: TableRoot,
+    to: Annotated[str, typer.Option("--to", help="Folder to write to, or a URI such as s3://bucket/hub.")],
+    least: Annotated[
+        float | None,
+        typer.Option(help="Least value in a bigWig, less is left out (default: 0.001).", show_default=False),
+    ] = None,
+    every_base: Annotated[bool, typer.Option("--every-base", help="Leave nothing out; files are larger.")] = False,
+    genome: Annotated[
+        str | None,
+        typer.Option(
+            help="UCSC's id of the genome, such as hg38: names contigs as UCSC does and makes hub.txt.",
+            show_default=False,
+        ),
+    ] = None,
+    genes: Annotated[
+        list[str] | None, typer.Option(help="Genes or transcripts alone, separated by commas.", show_default=False)
+    ] = None,
+    regions: Annotated[
+        list[str] | None,
+        typer.Option(help="Regions alone, such as chr9:214,854-220,000 (1-based inclusive).", show_default=False),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a table as files for genome browsers: bigWig, bigBed, a track hub, an IGV session.
+
+    acceptor and donor of each base and strand, usage by tissue at likely sites, the sites, and what was computed.
+    Killed, the same command goes on; the same table gives the same bytes. Ends with 3 when the table is unfinished.
+    How to load the files: docs/export.md.
+    """
+    from pipeline.batch.storage import Store
+    from pipeline.exporting.export import export as export_table
+    from pipeline.exporting.record import LEAST, Options
+    from pipeline.tracks.reader import open_tracks
+
+    if not to.strip():
+        raise InputError("--to is empty: give a folder or a URI")
+    if every_base and least is not None:
+        raise InputError("--every-base and --least exclude each other: give one of them")
+    options = Options(
+        0.0 if every_base else LEAST if least is None else least,
+        genome,
+        TypeAdapter(Names).validate_python(genes or ()),
+        TypeAdapter(Regions).validate_python(regions or ()),
+    )
+    done = export_table(open_tracks(absolute(output)), Store(absolute(to)), options, speaker(quiet), progress=not quiet)
+    kept = f", {len(done.kept)} kept" if done.kept else ""
+    typer.echo(f"{len(done.written)} files written{kept}: {Store(absolute(to)).uri()}")
+    if genome is None:
+        speaker(quiet)("there is no hub.txt without --genome, such as --genome hg38")
+    if done.unfinished:
+        say(f"the table is {done.unfinished}; finish it with the same `sptx run`, then export again")
+        raise typer.Exit(INCOMPLETE)

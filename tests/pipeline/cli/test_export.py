@@ -1,0 +1,68 @@
+"""The command `export`: what it writes, says and refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from material import tables
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("export") / "table"
+    tables.write_example(root)
+    return root
+
+
+def test_export_writes_all_but_the_hub_without_a_genome(table: Path, sptx_here: Any, tmp_path: Path) -> None:
+    done = sptx_here("export", table, "--to", tmp_path / "out", code=0)
+    assert done.out == f"37 files written: {tmp_path / 'out'}\n"
+    assert "there is no hub.txt without --genome" in done.err
+    assert not (tmp_path / "out" / "hub.txt").exists()
+    again = sptx_here("export", table, "--to", tmp_path / "out", code=0)
+    assert again.out == f"0 files written, 37 kept: {tmp_path / 'out'}\n"
+
+
+def test_export_takes_regions_with_commas_and_a_genome(table: Path, sptx_here: Any, tmp_path: Path) -> None:
+    flags = ("--regions", "chr9:101-1,000,HLA-A*01:01", "--genome", "hg38", "--every-base", "--quiet")
+    done = sptx_here("export", table, "--to", tmp_path / "out", *flags, code=0)
+    assert done.err == ""
+    assert (tmp_path / "out" / "hub.txt").read_text().splitlines()[6] == "genome hg38"
+    assert '"chr9:101-1,000"' in (tmp_path / "out" / "export.json").read_text()
+
+
+def test_an_unfinished_table_ends_with_3(sptx_here: Any, tmp_path: Path) -> None:
+    tables.write(tmp_path / "table", [tables.Part("chr1", "+", range(1, 101))], shards=2)
+    done = sptx_here("export", tmp_path / "table", "--to", tmp_path / "out", "--quiet", code=3)
+    assert "unfinished: 1 of 2 shards" in done.err
+    assert (tmp_path / "out" / "acceptor.plus.bw").exists()
+    flags = ("--to", tmp_path / "other", "--regions", "chr1:500-600")
+    nothing = sptx_here("export", tmp_path / "table", *flags, code=3)
+    assert "has no rows of chr1:500-600 (unfinished: 1 of 2 shards); finish it" in nothing.err
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--least", "0.1", "--every-base"), "--every-base and --least exclude each other"),
+        (("--least", "2"), "--least 2 is no probability"),
+        (("--genes", "GENE1", "--regions", "chr9"), "--genes and --regions exclude each other"),
+        (("--genes", "GENE9"), "the nearest is GENE"),
+        (("--genome", "hg 38"), "is no id of a genome"),
+        (("--regions", "chr9:1-100"), "has no rows of chr9:1-100; ask for what its loci cover"),
+        (("--to", ""), "--to is empty"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    table: Path, sptx_here: Any, tmp_path: Path, flags: tuple[str, ...], told: str
+) -> None:
+    done = sptx_here("export", table, "--to", tmp_path / "out", *flags, code=2)
+    assert told in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_place_without_a_table_is_refused(sptx_here: Any, tmp_path: Path) -> None:
+    assert "holds no table" in sptx_here("export", tmp_path, "--to", tmp_path / "out", code=2).err

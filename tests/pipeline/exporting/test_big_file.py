@@ -1,0 +1,41 @@
+"""What bigWig and bigBed share: a file is none before it is complete, and what the format cannot hold is refused."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import numpy as np
+import pytest
+
+from pipeline.exporting.big_file import BigFile, Contig, require_order
+from sptx_core.errors import InputError
+
+MAGIC = 0x888FFC26
+
+
+def test_the_head_comes_last() -> None:
+    file = io.BytesIO()
+    big = BigFile(file, [Contig("chr1", 10**6)], MAGIC)
+    big.add_block(0, 0, 10, b"content")
+    assert file.getvalue().startswith(bytes(64))
+    big.close(1, 1)
+    assert file.getvalue()[:4] == file.getvalue()[-4:] == MAGIC.to_bytes(4, "little")
+
+
+def test_a_contig_that_is_too_long_is_refused() -> None:
+    with pytest.raises(InputError, match=re.escape("contig chr1 has 4,294,967,296 bases; a bigWig or bigBed holds")):
+        BigFile(io.BytesIO(), [Contig("chr1", 2**32)], MAGIC)
+
+
+@pytest.mark.parametrize("names", [("chr2", "chr1"), ("chr1", "chr1")])
+def test_contigs_stand_in_the_order_of_their_names(names: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="order"):
+        BigFile(io.BytesIO(), [Contig(name, 100) for name in names], MAGIC)
+
+
+@pytest.mark.parametrize(("starts", "ends"), [([5, 4], [6, 5]), ([5], [5]), ([95], [101]), ([3], [9])], ids=str)
+def test_items_that_a_contig_cannot_hold_are_refused(starts: list[int], ends: list[int]) -> None:
+    with pytest.raises(InputError, match="`sptx verify` names what is damaged"):
+        require_order(Contig("chr1", 100), np.array(starts), np.array(ends), after=4)
+    require_order(Contig("chr1", 100), np.array([4, 99]), np.array([5, 100]), after=4)

@@ -1,0 +1,97 @@
+"""The hub keeps UCSC's rules and the session IGV's; names of files can be files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from pipeline.exporting.browsers import COVERED_FILE, SITES_FILE, hub_text, session_text, signals_of, tags_of
+
+SIGNALS = signals_of(["brain", "small_intestine", "T-cell / CD4+", "9th"])
+FILES = {signal.file for signal in SIGNALS} | {SITES_FILE, COVERED_FILE}
+
+
+def stanzas(text: str) -> list[dict[str, str]]:
+    return [dict(line.split(" ", 1) for line in stanza.splitlines()) for stanza in text.strip().split("\n\n")]
+
+
+def test_files_are_named_by_channel_and_strand() -> None:
+    assert [signal.file for signal in signals_of(["brain"])] == [
+        *("acceptor.plus.bw", "acceptor.minus.bw", "donor.plus.bw", "donor.minus.bw"),
+        *("usage/brain.plus.bw", "usage/brain.minus.bw"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "tags"),
+    [
+        (["brain", "small_intestine"], ["brain", "small_intestine"]),
+        (["a/b", "a b", "a_b"], ["a_b", "a_b_2", "a_b_3"]),
+        (["../etc", "9th", "Hirn", "hirn", "Gefäß"], ["t____etc", "t_9th", "Hirn", "hirn_2", "Gef__"]),
+    ],
+)
+def test_tags_are_names_of_files_and_of_hubs(names: list[str], tags: list[str]) -> None:
+    assert tags_of(names) == tags
+    assert all(re.fullmatch(r"[A-Za-z]\w*", tag, re.ASCII) for tag in tags)
+
+
+def test_a_hub_is_one_file_that_names_all_others() -> None:
+    hub, genome, *tracks = stanzas(hub_text("hg38", SIGNALS))
+    assert hub["useOneFile"] == "on"
+    assert {"hub", "shortLabel", "longLabel", "email"} <= hub.keys()
+    assert genome == {"genome": "hg38"}
+    assert {track["bigDataUrl"] for track in tracks if "bigDataUrl" in track} == FILES
+
+
+def test_tracks_of_a_hub_keep_the_rules() -> None:
+    hub, _, *tracks = stanzas(hub_text("hg38", SIGNALS, "unfinished: 3 of 5 shards"))
+    names = [track["track"] for track in tracks]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) for name in names)
+    assert all(len(track["longLabel"]) <= 120 for track in tracks)
+    assert "unfinished: 3 of 5 shards" in hub["longLabel"]
+    composites = {track["track"]: track for track in tracks if "compositeTrack" in track}
+    for track in tracks:
+        if track["type"].startswith("bigWig"):
+            assert track["viewLimits"] == "0:1"
+        if "parent" in track:
+            parent = composites[track["parent"].split()[0]]
+            groups = [parent[key].split() for key in ("subGroup1", "subGroup2")]
+            members = {group[0]: {member.split("=")[0] for member in group[2:]} for group in groups}
+            chosen = dict(pair.split("=") for pair in track["subGroups"].split())
+            assert all(chosen[group] in members[group] for group in members)
+
+
+def test_a_hub_of_one_strand_without_tissues() -> None:
+    plus = [signal for signal in signals_of([]) if signal.strand == "+"]
+    tracks = stanzas(hub_text("hg38", plus))[2:]
+    assert [track["track"] for track in tracks] == [
+        *("sptx_splice", "sptx_acceptor_plus", "sptx_donor_plus", "sptx_sites", "sptx_covered"),
+    ]
+
+
+def test_a_session_shows_all_files_on_one_scale() -> None:
+    session = ElementTree.fromstring(session_text("hg38", "chr9:1-100", SIGNALS).encode())
+    assert (session.get("genome"), session.get("locus")) == ("hg38", "chr9:1-100")
+    assert {resource.get("path") for resource in session.iter("Resource")} == FILES
+    tracks = {track.get("id"): track for track in session.iter("Track")}
+    assert tracks.keys() == FILES
+    for signal in SIGNALS:
+        limits = tracks[signal.file].find("DataRange")
+        assert limits is not None
+        assert (limits.get("minimum"), limits.get("maximum")) == ("0.0", "1.0")
+        assert (tracks[signal.file].get("autoScale"), tracks[signal.file].get("windowFunction")) == ("false", "max")
+
+
+def test_a_session_may_leave_the_genome_open() -> None:
+    session = ElementTree.fromstring(session_text(None, 'HLA-A*01:01:1-2"<', SIGNALS).encode())
+    assert session.get("genome") is None
+    assert session.get("locus") == 'HLA-A*01:01:1-2"<'
+
+
+def test_no_file_name_leads_elsewhere(tmp_path: Path) -> None:
+    for signal in signals_of(["../../etc/passwd", "/root", "CON", ".."]):
+        assert (tmp_path / signal.file).resolve().is_relative_to(tmp_path)
