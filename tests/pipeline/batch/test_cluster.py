@@ -132,7 +132,7 @@ def test_an_embedded_ray_leaves_no_process_even_one_that_hangs_as_it_ends(monkey
     with session(None, object_store_mb=80, use_gpus=False):
         hanging = psutil.Process(on_worker(hang_at_exit, gpus=0))
         assert not usage_stats_enabled()
-        # A scheduler ends a run as a person does, whose own way Ray leaves as it is (a shell's background job has none).
+        # A scheduler ends a run as a person does. Ray leaves a person's way as it is: a background job has none.
         assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
         assert signal.getsignal(signal.SIGINT) is at_first
     _, alive = psutil.wait_procs([hanging], timeout=10)
