@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -24,9 +25,19 @@ T = TypeVar("T")
 
 
 def start(arguments: Sequence[object], env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-    """Start `sptx ARGUMENTS`; its output goes to `log`."""
+    """Start `sptx ARGUMENTS`, which SIGINT reaches even where tests run in the background; its output goes to `log`."""
+
+    def take_sigint() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     with log.open("wb") as stream:
-        return subprocess.Popen([*SPTX, *map(str, arguments)], env=env, stdout=stream, stderr=stream)
+        return subprocess.Popen(
+            [*SPTX, *map(str, arguments)],
+            env=env,
+            stdout=stream,
+            stderr=stream,
+            preexec_fn=take_sigint,  # a single call, which takes no lock
+        )
 
 
 def wait_for(condition: Callable[[], T], run: subprocess.Popen[bytes], log: Path) -> T:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,12 +11,11 @@ from typing import Any
 
 import duckdb
 import polars as pl
-import psutil
 import pyarrow.parquet as pq
 import pytest
 import s3fs
 from material.local_run import compute_tracks
-from material.processes import PATIENCE, start, wait_for
+from material.processes import start, wait_for
 from material.servers import s3_server
 
 from pipeline.tracks.reader import open_tracks
@@ -58,7 +56,7 @@ def parts(files: Any) -> list[str]:
     return sorted(files.glob(f"{BUCKET}/table/tracks/**/*.parquet"))
 
 
-def test_the_job_killed_and_ended_by_a_scheduler_and_run_again_with_more_workers_gives_the_table_of_the_disk(
+def test_the_job_killed_and_run_again_with_more_workers_gives_the_table_of_the_disk(
     example: Any,
     table: Path,
     sptx: Run,
@@ -76,17 +74,6 @@ def test_the_job_killed_and_ended_by_a_scheduler_and_run_again_with_more_workers
     run.wait()
     for name in parts(files):  # whatever is visible is whole
         assert pq.read_metadata(io.BytesIO(files.cat_file(name))).num_rows > 0
-
-    enough = len(parts(files)) + 2
-    run = start(job, {**clean_environment, **s3}, log)
-    wait_for(lambda: len(parts(files)) >= enough, run, log)
-    children = psutil.Process(run.pid).children(recursive=True)
-    run.send_signal(signal.SIGTERM)  # by a scheduler; a person's SIGINT takes the same way (`test_cluster.py`)
-    assert run.wait(PATIENCE) == 130
-    assert "same command again" in log.read_text()
-    assert "Traceback" not in log.read_text()
-    _, alive = psutil.wait_procs(children, timeout=60)
-    assert not alive
 
     # A folder called `pipeline` beside the person is not imported. As with the installed `sptx` script, the driver
     # itself has no working folder on its path.

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from material.processes import PATIENCE, start, wait_for
 
 from pipeline.batch import actors
 from sptx_core.engine.bench import BenchReport, BenchRow
@@ -93,11 +96,26 @@ def test_an_interrupted_run_says_how_to_go_on(
     assert "same command again" in sptx_here("run", *example.inputs, "--output", tmp_path / "table", code=130).err
 
 
-def test_flags_win_over_a_settings_file(example: Any, tmp_path: Path, without_ray: None, sptx_here: Any) -> None:
+@pytest.mark.slow
+def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_process(
+    example: Any, tmp_path: Path, clean_environment: dict[str, str]
+) -> None:
+    """By a scheduler, then, gone on with, by a person. With settings from a YAML file, over which flags win."""
     output, settings = tmp_path / "table", tmp_path / "settings.yaml"
     settings.write_text("windows_per_shard: 5\ngenes: [ALPHA1]\nsites_threshold: 0.5\n")
-    flags = ["--config", settings, "--genes", "GAMMA3", "--windows-per-shard", 1, "--output", output]
-    sptx_here("run", *example.inputs, *flags)
+    flags = ["--config", settings, "--genes", "GAMMA3,BETA2", "--windows-per-shard", 1, "--output", output]
+    for name in ("SIGTERM", "SIGINT"):
+        log, before = tmp_path / name, len(committed(output))
+        run = start(["run", *example.inputs, *flags], clean_environment, log)
+        wait_for(lambda enough=before + 2: len(committed(output)) >= enough, run, log)
+        children = psutil.Process(run.pid).children(recursive=True)
+        run.send_signal(signal.Signals[name])
+        assert run.wait(PATIENCE) == 130
+        assert "same command again" in log.read_text()
+        assert "Traceback" not in log.read_text()
+        _, alive = psutil.wait_procs(children, timeout=60)
+        assert not alive
+
     saved = (output / "settings.yaml").read_text()
     assert "GAMMA3" in saved
     assert "ALPHA1" not in saved
