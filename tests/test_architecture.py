@@ -143,6 +143,7 @@ def test_what_is_quick_loads_nothing_heavy(statement: str, unloaded: tuple[str, 
 TESTED_ELSEWHERE = {
     "sptx_core/errors.py": "every test of a refusal",
     "sptx_core/engine/torch/encoder.py": "tests/sptx_core/engine/test_encoding.py",
+    "pipeline/tracks/network_worker.py": "tests/pipeline/tracks/test_worker.py",
     "pipeline/batch/training.py": "tests/pipeline/finetuning/test_finetune.py",
     "pipeline/cli/train.py": "tests/pipeline/finetuning/test_finetune.py",
     "pipeline/cli/examples.py": "tests/pipeline/cli/test_app.py",

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterable
 from functools import partial
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
 from pipeline.batch import cluster
@@ -12,10 +17,13 @@ from pipeline.batch.cluster import Pool
 from pipeline.batch.job import Say
 from pipeline.batch.record import Execution
 from pipeline.inputs.network import Network
+from pipeline.inputs.uris import local_path
 from pipeline.settings import JobSettings, Precision
 from sptx_core.engine import Calibration, calibrate, hardware
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
+
+EXECUTION_KEY = b"sptx.execution"  # of a part's metadata
 
 
 def choose_execution(
@@ -61,3 +69,19 @@ def choose_execution(
     if chosen.note:
         say(chosen.note)
     return Execution(device, name, chosen.path, precision.value, chosen.batch, pool.threads)
+
+
+def execution_in(part: bytes) -> Execution | None:
+    """How a part says that it was computed; None where it does not."""
+    try:
+        stored = pq.read_metadata(pa.BufferReader(part)).metadata or {}
+        told = json.loads(stored[EXECUTION_KEY])
+        return Execution(**{field.name: told[field.name] for field in dataclasses.fields(Execution)})
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
+        return None
+
+
+def on_disk(uris: Iterable[str]) -> list[str]:
+    """Local paths of those inputs that lie on a disk; a hub id does not."""
+    paths = [local_path(uri) for uri in uris if "://" in uri or os.path.isabs(uri)]  # noqa: PTH117
+    return [str(path) for path in paths if path is not None]

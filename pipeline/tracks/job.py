@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, ClassVar
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 
 from pipeline.batch.cluster import Pool
@@ -23,17 +18,14 @@ from pipeline.batch.units import Unit
 from pipeline.coordinates import ContigMap
 from pipeline.inputs.genome import Genome
 from pipeline.inputs.network import Network
-from pipeline.inputs.uris import local_path
 from pipeline.tracks.digests import loci_digest, transcripts_digest
-from pipeline.tracks.execution import choose_execution
+from pipeline.tracks.execution import choose_execution, execution_in, on_disk
 from pipeline.tracks.layout import SHARD_PARTS, TABLES, manifest_columns
 from pipeline.tracks.plan import Plan
 from pipeline.tracks.schema import FORMAT_VERSION, TrackSchema
 from pipeline.tracks.settings import RunConfig, TableSpec, differing_settings
 from pipeline.tracks.side_tables import SIDE_TABLES, same_table, tables_of
 from pipeline.tracks.worker import TracksWorker, WorkOrder
-
-EXECUTION_KEY = b"sptx.execution"  # of a part's metadata
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,12 +134,7 @@ class TracksJob(Job):
 
     def execution_of(self, part: bytes) -> Execution | None:
         """How a tracks part says that it was computed."""
-        try:
-            stored = pq.read_metadata(pa.BufferReader(part)).metadata or {}
-            told = json.loads(stored[EXECUTION_KEY])
-            return Execution(**{field.name: told[field.name] for field in dataclasses.fields(Execution)})
-        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
-            return None
+        return execution_in(part)
 
     def manifest_columns(self, part: Part) -> Mapping[str, Any]:
         """Contig and strand of a shard."""
@@ -156,8 +143,7 @@ class TracksJob(Job):
     def local_inputs(self) -> list[str]:
         """Genome and checkpoint, as far as they lie on a disk (a hub id does not)."""
         uris = (self.settings.fasta, self.settings.checkpoint)
-        paths = [local_path(uri) for uri in uris if "://" in uri or os.path.isabs(uri)]  # noqa: PTH117
-        return [str(path) for path in paths if path is not None]
+        return on_disk(uris)
 
     def choose_execution(self, pool: Pool, stored: Execution | None, say: Say) -> Execution:
         """The stored execution where the run began on the same hardware, else one measured where the work is done."""

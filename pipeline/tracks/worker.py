@@ -9,27 +9,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from pipeline.batch.job import Worker
 from pipeline.batch.record import Execution
 from pipeline.batch.units import Unit
-from pipeline.inputs.genome import Genome
-from pipeline.inputs.network import load_network
 from pipeline.tracks.axis import Axis
+from pipeline.tracks.network_worker import NetworkWorker
 from pipeline.tracks.parts import ShardRows, encode_shard
 from pipeline.tracks.schema import TrackSchema
 from pipeline.tracks.settings import TableSpec
 from pipeline.tracks.shards import Shard, Stretch, shard_stretches
 from sptx_core.alphabet import N_CODE, Codes
-from sptx_core.engine import Predictor, hardware, is_device_lost
-from sptx_core.errors import InputError
-from sptx_core.model import SpTransformerModel
+from sptx_core.windows import WindowSpec
 
 Scores = NDArray[np.float32]
 
@@ -49,6 +44,11 @@ class WorkOrder:
     execution: Execution
     lengths: Mapping[str, int]
 
+    @property
+    def windows(self) -> WindowSpec:
+        """How windows lie."""
+        return self.spec.windows
+
 
 class Task(NamedTuple):
     """A shard, its runs of windows, and the codes of each with its flanks, 5' to 3'."""
@@ -58,7 +58,7 @@ class Task(NamedTuple):
     codes: list[Codes]
 
 
-class TracksWorker(Worker):
+class TracksWorker(NetworkWorker):
     """Computes shards; see the module.
 
     Raises
@@ -69,36 +69,8 @@ class TracksWorker(Worker):
     """
 
     def __init__(self, order: WorkOrder) -> None:
-        self.order = order
-        self.genome = Genome(order.fasta)
-        for chrom, length in order.lengths.items():
-            if self.genome.lengths.get(chrom) != length:
-                raise InputError(f"{order.fasta} on this node is not the genome of the plan: {chrom} differs")
-        self.schema = TrackSchema(order.spec)
-        # A cluster may mix hardware: a part says what really computed it.
-        self.execution = replace(order.execution, hardware=hardware(order.execution.device))
-
-    def open(self) -> None:
-        """Load the network and make the engine ready, on the thread that will use it."""
-        order, execution = self.order, self.execution
-        torch.set_num_threads(execution.threads)
-        network = load_network(order.checkpoint)
-        if network.digest() != order.checkpoint_digest:
-            raise InputError(f"{order.checkpoint} on this node is not the checkpoint of the plan")
-        self.predictor = self.make_predictor(network.model)
-        self.execution = replace(execution, engine=self.predictor.path)
-
-    def make_predictor(self, model: SpTransformerModel) -> Predictor:
-        """The engine that the run's execution names; what measures the pipeline alone puts another in its place."""
-        execution = self.order.execution
-        return Predictor.planned(
-            model,
-            self.order.spec.windows,
-            path=execution.engine,
-            precision=execution.precision,
-            device=execution.device,
-            batch=execution.batch,
-        )
+        super().__init__(order)
+        self.order, self.schema = order, TrackSchema(order.spec)
 
     def read(self, unit: Unit) -> Task:
         """The shard's sequence."""
@@ -120,10 +92,6 @@ class TracksWorker(Worker):
             fingerprint=self.order.fingerprint,
             provenance={"execution": json.dumps(asdict(self.execution), sort_keys=True)},
         )
-
-    def is_fatal(self, error: Exception) -> bool:
-        """Whether the GPU is lost to this process."""
-        return is_device_lost(error)
 
     def _codes(self, chrom: str, axis: Axis, stretch: Stretch) -> Codes:
         """Codes of the stretch with its flanks, 5' to 3'."""

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, ClassVar
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.batch.cluster import Pool
 from pipeline.batch.job import Job, Say, Worker
@@ -21,8 +15,7 @@ from pipeline.batch.record import Execution, fingerprint
 from pipeline.batch.units import Unit
 from pipeline.inputs.genome import Genome
 from pipeline.inputs.network import Network
-from pipeline.inputs.uris import local_path
-from pipeline.tracks.execution import choose_execution
+from pipeline.tracks.execution import choose_execution, execution_in, on_disk
 from pipeline.tracks.reader import open_tracks
 from pipeline.variants.geometry import Geometry
 from pipeline.variants.known import KnownScores, require_fitting
@@ -137,12 +130,7 @@ class VariantsJob(Job):
 
     def execution_of(self, part: bytes) -> Execution | None:
         """How a part says that it was computed."""
-        try:
-            stored = pq.read_metadata(pa.BufferReader(part)).metadata or {}
-            told = json.loads(stored[b"sptx.execution"])
-            return Execution(**{field.name: told[field.name] for field in dataclasses.fields(Execution)})
-        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
-            return None
+        return execution_in(part)
 
     def manifest_columns(self, part: Part) -> Mapping[str, Any]:
         """Contig of a shard."""
@@ -155,8 +143,7 @@ class VariantsJob(Job):
             self.settings.checkpoint,
             *([self.settings.tracks] if self.settings.tracks else []),
         )
-        paths = [local_path(uri) for uri in uris if "://" in uri or os.path.isabs(uri)]  # noqa: PTH117
-        return [str(path) for path in paths if path is not None]
+        return on_disk(uris)
 
     def choose_execution(self, pool: Pool, stored: Execution | None, say: Say) -> Execution:
         """The stored execution where the run began on the same hardware, else one measured where the work is done."""

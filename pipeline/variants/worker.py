@@ -10,19 +10,16 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import torch
 
-from pipeline.batch.job import Worker
 from pipeline.batch.record import Execution
 from pipeline.batch.units import Unit
 from pipeline.coordinates import Strand
-from pipeline.inputs.genome import Genome
-from pipeline.inputs.network import load_network
+from pipeline.tracks.network_worker import NetworkWorker
 from pipeline.variants.alleles import Allele, Status
 from pipeline.variants.entries import allele_of, blockwise
 from pipeline.variants.geometry import Change, Geometry, Reference, Window, to_axis
@@ -32,9 +29,7 @@ from pipeline.variants.rows import Row, entry_row, gene_row, score_row, site_tab
 from pipeline.variants.schema import FORMAT_VERSION, SITES, VARIANTS, VariantSchema, to_parquet, to_table
 from pipeline.variants.scoring import Look, Place, Scores, families
 from sptx_core.alphabet import N_CODE, Codes, reverse_complement
-from sptx_core.engine import Family, FamilyScores, Predictor, hardware, is_device_lost
-from sptx_core.errors import InputError
-from sptx_core.model import SpTransformerModel
+from sptx_core.engine import Family, FamilyScores
 from sptx_core.windows import WindowSpec
 
 AUTHORS_DISTANCE, AUTHORS_CONTEXT = 100, 4000
@@ -98,7 +93,7 @@ class Task(NamedTuple):
     places: list[list[tuple[tuple[Sight, Allele], Place]]]
 
 
-class VariantsWorker(Worker):
+class VariantsWorker(NetworkWorker):
     """Computes shards; see the module.
 
     Raises
@@ -109,35 +104,8 @@ class VariantsWorker(Worker):
     """
 
     def __init__(self, order: WorkOrder) -> None:
-        self.order = order
-        self.genome = Genome(order.fasta)
-        for chrom, length in order.lengths.items():
-            if self.genome.lengths.get(chrom) != length:
-                raise InputError(f"{order.fasta} on this node is not the genome of the plan: {chrom} differs")
-        self.schema = VariantSchema(order.tissues)
-        self.execution = replace(order.execution, hardware=hardware(order.execution.device))
-
-    def open(self) -> None:
-        """Load the network and make the engine ready, on the thread that will use it."""
-        order, execution = self.order, self.execution
-        torch.set_num_threads(execution.threads)
-        network = load_network(order.checkpoint)
-        if network.digest() != order.checkpoint_digest:
-            raise InputError(f"{order.checkpoint} on this node is not the checkpoint of the plan")
-        self.predictor = self.make_predictor(network.model)
-        self.execution = replace(execution, engine=self.predictor.path)
-
-    def make_predictor(self, model: SpTransformerModel) -> Predictor:
-        """The engine that the run's execution names; a test may put another in its place."""
-        execution = self.order.execution
-        return Predictor.planned(
-            model,
-            self.order.windows,
-            path=execution.engine,
-            precision=execution.precision,
-            device=execution.device,
-            batch=execution.batch,
-        )
+        super().__init__(order)
+        self.order, self.schema = order, VariantSchema(order.tissues)
 
     def read(self, unit: Unit) -> Task:
         """The shard's alleles, and the sequences of their windows."""
@@ -229,10 +197,6 @@ class VariantsWorker(Worker):
         if self.order.sites:
             parts[SITES] = to_parquet(pa.concat_tables(sites).combine_chunks(), metadata)
         return parts
-
-    def is_fatal(self, error: Exception) -> bool:
-        """Whether the GPU is lost to this process."""
-        return is_device_lost(error)
 
     def _metadata(self, unit: Unit) -> dict[str, str]:
         execution = json.dumps(asdict(self.execution), sort_keys=True)
