@@ -10,13 +10,13 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.console import INCOMPLETE, INTERRUPTED, print_json, say, speaker
+from pipeline.cli.console import print_json, say, speaker
 from pipeline.cli.flags import AsJson, Quiet, with_flags
+from pipeline.cli.outcome import require_complete, uninterrupted
 from pipeline.cli.printing import print_table
 from pipeline.tracks.settings import RunConfig
 from sptx_core.errors import InputError
 
-MAX_FAILURES_SHOWN = 10
 ESTIMATE = "Estimate"  # a panel of the help
 
 
@@ -30,22 +30,10 @@ def run(settings: RunConfig, quiet: Quiet = False, as_json: AsJson = False) -> N
     from pipeline.tracks.run import run as run_tracks
 
     tell = speaker(quiet)
-    try:
-        outcome = run_tracks(settings, tell, progress=not quiet)
-    except KeyboardInterrupt:
-        say("interrupted; the same command again goes on with what is missing")
-        raise typer.Exit(INTERRUPTED) from None
+    outcome = uninterrupted(lambda: run_tracks(settings, tell, progress=not quiet))
     if as_json:
         print_json({"output": settings.output, **outcome.to_dict()})
-    for shard, error in sorted(outcome.failed.items())[:MAX_FAILURES_SHOWN]:
-        say(f"shard {shard} failed: {error}")
-    if not outcome.complete:
-        say(
-            f"incomplete: {outcome.done:,} of {outcome.units:,} shards done, {len(outcome.failed):,} failed, "
-            f"{outcome.missing:,} missing; run the same command again to try these, "
-            f"`sptx status {settings.output}` names them"
-        )
-        raise typer.Exit(INCOMPLETE)
+    require_complete(outcome, settings.output)
     tell(
         f"done: {outcome.size:,} bases in {outcome.units:,} parts ({outcome.computed:,} computed now), "
         f"{outcome.bytes:,} bytes, {outcome.bytes / outcome.size:.2f} bytes per base, at {settings.output}"

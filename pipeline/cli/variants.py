@@ -12,13 +12,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.cli.console import INCOMPLETE, INTERRUPTED, print_json, say, speaker
+from pipeline.cli.console import print_json, speaker
 from pipeline.cli.flags import AsJson, Quiet, with_flags
+from pipeline.cli.outcome import require_complete, uninterrupted
 from pipeline.settings import absolute
 from pipeline.variants.settings import SaturateConfig, ScoringConfig, VariantsConfig
 from sptx_core.errors import InputError
 
-MAX_FAILURES_SHOWN = 10
 ESTIMATE = "Estimate"  # a panel of the help
 
 OnlyPlan = Annotated[
@@ -94,24 +94,12 @@ def _run(settings: ScoringConfig, *, plan: bool, rate: Path | None, quiet: bool,
     from pipeline.variants.header import read_header
     from pipeline.variants.run import score_variants
 
-    try:
-        outcome = score_variants(settings, tell, progress=not quiet)
-    except KeyboardInterrupt:
-        say("interrupted; the same command again goes on with what is missing")
-        raise typer.Exit(INTERRUPTED) from None
+    outcome = uninterrupted(lambda: score_variants(settings, tell, progress=not quiet))
     assert settings.output is not None  # it has run
     statuses = read_header(Store(settings.output)).statuses
     if as_json:
         print_json({"output": settings.output, **outcome.to_dict(), "statuses": dict(statuses)})
-    for shard, error in sorted(outcome.failed.items())[:MAX_FAILURES_SHOWN]:
-        say(f"shard {shard} failed: {error}")
-    if not outcome.complete:
-        say(
-            f"incomplete: {outcome.done:,} of {outcome.units:,} shards done, {len(outcome.failed):,} failed, "
-            f"{outcome.missing:,} missing; run the same command again to try these, "
-            f"`sptx status {settings.output}` names them"
-        )
-        raise typer.Exit(INCOMPLETE)
+    require_complete(outcome, settings.output)
     if not as_json and not quiet:
         table = Table("status", "alleles", title="Alleles by status")
         table.columns[1].justify = "right"
