@@ -16,12 +16,12 @@ from pipeline.inputs.selection import nearest, without_lift, without_version
 
 def genes_called(transcripts: pl.DataFrame, name: str) -> pl.DataFrame:
     """Transcripts of the genes with this name or id; several genes may share a name."""
-    return transcripts.filter((pl.col("gene_name") == name) | _has_id("gene_id", name))
+    return transcripts.filter(of_gene(name))
 
 
 def transcripts_called(transcripts: pl.DataFrame, name: str) -> pl.DataFrame:
     """Transcripts with this id."""
-    return transcripts.filter(_has_id("transcript_id", name))
+    return transcripts.filter(has_id("transcript_id", name))
 
 
 def nearest_name(transcripts: pl.DataFrame, name: str, columns: Iterable[str]) -> str | None:
@@ -40,7 +40,12 @@ def merged_spans(transcripts: pl.DataFrame) -> list[tuple[int, int]]:
     return merged
 
 
-def _has_id(column: str, name: str) -> pl.Expr:
+def of_gene(name: str) -> pl.Expr:
+    """Whether a row's gene has this name, or this id with or without its version."""
+    return (pl.col("gene_name") == name) | has_id("gene_id", name)
+
+
+def has_id(column: str, name: str) -> pl.Expr:
     """Whether an id is `name`, where either may lack its version."""
     stored, given = pl.col(column), pl.lit(name)
     forms = [given == form(stored) for form in (without_version, without_lift)]

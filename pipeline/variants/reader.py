@@ -12,8 +12,7 @@ Errors: a place without a table, a part that cannot be read, and an unknown cont
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property, reduce
-from operator import or_
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
@@ -24,7 +23,8 @@ from pipeline.batch.layout import committed
 from pipeline.batch.status import RunStatus, read_status
 from pipeline.batch.storage import Store
 from pipeline.coordinates import Interval, parse_region, reconcile_contigs, shortened
-from pipeline.inputs.selection import nearest, without_lift, without_version
+from pipeline.inputs.selection import nearest
+from pipeline.tracks.lookup import of_gene
 from pipeline.variants.header import Header, read_header
 from pipeline.variants.layout import SHARD_PARTS, ShardKey
 from pipeline.variants.schema import SITES, VARIANTS
@@ -102,7 +102,7 @@ class Variants:
 
     def gene(self, name: str) -> pl.DataFrame:
         """Rows of a gene, by name or id."""
-        rows = self.collected(self.scan().filter((pl.col("gene_name") == name) | _has_id("gene_id", name)))
+        rows = self.collected(self.scan().filter(of_gene(name)))
         if rows.is_empty():
             genes = self.collected(self.scan().select("gene_id", "gene_name").unique())
             held = pl.concat([genes["gene_name"].alias("name"), genes["gene_id"].alias("name")]).drop_nulls()
@@ -221,11 +221,3 @@ def open_variants(uri: str | Path) -> Variants:
 def status_of(store: Store, header: Header) -> RunStatus:
     """What of a table is done, missing and failed at this moment."""
     return read_status(store, header.tables, header.fingerprint, header.shards, SHARD_PARTS)
-
-
-def _has_id(column: str, name: str) -> pl.Expr:
-    """Whether an id is `name`, where either may lack its version."""
-    stored, given = pl.col(column), pl.lit(name)
-    forms = [given == form(stored) for form in (without_version, without_lift)]
-    forms += [stored == form(given) for form in (without_version, without_lift)]
-    return reduce(or_, forms, stored == given)

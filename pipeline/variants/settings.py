@@ -95,7 +95,9 @@ class VariantsConfig(ScoringConfig):
         Outside.SKIP, SELECTION, "changes that touch no gene: left out, or scored on both strands"
     )
     max_length: int = setting(1000, SELECTION, "bases of the longest change that is scored", ge=1, le=100_000)
-    sample: str | None = setting(None, SELECTION, "sample of the VCF whose haplotypes the rows name")
+    sample: str | None = setting(
+        None, SELECTION, "sample of the VCF: rows say which of its haplotypes carries the allele"
+    )
     haplotypes: bool = setting(
         False, SELECTION, "score phased variants of --sample together, too, where their windows overlap"
     )
