@@ -95,9 +95,7 @@ class VariantsConfig(ScoringConfig):
         Outside.SKIP, SELECTION, "changes that touch no gene: left out, or scored on both strands"
     )
     max_length: int = setting(1000, SELECTION, "bases of the longest change that is scored", ge=1, le=100_000)
-    sample: str | None = setting(
-        None, SELECTION, "sample of the VCF: rows say which of its haplotypes has the allele"
-    )
+    sample: str | None = setting(None, SELECTION, "sample of the VCF: rows say which of its haplotypes has the allele")
     haplotypes: bool = setting(
         False, SELECTION, "score phased variants of --sample together, too, where their windows overlap"
     )
