@@ -48,6 +48,7 @@ HELD = {
         *("sptx_core/", "pipeline/batch/training.py", "pipeline/finetuning/"),
         *("pipeline/tracks/", "pipeline/variants/worker.py"),
     ),
+    "h5py": ("sptx_core/checkpoint/family/keras_file.py",),
     "pyranges": ("pipeline/tracks/plan.py",),
     "pyfaidx": ("pipeline/inputs/genome.py",),
     "pysam": ("pipeline/inputs/bcf.py", "pipeline/variants/bcf_writer.py"),
