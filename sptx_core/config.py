@@ -2,10 +2,10 @@
 
 The defaults are those of the published network (SpliceTransformer, You et al. 2024) with an input channel for each of
 A C G T N: 17,074,386 parameters. Published checkpoints have four input channels; N is then an all-zero column. An
-impossible size is an `InputError` that names the setting. `to_dict` and `from_dict` give the JSON form, from which settings that
-are None are left out, and those of `LATER` where they have their defaults.
+impossible size is an `InputError` that names the setting. `to_dict` and `from_dict` give the JSON form, from which
+settings that are None are left out, and those of `LATER` where they have their defaults.
 
-Networks without attention, as those of SpliceAI's family, have `layers` 0; several networks side by side have `members`.
+Networks without attention, as those of SpliceAI's family, have `layers` 0; several networks side by side are `members`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PROBLEM_TYPES = ("regression", "binary", "multilabel", "multiclass")
 TRANSFORMS = (None, "linear", "nonlinear")
 """The layer before the last layer of a head."""
 LATER = {"members": 1, "leak": 0.0}
-"""Settings that earlier versions did not have, left out of dictionaries at these defaults: digests stay as they were."""
+"""Settings that earlier versions did not have. Dictionaries leave out these defaults: digests stay what they were."""
 ATTENTION = ("max_seq_len", "heads", "local_heads", "bucket_size", "feed_forward_size")
 """Settings that change no prediction of a network without attention."""
 
@@ -193,7 +193,7 @@ class SpTransformerConfig:
 
     @property
     def of_predictions(self) -> Self:
-        """These sizes with the defaults of all settings that change no prediction; four input channels count as five."""
+        """These sizes, with the defaults of settings that change no prediction; four input channels count as five."""
         defaults = {name: getattr(SpTransformerConfig, name) for name in (() if self.layers else ATTENTION)}
         return dataclasses.replace(self, input_channels=5, tissue_names=None, head=None, **defaults)
 
