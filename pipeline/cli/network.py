@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli.console import say
+from sptx_core.config import SpTransformerConfig
 from sptx_core.errors import InputError
 from sptx_core.files import require_writable
+from sptx_core.windows import TRAINED_CORE, WindowSpec
+
+if TYPE_CHECKING:
+    from sptx_core.model import SpTransformerModel
 
 
 def convert(
@@ -69,18 +74,30 @@ def bench(
     variants: Annotated[
         bool, typer.Option("--variants", help="Measure changes of sequence instead: alleles that share windows.")
     ] = False,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            help="Measure this network, not one of the published sizes and random weights.", show_default=False
+        ),
+    ] = None,
+    core: Annotated[int, typer.Option(help="Predicted bases of a window; not with --variants.")] = TRAINED_CORE,
 ) -> None:
     """Measure the engine's paths against the plain network on this machine; needs no files."""
+    from pipeline.inputs.network import load_network
     from sptx_core.engine.bench import BenchReport, format_report, pairs, run_bench
 
+    model = None if checkpoint is None else load_network(checkpoint).model
     if variants:
-        _bench_variants(device, paths, precisions, batch, windows, repeats, save, compare)
+        if core != TRAINED_CORE:
+            raise InputError("--variants has cores of its own: leave --core out.")
+        _bench_variants(device, paths, precisions, batch, windows, repeats, save, compare, model)
         return
     earlier = BenchReport.load(compare) if compare else None
     if save:
         require_writable(save)
     runs = pairs(paths.split(","), precisions.split(","))
-    report = run_bench(runs=runs, device=device, batch=batch, windows=windows, repeats=repeats)
+    spec = WindowSpec(core, SpTransformerConfig.context if model is None else model.sizes.context)
+    report = run_bench(runs=runs, device=device, batch=batch, windows=windows, repeats=repeats, model=model, spec=spec)
     if save:
         report.save(save)
     typer.echo(format_report(report, earlier))
@@ -95,6 +112,7 @@ def _bench_variants(
     repeats: int,
     save: Path | None,
     compare: Path | None,
+    model: SpTransformerModel | None,
 ) -> None:
     """`sptx bench --variants`: one path beside the plain network."""
     from sptx_core.engine.variant_bench import format_variants, run_variant_bench
@@ -107,7 +125,13 @@ def _bench_variants(
     if save:
         require_writable(save)
     report = run_variant_bench(
-        precisions=precisions.split(","), path=others[0], device=device, batch=batch, alleles=alleles, repeats=repeats
+        precisions=precisions.split(","),
+        path=others[0],
+        device=device,
+        batch=batch,
+        alleles=alleles,
+        repeats=repeats,
+        model=model,
     )
     if save:
         report.save(save)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from material.networks import tiny_network
 
 from sptx_core.engine import variant_bench
 from sptx_core.engine.variant_bench import VariantReport
@@ -20,6 +21,18 @@ def test_convert_writes_what_from_pretrained_reads(example: Any, sptx_here: Any,
 def test_bench_tells_a_place_that_it_cannot_write_before_it_measures(sptx_here: Any, tmp_path: Path) -> None:
     done = sptx_here("bench", "--save", tmp_path / "no" / "bench.json", code=2)
     assert "bench.json cannot be written: there is no folder" in done.err
+
+
+def test_bench_measures_the_network_of_a_checkpoint(sptx_here: Any, tmp_path: Path) -> None:
+    tiny_network(layers=0, members=2).save_pretrained(tmp_path / "network")
+    flags = ("--core", "16", "--windows", "2", "--repeats", "1", "--precisions", "float32")
+    done = sptx_here("bench", "--checkpoint", tmp_path / "network", *flags)
+    assert "2 consecutive windows of 16 bases" in done.out
+    assert [line.split()[0] for line in done.out.splitlines()[2:]] == ["reference", "shared"]
+
+
+def test_bench_has_one_core_for_variants(sptx_here: Any) -> None:
+    assert "--variants has cores of its own" in sptx_here("bench", "--variants", "--core", "16", code=2).err
 
 
 @pytest.mark.parametrize(
