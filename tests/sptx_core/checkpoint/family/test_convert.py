@@ -46,6 +46,12 @@ def write_openspliceai(folder: Path, seeds: tuple[int, ...], stages: int = 1) ->
     return folder
 
 
+def loaded(path: Path) -> dict[str, Tensor]:
+    """A state dict, published ones from a GPU among them."""
+    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
 @pytest.fixture
 def splice(tmp_path: Path) -> Path:
     return write_openspliceai(tmp_path / "splice", (9, 10))
@@ -70,7 +76,7 @@ def test_each_file_of_a_folder_is_a_member(splice: Path, tmp_path: Path) -> None
     assert notes == []
     assert checkpoint.config.members == 2
     columns = columns_of("ACGT" * 40)
-    states = [torch.load(splice / f"model_80nt_rs{seed}.pt", weights_only=True) for seed in (9, 10)]
+    states = [loaded(splice / f"model_80nt_rs{seed}.pt") for seed in (9, 10)]
     assert torch.equal(checkpoint.tensors["member.0.splice_head.bias"], states[0]["final_conv.bias"])
     with torch.inference_mode():
         ours = SpTransformerModel.from_checkpoint(checkpoint).predict_columns(columns).scores()[0].T
@@ -84,7 +90,7 @@ def test_usage_stands_beside_splice_sites_member_by_member(splice: Path, usage: 
     checkpoint, _ = read_family([splice], [usage])
     assert checkpoint.config.output_channels == (*SPLICE, "heart", "liver")
     assert (checkpoint.config.members, checkpoint.config.context) == (2, 5000)
-    state = torch.load(usage / "final.2.3.3.v2", weights_only=True)
+    state = loaded(usage / "final.2.3.3.v2")
     weight = checkpoint.tensors["member.1.usage_head.weight"]
     assert torch.equal(weight[1, 7:, 0], state["conv_last4.weight"][0, :, 0])  # after 4 and 3 channels
     assert not weight[1, :7].any()
@@ -219,7 +225,7 @@ def test_openspliceai(shared: Path, published: Callable[[str], Path]) -> None:
     folders = [path for path in published("openspliceai").glob("*/*nt") if path.is_dir()]
     assert folders
     for folder in folders:
-        states = [torch.load(path, weights_only=True) for path in sorted(folder.glob("*.pt"))]
+        states = [loaded(path) for path in sorted(folder.glob("*.pt"))]
         checkpoint, _ = read_family([folder])
         context = int(folder.name.removesuffix("nt")) // 2
         assert (checkpoint.config.members, checkpoint.config.context) == (len(states), context)
@@ -237,10 +243,9 @@ def test_pangolin_beside_openspliceai(shared: Path, published: Callable[[str], P
     files = sorted(folder.glob("*.pt"))[:3]
     checkpoint, _ = read_family(files, [pangolin])
     assert checkpoint.config.output_channels == (*SPLICE, "heart", "liver", "brain", "testis")
-    splice = [torch.load(path, weights_only=True) for path in files]
+    splice = [loaded(path) for path in files]
     usage = {
-        output: [torch.load(pangolin / f"final.{fold}.{output}.3.v2", weights_only=True) for fold in (1, 2, 3)]
-        for output in (1, 3, 5, 7)
+        output: [loaded(pangolin / f"final.{fold}.{output}.3.v2") for fold in (1, 2, 3)] for output in (1, 3, 5, 7)
     }
 
     def theirs(columns: Tensor) -> Tensor:
