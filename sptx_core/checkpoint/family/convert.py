@@ -85,8 +85,8 @@ def read_family(sources: Sequence[Source], usage: Sequence[Source] = ()) -> tupl
     beside = usage_networks(usage) if usage else [[] for _ in splice]
     if len(splice) != len(beside):
         raise InputError(
-            f"there are {len(splice)} networks of splice sites and {len(beside)} members of usage "
-            f"({', '.join(map(str, usage))}): give as many of each, since a member of the checkpoint holds both"
+            f"networks of splice sites: {len(splice)}, members of usage ({', '.join(map(str, usage))}): {len(beside)}; "
+            "give as many of each, since a member of the checkpoint holds both"
         )
     members = [[network, *others] for network, others in zip(splice, beside, strict=True)]
     config, tensors = ensemble(members)

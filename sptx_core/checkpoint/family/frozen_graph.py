@@ -132,14 +132,19 @@ class _Graph:
             self.fault(name, f"one of {count} inputs")
         return found[:count]
 
+    def passed(self, name: str) -> tuple[list[str], str]:
+        """The operations that only lay numbers out anew, from a node on, and the node whose numbers these are."""
+        found: list[str] = []
+        while (node := self.nodes.get(name)) is not None and node.operation in PASSED and node.inputs:
+            found.append(name)
+            name = node.inputs[0]
+            if len(found) > len(self.nodes):
+                return self.fault(name, "no circle of operations")
+        return found, name
+
     def origin(self, name: str) -> str:
         """The node whose numbers these are."""
-        for _ in self.nodes:
-            node = self.nodes.get(name)
-            if node is None or node.operation not in PASSED or not node.inputs:
-                return name
-            name = node.inputs[0]
-        return self.fault(name, "no circle of operations")
+        return self.passed(name)[1]
 
     def heads(self) -> list[str]:
         """The last convolutions of the networks whose mean the graph gives."""
@@ -202,15 +207,15 @@ class _Graph:
 
     def dilation(self, convolution: str, data: str) -> int:
         """Of the convolution itself, or the number of pieces into which its input is cut."""
-        attribute = wire.fields(self.node(convolution, "Conv2D").attributes.get("dilations", memoryview(b"")))
-        within = [
-            number for part in attribute[LIST] for number in wire.integers(wire.fields(_message(part))[LIST_INTEGERS])
-        ]
-        dilation = max(within, default=1)
-        while self.nodes[data].operation in PASSED:
-            if self.nodes[data].operation == "SpaceToBatchND":
-                dilation *= int(self.constant(self.inputs(data, "SpaceToBatchND")[1])[0])
-            data = self.nodes[data].inputs[0]
+        attribute = self.node(convolution, "Conv2D").attributes.get("dilations", memoryview(b""))
+        try:
+            lists = [wire.fields(_message(part)) for part in wire.fields(attribute)[LIST]]
+            dilation = max((number for part in lists for number in wire.integers(part[LIST_INTEGERS])), default=1)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{self.source} is damaged: dilations of {convolution} cannot be read") from error
+        for name in self.passed(data)[0]:
+            if self.nodes[name].operation == "SpaceToBatchND":
+                dilation *= int(self.number(self.inputs(name, "SpaceToBatchND")[1]))
         return dilation
 
     def norm(self, product: str, shift: str) -> Layer:
@@ -226,22 +231,25 @@ class _Graph:
             "weight": self.constant(gamma),
             "bias": self.constant(beta),
             "running_mean": self.constant(mean),
-            "running_var": with_our_epsilon(self.constant(variance), float(self.constant(epsilon))),
+            "running_var": with_our_epsilon(self.constant(variance), self.number(epsilon)),
         }
         return Layer(Kind.NORM, (self.origin(data),), tensors)
 
     def crop(self, name: str) -> Layer:
         """A slice from `crop` bases to `-crop` bases of [sequences, bases, channels]."""
         data, begin, end, step = self.inputs(name, "StridedSlice", count=4)
-        first, last = (self.constant(part).tolist() for part in (begin, end))
-        if (
-            len(first) != 3
-            or first != [-x for x in last]
-            or first[::2] != [0, 0]
-            or self.constant(step).tolist() != [1] * 3
-        ):
+        first, last, steps = (self.constant(part).flatten().tolist() for part in (begin, end, step))
+        crop = int(first[1]) if len(first) == 3 else 0
+        if (first, last, steps) != ([0, crop, 0], [0, -crop, 0], [1, 1, 1]):
             self.fault(name, "a crop of both sides")
-        return Layer(Kind.CROP, (self.origin(data),), crop=int(first[1]))
+        return Layer(Kind.CROP, (self.origin(data),), crop=crop)
+
+    def number(self, name: str) -> float:
+        """The one number of a constant."""
+        found = self.constant(name)
+        if found.numel() != 1:
+            self.fault(name, "a constant of one number")
+        return float(found)
 
     def constant(self, name: str) -> Tensor:
         """The numbers of a constant, float32 or int32."""
@@ -256,11 +264,11 @@ class _Graph:
 
 def _array(tensor: dict[int, list[wire.Value]]) -> np.ndarray[Any, Any]:
     """The numbers of a TensorProto: as bytes, or as a list whose last entry stands for all that follow."""
-    dtype = DTYPES[next(wire.integers(tensor[DTYPE]))]
+    dtype = DTYPES[next(wire.integers(tensor[DTYPE]), 0)]
     sizes = [
         wire.fields(_message(size))[SIZE] for part in tensor[SHAPE] for size in wire.fields(_message(part))[DIMENSION]
     ]
-    shape = [next(wire.integers(size)) if size else 0 for size in sizes]
+    shape = [next(wire.integers(size), 0) for size in sizes]
     if min(shape, default=0) < 0:
         raise ValueError(f"shape {shape}")
     if tensor[CONTENT]:

@@ -126,7 +126,7 @@ def test_faults_of_what_belongs_together_are_one_sentence(splice: Path, usage: P
             read_family(sources, beside or [])
         return str(error.value)
 
-    assert "1 networks of splice sites and 2 members of usage" in fault([one], [usage])
+    assert "networks of splice sites: 1, members of usage" in fault([one], [usage])
     assert "tells no acceptor from a donor: give it as --usage" in fault([usage / "final.1.1.3.v2"])
     assert "are the same network: give it once" in fault([splice], [usage, usage / "final.1.1.3.v2"])
     assert "holds no usage: expected a file with one of Pangolin's names" in fault([splice], [one])
