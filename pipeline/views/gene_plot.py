@@ -99,7 +99,8 @@ def draw_view(view: GeneView, *, short_introns: bool = False) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        From top to bottom the axes of transcripts, scores, and one or two heat maps (none without a called site).
+        From top to bottom the axes of transcripts, scores, and one or two heat maps (none without a
+        called site or without tissues).
     """
     scale = Scale(view, short_introns=short_introns)
     usage = _usage_by_title(view)
@@ -231,8 +232,8 @@ def _labels(view: GeneView) -> list[str]:
 
 
 def _usage_by_title(view: GeneView) -> dict[str, _Floats]:
-    """Title of each heat map and its values [tissues, called sites]; empty without a called site."""
-    if view.called.is_empty():
+    """Title of each heat map and its values [tissues, called sites]; empty without a called site or a tissue."""
+    if view.called.is_empty() or not view.tissues:
         return {}
     frames = {"predicted usage": view.called} | ({} if view.measured is None else {"measured usage": view.measured})
     return {title: frame.select(view.tissues).to_numpy().T.astype(float) for title, frame in frames.items()}

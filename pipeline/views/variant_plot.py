@@ -58,7 +58,8 @@ def draw_variant(view: VariantView) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        From top to bottom the axes of transcripts (only with an annotation), reference, events, alternative, usage.
+        From top to bottom the axes of transcripts (only with an annotation), reference, events, alternative, and
+        usage (only where the network has tissues).
     """
     figure, (transcripts, reference, strip, alternative, usage) = _panels(view)
     along = [axes for axes in (transcripts, reference, strip, alternative) if axes is not None]
@@ -75,17 +76,19 @@ def draw_variant(view: VariantView) -> Figure:
     _draw_lost_heights(alternative, view)
     _draw_events(strip, (reference, alternative), view)
     _draw_positions(alternative, view)
-    _draw_usage(usage, view)
+    if usage is not None:
+        _draw_usage(usage, view)
     return figure
 
 
-def _panels(view: VariantView) -> tuple[Figure, tuple[Axes | None, Axes, Axes, Axes, Axes]]:
+def _panels(view: VariantView) -> tuple[Figure, tuple[Axes | None, Axes, Axes, Axes, Axes | None]]:
     """A figure with title and legend, and its axes from top to bottom."""
     rows = len(_labels(view))
     heights = [(_ROW * max(2, rows), 0.1)] if view.models else []
-    heights += [(_SCORES, 0.0), (_STRIP, 0.0), (_SCORES, _AXIS), (_BAR * max(3, len(view.tissues)), 0.0)]
+    heights += [(_SCORES, 0.0), (_STRIP, 0.0), (_SCORES, _AXIS)]
+    heights += [(_BAR * max(3, len(view.tissues)), 0.0)] if view.tissues else []
     height = _TOP + sum(map(sum, heights)) + _BOTTOM
-    left = max(0.75, 0.3 + max(map(len, [*view.tissues, *_labels(view)])) * _LETTER)
+    left = max(0.75, 0.3 + max(map(len, [*view.tissues, *_labels(view)]), default=0) * _LETTER)
     figure = Figure(figsize=(_WIDTH, height))
     top, axes = height - _TOP, list[Axes]()
     for tall, gap in heights:
@@ -105,8 +108,8 @@ def _panels(view: VariantView) -> tuple[Figure, tuple[Axes | None, Axes, Axes, A
         handlelength=1.4,
         columnspacing=1.3,
     )
-    models = axes.pop(0) if view.models else None
-    return figure, (models, *axes)  # type: ignore[return-value]  # four are left
+    models, usage = axes.pop(0) if view.models else None, axes.pop() if view.tissues else None
+    return figure, (models, *axes, usage)  # type: ignore[return-value]  # three are left
 
 
 def _draw_models(axes: Axes, view: VariantView) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,12 @@ def drawn_lines(axes: Axes, marker: str) -> dict[str, list[tuple[float, float, s
                 (x, y, fill) for x, y in zip(*line.get_data(), strict=True)
             )
     return found
+
+
+def test_there_is_no_heat_map_for_a_network_without_tissues(tracks: Tracks) -> None:
+    view = view_of(tracks, "GENE")
+    assert len(panels(draw_view(view))) == 3
+    assert len(draw_view(dataclasses.replace(view, tissues=())).axes) == 2  # no colour bar either
 
 
 def test_exons_lie_at_their_bases(tracks: Tracks) -> None:
