@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from material.family_networks import random_weights
+from material.hub_server import HubServer
 from torch import Tensor
 
 from sptx_core.channels import SPLICE
-from sptx_core.checkpoint.checkpoint import Checkpoint, load_checkpoint, load_config
+from sptx_core.checkpoint.checkpoint import load_checkpoint, load_config
 from sptx_core.checkpoint.family.convert import read_family
-from sptx_core.checkpoint.family.network import ensemble
 from sptx_core.checkpoint.family.ports import read_splice_port, read_usage_port, splice_config
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
@@ -185,12 +187,25 @@ def pangolin_module(seed: int) -> dict[str, Tensor]:
     return tensors
 
 
-def test_a_port_can_be_saved_and_loaded_as_our_own(tmp_path: Path) -> None:
-    network = read_usage_port(
-        {f"members.0.0.{name}": x for name, x in pangolin_module(0).items()},
-        {"context": 4, "hidden_size": 3, "num_ensemble": 1, "num_tissues": 1, "vocab_size": 4}
-        | {"stages": [{"num_blocks": 1, "kernel_size": 3, "dilation": 1}], "tissue_names": ["lung"]},
-        "folder",
-    )[0][0]
-    assert network.channels == ("lung_splice",)
-    assert Checkpoint(*ensemble([[network]])).config.members == 1
+def test_a_hub_id_is_loaded_as_any_checkpoint_and_as_a_member(hub: HubServer) -> None:
+    settings = changed(hidden_size=3, context=4, stages=[{"num_blocks": 1, "kernel_size": 3, "dilation": 1}])
+    tensors = {}
+    for name, tensor in pangolin_module(0).items():
+        if not name.startswith("prediction"):
+            tensors[f"model.encoder.{name.removeprefix('encoder.')}".replace("encoder.conv.", "encoder.skip.")] = tensor
+    tensors |= {"token_head.decoder.weight": torch.rand(3, 3), "token_head.decoder.bias": torch.rand(3)}
+    content = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
+    hub.put("multimolecule/port", {"config.json": json.dumps(settings).encode(), "model.safetensors": content})
+    checkpoint = load_checkpoint("multimolecule/port")
+    assert checkpoint.revision is not None
+    assert torch.equal(checkpoint.tensors["splice_head.weight"][..., 0], tensors["token_head.decoder.weight"])
+    twice, notes = read_family(["multimolecule/port", "multimolecule/port"])
+    assert twice.config.members == 2
+    assert len(notes) == 1
+
+
+def test_tissues_of_a_port_have_its_names() -> None:
+    settings = {"context": 4, "hidden_size": 3, "num_ensemble": 1, "num_tissues": 1, "vocab_size": 4}
+    settings |= {"stages": [{"num_blocks": 1, "kernel_size": 3, "dilation": 1}], "tissue_names": ["lung"]}
+    tensors = {f"members.0.0.{name}": tensor for name, tensor in pangolin_module(0).items()}
+    assert read_usage_port(tensors, settings, "folder")[0][0].channels == ("lung_splice",)
