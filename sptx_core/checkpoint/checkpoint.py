@@ -37,6 +37,7 @@ from sptx_core.channels import TISSUES
 from sptx_core.checkpoint import multimolecule_settings
 from sptx_core.checkpoint.family import ports
 from sptx_core.checkpoint.family.network import ensemble
+from sptx_core.checkpoint.family.state_dicts import is_openspliceai, is_pangolin
 from sptx_core.checkpoint.hub import Token
 from sptx_core.checkpoint.names import (
     MEMBER,
@@ -177,6 +178,8 @@ def load_checkpoint(source: Source, *, revision: str | None = None, token: Token
         return dataclasses.replace(port, source=str(source), revision=commit_of(source, files))
     tensors = network_part(found)
     layout = layout_of(tensors)
+    if is_openspliceai(tensors) or is_pangolin(tensors):
+        raise InputError(f"{files.tensors} is a file of OpenSpliceAI or Pangolin: sptx convert makes a checkpoint of it")
     if layout is None:
         raise InputError(f"{files.tensors} holds no SpTransformer network: none of its {len(tensors)} tensors is known")
     if files.config is not None:

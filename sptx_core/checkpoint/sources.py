@@ -37,6 +37,7 @@ INDEX_FILE = "model.safetensors.index.json"
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 NEWEST = (None, "main")  # revisions that a folder on this machine may be asked for: scripts pass the default along
 ZIP_ARCHIVE = b"PK\x03\x04"  # first bytes of what torch.save writes
+KERAS_FILE = b"\x89HDF"  # and of HDF5 files
 LEGACY_ARCHIVE = b"\x80\x02\x8a\x0a"  # the same before PyTorch 1.6: a pickled number
 
 
@@ -263,7 +264,10 @@ def read_state_dict(file: BinaryIO, name: Source) -> dict[str, Tensor]:
     InputError
         The file is of another kind, damaged, holds no state dict, or would run code.
     """
-    if file.read(4) not in (ZIP_ARCHIVE, LEGACY_ARCHIVE):
+    begin = file.read(4)
+    if begin == KERAS_FILE:
+        raise InputError(f"{name} is a file of Keras: sptx convert makes a checkpoint of SpliceAI's networks")
+    if begin not in (ZIP_ARCHIVE, LEGACY_ARCHIVE):
         raise InputError(f"{name} is neither a PyTorch checkpoint nor a safetensors file")
     file.seek(0)
     content = _unpickle(file, name)

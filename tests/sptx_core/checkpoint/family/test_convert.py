@@ -154,6 +154,13 @@ def test_checkpoints_are_told_from_published_files(splice: Path, usage: Path, tm
     assert not is_of_family(tmp_path / "official.ckpt")
 
 
+def test_published_files_that_are_loaded_as_checkpoints_are_led_to_convert(splice: Path, tmp_path: Path) -> None:
+    (tmp_path / "spliceai1.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    for path in (splice / "model_80nt_rs9.pt", tmp_path / "spliceai1.h5"):
+        with pytest.raises(InputError, match=rf"{path.name}.* sptx convert makes a checkpoint"):
+            load_checkpoint(path)
+
+
 # --- real files -------------------------------------------------------------------------------------------------------
 
 STRETCHES = (("+", 270_000), ("+", 404_000), ("-", 172_000))  # of the megabase: within DOCK8, beside it, in CBWD1
