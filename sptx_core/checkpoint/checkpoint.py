@@ -179,7 +179,9 @@ def load_checkpoint(source: Source, *, revision: str | None = None, token: Token
     tensors = network_part(found)
     layout = layout_of(tensors)
     if is_openspliceai(tensors) or is_pangolin(tensors):
-        raise InputError(f"{files.tensors} is a file of OpenSpliceAI or Pangolin: sptx convert makes a checkpoint of it")
+        raise InputError(
+            f"{files.tensors} is a file of OpenSpliceAI or Pangolin: sptx convert makes a checkpoint of it"
+        )
     if layout is None:
         raise InputError(f"{files.tensors} holds no SpTransformer network: none of its {len(tensors)} tensors is known")
     if files.config is not None:

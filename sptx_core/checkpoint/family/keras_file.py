@@ -124,8 +124,8 @@ def _layer(
             if left != right:
                 raise InputError(f"{source}: {name} crops {left:,} bases on one side and {right:,} on the other")
             return Layer(Kind.CROP, inputs, crop=left)
-    what = f"{kind} {settings['activation']}" if kind == "Activation" else kind
-    raise InputError(f"{source} holds no network of SpliceAI's family: {name} is a {what}")
+    what = f"an activation {settings['activation']!r}" if kind == "Activation" else f"a layer {kind}"
+    raise InputError(f"{source} holds no network of SpliceAI's family: {name} is {what}")
 
 
 def _require(settings: Mapping[str, Any], values: Mapping[str, Any], name: str, source: str) -> None:

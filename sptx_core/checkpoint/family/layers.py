@@ -32,12 +32,12 @@ from sptx_core.errors import InputError
 class Kind(StrEnum):
     """What a layer does; the value is what messages call it."""
 
-    INPUT = "input"
-    CONVOLUTION = "convolution"
-    NORM = "batch norm"
-    RELU = "ReLU"
-    SUM = "sum"
-    CROP = "crop"
+    INPUT = "an input"
+    CONVOLUTION = "a convolution"
+    NORM = "a batch norm"
+    RELU = "a ReLU"
+    SUM = "a sum"
+    CROP = "a crop"
 
 
 BRANCH = (Kind.CONVOLUTION, Kind.RELU, Kind.NORM, Kind.CONVOLUTION, Kind.RELU, Kind.NORM)
@@ -133,9 +133,9 @@ class _Graph:
         """The layer of that name, which must be of that kind."""
         layer = self.layers.get(name)
         if layer is None or layer.kind is not kind or len(layer.inputs) < (kind is not Kind.INPUT):
-            found = "missing" if layer is None else f"a {layer.kind}"
+            found = "missing" if layer is None else str(layer.kind)
             raise InputError(
-                f"{self.source} holds no network of SpliceAI's family: {name} is {found}, where a {kind} was expected"
+                f"{self.source} holds no network of SpliceAI's family: {name} is {found}, where {kind} was expected"
             )
         return layer
 

@@ -73,7 +73,7 @@ def test_a_file_gives_what_its_graph_says(tmp_path: Path, *, backwards: bool) ->
             lambda file: file.attrs.__setitem__(
                 "model_config", file.attrs["model_config"].replace('"activation": "relu"', '"activation": "elu"')
             ),
-            "activation_1 is a Activation elu",
+            "activation_1 is an activation 'elu'",
         ),
         (
             lambda file: file.attrs.__setitem__(

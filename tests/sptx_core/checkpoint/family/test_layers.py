@@ -78,7 +78,7 @@ def test_layers_are_told_by_what_they_follow_on() -> None:
         (changed(norm1=norm("block"), block=Layer(Kind.SUM, ("block", "conv2"))), "follow on one another in a circle"),
         (changed(a=convolution("x", inputs=5)), "a reads 5 channels instead of A C G T"),
         (changed(out=convolution("cut", outputs=2)), "the last convolution, out, must lead from 3 channels"),
-        (changed(x=Layer(Kind.RELU, ("a",))), "x is a ReLU, where a input was expected"),
+        (changed(x=Layer(Kind.RELU, ("a",))), "x is a ReLU, where an input was expected"),
         (with_tensor("conv2", "weight", None), "the weight of conv2 is missing"),
         (with_tensor("norm2", "running_var", None), r"missing: norm2 running_var"),
         (with_tensor("norm2", "scale", torch.rand(3)), r"unexpected: norm2 scale"),
