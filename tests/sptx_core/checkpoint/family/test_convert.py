@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from material.family_networks import (
@@ -28,10 +29,11 @@ from material.tensorflow_graphs import frozen_graph, graph_scores
 from torch import Tensor
 
 from pipeline.inputs.genome import Genome
-from sptx_core.alphabet import decode
+from sptx_core.alphabet import decode, reverse_complement
 from sptx_core.channels import SPLICE
 from sptx_core.checkpoint.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from sptx_core.checkpoint.family.convert import is_of_family, read_family
+from sptx_core.checkpoint.family.convert import is_of_family, read_family, splice_networks
+from sptx_core.checkpoint.family.network import ensemble
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 
@@ -165,7 +167,6 @@ def test_published_files_that_are_loaded_as_checkpoints_are_led_to_convert(splic
 
 STRETCHES = (("+", 270_000), ("+", 404_000), ("-", 172_000))  # of the megabase: within DOCK8, beside it, in CBWD1
 LENGTH = 600
-REPLACED = str.maketrans("ACGTN", "TGCAN")
 
 
 @pytest.fixture(scope="module")
@@ -186,8 +187,8 @@ def stretches(shared: Path, context: int) -> list[Tensor]:
     genome = Genome(str(shared / "data" / "GRCh38.chr9_1Mb.fa.gz"))
     found = []
     for strand, start in STRETCHES:
-        sequence = decode(genome.fetch("chr9", start - context, start + LENGTH + context))
-        found.append(columns_of(sequence if strand == "+" else sequence.translate(REPLACED)[::-1]))
+        codes = genome.fetch("chr9", start - context, start + LENGTH + context)
+        found.append(columns_of(decode(codes if strand == "+" else reverse_complement(codes))))
     return found
 
 
@@ -263,3 +264,29 @@ def test_pangolin_beside_openspliceai(shared: Path, published: Callable[[str], P
         return torch.cat(rows)
 
     assert_equal_on_real_sequence(shared, checkpoint, theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ci-spliceai", "openspliceai-pangolin"])
+def test_what_others_computed_of_the_same_networks(shared: Path, published: Callable[[str], Path], name: str) -> None:
+    known = shared / "real" / f"{name}.npz"
+    if not known.is_file():
+        pytest.skip(f"no {known.name} in real/ beside the repository")
+    if name == "ci-spliceai":
+        first = splice_networks(published("ci-spliceai/CI-SpliceAI.pb"))[0]
+        checkpoint = Checkpoint(*ensemble([[first]]))
+    else:
+        usage = [published(f"pangolin/final.1.{output}.3.v2") for output in (1, 3, 5, 7)]
+        checkpoint, _ = read_family([published("openspliceai/mane/10000nt/model_10000nt_rs10.pt")], usage)
+    model = SpTransformerModel.from_checkpoint(checkpoint)
+    genome = Genome(str(shared / "data" / "GRCh38.chr9_1Mb.fa.gz"))
+    with np.load(known) as stretches:
+        for key, theirs in stretches.items():
+            strand, start, _ = key.split("_")
+            first_base, end = int(start), int(start) + LENGTH  # in genomic order
+            codes = genome.fetch("chr9", first_base - 5000, end + 5000)
+            columns = columns_of(decode(codes if strand == "plus" else reverse_complement(codes)))
+            with torch.inference_mode():
+                ours = model.predict_columns(columns).scores()[0].T.numpy()
+            ours = ours if strand == "plus" else ours[:, ::-1]
+            assert np.abs(ours - theirs[: len(ours), :LENGTH]).max() < TOLERANCE
