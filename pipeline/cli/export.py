@@ -36,6 +36,9 @@ def export(
         list[str] | None,
         typer.Option(help="Regions alone, such as chr9:214,854-220,000 (1-based inclusive).", show_default=False),
     ] = None,
+    verified: Annotated[
+        bool, typer.Option("--verify", help="Check the checksums of each part that is read; reads these parts whole.")
+    ] = False,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -99,7 +102,7 @@ def export(
     }
     on_ray = any(value is not None for value in execution.values())
     workbench = JobSettings.load(None, {"threads": 1, **execution}) if on_ray else None
-    tracks, target = open_tracks(absolute(output)), Store(absolute(to))
+    tracks, target = open_tracks(absolute(output), verify=verified), Store(absolute(to))
     done = uninterrupted(
         lambda: export_table(tracks, target, options, speaker(quiet), progress=not quiet, workbench=workbench)
     )

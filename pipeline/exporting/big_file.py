@@ -148,9 +148,7 @@ class BigFile:
         names = [contig.name.encode() for contig in contigs]
         if names != sorted(set(names)):
             raise ValueError("contigs are each there once, in the order of their names")
-        for name, length in contigs:
-            if length > MAX_BASES:
-                raise InputError(f"contig {name} has {length:,} bases; a bigWig or bigBed holds up to {MAX_BASES:,}")
+        require_lengths(contigs)
         self._file, self._magic, self._fields = file, magic, fields
         self._levels = level_bases(max(length for _, length in contigs))
         self._blocks = bytearray()  # rows of BLOCK: millions of a genome's every base
@@ -226,6 +224,13 @@ class BigFile:
                 self._file.write(packed)
             heads.append(_ZOOM_HEAD.pack(bases, data_at, self._write_index(blocks, SUMMARIES_PER_BLOCK)))
         return heads
+
+
+def require_lengths(contigs: Sequence[Contig]) -> None:
+    """Raise `InputError` where a contig is too long for the format."""
+    for name, length in contigs:
+        if length > MAX_BASES:
+            raise InputError(f"contig {name} has {length:,} bases; a bigWig or bigBed holds up to {MAX_BASES:,}")
 
 
 def require_order(contig: Contig, starts: Positions, ends: Positions) -> None:

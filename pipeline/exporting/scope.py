@@ -3,7 +3,7 @@
 It knows the wanted bases, the contigs of the files in their order, the bigWigs to write, and the stretches that have
 rows. It pickles, with the parts that the table had when it was made, so that processes elsewhere take the same rows.
 
-Errors: `InputError` where the table lacks what is asked for.
+Errors: `InputError` where the table lacks what is asked for, or a contig is too long for the files.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.coordinates import Strand
-from pipeline.exporting.big_file import Contig
+from pipeline.exporting.big_file import Contig, require_lengths
 from pipeline.exporting.bigwig import runs_of
 from pipeline.exporting.browsers import Signal, signals_of
 from pipeline.exporting.record import Options
@@ -39,6 +39,7 @@ class Scope:
         self.chroms = {names[chrom]: chrom for chrom in sorted(lengths, key=lambda chrom: names[chrom].encode())}
         """Name in the files -> name in the table, in the order of the files."""
         self.contigs = [Contig(name, lengths[chrom]) for name, chrom in self.chroms.items()]
+        require_lengths(self.contigs)
         self.tissues = [channel for channel in tracks.channels if channel not in SPLICE]
         self.signals = signals_of(self.tissues)
 

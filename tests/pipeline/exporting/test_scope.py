@@ -6,13 +6,15 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from material import tables
 
 from pipeline.coordinates import Strand
 from pipeline.exporting.record import Options
 from pipeline.exporting.scope import Scope
-from pipeline.tracks.reader import Tracks
+from pipeline.tracks.reader import Tracks, open_tracks
+from sptx_core.errors import InputError
 
 
 @pytest.fixture
@@ -53,3 +55,10 @@ def test_frames_lie_within_the_cuts_that_are_asked_for(tracks: Tracks) -> None:
     scope = Scope(tracks, Options())
     (rows,) = scope.frames(1, Strand.PLUS, scope.signals[:1], sites=False, within=[(11, 20)])
     assert rows["pos"].to_list() == list(range(11, 21))
+
+
+def test_a_contig_that_no_file_can_hold_is_refused(tracks: Tracks) -> None:
+    lengths = tracks.contigs.with_columns(length=pl.lit(2**32))
+    tables.put(tracks.store, "contigs.parquet", lengths)
+    with pytest.raises(InputError, match="has 4,294,967,296 bases; a bigWig or bigBed holds up to 4,294,967,295"):
+        Scope(open_tracks(tracks.store.root), Options())
