@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from material import tables
+from material.fault_proxy import Fault, faulty_bucket
+from material.processes import PATIENCE, SPTX, start, started_by, wait_for
 
 from pipeline.batch import actors
 from pipeline.batch.record import Execution
@@ -299,3 +304,40 @@ def test_a_large_export_takes_the_workbench_by_itself(
     export(tracks, Store(tmp_path / "small"), Options(), said.append, progress=False)
     assert said == []
     assert digests(tmp_path / "large") == digests(tmp_path / "small")
+
+
+@pytest.mark.slow
+def test_from_bucket_to_bucket_on_ray_killed_twice_on_the_way(
+    tmp_path: Path, clean_environment: dict[str, str]
+) -> None:
+    """A worker is killed as it commits a piece, then the driver; the same command ends what they began."""
+    with faulty_bucket("genome") as (uri, proxy):
+        tables.write_example(f"{uri}/table")
+        env = clean_environment | {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+        command = ["export", f"{uri}/table", "--to", f"{uri}/hub", "--genome", "hg38", "--workers", "1"]
+        store, log = Store(f"{uri}/hub"), tmp_path / "log"
+
+        def held_back() -> int:
+            return sum(asked.method == "PUT" and "/splice/000001" in asked.path for asked in proxy.requests)
+
+        proxy.fault = lambda asked: (
+            Fault(delay=PATIENCE) if asked.method == "PUT" and "/splice/000001" in asked.path else None
+        )
+        first = start(command, env, log)
+        wait_for(held_back, first, log)
+        wait_for(lambda: sum("/splice/" in name for name in store.list(f"{WORK}/")) == 2, first, log)
+        (worker,) = started_by(first, "MapWorker")
+        worker.kill()
+        before = held_back()
+        wait_for(lambda: held_back() > before, first, log)
+        orphans = started_by(first, "MapWorker")
+        first.kill()
+        first.wait(PATIENCE)
+        psutil.wait_procs(orphans, timeout=PATIENCE)
+
+        proxy.fault = lambda _: None
+        again = subprocess.run([*SPTX, *command], env=env, capture_output=True, text=True, check=False, timeout=300)
+        assert again.returncode == 0, again.stderr
+        assert "3 pieces (2 done, 1 to do)" in again.stderr
+        tracks = open_tracks(f"{uri}/table")
+        assert digests(f"{uri}/hub") == digests(in_one_process(tracks, tmp_path / "one", genome="hg38"))
