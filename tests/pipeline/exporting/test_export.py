@@ -6,6 +6,7 @@ import hashlib
 import os
 import resource
 import signal
+import struct
 import subprocess
 import sys
 from collections import Counter
@@ -152,6 +153,17 @@ def test_the_same_table_gives_the_same_bytes_anywhere(tracks: Tracks, exported: 
 def test_without_a_genome_there_is_no_hub_and_all_else(tracks: Tracks, exported: Path, tmp_path: Path) -> None:
     export_to(tracks, tmp_path)
     assert digests(tmp_path).keys() == digests(exported).keys() - {"hub.txt"}
+
+
+def test_the_hub_tells_how_many_columns_its_bigbeds_have(exported: Path) -> None:
+    """UCSC's hubCheck holds `type bigBed 9 +` against the file."""
+    stanzas = [stanza.splitlines() for stanza in (exported / "hub.txt").read_text().split("\n\n")]
+    held = [dict(line.split(" ", 1) for line in stanza) for stanza in stanzas]
+    told = {track["bigDataUrl"]: track["type"] for track in held if track.get("type", "").startswith("bigBed")}
+    for name, kind in told.items():
+        columns, standard = struct.unpack_from("<HH", (exported / name).read_bytes(), 32)
+        assert kind == f"bigBed {standard}{' +' if columns > standard else ''}"
+    assert told.keys() == {"sites.bb", "covered.bb"}
 
 
 def test_contigs_of_ensembl_get_ucscs_names(tmp_path: Path) -> None:
