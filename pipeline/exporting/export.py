@@ -13,7 +13,11 @@ object store. The same table and options give the same bytes, wherever they are 
 export that was interrupted goes on with the first file that lacks. Memory grows with the size of a part of the table,
 and with the genome by 32 bytes for each 1,024 bases that hold a value, in each of the files under way (15 tissues).
 
-Errors: `InputError` before anything is written; `UnfinishedError` when storage fails after that.
+The bigWigs of a large table are computed in pieces on the workbench (`pipeline.exporting.job`) and put together here,
+with the same bytes. A small one is written by this process alone, because Ray takes longer to start than that lasts.
+
+Errors: `InputError` before anything is written, or for a damaged part of the table; `UnfinishedError` when storage or
+pieces fail after that.
 """
 
 from __future__ import annotations
@@ -162,6 +166,7 @@ def _by_pieces(export_: _Export, lacking: Sequence[Signal], settings: JobSetting
     pieces = PatientStore(work, patience=settings.storage_patience, proven=True, notice=say)
     try:
         require_pieces(run_job(job, say, progress=progress), pieces)
+        say(f"putting {len(lacking)} bigWigs together")
         export_.put_together(lacking, job, pieces)
     except (FileNotFoundError, InputError, UnfinishedError) as error:
         held = export_.store.list()
