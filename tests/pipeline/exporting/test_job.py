@@ -111,9 +111,9 @@ def test_units_count_the_bases_that_they_read(tracks: Tracks, wanted: list[tuple
 
 def test_units_without_wanted_bases_are_left_out(tracks: Tracks, small_units: None) -> None:
     found = a_job(tracks, regions=("chr1:2,500-3,500", "chr1:6,100-6,200"))
-    assert [(span.strand, span.bases) for span in found.spans] == [
-        (Strand.PLUS, 602),
-        (Strand.MINUS, 101),
+    assert [(span.strand, span.cuts, span.bases) for span in found.spans] == [
+        (Strand.PLUS, ((2_001, 4_000), (6_001, 8_000)), 602),
+        (Strand.MINUS, ((5_001, 9_000),), 101),
     ]
 
 
