@@ -42,7 +42,7 @@ def export(
     workers: Annotated[
         int | None,
         typer.Option(
-            help="Actors of Ray (default: one a core for over 100 million bases, else this process alone).",
+            help="Actors of Ray (default: one a core for over 300 million bases, else this process alone).",
             min=1,
             rich_help_panel=EXECUTION,
             show_default=False,

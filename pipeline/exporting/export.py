@@ -74,7 +74,9 @@ _BED_FIELDS = (
     ("uint", "reserved", "colour"),
 )
 
-WORKBENCH_BASES = 100_000_000  # beyond it actors are worth their start, which takes longer than all the rest of a gene
+WORKBENCH_BASES = (
+    300_000_000  # half a minute of one core, three with every base; beyond it actors are worth their start
+)
 
 Say = Callable[[str], None]
 
