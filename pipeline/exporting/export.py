@@ -74,9 +74,7 @@ _BED_FIELDS = (
     ("uint", "reserved", "colour"),
 )
 
-WORKBENCH_BASES = (
-    300_000_000  # half a minute of one core, three with every base; beyond it actors are worth their start
-)
+WORKBENCH_BASES = 300_000_000  # half a minute of one core, or three: beyond it actors are worth their start
 
 Say = Callable[[str], None]
 
@@ -144,14 +142,14 @@ def export(
     names += [HUB] if options.genome else []
     kept = begin(store, record, names, say)
     missing = [name for name in names if name not in kept]
-    job = _Export(scope, store, record)
+    files = _Files(scope, store, record)
     lacking = [signal for signal in scope.signals if signal.file in missing]
     try:
         if workbench is None and scope.bases({signal.strand for signal in lacking}) <= WORKBENCH_BASES:
-            job.write_signals(lacking, progress=progress)
+            files.write_signals(lacking, progress=progress)
         elif lacking:
-            _by_pieces(job, lacking, workbench or JobSettings(threads=1), say, progress=progress)
-        job.write_others(missing)
+            _by_pieces(files, lacking, workbench or JobSettings(threads=1), say, progress=progress)
+        files.write_others(missing)
         if store.list(f"{WORK}/"):
             store.delete_folder(WORK)
     except StorageError as error:
@@ -161,17 +159,17 @@ def export(
     return Exported(tuple(missing), tuple(sorted(kept)), record.unfinished)
 
 
-def _by_pieces(export_: _Export, lacking: Sequence[Signal], settings: JobSettings, say: Say, *, progress: bool) -> None:
+def _by_pieces(files: _Files, lacking: Sequence[Signal], settings: JobSettings, say: Say, *, progress: bool) -> None:
     """Have pieces of bigWigs computed on the workbench, and put the bigWigs together."""
-    work = f"{export_.store.root}/{WORK}/{export_.record.digest}"
-    job = PiecesJob(export_.scope, export_.record, settings.model_copy(update={"output": work, "gpus_per_worker": 0.0}))
+    work = f"{files.store.root}/{WORK}/{files.record.digest}"
+    job = PiecesJob(files.scope, files.record, settings.model_copy(update={"output": work, "gpus_per_worker": 0.0}))
     pieces = PatientStore(work, patience=settings.storage_patience, proven=True, notice=say)
     try:
         require_pieces(run_job(job, say, progress=progress), pieces)
         say(f"putting {len(lacking)} bigWigs together")
-        export_.put_together(lacking, job, pieces)
+        files.put_together(lacking, job, pieces)
     except (FileNotFoundError, InputError, UnfinishedError) as error:
-        held = export_.store.list()
+        held = files.store.list()
         if all(signal.file in held for signal in lacking):
             return  # another process was at the same export, and has removed the pieces because it was done
         if isinstance(error, FileNotFoundError):
@@ -188,7 +186,7 @@ def _refuse_nothing(tracks: Tracks, options: Options, unfinished: str) -> None:
     raise InputError(f"{nothing}; ask for what its loci cover (loci.parquet)")
 
 
-class _Export:
+class _Files:
     """An export under way: the writers of its files."""
 
     def __init__(self, scope: Scope, store: Store, record: Record) -> None:
