@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,17 @@ def test_runs_hold_values_from_the_least_on(tracks: Tracks, least: float, starts
     found = scope.runs(signal, rows)
     assert [ends_.tolist() for ends_ in found[:2]] == [starts, ends]
     assert found[2][0] == np.float32(0.5)
+
+
+def test_what_checks_parts_checks_them_in_an_actor_too(tmp_path: Path) -> None:
+    store = tables.write_example(tmp_path)
+    scope = pickle.loads(pickle.dumps(Scope(open_tracks(tmp_path, verify=True), Options())))
+    part = next(name for name in store.list("tracks/") if "HLA" in name)
+    content = bytearray(store.read_bytes(part))
+    content[len(content) // 3] ^= 1
+    store.write_atomic(part, bytes(content))
+    with pytest.raises(InputError, match=re.escape(part)):
+        list(scope.frames(0, Strand.PLUS, scope.signals[:1], sites=False, within=None))
 
 
 def test_frames_lie_within_the_cuts_that_are_asked_for(tracks: Tracks) -> None:
