@@ -321,7 +321,7 @@ def test_from_bucket_to_bucket_on_ray_killed_twice_on_the_way(
             return sum(asked.method == "PUT" and "/splice/000001" in asked.path for asked in proxy.requests)
 
         proxy.fault = lambda asked: (
-            Fault(delay=PATIENCE) if asked.method == "PUT" and "/splice/000001" in asked.path else None
+            Fault(delay=10 * PATIENCE) if asked.method == "PUT" and "/splice/000001" in asked.path else None
         )
         first = start(command, env, log)
         wait_for(held_back, first, log)
