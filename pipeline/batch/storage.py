@@ -196,6 +196,19 @@ class Store:
         with self._told("removed", name), suppress(FileNotFoundError):
             self._fs.rm_file(self.path(name))
 
+    def delete_folder(self, folder: str) -> None:
+        """Remove all that lies below `folder`, hidden files too, and the folder; nothing happens when there is none."""
+        with self._told("removed", folder):
+            path = self.path(folder)
+            if not self.is_local:
+                self._fs.invalidate_cache()
+                with suppress(FileNotFoundError):
+                    self._fs.rm(path, recursive=True)
+                return
+            while Path(path).exists():  # a file that another process removes meanwhile ends `rmtree` midway
+                with suppress(FileNotFoundError):
+                    shutil.rmtree(path)
+
     def sweep(self, prefix: str = "", *, older_than: float = STALE_SECONDS) -> tuple[str, ...]:
         """Remove hidden files that killed writers left below the folder `prefix`.
 

@@ -120,6 +120,15 @@ def test_delete_forgives_what_is_not_there(store: Store) -> None:
     assert store.list() == {}
 
 
+def test_a_folder_goes_with_all_below_it_and_nothing_else(store: Store) -> None:
+    for name in ("work/a", "work/deep/.hidden.tmp", "work/deep/b", "work2/c", "d"):
+        store.write_atomic(name, b"")
+    for _ in range(2):  # and forgives what is not there
+        store.delete_folder("work")
+        assert list(store.list()) == ["d", "work2/c"]
+    assert not store.is_local or not Path(store.path("work")).exists()
+
+
 def test_absent_name_is_not_found(store: Store) -> None:
     with pytest.raises(FileNotFoundError):
         store.read_bytes("run.json")
