@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from pipeline.batch.parquet import part_format
 from pipeline.batch.storage import Store
 from pipeline.coordinates import Strand
 from pipeline.tracks.layout import ShardKey
@@ -48,7 +49,7 @@ def _scan_files(schema: TrackSchema, paths: list[str]) -> pl.LazyFrame:
 
 
 def _scan_dataset(store: Store, schema: TrackSchema, parts: Sequence[tuple[ShardKey, str]]) -> pl.LazyFrame:
-    files, form = store.arrow_filesystem(), ds.ParquetFileFormat()
+    files, form = store.arrow_filesystem(), part_format(store)
     fields = [(name, pa.string()) for name in _PARTITIONS] + [(column.name, column.type) for column in schema.columns]
     fragments = [
         form.make_fragment(store.path(name), filesystem=files, partition_expression=_holds(key)) for key, name in parts

@@ -20,6 +20,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from pipeline.batch.layout import committed
+from pipeline.batch.parquet import part_format
+from pipeline.batch.published import PublishedStore
 from pipeline.batch.status import RunStatus, read_status
 from pipeline.batch.storage import Store
 from pipeline.coordinates import Interval, parse_region, reconcile_contigs, shortened
@@ -190,7 +192,7 @@ class Variants:
         return frame.select("chrom", *types)
 
     def _dataset(self, parts: Sequence[tuple[ShardKey, str]], schema: pa.Schema) -> ds.FileSystemDataset:
-        files, form = self.store.arrow_filesystem(), ds.ParquetFileFormat()
+        files, form = self.store.arrow_filesystem(), part_format(self.store)
         fragments = [
             form.make_fragment(
                 self.store.path(name), filesystem=files, partition_expression=ds.field("chrom") == key.chrom
@@ -207,7 +209,7 @@ def open_variants(uri: str | Path) -> Variants:
     Parameters
     ----------
     uri : str or Path
-        Its root: a folder or an fsspec URI such as `s3://bucket/scores`.
+        Its root: a folder or an fsspec URI such as `s3://bucket/scores`, or `https://host/scores` of a finished table.
 
     Raises
     ------
@@ -215,7 +217,7 @@ def open_variants(uri: str | Path) -> Variants:
         There is no table of variants.
 
     """
-    return Variants(Store(uri))
+    return Variants(PublishedStore(uri))
 
 
 def status_of(store: Store, header: Header) -> RunStatus:
