@@ -15,7 +15,7 @@ from pathlib import Path
 from pipeline.batch import web
 from pipeline.batch.layout import MANIFEST
 from pipeline.batch.manifest import Manifest, read_manifest
-from pipeline.batch.storage import StorageError, Store
+from pipeline.batch.storage import OBJECT_STORES, StorageError, Store
 from sptx_core.errors import InputError
 
 
@@ -51,8 +51,10 @@ class PublishedStore(Store):
 
     def exists(self, name: str) -> bool:
         """As `Store.exists`."""
-        try:
+        if self.protocol not in OBJECT_STORES:
             return super().exists(name)
+        try:
+            return name in super().list(name)
         except StorageError as error:
             if not isinstance(error.__cause__, PermissionError):
                 raise

@@ -290,7 +290,7 @@ class Store:
             return False, True, "make the bucket, or correct its name"
         if code in _LASTING or isinstance(error, NotImplementedError) or not tells_of_a_file(error):
             return False, False, ""
-        if self.protocol in web.WEB:
+        if self.protocol in web.READ_ONLY:
             return web.may_pass(error), False, web.remedy(error)
         if type(error).__name__ == "NoCredentialsError":  # of boto
             return True, False, "check the credentials; a public bucket is read without any by FSSPEC_S3_ANON=true"

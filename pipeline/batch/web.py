@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import reduce
+from http import HTTPStatus
 from operator import or_
 from typing import TypeVar
 from urllib.parse import quote
@@ -33,8 +35,8 @@ TRIES = 4
 FIRST_PAUSE = 0.5  # seconds before the second try, doubled from one to the next
 CONNECT_SECONDS, SILENT_SECONDS = 30.0, 60.0  # until there is a connection; without a byte
 TAIL_BYTES = 64 << 10  # what Arrow reads of a file's end to find the footer
+_ENDLESS = 0  # aiohttp's status of too many redirects
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # of HTTP: what a later try may change
-_UNAUTHORIZED, _FORBIDDEN = 401, 403
 _KEPT = "/:@!$&'()*+,;=~-._[]%"  # of a root: what an address may hold, and what is encoded already
 
 T = TypeVar("T")
@@ -74,7 +76,7 @@ def address(root: str, name: str = "") -> str:
 def read_whole(files: fsspec.AbstractFileSystem, path: str) -> bytes:
     """All bytes of a file."""
     if files.protocol == HUB:
-        with files.open(path, "rb", block_size=0) as file:  # of another size the hub is asked for the file's first
+        with _hub_told(path), files.open(path, "rb", block_size=0) as file:  # else its size is asked for first
             content: bytes = file.read()
             return content
     return patiently(lambda: bytes(files.cat_file(path)))
@@ -140,7 +142,7 @@ class RangeFile(io.RawIOBase):
         try:
             return self._asked_for(start, end)
         except Exception as error:
-            answer = "does not exist" if isinstance(error, FileNotFoundError) else said(error)
+            answer = "there is no such file" if isinstance(error, FileNotFoundError) else said(error)
             if not answer:
                 raise
             raise OSError(f"{self._path}: {answer}") from error
@@ -148,7 +150,7 @@ class RangeFile(io.RawIOBase):
     def _asked_for(self, start: int, end: int) -> bytes:
         if self._files.protocol != HUB:
             return patiently(lambda: self._checked(self._files.cat_file(self._path, start, end), start, end))
-        with self._files.open(self._path, "rb", cache_type="none", size=self._size) as file:
+        with _hub_told(self._path), self._files.open(self._path, cache_type="none", size=self._size) as file:
             file.seek(start)
             return self._checked(file.read(end - start), start, end)
 
@@ -179,8 +181,8 @@ def patiently(call: Callable[[], T]) -> T:
 
 def may_pass(error: Exception) -> bool:
     """Whether a later try may succeed."""
-    status = getattr(error, "status", None)
-    if isinstance(status, int):
+    status = _status(error)
+    if status is not None:
         return status in _PASSING
     if isinstance(error, TimeoutError | ShortAnswerError):
         return True
@@ -189,16 +191,47 @@ def may_pass(error: Exception) -> bool:
 
 
 def said(error: Exception) -> str:
-    """What a web server answered, in words; empty for what was no answer of a server."""
-    status = getattr(error, "status", None)
-    if not isinstance(status, int):
-        return ""
-    return f"the server answers {status} {getattr(error, 'message', '')}".rstrip()
+    """What a web server or the hub answered, in words, perhaps with what to do; empty for what was no answer."""
+    if _is_of_hub(error):
+        from sptx_core.checkpoint.hub import reason  # late: few need it
+
+        return reason(error)
+    status = _status(error)
+    if status == _ENDLESS:
+        return "the server redirects without end"
+    return "" if status is None else f"the server answers {status} {getattr(error, 'message', '')}".rstrip()
 
 
 def remedy(error: Exception) -> str:
-    """What to do about it."""
-    status = getattr(error, "status", None)
-    if status in (_UNAUTHORIZED, _FORBIDDEN):
+    """What to do about it, where `said` does not say that."""
+    status = _status(error)
+    if _is_of_hub(error):
+        return ""
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return "check the address, and who may read it"
-    return "try again when the server answers" if not isinstance(status, int) or status in _PASSING else ""
+    return "try again when the server answers" if status is None or status in _PASSING else ""
+
+
+def _status(error: Exception) -> int | None:
+    """The status of HTTP that an error tells: aiohttp's or huggingface_hub's."""
+    status = getattr(error, "status", getattr(getattr(error, "response", None), "status_code", None))
+    return status if isinstance(status, int) else None
+
+
+def _is_of_hub(error: Exception) -> bool:
+    return type(error).__module__.partition(".")[0] in ("huggingface_hub", "httpx", "httpx2")
+
+
+@contextmanager
+def _hub_told(path: str) -> Iterator[None]:
+    """A file that a repository lacks is a `FileNotFoundError`, a repository that is not there is not."""
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError  # late: few need it
+
+    try:
+        yield
+    except EntryNotFoundError as error:
+        raise FileNotFoundError(path) from error
+    except FileNotFoundError as error:
+        if isinstance(error.__cause__, HfHubHTTPError):
+            raise error.__cause__ from None
+        raise

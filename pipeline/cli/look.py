@@ -97,8 +97,8 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Read every part back: schema, rows, coverage of the plan, checksums, probabilities; ends with 3 if unsound."""
-    from pipeline.batch.readback import Workbench
     from pipeline.batch.published import PublishedStore
+    from pipeline.batch.readback import Workbench
     from pipeline.tracks.verify import VerifyReport
     from pipeline.tracks.verify import verify as verify_table
 

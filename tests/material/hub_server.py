@@ -1,8 +1,8 @@
 """A Hugging Face hub on this machine's loopback interface, for models and datasets, with its refusals on order.
 
 `hub_server` starts it; `use_hub` leads huggingface_hub to it for a test, with an empty cache and no token. It answers
-the calls that snapshot_download, create_repo, upload_folder, create_commit and HfFileSystem make, and records them. What it says when it refuses is
-what the hub says: status, `X-Error-Code` and `X-Error-Message`.
+the calls that snapshot_download, create_repo, upload_folder, create_commit and HfFileSystem make, and records them.
+What it says when it refuses is what the hub says: status, `X-Error-Code` and `X-Error-Message`.
 """
 
 from __future__ import annotations

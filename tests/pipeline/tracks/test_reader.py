@@ -15,10 +15,14 @@ import numpy as np
 import polars as pl
 import pytest
 from material import tables
+from material.genomes import Transcript
 from material.servers import object_store
+from material.web_server import Asked, Fault, web_server
 from s3fs import S3FileSystem
 
+from pipeline.batch import web
 from pipeline.batch.status import Failure, RunStatus
+from pipeline.batch.storage import Store
 from pipeline.coordinates import Interval
 from pipeline.tracks.reader import Tracks, open_tracks
 from pipeline.tracks.schema import round_to_steps
@@ -44,19 +48,26 @@ def bucket() -> Iterator[str]:
         yield uri
 
 
-@pytest.fixture(scope="module", params=["disk", "disk below a partition", "s3", "memory"])
-def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+@pytest.fixture(scope="module", params=["disk", "disk below a partition", "s3", "memory", "http"])
+def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if request.param == "s3":
-        return f"{request.getfixturevalue('bucket')}/run"
-    if request.param == "memory":
-        return "memory://tracks"
-    folder = "table" if request.param == "disk" else "strand=other/x=y"
-    return str(tmp_path_factory.mktemp("tracks") / folder)
+        yield f"{request.getfixturevalue('bucket')}/run"
+    elif request.param == "memory":
+        yield "memory://tracks"
+    elif request.param == "http":
+        folder = tmp_path_factory.mktemp("tracks")
+        tables.write_example(folder / "strand=other" / "x y+")
+        with web_server(folder) as server:
+            yield f"{server.url}/strand=other/x y+"
+    else:
+        folder = tmp_path_factory.mktemp("tracks")
+        yield str(folder / ("table" if request.param == "disk" else "strand=other/x=y"))
 
 
 @pytest.fixture(scope="module")
 def tracks(root: str) -> Tracks:
-    tables.write_example(root)
+    if not root.startswith("http"):
+        tables.write_example(root)
     return open_tracks(root)
 
 
@@ -396,3 +407,71 @@ def test_duckdb_reads_the_same_files_by_glob(tmp_path: Path, bucket: str) -> Non
         )
         assert found["unrounded"].to_list() == pytest.approx(expected["donor"].to_list(), abs=1e-6)
         assert found["donor"].to_list() == pytest.approx(expected["donor"].to_list(), abs=5.1e-5)
+
+
+# Over HTTP
+
+LONG = range(1, 150_001)
+
+
+@pytest.fixture(scope="module")
+def long_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two parts of 150,000 rows, in which four columns look like noise and take 480 kB each."""
+    root = tmp_path_factory.mktemp("long")
+    values = np.random.default_rng(1).random((len(LONG), 4)) / 2
+    parts = [tables.Part("chr1", strand, LONG, usage={1: [0.5] * 15}) for strand in "+-"]
+    tables.write(root, parts, [Transcript("T1", "chr1", "+", [(20_001, 30_000)], gene="GENE")], exact=True)
+    for key in (part.key for part in open_tracks(root).parts):
+        rows = parts[key.index].rows()
+        rows.scores[:, 1:5] = values
+        (root / key.part_name("tracks", tables.fingerprint(exact=True))).unlink()
+        tables.commit_rows(Store(root), key, rows, exact=True)
+    tables.write_manifest_of(Store(root), exact=True)
+    return root
+
+
+def test_a_gene_over_http_reads_the_columns_that_it_needs_in_few_requests(long_table: Path) -> None:
+    here = open_tracks(long_table)
+    part = here.parts[0]
+    with web_server(long_table) as server:
+        far = open_tracks(server.url)
+        assert far.gene("GENE", columns=["acceptor"]).equals(here.gene("GENE", columns=["acceptor"]))
+        asked = [Path(one.path).name for one in server.asked]
+        ends = Path(part.name).name
+        assert asked == ["run.json", "manifest.parquet", "transcripts.parquet", *[ends] * (len(asked) - 3)]
+        assert len(asked) <= 6  # the end of the part, then pos, ref and acceptor together
+        assert sum(one.sent for one in server.asked if one.path.endswith(ends)) < 0.4 * part.bytes
+        server.asked.clear()
+        assert far.gene("GENE").height == 10_000
+        assert sum(one.sent for one in server.asked) < part.bytes + 200_000
+
+
+@pytest.mark.parametrize("fault", [Fault(other=16), Fault(cut=True), Fault(missing=3), Fault(403), Fault(404)])
+def test_no_fault_of_a_server_gives_wrong_rows(long_table: Path, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "FIRST_PAUSE", 0.001)
+    with web_server(long_table) as server:
+        far = open_tracks(f"{server.url}?sig=SECRET")
+
+        def of_rows(asked: Asked) -> Fault | None:
+            return fault if asked.span and asked.span[0] < 100_000 else None
+
+        server.fault = of_rows
+        with pytest.raises(InputError, match=r"a part of http://.*\?\*\*\* cannot be read") as raised:
+            far.region("chr1:1-100,000", strand="+")
+        assert "SECRET" not in str(raised.value)
+        server.fault = lambda _: Fault(ranges=False)
+        assert far.region("chr1:1-100,000", strand="+").height == 100_000
+
+
+def test_an_unfinished_table_over_http_says_so(tmp_path: Path) -> None:
+    tables.write_example(tmp_path, manifest=False)
+    with web_server(tmp_path) as server, pytest.raises(InputError, match=r"is unfinished, or was copied in part"):
+        open_tracks(server.url)
+
+
+def test_a_small_table_that_is_not_the_manifest_s_is_refused_over_http(tmp_path: Path) -> None:
+    store = tables.write_example(tmp_path)
+    tables.put(store, "contigs.parquet", open_tracks(tmp_path).contigs.with_columns(length=pl.lit(5, pl.Int64)))
+    assert open_tracks(tmp_path).contigs["length"].to_list() == [5, 5]
+    with web_server(tmp_path) as server, pytest.raises(InputError, match=r"contigs.parquet was edited"):
+        open_tracks(server.url).region("chr9:101-110")
