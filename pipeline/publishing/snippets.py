@@ -87,7 +87,7 @@ def _polars_listed(where: str, path: str, folders: list[str]) -> str:
         "from urllib.parse import quote\n\nimport polars as pl\n\n"
         f'where = "{where}"\n'
         'parts = pl.read_parquet(f"{where}/manifest.parquet")  # .filter(chrom="chr9") reads one contig\n'
-        f'urls = [f"{{where}}/{{quote(path)}}" for path in parts["{path}"]]\n'
+        f'urls = [where + "/" + quote(path, safe="/=") for path in parts["{path}"]]\n'
         f"rows = pl.scan_parquet(urls, hive_partitioning=True, hive_schema={_polars_types(folders)})\n"
         'print(rows.filter(pl.col("COLUMN") >= KEPT).head(10).collect())\n'
     )

@@ -148,6 +148,11 @@ class _Call(BaseHTTPRequestHandler):
         if path == "/api/repos/create":
             wanted = json.loads(content)
             path = f"/api/models/{wanted['organization']}/{wanted['name']}/create"
+            if wanted.get("type") == "dataset":  # a new one has a first commit
+                self.server.put(f"{wanted['organization']}/{wanted['name']}", {".gitattributes": b"*.parquet lfs"})
+        elif path == "/api/validate-yaml":
+            self._send(json.dumps({"errors": [], "warnings": []}).encode())
+            return
         kind = "(?:/api/models|/api/datasets|/datasets)?"
         match = re.fullmatch(kind + r"/([\w.-]+/[\w.-]+)(?:/([\w-]+))?(?:/([^/]+))?(?:/(.+))?", path)
         repository, verb, revision, file = match.groups() if match else ("api/", "", "", "")

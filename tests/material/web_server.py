@@ -84,12 +84,11 @@ class _Call(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path, _, query = self.path.partition("?")
-        match = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-        span = (int(match[1]), int(match[2])) if match else None
+        file = self.server.folder / unquote(path).lstrip("/")
+        content = file.read_bytes() if file.is_file() else b""
+        span = _span(self.headers.get("Range", ""), len(content))
         asked = Asked(unquote(path), query, span, 0, dict(self.headers))
         fault = self.server.fault(asked) or Fault()
-        file = self.server.folder / asked.path.lstrip("/")
-        content = file.read_bytes() if file.is_file() else b""
         status = fault.status or (200 if file.is_file() else 404)
         headers = {"Location": fault.location} if fault.location else {}
         if status != 200:
@@ -116,3 +115,13 @@ class _Call(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Say nothing: the tests' own output matters."""
+
+
+def _span(header: str, size: int) -> tuple[int, int] | None:
+    """First and last byte of a range (RFC 9110, 14.1.2)."""
+    match = re.fullmatch(r"bytes=(\d*)-(\d*)", header)
+    if match is None or not size:
+        return None
+    if not match[1]:
+        return max(0, size - int(match[2])), size - 1
+    return int(match[1]), min(size - 1, int(match[2] or size))
