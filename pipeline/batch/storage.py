@@ -92,6 +92,8 @@ class Store:
             raise InputError(f"{self.root}: {error}; {remedy}") from None
         except ValueError as error:
             raise InputError(f"{self.root}: {error}") from None
+        except OSError as error:  # of a protocol whose client connects at once
+            raise StorageError(f"{self.root} cannot be reached: {reason(error)}", transient=True) from error
         # s3fs would ask for the size first, to read what is large by several requests at once.
         self._whole = {"max_concurrency": 1} if self.protocol in ("s3", "s3a") else {}
 
