@@ -41,6 +41,8 @@ class Fault(NamedTuple):
     """The connection is reset in the middle of the body."""
     missing: int = 0
     """So many bytes are left out at the end, and Content-Length says so."""
+    flipped: bool = False
+    """A bit in the middle of the body is another one."""
     other: int = 0
     """The range that is sent begins so many bytes later."""
 
@@ -98,6 +100,9 @@ class _Call(BaseHTTPRequestHandler):
             content = content[span[0] + fault.other : span[1] + 1 + fault.other]
             headers["Content-Range"] = f"bytes {span[0]}-{span[0] + len(content) - 1}/{size}"
         content = content[: len(content) - fault.missing]
+        if fault.flipped:
+            middle = len(content) // 2
+            content = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
         self.server.asked.append(asked._replace(sent=0 if fault.cut else len(content)))
         self.send_response(status)
         for name, value in (headers | {"Content-Length": str(len(content))}).items():

@@ -446,7 +446,9 @@ def test_a_gene_over_http_reads_the_columns_that_it_needs_in_few_requests(long_t
         assert sum(one.sent for one in server.asked) < part.bytes + 200_000
 
 
-@pytest.mark.parametrize("fault", [Fault(other=16), Fault(cut=True), Fault(missing=3), Fault(403), Fault(404)])
+@pytest.mark.parametrize(
+    "fault", [Fault(other=16), Fault(flipped=True), Fault(cut=True), Fault(missing=3), Fault(403), Fault(404)]
+)
 def test_no_fault_of_a_server_gives_wrong_rows(long_table: Path, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web, "FIRST_PAUSE", 0.001)
     with web_server(long_table) as server:
