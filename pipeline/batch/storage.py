@@ -106,7 +106,7 @@ class Store:
     @property
     def protocol(self) -> str:
         """The URI's protocol, `file` for a path."""
-        return self.root.split("://", 1)[0] if "://" in self.root else "file"
+        return self.root.split("://", 1)[0].lower() if "://" in self.root else "file"
 
     @property
     def is_local(self) -> bool:

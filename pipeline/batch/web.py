@@ -219,7 +219,7 @@ def _status(error: Exception) -> int | None:
 
 
 def _is_of_hub(error: Exception) -> bool:
-    return type(error).__module__.partition(".")[0] in ("huggingface_hub", "httpx", "httpx2")
+    return type(error).__module__.partition(".")[0] in ("huggingface_hub", "httpx", "httpx2", "requests")
 
 
 @contextmanager

@@ -86,11 +86,14 @@ def publish(source: PublishedStore, to: str, options: Options, say: Say, *, prog
         The table is unfinished, or storage failed on the way; the same call goes on.
 
     """
-    on_hub = to.startswith(f"{web.HUB}://")
-    destination: Destination = HubDestination(to) if on_hub else StoreDestination(Store(to))
-    in_place = not on_hub and _is_same(source, Store(to))
-    here = not on_hub and Store(to).is_local
-    publication = Publication(_address(HERE if here else to, options.at), options.licence.strip())
+    destination: Destination
+    if to.startswith(f"{web.HUB}://"):
+        destination, in_place, where = HubDestination(to), False, to
+    else:
+        place = Store(to)
+        destination, in_place = StoreDestination(place), _is_same(source, place)
+        where = HERE if place.is_local else to
+    publication = Publication(_address(where, options.at), options.licence.strip())
     contents = read_contents(source)
     held = destination.begin([table.name for table in contents.tables])
     if in_place:
@@ -128,8 +131,8 @@ class _Publishing:
         copied = self._read if in_place else self._copied
         total = sum(part.bytes for part in parts)
         with Progress(total, 0, counted="bytes", shown=progress) as line, ThreadPoolExecutor(THREADS) as pool:
-            for part, content in zip(parts, pool.map(copied, parts), strict=True):
-                (self.kept if content is None or in_place else self.written).append(part.name)
+            for part, is_new in zip(parts, pool.map(copied, parts), strict=True):
+                (self.written if is_new else self.kept).append(part.name)
                 line.advance(part.bytes, failures=0)
         self.destination.flush()
 
@@ -154,16 +157,17 @@ class _Publishing:
                 self.written.append(name)
         self.destination.flush()
 
-    def _copied(self, part: File) -> str | None:
-        """Copy a part, unless it is there; its name if it was copied."""
+    def _copied(self, part: File) -> bool:
+        """Copy a part, unless it is there; whether it was copied."""
         if part.name in self._held and self.destination.holds(part):
-            return None
+            return False
         self.destination.put(part.name, self._content(part))
-        return part.name
+        return True
 
-    def _read(self, part: File) -> str | None:
+    def _read(self, part: File) -> bool:
+        """Look whether a part is sound; it is copied nowhere."""
         self._content(part)
-        return part.name
+        return False
 
     def _content(self, part: File) -> bytes:
         store = self.contents.store

@@ -89,6 +89,17 @@ def test_a_part_of_another_size_and_an_edited_table_are_told(copy: Store) -> Non
         read_contents(PublishedStore(copy.root))
 
 
+@pytest.mark.parametrize("flanks", ["genomic", "transcript"])
+def test_a_table_of_an_older_version_whose_manifest_has_no_checksum_of_itself(tmp_path: Path, flanks: str) -> None:
+    store = tables.write_example(tmp_path, flanks=flanks, manifest=False)
+    tables.write_manifest_of(store, flanks=flanks, sealed=False)
+    assert len(read_contents(PublishedStore(tmp_path)).parts) == 8
+    loci = pl.read_parquet(tmp_path / "loci.parquet").with_columns(pl.col("start") + 1)
+    tables.put(store, "loci.parquet", loci)
+    with pytest.raises(InputError, match=r"is unsound and is not published: loci.parquet: its loci are not those"):
+        read_contents(PublishedStore(tmp_path))
+
+
 def test_a_place_without_a_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no table"):
         read_contents(PublishedStore(tmp_path))

@@ -205,6 +205,7 @@ def test_to_a_bucket_and_from_it(table: Path, tmp_path: Path) -> None:
         assert published(table, f"{bucket}/x=1/a+b").written == (MANIFEST,)
         assert f'open_tracks("{bucket}/x=1/a+b")' in Store(f"{bucket}/x=1/a+b").read_bytes("README.md").decode()
         assert verify(Store(f"{bucket}/x=1/a+b")).problems == ()
+        assert published(f"{bucket}/x=1/a+b", f"{bucket}/x=1/a+b").written == ()
         published(f"{bucket}/x=1/a+b", tmp_path / "back")
         published(table, tmp_path / "straight")
         assert files(tmp_path / "back") == files(tmp_path / "straight")
