@@ -45,7 +45,7 @@ class PublishedStore(Store):
         try:
             return super().list(prefix)
         except StorageError as error:
-            if not isinstance(error.__cause__, PermissionError):
+            if not (self.protocol in OBJECT_STORES and isinstance(error.__cause__, PermissionError)):
                 raise
             return self._of_manifest(prefix, error)
 
@@ -58,7 +58,10 @@ class PublishedStore(Store):
         except StorageError as error:
             if not isinstance(error.__cause__, PermissionError):
                 raise
-            return self._is_read(name)
+            try:
+                return self._is_read(name)
+            except StorageError:
+                raise error from None
 
     def _is_read(self, name: str) -> bool:
         try:
