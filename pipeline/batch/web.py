@@ -193,7 +193,7 @@ def may_pass(error: Exception) -> bool:
 def said(error: Exception) -> str:
     """What a web server or the hub answered, in words, perhaps with what to do; empty for what was no answer."""
     if _is_of_hub(error):
-        from sptx_core.checkpoint.hub import reason  # late: few need it
+        from sptx_core.checkpoint.hub import reason  # late: loads PyTorch
 
         return reason(error)
     status = _status(error)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from pipeline.batch.storage import StorageError, Store
 from pipeline.publishing.contents import File
-from sptx_core.checkpoint.hub import faults_named
 from sptx_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -153,6 +152,8 @@ class HubDestination:
     @contextmanager
     def _told(self) -> Iterator[None]:
         """Turn the hub's faults into a `StorageError`."""
+        from sptx_core.checkpoint.hub import faults_named  # late: loads PyTorch
+
         try:
             with faults_named(f"{self.uri} cannot be written: "):
                 yield

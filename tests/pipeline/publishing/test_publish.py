@@ -55,7 +55,13 @@ def test_a_published_table_is_sound_and_has_the_same_rows(table: Path, tmp_path:
 def test_variants_too(scores: Path, tmp_path: Path) -> None:
     published(scores, tmp_path)
     assert verify_variants(Store(tmp_path)).problems == ()
-    assert open_variants(tmp_path).scan().collect().equals(open_variants(scores).scan().collect())
+    here = open_variants(scores).scan().collect()
+    assert open_variants(tmp_path).scan().collect().equals(here)
+    with web_server(tmp_path) as server:
+        assert open_variants(server.url).scan().collect().equals(here)
+        assert open_variants(server.url).variant("chr9-214901-G-A", sites=True).height == 201
+        assert open_variants(server.url).status().missing == ()
+        assert verify_variants(PublishedStore(server.url)).problems == ()
 
 
 def test_sha256sum_checks_every_file_but_the_card(either: PublishedStore, tmp_path: Path) -> None:
