@@ -52,11 +52,11 @@ class StoreDestination:
         self._held: dict[str, int] = {}
 
     def begin(self, tables: Sequence[str]) -> dict[str, int]:
-        """As `Destination`; hidden files that killed writers left in the tables' folders are removed."""
+        """As `Destination`; where it holds a table, hidden files that killed writers left are removed."""
         self.store.ensure_writable()
-        for table in tables:
-            self.store.sweep(f"{table}/")
         self._held = self.store.list()
+        if any(name.startswith(tuple(f"{table}/" for table in tables)) for name in self._held):
+            self.store.sweep()
         return self._held
 
     def holds(self, file: File) -> bool:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,16 @@ from pipeline.publishing.contents import File
 from pipeline.publishing.destinations import HubDestination, StoreDestination
 from sptx_core.errors import InputError
 
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from sptx_core.files import replacing
+
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
 
 def file(name: str, content: bytes) -> File:
     return File(name, len(content), hashlib.sha256(content).hexdigest())
@@ -25,6 +38,9 @@ def test_a_folder_holds_a_file_of_the_same_bytes_alone(tmp_path: Path) -> None:
     assert place.begin(["tracks"]) == {}
     place.put("tracks/a.parquet", b"abc")
     (tmp_path / "new" / ".tracks.tmp").touch()
+    with subprocess.Popen([sys.executable, "-c", DYING, str(tmp_path / "new" / "run.json")]) as writer:
+        assert writer.wait() == -signal.SIGKILL
+    assert len(list((tmp_path / "new").glob(".run.json.*"))) == 1
     place = StoreDestination(Store(tmp_path / "new"))
     assert place.begin(["tracks"]) == {"tracks/a.parquet": 3}
     assert place.holds(file("tracks/a.parquet", b"abc"))
@@ -32,6 +48,7 @@ def test_a_folder_holds_a_file_of_the_same_bytes_alone(tmp_path: Path) -> None:
     assert not place.holds(file("tracks/a.parquet", b"abcd"))
     assert not place.holds(file("tracks/b.parquet", b"abc"))
     assert (tmp_path / "new" / ".tracks.tmp").exists()  # of somebody else
+    assert not list((tmp_path / "new").glob(".run.json.*"))
 
 
 def test_a_dataset_of_the_hub_is_made_and_committed_to(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
