@@ -5,19 +5,25 @@ Polars itself panics at some damaged files, which is no `Exception`; Arrow raise
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import polars as pl
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline.batch import web
 from pipeline.batch.storage import Store
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 HOLE_BYTES = 256 << 10  # between two ranges that are read as one: a request costs as much as so many bytes
 
 
 def part_format(store: Store) -> ds.ParquetFileFormat:
     """How pyarrow reads parts of a table: from a web server or the hub in few requests, with the pages' checksums."""
+    import pyarrow.dataset as ds  # late: loads pandas
+
     if store.protocol not in web.READ_ONLY:
         return ds.ParquetFileFormat()
     options = ds.ParquetFragmentScanOptions(
