@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pipeline.batch import web
-from pipeline.publishing.contents import Contents
+from pipeline.publishing.contents import Contents, Table
 from pipeline.tracks.layout import TRACKS
 
 
@@ -23,33 +23,83 @@ class Snippet(NamedTuple):
 
 def snippets(contents: Contents, where: str) -> list[Snippet]:
     """The code for a table at `where`, a URI or a path."""
-    table = contents.tables[-1] if contents.job == TRACKS else contents.tables[0]  # sites, or variants
-    column, kept = ("acceptor", 0.5) if contents.job == TRACKS else ("d_splice", 0.2)
-    folders = [column.name for column in table.columns if column.folder]
-    path = "sites_path" if contents.job == TRACKS else "path"
-    far = where.partition("://")[0] in web.WEB
-    if far:
-        polars, duckdb = _polars_listed(where, path, folders), _duckdb_listed(where, path, folders)
-    else:
-        pattern = f"{where}/{table.name}/{'*/' * table.depth}*.parquet"
-        polars, duckdb = _polars(pattern, folders), _duckdb(pattern, folders)
-    found = [
-        *_sptx(contents, where),
-        Snippet("Polars", "python", polars.replace("COLUMN", column).replace("KEPT", str(kept))),
-        Snippet("DuckDB", "sql", duckdb.replace("COLUMN", column).replace("KEPT", str(kept))),
-    ]
-    if not far and where.partition("://")[0] != web.HUB:
-        types = ", ".join(f"{name} = string()" for name in folders)
-        found.append(
-            Snippet(
-                "R",
-                "r",
-                "library(arrow)\nlibrary(dplyr)\n\n"
-                f'table <- open_dataset("{where}/{table.name}", partitioning = hive_partition({types}))\n'
-                f"table |> filter({column} >= {kept}) |> head(10) |> collect()\n",
-            )
+    of_tracks = contents.job == TRACKS
+    table = contents.tables[-1] if of_tracks else contents.tables[0]  # sites, or variants
+    column, least = ("acceptor", 0.5) if of_tracks else ("d_splice", 0.2)
+    folders = [one.name for one in table.columns if one.folder]
+    asked = _Question(where, table, folders, "sites_path" if of_tracks else "path", column, least)
+    protocol = where.partition("://")[0]
+    if protocol in web.WEB:
+        return [*_sptx(contents, where), asked.to_polars_by_name(), asked.to_duckdb_by_name()]
+    found = [*_sptx(contents, where), asked.to_polars(), asked.to_duckdb()]
+    return found if protocol == web.HUB else [*found, asked.to_r()]
+
+
+class _Question(NamedTuple):
+    """Rows of a table whose `column` is `least` or more; `path` is the column of the manifest with its parts."""
+
+    where: str
+    table: Table
+    folders: list[str]
+    path: str
+    column: str
+    least: float
+
+    @property
+    def _pattern(self) -> str:
+        return f"{self.where}/{self.table.name}/{'*/' * self.table.depth}*.parquet"
+
+    @property
+    def _polars_types(self) -> str:
+        return "{" + ", ".join(f'"{name}": pl.String' for name in self.folders) + "}"
+
+    @property
+    def _polars_rows(self) -> str:
+        return f'print(rows.filter(pl.col("{self.column}") >= {self.least}).head(10).collect())\n'
+
+    @property
+    def _duckdb_types(self) -> str:
+        return (
+            "hive_partitioning = true, hive_types = {" + ", ".join(f"'{name}': VARCHAR" for name in self.folders) + "}"
         )
-    return found
+
+    @property
+    def _duckdb_rows(self) -> str:
+        return f"WHERE {self.column} >= {self.least} LIMIT 10;\n"
+
+    def to_polars(self) -> Snippet:
+        scan = f'pl.scan_parquet("{self._pattern}", hive_schema={self._polars_types})'
+        return Snippet("Polars", "python", f"import polars as pl\n\nrows = {scan}\n{self._polars_rows}")
+
+    def to_polars_by_name(self) -> Snippet:
+        text = (
+            "from urllib.parse import quote\n\nimport polars as pl\n\n"
+            f'where = "{self.where}"\n'
+            'parts = pl.read_parquet(f"{where}/manifest.parquet")  # .filter(chrom="chr9") reads one contig\n'
+            f'urls = [where + "/" + quote(path, safe="/=") for path in parts["{self.path}"]]\n'
+            f"rows = pl.scan_parquet(urls, hive_partitioning=True, hive_schema={self._polars_types})\n"
+        )
+        return Snippet("Polars", "python", f"{text}{self._polars_rows}")
+
+    def to_duckdb(self) -> Snippet:
+        source = f"read_parquet('{self._pattern}', {self._duckdb_types})"
+        return Snippet("DuckDB", "sql", f"SELECT * FROM {source}\n{self._duckdb_rows}")  # noqa: S608  # text for people
+
+    def to_duckdb_by_name(self) -> Snippet:
+        manifest = f"read_parquet('{self.where}/manifest.parquet') -- WHERE chrom = 'chr9' reads one contig"
+        urls = f"list('{self.where}/' || replace({self.path}, '%', '%25'))"
+        parts = f"SET VARIABLE parts = (\n    SELECT {urls}\n    FROM {manifest}\n);"  # noqa: S608  # text for people
+        source = f"read_parquet(getvariable('parts'), {self._duckdb_types})"
+        return Snippet("DuckDB", "sql", f"{parts}\nSELECT * FROM {source}\n{self._duckdb_rows}")
+
+    def to_r(self) -> Snippet:
+        types = ", ".join(f"{name} = string()" for name in self.folders)
+        text = (
+            "library(arrow)\nlibrary(dplyr)\n\n"
+            f'table <- open_dataset("{self.where}/{self.table.name}", partitioning = hive_partition({types}))\n'
+            f"table |> filter({self.column} >= {self.least}) |> head(10) |> collect()\n"
+        )
+        return Snippet("R", "r", text)
 
 
 def _sptx(contents: Contents, where: str) -> list[Snippet]:
@@ -73,41 +123,3 @@ def _sptx(contents: Contents, where: str) -> list[Snippet]:
         Snippet("sptx", "sh", f"sptx query {where} '{gene}' --columns acceptor,donor\n"),
         Snippet("sptx in Python", "python", python),
     ]
-
-
-def _polars(pattern: str, folders: list[str]) -> str:
-    return (
-        f'import polars as pl\n\nrows = pl.scan_parquet("{pattern}", hive_schema={_polars_types(folders)})\n'
-        'print(rows.filter(pl.col("COLUMN") >= KEPT).head(10).collect())\n'
-    )
-
-
-def _polars_listed(where: str, path: str, folders: list[str]) -> str:
-    return (
-        "from urllib.parse import quote\n\nimport polars as pl\n\n"
-        f'where = "{where}"\n'
-        'parts = pl.read_parquet(f"{where}/manifest.parquet")  # .filter(chrom="chr9") reads one contig\n'
-        f'urls = [where + "/" + quote(path, safe="/=") for path in parts["{path}"]]\n'
-        f"rows = pl.scan_parquet(urls, hive_partitioning=True, hive_schema={_polars_types(folders)})\n"
-        'print(rows.filter(pl.col("COLUMN") >= KEPT).head(10).collect())\n'
-    )
-
-
-def _polars_types(folders: list[str]) -> str:
-    return "{" + ", ".join(f'"{name}": pl.String' for name in folders) + "}"
-
-
-def _duckdb(pattern: str, folders: list[str]) -> str:
-    source = f"read_parquet('{pattern}', {_duckdb_types(folders)})"
-    return f"SELECT * FROM {source}\nWHERE COLUMN >= KEPT LIMIT 10;\n"  # noqa: S608  # text for people
-
-
-def _duckdb_listed(where: str, path: str, folders: list[str]) -> str:
-    manifest = f"read_parquet('{where}/manifest.parquet') -- WHERE chrom = 'chr9' reads one contig"
-    urls = f"SELECT list('{where}/' || replace({path}, '%', '%25'))\n    FROM {manifest}"  # noqa: S608  # text for people
-    rows = f"SELECT * FROM read_parquet(getvariable('parts'), {_duckdb_types(folders)})"  # noqa: S608  # text for people
-    return f"SET VARIABLE parts = (\n    {urls}\n);\n{rows}\nWHERE COLUMN >= KEPT LIMIT 10;\n"
-
-
-def _duckdb_types(folders: list[str]) -> str:
-    return "hive_partitioning = true, hive_types = {" + ", ".join(f"'{name}': VARCHAR" for name in folders) + "}"
