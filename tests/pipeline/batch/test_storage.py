@@ -315,7 +315,8 @@ def test_a_disk_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.
 
 def test_no_error_and_no_address_shows_a_secret() -> None:
     store = Store("http://me:pass@127.0.0.1:9/out?X-Amz-Signature=0a1b")
-    assert store.uri("x") == "http://***@127.0.0.1:9/out?***"
+    assert store.uri() == "http://***@127.0.0.1:9/out?***"
+    assert store.uri("x") == "http://***@127.0.0.1:9/out/x?***"
     with pytest.raises(InputError) as raised:
         store.read_bytes("x")
     assert "pass" not in str(raised.value)
