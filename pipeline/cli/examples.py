@@ -31,6 +31,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "sptx evaluate mane --gtf gencode.gtf.gz",
         "sptx evaluate mane --gtf gencode.gtf.gz --usage usage.parquet --to evaluation",
     ),
+    "report": (
+        "sptx report tp53 --to tp53.html",
+        "sptx report s3://bucket/mane --gtf gencode.gtf.gz --to s3://bucket/mane.html",
+    ),
     "export": (
         "sptx export tp53 --to tp53-browser",
         "sptx export s3://bucket/mane --to s3://bucket/hub --genome hg38",
