@@ -24,7 +24,7 @@ DARK, LIGHT = "#1a1a1a", "#fff"
 RAMP = ((247, 251, 255), (107, 174, 214), (8, 48, 107))
 """Of the heat map, from the least value over the middle to the greatest; its lightness falls evenly."""
 WIDTH = 900  # of a drawing over the whole page
-MAX_TISSUES = 40  # in a drawing
+MAX_TISSUES = 30  # in a drawing
 MAX_NAME = 22  # letters of a tissue in a drawing
 _LEFT = 150  # room for names
 

@@ -253,10 +253,11 @@ def _chosen(usage: Usage) -> list[int]:
 def _specific(usage: Usage) -> Iterator[str]:
     """Tau, and the sites of the greatest."""
     total = sum(usage.specific.values())
+    told = f"{total:,} are specific" if total > 1 else "one is specific" if total else "none is specific"
     yield (
-        "<p>tau is 0 for a site that all tissues use alike and 1 for a site of one tissue alone (Yanai et al. 2005). Of "
-        f"the {usage.used:,} called sites with a usage of {MIN_USAGE:g} or more in some tissue, {f'{total:,}' if total else 'none'} "
-        f"{'is' if total < 2 else 'are'} specific: tau of {SPECIFIC:g} or more.</p>"
+        "<p>tau is 0 for a site that all tissues use alike and 1 for a site of one tissue alone (Yanai et al. 2005). "
+        f"Of the {usage.used:,} called sites with a usage of {MIN_USAGE:g} or more in some tissue, {told}: tau of "
+        f"{SPECIFIC:g} or more.</p>"
     )
     left = f"<div><h3>Sites by tau</h3>{charts.tau_histogram(usage.tau, SPECIFIC)}</div>"
     most = dict(sorted(usage.specific.items(), key=lambda item: -item[1])[:MAX_TISSUES])

@@ -38,10 +38,8 @@ class Drawing:
         ends = " ".join(f'{name}="{_short(value)}"' for name, value in zip(_ENDS, (x1, y1, x2, y2), strict=True))
         self._shapes.append(f'<line {ends} stroke="{colour}" stroke-width="{_short(width)}"/>')
 
-    def text(
-        self, x: float, y: float, text: str, *, anchor: str = "start", fill: str = "", style: str = "", cut: bool = True
-    ) -> None:
-        """Write text; `y` is that of its base line. Long names are cut, which `cut` false forbids."""
+    def text(self, x: float, y: float, text: str, *, anchor: str = "start", fill: str = "", style: str = "") -> None:
+        """Write text; `y` is that of its base line."""
         extra = "".join(
             f' {name}="{value}"' for name, value in (("text-anchor", anchor), ("fill", fill), ("class", style)) if value
         ).replace(' text-anchor="start"', "")
