@@ -105,7 +105,9 @@ def _head(found: Findings) -> str:
     ]
     warning = ""
     if found.unfinished:
-        warning = f'<p class="warn"><b>The table is {found.unfinished}.</b> All figures are of what these hold.</p>'
+        warning = (
+            f'<p class="warn"><b>The table is {escape(found.unfinished)}.</b> All figures are of what these hold.</p>'
+        )
     shown = "".join(f"<div><b>{value}</b><span>{text}</span></div>" for value, text in tiles)
     digest = found.record.fingerprint[:SHOWN_DIGITS]
     return (
@@ -176,7 +178,7 @@ def _sites(found: Findings) -> Iterator[str]:
     """Called and annotated sites by kind, motif and biotype."""
     missing = f" {found.without_row:,} annotated sites lie where the table has no row; they are left out."
     yield (
-        f"<p>A site is called if its score is at least {found.threshold:g}. Annotated is what {found.named_by} "
+        f"<p>A site is called if its score is at least {found.threshold:g}. Annotated is what {escape(found.named_by)} "
         f"have.{missing if found.without_row else ''}</p>"
     )
     groups = ((True, True), (False, True), (True, False))  # called, annotated: as in the legend
