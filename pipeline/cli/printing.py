@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
@@ -116,10 +116,8 @@ class Rows:
 @contextmanager
 def rows_to(to: Path, form: Format) -> Iterator[Rows]:
     """Write rows to a file as they come; it appears at the end, whole, or not at all."""
-    with writing(to), replacing(to) as target, target.open("wb") as file:
-        rows = Rows(form, file)
+    with writing(to), replacing(to) as target, target.open("wb") as file, closing(Rows(form, file)) as rows:
         yield rows
-        rows.close()
 
 
 def _write(frame: pl.DataFrame, form: Format, file: BinaryIO) -> None:

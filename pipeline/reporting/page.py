@@ -50,7 +50,7 @@ table{border-collapse:collapse;margin:8px 0 14px;font-size:14px;font-variant-num
 th,td{padding:3px 12px 3px 0;text-align:right;vertical-align:middle;border-bottom:1px solid #e4e4e4}
 th{font-weight:600;color:#333;vertical-align:bottom;border-bottom:1px solid #999}
 .l{text-align:left}
-td.l{overflow-wrap:anywhere}
+td{white-space:nowrap}td.l{white-space:normal;overflow-wrap:anywhere}
 tr.sum td{font-weight:600;border-top:1px solid #999}
 figure{margin:10px 0 16px}
 figcaption,.legend{color:#4d4d4d;font-size:13.5px;max-width:80ch}

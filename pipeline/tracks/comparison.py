@@ -25,8 +25,10 @@ WINDOW_BY_TRANSCRIPT = 200_000  # where a position has a row for each transcript
 LARGEST = 10  # rows that are kept, of splice channels and of usage; and sites that are gained or lost
 STEPS = (0.0, 1e-4, 1e-3, 0.01, 0.1, 0.5, 1.0)
 """Upper bounds of the steps by which differences are counted; the first step is that of equal rows."""
+DECIMALS = 6  # of a difference between steps
 TOLERANCE = 2e-7  # of float32: 0.51 and 0.5 differ by a little less than 0.01
 
+Floats = npt.NDArray[np.float32]
 Place = tuple[str, str]
 """Contig and strand."""
 Spans = Mapping[Place, Sequence[tuple[int, int]]]
@@ -237,9 +239,14 @@ class Comparison:
                 pl.Series("channel", self.channels, pl.String).gather(channel.astype(np.int64)),
                 pl.Series("first", values[0], pl.Float32),
                 pl.Series("second", values[1], pl.Float32),
-                pl.Series("difference", np.abs(values[0] - values[1]), pl.Float32),
+                pl.Series("difference", self._apart(*values), pl.Float32),
             )
         )
+
+    def _apart(self, one: Floats, other: Floats) -> npt.NDArray[np.float64]:
+        """Differences as they are told: of steps whole ones, which float32 blurs."""
+        apart = np.abs(one.astype(np.float64) - other.astype(np.float64))
+        return apart if any(tracks.header.spec.exact for tracks in self.tables) else apart.round(DECIMALS)
 
     def _add_sites(
         self,
