@@ -148,13 +148,13 @@ def heat_map(tissues: Sequence[str], correlation: Floats) -> Drawing:
                 drawing.text(x + cell / 2 - 0.5, y + cell / 2 + 4, text, anchor="middle", fill=fill, style="s")
     for column in range(len(order) - 1):
         drawing.turned(_LEFT + column * cell + cell / 2 + 4, base + 12, names[column], -45, anchor="end")
-    _scale(drawing, low, high, decimals)
+    _scale(drawing, min(WIDTH - 250, _LEFT + base + 60), low, high, decimals)
     return drawing
 
 
-def _scale(drawing: Drawing, low: float, high: float, decimals: int) -> None:
-    """What colours mean, in the upper right corner."""
-    left, width, steps = WIDTH - 250, 200, 40
+def _scale(drawing: Drawing, left: float, low: float, high: float, decimals: int) -> None:
+    """What colours mean, above on the right."""
+    width, steps = 200, 40
     drawing.text(left, 14, "Pearson's correlation")
     for step in range(steps):
         drawing.rect(left + step * width / steps, 22, width / steps + 0.5, 12, shade((step + 0.5) / steps))

@@ -50,7 +50,7 @@ table{border-collapse:collapse;margin:8px 0 14px;font-size:14px;font-variant-num
 th,td{padding:3px 12px 3px 0;text-align:right;vertical-align:middle;border-bottom:1px solid #e4e4e4}
 th{font-weight:600;color:#333;vertical-align:bottom;border-bottom:1px solid #999}
 .l{text-align:left}
-td{white-space:nowrap}td.l{white-space:normal;overflow-wrap:anywhere}
+td{white-space:nowrap}td.l{white-space:normal;overflow-wrap:break-word}
 tr.sum td{font-weight:600;border-top:1px solid #999}
 figure{margin:10px 0 16px}
 figcaption,.legend{color:#4d4d4d;font-size:13.5px;max-width:80ch}
@@ -65,8 +65,8 @@ td svg{display:block}
 code{font-size:13px}
 footer{margin-top:40px;color:#4d4d4d;font-size:13.5px}
 @media(max-width:640px){.tiles{grid-template-columns:1fr 1fr}}
-@media print{body{max-width:none;padding:0;font-size:12px}nav,summary{display:none}
-figure,table,.tiles{break-inside:avoid}h2,h3{break-after:avoid}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
+@media print{body{max-width:none;padding:0;font-size:12px}table{font-size:11.5px}nav,summary{display:none}
+figure,tr,.side,.tiles{break-inside:avoid}h2,h3{break-after:avoid}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """
 
 
@@ -299,7 +299,7 @@ def _run(found: Findings) -> Iterator[str]:
     rows = [["fingerprint", found.record.fingerprint[:SHOWN_DIGITS]]]
     for name, value in fields.items():
         text = str(value)[:SHOWN_DIGITS] if name in _DIGESTS else str(value).replace(",", ", ")
-        rows.append([f"{name} (digest)" if name in _DIGESTS else name, text])
+        rows.append([f"{name} (digest)" if name in _DIGESTS else name, Html(escape(text))])  # channels, all of them
     yield table(["", ""], rows, left=2)
 
 

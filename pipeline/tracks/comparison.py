@@ -205,7 +205,10 @@ class Comparison:
         most = np.zeros((2, one.height), np.int16)  # the channel of that difference
         for at, name in enumerate(self.channels):
             apart = np.abs(one[name].to_numpy() - other[name].to_numpy())
-            self.greatest[at] = max(self.greatest[at], float(apart.max(initial=0)))
+            greatest = float(apart.max(initial=0))
+            if not greatest:
+                continue
+            self.greatest[at] = max(self.greatest[at], greatest)
             self.sums[at] += float(apart.sum(dtype=np.float64))
             group = 0 if self.is_splice[at] else 1
             # Of equal ones the first: no_splice changes as much as the kind of site that does.
