@@ -59,17 +59,17 @@ def write_report(
     folder, _, name = to.rpartition("/")
     if not name.strip():
         raise InputError(f"--to {to or 'is empty'}: give the name of a file, such as report.html")
-    place = Store(folder or ".") if "://" in to else None
-    if place is None or place.is_local:
-        path = Path(to) if place is None else Path(place.path(name))
-        require_writable(path)
-        content = page(gather(tracks, annotation, threshold)).encode()
-        with writing(path), replacing(path) as target:
-            target.write_bytes(content)
-    else:
+    place = Store(folder) if "://" in to else None
+    if place is not None and not place.is_local:
         place.ensure_writable()
-        content = page(gather(tracks, annotation, threshold)).encode()
+        found = gather(tracks, annotation, threshold)
+        content = page(found).encode()
         place.write_atomic(name, content)
-    unfinished = len(tracks.parts) < tracks.header.shards
-    missing = f"unfinished: {len(tracks.parts):,} of {tracks.header.shards:,} shards" if unfinished else ""
-    return Written(str(path) if place is None else place.uri(name), len(content), missing)
+        return Written(place.uri(name), len(content), found.unfinished)
+    path = Path(to) if place is None else Path(place.path(name))
+    require_writable(path)
+    found = gather(tracks, annotation, threshold)
+    content = page(found).encode()
+    with writing(path), replacing(path) as target:
+        target.write_bytes(content)
+    return Written(to, len(content), found.unfinished)

@@ -161,6 +161,16 @@ def test_of_transcripts_a_site_counts_once_with_its_greatest_score(seed: int, tm
     check_usage(found.usage, both)
 
 
+def test_sites_at_the_ends_of_the_rows_have_rows(tmp_path: Path) -> None:
+    exons = [(50, 100), (150, 200), (211, 220)]
+    tracks = tables.write(
+        tmp_path / "table", [Part("chr1", "+", range(100, 201))], [Transcript("T", "chr1", "+", exons)]
+    )
+    found = gather(tracks)
+    assert (found.count(annotated=True), found.without_row) == (3, 1)
+    assert found.count(annotated=True) == named_of(tracks).height
+
+
 def test_an_annotation_decides_what_is_annotated(tracks: Tracks, tmp_path: Path) -> None:
     path = tmp_path / "genes.gtf.gz"
     write_gtf(path, [Transcript("X", "1", "+", [(1_010, 1_100), (1_200, 1_300)], "novel_type")])
