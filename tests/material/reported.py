@@ -22,7 +22,7 @@ SPANS = (("chr1", "+", 1_001, 2_200), ("chr1", "+", 2_201, 3_400), ("chr1", "-",
 EDGES = (0.01, 0.05, 0.1, 0.5, 0.8, 0.95, 1.0)
 
 
-def write(root: Path, seed: int = 0, *, shards: int | None = None) -> Tracks:
+def write(root: Path | str, seed: int = 0, *, shards: int | None = None) -> Tracks:
     """Write a table with genomic flanks."""
     random = np.random.default_rng(seed)
     parts = [part(random, chrom, strand, range(first, last + 1)) for chrom, strand, first, last in SPANS]

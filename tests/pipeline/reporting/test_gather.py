@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from pipeline.inputs.annotation import read_annotation
 from pipeline.reporting.findings import QUANTILES, Findings, Usage
 from pipeline.reporting.gather import MAX_ROWS, gather
 from pipeline.tracks.reader import Tracks
+from pipeline.tracks.schema import TrackSchema
 from pipeline.tracks.specificity import tau
-from sptx_core.channels import TISSUES
+from sptx_core.channels import CHANNELS, TISSUES
 from sptx_core.errors import InputError, UnfinishedError
 
 KINDS = ("acceptor", "donor")
@@ -169,6 +171,26 @@ def test_sites_at_the_ends_of_the_rows_have_rows(tmp_path: Path) -> None:
     found = gather(tracks)
     assert (found.count(annotated=True), found.without_row) == (3, 1)
     assert found.count(annotated=True) == named_of(tracks).height
+
+
+@pytest.mark.parametrize("tissues", [0, 1])
+def test_a_network_without_tissues_or_with_one(tissues: int) -> None:
+    tracks = reported.write(f"memory://tissues{tissues}")
+    whole = gather(tracks)
+    spec = dataclasses.replace(tracks.header.spec, channels=CHANNELS[: 3 + tissues])
+    tracks.header = tracks.header._replace(schema=TrackSchema(spec))
+    found = gather(tracks)
+    assert found.sites.equals(whole.sites)
+    if not tissues:
+        assert found.usage is None
+        return
+    assert found.usage is not None
+    assert (found.usage.sites, found.usage.tau.sum(), sum(found.usage.specific.values())) == (
+        found.count(called=True),
+        0,
+        0,
+    )
+    assert found.usage.most_specific.is_empty()
 
 
 def test_an_annotation_decides_what_is_annotated(tracks: Tracks, tmp_path: Path) -> None:
