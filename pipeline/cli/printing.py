@@ -11,16 +11,18 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import polars as pl
-import pyarrow.parquet as pq
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from sptx_core.errors import InputError
 from sptx_core.files import replacing, require_writable, writing
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 SCREEN_ROWS = 60  # of a table for people, on standard output
 _ROWS_AT_A_TIME = 100_000  # of text: what a reader that closes the pipe does not want is not made
@@ -99,6 +101,8 @@ class Rows:
     def __call__(self, frame: pl.DataFrame) -> None:
         """Write rows; all calls have the same columns, and the first one may have no row."""
         if self._form is Format.PARQUET:
+            import pyarrow.parquet as pq  # late: help and errors come at once
+
             rows = frame.to_arrow(compat_level=pl.CompatLevel.oldest())  # types that every reader knows
             if self._parquet is None:
                 self._parquet = pq.ParquetWriter(self._file, rows.schema, compression="zstd")
