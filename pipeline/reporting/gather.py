@@ -69,13 +69,7 @@ def gather(tracks: Tracks, annotation: Annotation | None = None, threshold: floa
     InputError, UnfinishedError
         See the module's docstring.
     """
-    held = tracks.header.spec.sites_threshold
-    least = max(THRESHOLD, held) if threshold is None else threshold
-    if not held <= least <= 1:
-        raise InputError(
-            f"--threshold {least:g}: give a score from {held:g} to 1; the table of sites holds none below {held:g} "
-            "(--sites-threshold of the run)"
-        )
+    least = _threshold(tracks, threshold)
     done, planned = len(tracks.parts), tracks.header.shards
     unfinished = f"unfinished: {done:,} of {planned:,} shards" if done < planned else ""
     if not done:
@@ -110,6 +104,18 @@ def gather(tracks: Tracks, annotation: Annotation | None = None, threshold: floa
         sites_bytes=None if sites_bytes is None else int(sites_bytes),
         by_transcript=tracks.header.schema.by_transcript,
     )
+
+
+def _threshold(tracks: Tracks, threshold: float | None) -> float:
+    """Least score of a called site, which the table of sites holds."""
+    held = tracks.header.spec.sites_threshold
+    least = max(THRESHOLD, held) if threshold is None else threshold
+    if not held <= least <= 1:
+        raise InputError(
+            f"--threshold {least:g}: give a score from {held:g} to 1; the table of sites holds none below {held:g} "
+            "(--sites-threshold of the run)"
+        )
+    return least
 
 
 def _coverage(tracks: Tracks) -> pl.DataFrame:

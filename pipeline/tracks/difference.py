@@ -135,12 +135,7 @@ def compare(
     kinds = {tracks.header.schema.by_transcript for tracks in (first, second)}
     if len(kinds) > 1:
         raise InputError("rows of one table belong to transcripts (--flanks transcript), those of the other do not")
-    held = max(tracks.header.spec.sites_threshold for tracks in (first, second))
-    called = max(THRESHOLD, held) if threshold is None else threshold
-    if not held <= called <= 1:
-        raise InputError(
-            f"--threshold {called:g}: give a score from {held:g} to 1; the tables of sites hold none below {held:g}"
-        )
+    called = _threshold(first, second, threshold)
     spans = _spans(first, second, gene, region)
     work = Comparison((first, second), spans, least, called, take or (lambda _: None))
     for chrom in contigs:
@@ -165,6 +160,17 @@ def compare(
         threshold=called,
         unfinished=(_unfinished(first), _unfinished(second)),
     )
+
+
+def _threshold(first: Tracks, second: Tracks, threshold: float | None) -> float:
+    """Least score of a called site, which both tables of sites hold."""
+    held = max(tracks.header.spec.sites_threshold for tracks in (first, second))
+    called = max(THRESHOLD, held) if threshold is None else threshold
+    if not held <= called <= 1:
+        raise InputError(
+            f"--threshold {called:g}: give a score from {held:g} to 1; the tables of sites hold none below {held:g}"
+        )
+    return called
 
 
 def _place(work: Comparison) -> list[str]:
