@@ -107,11 +107,11 @@ def test_the_sequence_is_that_of_the_rows(
 
 
 def test_scores_at_positions_are_those_of_either_table(view: TableView, raw: dict[str, pl.DataFrame]) -> None:
-    asked = np.array([500, 1_200, 1_801, 2_901, 262_200, 262_201, 700_101, 800_000], np.int32)
-    for table, read in (("tracks", view.tracks_at), ("sites", view.scores_at)):
+    asked = np.array([2_901, 500, 1_200, 1_801, 262_200, 262_201, 800_000, 700_101], np.int32)
+    for table, read in (("tracks", view.tracks_at), ("sites", view.sites_at)):
         rows = raw[table].filter(pl.col("strand") == "+")
         held = {pos: pair for pos, *pair in rows.select("pos", "acceptor", "donor").rows()}
-        acceptor, donor = read(browsed.CHROM, "+", asked, ("acceptor", "donor"))
+        acceptor, donor = (read(browsed.CHROM, "+", asked, kind) for kind in ("acceptor", "donor"))
         assert list(zip(acceptor.tolist(), donor.tolist(), strict=True)) == [
             tuple(held.get(pos, (0, 0))) for pos in asked.tolist()
         ]
