@@ -63,7 +63,7 @@ class Models:
 
     def __init__(self, transcripts: pl.DataFrame) -> None:
         self.transcripts = transcripts
-        self._lock = threading.Lock()
+        self._lock, self._known_lock = threading.Lock(), threading.Lock()  # the sites of a contig may take a second
         self._spans: dict[str, _Spans] = {}
         self._introns: dict[tuple[str, str], Introns] = {}
         self._known: OrderedDict[tuple[str, str], KnownSites] = OrderedDict()
@@ -103,7 +103,7 @@ class Models:
 
     def known(self, chrom: str, strand: str) -> KnownSites:
         """The annotated sites of a strand, with names."""
-        with self._lock:
+        with self._known_lock:
             if (chrom, strand) not in self._known:
                 self._known[chrom, strand] = known_sites(self._of(chrom, strand), strand)
             self._known.move_to_end((chrom, strand))
