@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from material import variant_tables
+from material import browsed, tables, variant_tables
 from material.servers import object_store
+from material.web_server import web_server
 
 from pipeline.browsing.opening import open_session, split_locus
-from pipeline.tracks.reader import Tracks
 from sptx_core.errors import InputError
 
 
@@ -56,18 +56,28 @@ def test_what_does_not_fit_is_refused(root: Path, variants: str, tmp_path: Path,
         open_session([held[place] for place in places])
 
 
+def answers(place: str) -> list[Any]:
+    """What is asked of a table, near and far."""
+    session = open_session([place])
+    near: dict[str, Any] = {"table": 0, "chrom": "chr1", "start": 1_000, "end": 4_000}
+    wide = near | {"start": 0, "end": 10**6}
+    found: list[Any] = [session.sites(**near), session.sequence(**near), session.config()["locus"]]
+    for strand in "+-":
+        found += [session.scores(**view, strand=strand, bins=500) for view in (near, wide)]
+        found += [session.usage(**near, strand=strand), session.introns(**wide, strand=strand)]
+    return found
+
+
+def test_a_published_table_is_shown_as_on_a_disk(tmp_path: Path) -> None:
+    tables.write_manifest_of(browsed.write(tmp_path / "t").store)
+    with web_server(tmp_path) as server:
+        assert answers(f"{server.url}/t") == answers(str(tmp_path / "t"))
+
+
 @pytest.mark.slow
-def test_a_table_in_an_object_store_is_shown_as_on_a_disk(tracks: Tracks, root: Path) -> None:
+def test_a_table_in_an_object_store_is_shown_as_on_a_disk(root: Path) -> None:
     from s3fs import S3FileSystem  # late: few tests need it
 
-    view: dict[str, Any] = {"table": 0, "chrom": "chr1", "start": 1_000, "end": 4_000}
-    here = open_session([str(root)])
     with object_store("browsed") as bucket:
         S3FileSystem().put(f"{root}/", f"{bucket.removeprefix('s3://')}/t/", recursive=True)
-        there = open_session([f"{bucket}/t"])
-        assert there.config()["tables"][0]["place"] == f"{bucket}/t"
-        for strand in "+-":
-            assert there.scores(**view, strand=strand, bins=500) == here.scores(**view, strand=strand, bins=500)
-            assert there.usage(**view, strand=strand) == here.usage(**view, strand=strand)
-        assert there.sites(**view) == here.sites(**view)
-        assert there.sequence(**view) == here.sequence(**view)
+        assert answers(f"{bucket}/t") == answers(str(root))
