@@ -16,11 +16,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.browsing.assets import IGV, INDEX, MODULES, STYLE, asset
+from pipeline.browsing.bundle import IGV, INDEX, STYLE, bundle, text_of
 from pipeline.browsing.session import Session
 from pipeline.coordinates import Interval, Strand
 from sptx_core.errors import InputError
@@ -31,9 +31,8 @@ MAX_BASES = 3_000_000
 MIN_SCORE = 0.001
 MAX_VARIANTS = 200
 _MAX_ROWS = 1_000_000  # more than any locus has: the answers are whole
-_SEQUENCE_STEP = 20_000  # bases of one answer
-_IMPORT = re.compile(r'^import \{ (?P<names>[^}]+) \} from "\./(?P<module>[^"]+)"$', re.MULTILINE)
-_EXPORT = re.compile(r"^export (?P<kind>const|class|function|async function) (?P<name>\w+)", re.MULTILINE)
+_STEP = 250_000  # bases that are asked for at a time: of wider views the session gives less
+_SEQUENCE_STEP = 20_000
 
 
 def write_page(session: Session, locus: Interval, path: Path) -> None:
@@ -75,36 +74,36 @@ def answers(session: Session, locus: Interval) -> dict[str, Any]:
     tables = range(len(config["tables"]))
     sides = [(table, str(strand)) for table in tables for strand in Strand]
     least = [config["tables"][table]["sites_threshold"] for table in tables]
-
-    def whole(table: int, strand: str) -> tuple[int, str, str, int, int]:
-        return table, chrom, strand, start, end
-
+    whole = (chrom, start, end)
     return {
         "region": {"chrom": chrom, "start": start, "end": end},
         "config": _shareable(config, locus),
-        "scores": {f"{t}{s}": _high(session.scores(*whole(t, s), end - start)) for t, s in sides},
-        "usage": {f"{t}{s}": session.usage(*whole(t, s), least[t], _MAX_ROWS) for t, s in sides},
-        "introns": {f"{t}{s}": session.introns(*whole(t, s), _MAX_ROWS) for t, s in sides},
-        "sites": [session.sites(table, chrom, start, end, least[table], _MAX_ROWS) for table in tables],
-        "transcripts": session.transcripts(chrom, start, end, _MAX_ROWS),
-        "sequence": {"start": start, "sequence": _sequence(session, locus) if tables else ""},
+        "scores": {f"{t}{s}": _scores(session, t, s, locus) for t, s in sides},
+        "usage": {f"{t}{s}": session.usage(t, chrom, s, start, end, least[t], _MAX_ROWS) for t, s in sides},
+        "introns": {f"{t}{s}": _introns(session, t, s, locus) for t, s in sides},
+        "sites": [_sites(session, table, locus, least[table]) for table in tables],
+        "transcripts": session.transcripts(*whole, _MAX_ROWS),
+        "sequence": {"start": start, "sequence": _sequence(session, locus)},
         **_variants(session, config, locus),
     }
 
 
 def page_of(held: dict[str, Any]) -> str:
     """The page as HTML with what `answers` gave."""
-    scripts = [_text(IGV), _bundle()]
-    style = _text(STYLE)
+    scripts = [text_of(IGV), bundle()]
+    style = text_of(STYLE)
     allowed = {"script-src": scripts, "style-src": [style]}
     policy = "; ".join(
         ["default-src 'none'", "img-src data: blob:"]
         + [f"{kind} {' '.join(map(_digest, texts))}" for kind, texts in allowed.items()]
     )
     data = json.dumps(held, separators=(",", ":"), ensure_ascii=True).replace("<", "\\u003c")
-    page = _text(INDEX)
+    page = text_of(INDEX)
     for old, new in (
-        ('<meta charset="utf-8">', f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{policy}">'),
+        (
+            '<meta charset="utf-8">',
+            f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{policy}">',
+        ),
         ('<link rel="stylesheet" href="static/page.css">', f"<style>{style}</style>"),
         (
             f'<script src="static/{IGV}"></script>',
@@ -116,22 +115,6 @@ def page_of(held: dict[str, Any]) -> str:
         assert found, f"{INDEX} has changed: {old}"
         page = before + new + after
     return page
-
-
-def _bundle() -> str:
-    """The modules of the page as one script: each in a function of its own, which returns what it exports."""
-    parts = ['"use strict"', "const modules = {}"]
-    for name in MODULES:
-        source = _text(name)
-        exported = [found["name"] for found in _EXPORT.finditer(source)]
-        body = _IMPORT.sub(lambda found: f'const {{ {found["names"]} }} = modules["{found["module"]}"]', source)
-        body = _EXPORT.sub(lambda found: f"{found['kind']} {found['name']}", body)
-        parts.append(f'modules["{name}"] = (() => {{\n{body}\nreturn {{ {", ".join(exported)} }}\n}})()')
-    return "\n".join(parts)
-
-
-def _text(name: str) -> str:
-    return asset(name).read_text("utf-8")
 
 
 def _digest(text: str) -> str:
@@ -152,22 +135,55 @@ def _shareable(config: dict[str, Any], locus: Interval) -> dict[str, Any]:
     }
 
 
-def _high(scores: dict[str, Any]) -> dict[str, Any]:
-    """The bases with a score that can be seen."""
-    kept = [
-        row
-        for row in zip(scores["bin"], scores["acceptor"], scores["donor"], strict=True)
-        if max(row[1], row[2]) >= MIN_SCORE
-    ]
-    columns = zip(*kept, strict=True) if kept else ((), (), ())
-    return {**scores, **dict(zip(("bin", "acceptor", "donor"), map(list, columns), strict=True))}
+def _steps(locus: Interval, bases: int) -> Iterator[tuple[int, int]]:
+    """The locus in stretches of at most `bases` bases."""
+    assert locus.end is not None
+    return ((at, min(locus.end, at + bases)) for at in range(locus.start, locus.end, bases))
+
+
+def _scores(session: Session, table: int, strand: str, locus: Interval) -> dict[str, Any]:
+    """The bases with a score that can be seen; bin k is the k-th base of the locus."""
+    rows: list[tuple[int, float, float]] = []
+    loci: list[list[int]] = []
+    for start, end in _steps(locus, _STEP):
+        some = session.scores(table, locus.contig, strand, start, end, end - start)
+        assert some["size"] == 1
+        values = zip(some["bin"], some["acceptor"], some["donor"], strict=True)
+        rows += [(some["start"] + at - locus.start, a, d) for at, a, d in values if max(a, d) >= MIN_SCORE]
+        for first, last in some["loci"]:
+            if loci and loci[-1][1] == first:
+                loci[-1] = [loci[-1][0], last]  # one that a step has cut
+            else:
+                loci.append([first, last])
+    columns = map(list, zip(*rows, strict=True)) if rows else ([], [], [])
+    return {
+        "source": "tracks",
+        "start": locus.start,
+        "size": 1,
+        **dict(zip(("bin", "acceptor", "donor"), columns, strict=True)),
+        "loci": loci,
+    }
+
+
+def _introns(session: Session, table: int, strand: str, locus: Interval) -> list[list[Any]]:
+    """Annotated introns that touch the locus."""
+    found = {
+        (intron[0], intron[1]): intron
+        for start, end in _steps(locus, _STEP)
+        for intron in session.introns(table, locus.contig, strand, start, end, _MAX_ROWS)["introns"]
+    }
+    return list(found.values())
+
+
+def _sites(session: Session, table: int, locus: Interval, least: float) -> dict[str, Any]:
+    """Named sites of the locus."""
+    answers = [session.sites(table, locus.contig, *step, least, _MAX_ROWS) for step in _steps(locus, _STEP)]
+    return {"columns": answers[0]["columns"], "rows": [row for answer in answers for row in answer["rows"]]}
 
 
 def _sequence(session: Session, locus: Interval) -> str:
-    chrom, start, end = locus
-    assert end is not None
-    steps = range(start, end, _SEQUENCE_STEP)
-    return "".join(session.sequence(0, chrom, at, min(end, at + _SEQUENCE_STEP))["sequence"] for at in steps)
+    steps = _steps(locus, _SEQUENCE_STEP)
+    return "".join(session.sequence(0, locus.contig, *step)["sequence"] for step in steps)
 
 
 def _variants(session: Session, config: dict[str, Any], locus: Interval) -> dict[str, Any]:

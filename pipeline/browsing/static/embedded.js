@@ -10,7 +10,7 @@ function overlaps(start, end, { start: from, end: to }) {
 // Maxima on the same grid as the server's: `size` is a power of two, bins begin at multiples of it.
 function binned(scores, { start, end, bins }) {
   let size = 1
-  while (size * 2 * bins <= end - start) size *= 2
+  while (size * bins < end - start) size *= 2
   const from = Math.floor(start / size) * size
   const found = new Map()
   scores.bin.forEach((bin, k) => {
@@ -38,10 +38,7 @@ function usageOf(all, { start, end, least }) {
 function sitesOf(all, { start, end, least }) {
   const pos = all.columns.indexOf("pos")
   const score = all.columns.indexOf("score")
-  const annotated = all.columns.indexOf("annotated")
-  const rows = all.rows.filter(
-    (row) => row[pos] > start && row[pos] <= end && (row[score] >= least || (annotated >= 0 && row[annotated])),
-  )
+  const rows = all.rows.filter((row) => row[pos] > start && row[pos] <= end && row[score] >= least)
   return { more: 0, columns: all.columns, rows }
 }
 
@@ -82,10 +79,8 @@ export function answerFrom(held, question, asked) {
       return usageOf(held.usage[strand], asked)
     case "sites":
       return sitesOf(held.sites[asked.table], asked)
-    case "introns": {
-      const { introns } = held.introns[strand]
-      return { more: 0, introns: introns.filter(([from, to]) => from < end && to > start) }
-    }
+    case "introns":
+      return { more: 0, introns: held.introns[strand].filter(([from, to]) => from < end && to > start) }
     case "transcripts":
       return held.transcripts.filter((one) => overlaps(start, end, one))
     case "sequence": {

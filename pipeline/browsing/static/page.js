@@ -31,7 +31,7 @@ async function firstPlace(config) {
     if (place) return place
     say(`Nothing here is called ${asked}, which the address asks for.`)
   }
-  return typeof config.locus === "string" ? placeOf(config.locus) : config.locus
+  return placeOf(config.locus)
 }
 
 // Moves that a person asks for can be taken back by the browser's button; others only keep the address true.

@@ -16,6 +16,7 @@ const MAP_HEIGHT = 165 // wanted for all tissues together
 const APART = 10 // bases a pixel from which acceptors and donors have lanes of their own
 const MAX_COLUMN = 12
 const MAX_SITES = 3000
+const MAX_BINS = 20_000 // that the server gives at once
 
 // Where bars go: each covers exactly its bases where these are wider than a pixel; else the greatest of a pixel is
 // drawn, two pixels wide. Lists of {x, width, value}, a list a kind.
@@ -39,7 +40,8 @@ export function barsOf(scores, view) {
 
 class ScoreTrack extends PageTrack {
   async load(asked, bpPerPixel) {
-    const bins = Math.max(1, Math.ceil((asked.end - asked.start) / Math.max(1, bpPerPixel)))
+    const wanted = (2 * (asked.end - asked.start)) / Math.max(1, bpPerPixel) // bins finer than pixels
+    const bins = Math.max(1, Math.min(MAX_BINS, Math.ceil(wanted)))
     const answer = await ask("scores", { table: this.table, ...asked, strand: this.strand, bins })
     return { ...answer, chrom: asked.chrom }
   }

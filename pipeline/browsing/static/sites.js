@@ -40,6 +40,13 @@ function distance(site) {
   return site.nearest_distance === 0 ? "" : `${site.nearest_distance > 0 ? "+" : "−"}${count(Math.abs(site.nearest_distance))}`
 }
 
+function told(shown, more) {
+  const sites = (number) => (number === 1 ? "1 site" : `${count(number)} sites`)
+  if (!more) return `${sites(shown)} in view.`
+  if (!shown) return `${sites(more)} in view: zoom in to list them.`
+  return `The ${sites(shown)} with the greatest scores of ${count(shown + more)} in view: zoom in to list the others.`
+}
+
 export class SitesTable {
   // `choose(site)` is called with a site that is clicked, `least()` gives the least score of a site.
   constructor(table, note, config, { least, choose }) {
@@ -64,10 +71,7 @@ export class SitesTable {
     const { columns, rows, more } = answer
     this.columns = columns
     this.sites = rows.map((row) => Object.fromEntries(columns.map((name, k) => [name, row[k]])))
-    const shown = rows.length === 1 ? "1 site" : `${count(rows.length)} sites`
-    this.note.textContent = more
-      ? `The ${shown} with the greatest scores; ${count(more)} more are in view. Zoom in to see them.`
-      : `${shown} in view.`
+    this.note.textContent = told(rows.length, more)
     this.draw()
   }
 

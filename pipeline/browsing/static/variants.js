@@ -10,8 +10,9 @@ const MAX_VARIANTS = 1500
 const BASE = VARIANTS_HEIGHT - 4
 const SCALE = 24
 const VARIANT = "#7b3f98"
-const MIN_SHOWN = 0.01 // scores from which a position is listed
-const MIN_CHANGE = 0.01
+const MIN_CHANGE = 0.01 // of a score, to be listed
+const MAX_CHANGES = 12
+const BARS = 54 // pixels
 
 let open = () => {}
 
@@ -62,7 +63,7 @@ class VariantTrack extends PageTrack {
     if (k < 0) return null
     const one = variants[k]
     const rows = [["change", change(one)], ["gene", one.gene], ["strand", one.strand], ["change of splicing", one.d_splice]]
-    rows.push(["calls", (one.calls || []).map(told).join(", ") || "none"])
+    rows.push(["tissues", (one.calls || []).map(tissueName).join(", ") || "none called"])
     return { title: `${chrom}:${count(one.pos)}`, rows, key: one.key }
   }
 
@@ -81,51 +82,57 @@ function change(one) {
   return `${short(one.ref)}>${short(one.alt)}`
 }
 
-function told(call) {
-  return typeof call === "string" ? call : Object.values(call).join(" ")
-}
-
 // Bars of one allele: a small canvas, positions from left to right as on the genome.
-function bars(scores, positions, width) {
-  const height = 54
-  const canvas = element("canvas", { width: 2 * width, height: 2 * height })
-  Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` })
+function bars(scores, allele, width) {
+  const canvas = element("canvas", { width: 2 * width, height: 2 * BARS })
+  Object.assign(canvas.style, { width: `${width}px`, height: `${BARS}px` })
   const context = canvas.getContext("2d")
   context.scale(2, 2)
   context.fillStyle = INK.line
-  context.fillRect(0, height - 1, width, 1)
-  const wide = width / positions.length
+  context.fillRect(0, BARS - 1, width, 1)
+  const first = Math.min(...scores.pos) - 1
+  const wide = width / (Math.max(...scores.pos) - first + 1)
   for (const kind of KINDS) {
     context.fillStyle = KIND[kind]
-    scores[kind].forEach((value, k) => {
-      const shown = (value ?? 0) * (height - 4)
-      if (shown >= 0.5) context.fillRect(k * wide, height - 1 - shown, Math.max(2, wide), shown)
+    scores[allele][kind].forEach((value, k) => {
+      const high = (value ?? 0) * (BARS - 4)
+      if (high >= 0.5) context.fillRect((scores.pos[k] - first) * wide, BARS - 1 - high, Math.max(3, wide), high)
     })
   }
   return canvas
 }
 
-function listed(scores) {
+// Changes of a site, the greatest first. A base that is inserted has the position before it, and how far it lies behind.
+function changes(scores) {
   const rows = []
   for (const kind of KINDS) {
     scores.pos.forEach((pos, k) => {
-      const [before, after] = [scores.ref[kind][k] ?? 0, scores.alt[kind][k] ?? 0]
-      if (Math.max(before, after) >= MIN_SHOWN && Math.abs(after - before) >= MIN_CHANGE) rows.push({ pos, kind, before, after })
+      const [before, after] = [scores.ref[kind][k], scores.alt[kind][k]]
+      const by = (after ?? 0) - (before ?? 0)
+      const inserted = scores.ins_offset?.[k]
+      if (Math.abs(by) >= MIN_CHANGE) rows.push({ k, kind, before, after, by, at: inserted ? `${count(pos)}+${inserted}` : count(pos) })
     })
   }
-  return rows.sort((one, other) => Math.abs(other.after - other.before) - Math.abs(one.after - one.before)).slice(0, 12)
+  return rows.sort((one, other) => Math.abs(other.by) - Math.abs(one.by)).slice(0, MAX_CHANGES)
+}
+
+function shown(value, digits = 3) {
+  return value === null || value === undefined ? "–" : value.toFixed(digits)
 }
 
 function scoreTable(scores) {
+  const tissues = Object.keys(scores.tissues ?? {})
   const body = element("tbody")
-  for (const { pos, kind, before, after } of listed(scores)) {
-    const mark = element("td", { textContent: kind, className: kind })
-    const cells = [count(pos), before.toFixed(3), after.toFixed(3), `${after > before ? "+" : "−"}${Math.abs(after - before).toFixed(3)}`]
-    const [first, ...rest] = cells.map((text) => element("td", { textContent: text, className: "number" }))
-    body.append(element("tr", {}, first, mark, ...rest))
+  for (const { k, kind, before, after, by, at } of changes(scores)) {
+    const numbers = [shown(before), shown(after), `${by > 0 ? "+" : "−"}${Math.abs(by).toFixed(3)}`]
+    const usage = tissues.map((name) => ["ref", "alt"].map((side) => shown(scores.tissues[name][side][k], 2)).join(" → "))
+    const cells = [...numbers, ...usage].map((text) => element("td", { textContent: text, className: "number" }))
+    const place = element("td", { textContent: at, className: "number" })
+    body.append(element("tr", {}, place, element("td", { textContent: kind, className: kind }), ...cells))
   }
-  const heads = ["position", "site", "reference", "alternative", "change"].map((text) => element("th", { textContent: text }))
-  return element("table", { className: "plain" }, element("thead", {}, element("tr", {}, ...heads)), body)
+  const heads = ["position", "site", "reference", "alternative", "change", ...tissues.map(tissueName)]
+  const row = element("tr", {}, ...heads.map((text) => element("th", { textContent: text })))
+  return element("div", { className: "wide" }, element("table", { className: "plain" }, element("thead", {}, row), body))
 }
 
 // Fill the panel with a variant's scores; an empty `key` closes it.
@@ -142,15 +149,16 @@ export async function fillVariant(panel, key) {
   }
   const close = element("button", { textContent: "Close", type: "button", onclick: () => fillVariant(panel, "") })
   panel.append(element("h2", {}, `Variant ${key}`, close))
-  if (scores.pos?.length) {
-    const width = Math.min(1000, panel.clientWidth - 140)
-    for (const [allele, name] of [["ref", "reference"], ["alt", "alternative"]]) {
-      panel.append(element("div", { className: "allele" }, element("span", { textContent: name }), bars(scores[allele], scores.pos, width)))
-    }
-    panel.append(scoreTable(scores))
-  } else {
-    panel.append(element("p", { textContent: "The table of variants holds no positions about this one." }))
+  if (!scores.pos.length) {
+    panel.append(element("p", { textContent: "The table of variants holds no scores about it: score it with --sites." }))
+    return
   }
-  const changed = Object.entries(scores.tissues ?? {}).map(([name, value]) => `${tissueName(name)} ${Number(value).toFixed(2)}`)
-  if (changed.length) panel.append(element("p", { textContent: `Change of usage: ${changed.join(", ")}` }))
+  const width = Math.min(1000, panel.clientWidth - 140)
+  for (const [allele, name] of [["ref", "reference"], ["alt", "alternative"]]) {
+    panel.append(element("div", { className: "allele" }, element("span", { textContent: name }), bars(scores, allele, width)))
+  }
+  const ends = [Math.min(...scores.pos), Math.max(...scores.pos)].map(count)
+  const strand = scores.strand === "-" ? "−" : "+"
+  const told = `Bases ${ends.join(" to ")}, ${strand} strand. Below: what changes most, and usage by tissue before → after.`
+  panel.append(element("p", { className: "soft", textContent: told }), scoreTable(scores))
 }
