@@ -31,6 +31,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "sptx evaluate mane --gtf gencode.gtf.gz",
         "sptx evaluate mane --gtf gencode.gtf.gz --usage usage.parquet --to evaluation",
     ),
+    "browse": (
+        "sptx browse tp53 TP53",
+        "sptx browse mane mane-bfloat16 TP53 --gtf gencode.gtf.gz --port 8000 --no-open",
+    ),
     "export": (
         "sptx export tp53 --to tp53-browser",
         "sptx export s3://bucket/mane --to s3://bucket/hub --genome hg38",

@@ -175,8 +175,8 @@ class Tracks:
         sites: bool = False,
     ) -> pl.DataFrame:
         """Rows of some committed shards for which `holds` is true."""
-        chosen = set(keys)
-        parts = [part for part in self.parts if part.key in chosen]
+        found = [self._by_key[key] for key in dict.fromkeys(keys) if key in self._by_key]
+        parts = sorted(found, key=lambda part: part.key.index)
         return self._collected(self._scan(parts, columns, sites=sites).filter(holds))
 
     def region(
@@ -272,6 +272,10 @@ class Tracks:
     def status(self) -> RunStatus:
         """What is done, missing and failed at this moment."""
         return status_of(self.store, self.header)
+
+    @cached_property
+    def _by_key(self) -> dict[ShardKey, ShardPart]:
+        return {part.key: part for part in self.parts}
 
     @cached_property
     def _planned(self) -> dict[int, Planned]:
