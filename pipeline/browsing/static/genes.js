@@ -12,9 +12,10 @@ const GENES_ONLY = 400 // bases a pixel from which a gene is one line
 const LABEL_ROOM = 6
 
 export const GENES_HEIGHT = 4 * ROW + 4
-export const INTRONS_HEIGHT = 46
+export const INTRONS_HEIGHT = 50
 export const SEQUENCE_HEIGHT = 32
 const MAX_INTRONS = 1500
+const NUMBER = 24 // pixels of a score on an arc
 const MAX_LETTERS = 0.5 // bases a pixel up to which bases are asked for
 
 function nameOf(one, short) {
@@ -114,6 +115,10 @@ class TranscriptTrack extends PageTrack {
   }
 }
 
+function height(left, right, base) {
+  return Math.min(base - 12, 5 + (right - left) * 0.3)
+}
+
 class IntronTrack extends PageTrack {
   async load(asked) {
     const parameters = { table: this.table, ...asked, strand: this.strand, most: MAX_INTRONS }
@@ -124,18 +129,27 @@ class IntronTrack extends PageTrack {
     const base = INTRONS_HEIGHT - 3
     context.fillStyle = "#ffffff"
     context.fillRect(0, 0, view.width, INTRONS_HEIGHT)
-    for (const [start, end, score] of introns) {
-      const [left, right] = [view.x(start), view.x(end)]
-      if (right < 0 || left > view.width || right - left < 1) continue
-      const high = Math.min(base - 6, 5 + (right - left) * 0.3)
-      context.strokeStyle = intronColour(score)
-      context.lineWidth = score === null ? 1 : 1.6
-      context.beginPath()
-      context.moveTo(left, base)
-      context.bezierCurveTo(left + (right - left) * 0.2, base - high * 1.33, right - (right - left) * 0.2, base - high * 1.33, right, base)
-      context.stroke()
-      if (right - left >= 40) this.number(context, score, (left + right) / 2, base - high + 3)
+    const arcs = introns
+      .map(([start, end, score]) => ({ left: view.x(start), right: view.x(end), score }))
+      .filter(({ left, right }) => right >= 0 && left <= view.width && right - left >= 1)
+    for (const arc of arcs) this.arc(context, arc, base)
+    let free = -Infinity // numbers do not cover each other
+    for (const { left, right, score } of arcs.sort((one, other) => one.left + one.right - other.left - other.right)) {
+      const middle = (left + right) / 2
+      if (right - left < 40 || middle - NUMBER / 2 < free) continue
+      this.number(context, score, middle, base - height(left, right, base) + 4)
+      free = middle + NUMBER / 2 + 2
     }
+  }
+
+  arc(context, { left, right, score }, base) {
+    const [wide, high] = [right - left, height(left, right, base) * 1.33] // a curve reaches 3/4 of its handles
+    context.strokeStyle = intronColour(score)
+    context.lineWidth = score === null ? 1 : 1.6
+    context.beginPath()
+    context.moveTo(left, base)
+    context.bezierCurveTo(left + wide * 0.2, base - high, right - wide * 0.2, base - high, right, base)
+    context.stroke()
   }
 
   number(context, score, x, y) {
@@ -143,7 +157,7 @@ class IntronTrack extends PageTrack {
     context.font = SMALL
     context.textAlign = "center"
     context.fillStyle = "#ffffff"
-    context.fillRect(x - 12, y - 8, 24, 10)
+    context.fillRect(x - NUMBER / 2, y - 9, NUMBER, 11)
     context.fillStyle = score === null ? NO_SCORE : INK.text
     context.fillText(text, x, y)
   }

@@ -258,7 +258,6 @@ async function main() {
   page.view = await View.open(at("tracks"), config, place, () => ({ least: page.least }))
   page.view.onMove(moved)
   await page.view.show(wanted)
-  await page.view.go(place)
   listen(config.tables.map(({ name }) => shortName(name)).join("-") || "variants")
   await settled()
   if (config.tables.some(({ unfinished }) => unfinished) && !ONE_FILE) setTimeout(lookAgain, LOOK_AGAIN, config)
@@ -267,6 +266,7 @@ async function main() {
 }
 
 main().catch((error) => {
+  console.error(error)
   say(`The page cannot be shown: ${error.message}`)
   at("again").hidden = true
   document.body.dataset.ready = "no"

@@ -14,7 +14,7 @@ const MIN_ROW = 11
 const MAX_ROW = 15
 const MAP_HEIGHT = 165 // wanted for all tissues together
 const APART = 10 // bases a pixel from which acceptors and donors have lanes of their own
-const MAX_COLUMN = 12
+const MAX_COLUMN = 9
 const MAX_SITES = 3000
 const MAX_BINS = 20_000 // that the server gives at once
 
@@ -174,7 +174,7 @@ class UsageTrack extends PageTrack {
         context.fillStyle = KIND[kind]
         context.fillRect(from, apart ? 3 + lane * 5 : 5, width, apart ? 4 : 7)
         this.tissues.forEach((_, t) => {
-          context.fillStyle = usageColour(usage.usage[k][t])
+          context.fillStyle = usageColour(usage.usage[t][k])
           context.fillRect(from, HEAD + t * row + down, width, height)
         })
       }
@@ -199,7 +199,7 @@ class UsageTrack extends PageTrack {
     const k = nearest(usage.pos.map((pos) => pos - 1), click)
     if (k < 0) return null
     const rows = [["acceptor", usage.acceptor[k]], ["donor", usage.donor[k]]]
-    this.tissues.forEach((tissue, t) => rows.push([tissueName(tissue), usage.usage[k][t]]))
+    this.tissues.forEach((tissue, t) => rows.push([tissueName(tissue), usage.usage[t][k]]))
     return { title: `${usage.chrom}:${count(usage.pos[k])} (${this.strand})`, rows }
   }
 }

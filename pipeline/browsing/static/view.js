@@ -48,6 +48,7 @@ export class View {
     if (ONE_FILE) keepWithin(browser.genome.getChromosome(place.chrom), ONE_FILE.region)
     const view = new View(browser, config)
     view.settings = settings
+    await view.go(place) // at the width that is left: tracks take theirs as they are made
     return view
   }
 
@@ -114,7 +115,6 @@ export class View {
     const missing = all.filter(({ key }) => wanted(key) && !this.loaded.has(key))
     const tracks = await this.browser.loadTrackList(missing.map(({ track }) => track))
     missing.forEach(({ key }, k) => this.loaded.set(key, { track: tracks[k] }))
-    await this.go(this.where())
   }
 
   // Every track in its order: {key, track}. Keys are what menus and links call them.
