@@ -26,20 +26,25 @@ function binned(scores, { start, end, bins }) {
   return { source: scores.source, start: from, size, bin, acceptor, donor: values.map((pair) => pair[1]), loci: scores.loci }
 }
 
-function usageOf(all, { start, end, least }) {
-  const within = all.pos.map((pos, k) => k).filter((k) => {
-    const strongest = Math.max(all.acceptor[k], all.donor[k])
-    return all.pos[k] > start && all.pos[k] <= end && strongest >= least
-  })
-  const pick = (values) => within.map((k) => values[k])
-  return { more: 0, pos: pick(all.pos), acceptor: pick(all.acceptor), donor: pick(all.donor), usage: all.usage.map(pick) }
+// Of more than `most` indices those with the greatest scores, in their order, and how many were left out.
+function strongest(indices, scoreOf, most) {
+  const kept = new Set([...indices].sort((one, other) => scoreOf(other) - scoreOf(one)).slice(0, most))
+  return { more: indices.length - kept.size, kept: indices.filter((k) => kept.has(k)) }
 }
 
-function sitesOf(all, { start, end, least }) {
-  const pos = all.columns.indexOf("pos")
-  const score = all.columns.indexOf("score")
-  const rows = all.rows.filter((row) => row[pos] > start && row[pos] <= end && row[score] >= least)
-  return { more: 0, columns: all.columns, rows }
+function usageOf(all, { start, end, least, most }) {
+  const score = (k) => Math.max(all.acceptor[k], all.donor[k])
+  const within = [...all.pos.keys()].filter((k) => all.pos[k] > start && all.pos[k] <= end && score(k) >= least)
+  const { more, kept } = strongest(within, score, most)
+  const pick = (values) => kept.map((k) => values[k])
+  return { more, pos: pick(all.pos), acceptor: pick(all.acceptor), donor: pick(all.donor), usage: all.usage.map(pick) }
+}
+
+function sitesOf({ columns, rows }, { start, end, least, most }) {
+  const [pos, score] = ["pos", "score"].map((name) => columns.indexOf(name))
+  const within = [...rows.keys()].filter((k) => rows[k][pos] > start && rows[k][pos] <= end && rows[k][score] >= least)
+  const { more, kept } = strongest(within, (k) => rows[k][score], most)
+  return { more, columns, rows: kept.map((k) => rows[k]) }
 }
 
 function found(held, query) {

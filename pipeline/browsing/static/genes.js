@@ -11,7 +11,7 @@ const MAX_TRANSCRIPTS = 400
 const GENES_ONLY = 400 // bases a pixel from which a gene is one line
 const LABEL_ROOM = 6
 
-export const GENES_HEIGHT = 4 * ROW + 4
+export const GENES_HEIGHT = 4 * ROW + 2
 export const INTRONS_HEIGHT = 50
 export const SEQUENCE_HEIGHT = 32
 const MAX_INTRONS = 1500
@@ -53,7 +53,7 @@ class TranscriptTrack extends PageTrack {
 
   computePixelHeight([answer]) {
     const rows = (answer?.transcripts ?? []).map((one) => one.row)
-    return Math.max(GENES_HEIGHT, ROW * (Math.max(-1, ...rows) + 1) + 4)
+    return Math.max(GENES_HEIGHT, ROW * (Math.max(-1, ...rows) + 1) + 2)
   }
 
   paint(context, { transcripts }, view) {
@@ -132,13 +132,14 @@ class IntronTrack extends PageTrack {
     const arcs = introns
       .map(([start, end, score]) => ({ left: view.x(start), right: view.x(end), score }))
       .filter(({ left, right }) => right >= 0 && left <= view.width && right - left >= 1)
+    arcs.sort((one, other) => (one.score ?? -1) - (other.score ?? -1))
     for (const arc of arcs) this.arc(context, arc, base)
-    let free = -Infinity // numbers do not cover each other
-    for (const { left, right, score } of arcs.sort((one, other) => one.left + one.right - other.left - other.right)) {
+    const taken = [] // numbers do not cover each other; the strongest introns have theirs
+    for (const { left, right, score } of arcs.reverse()) {
       const middle = (left + right) / 2
-      if (right - left < 40 || middle - NUMBER / 2 < free) continue
+      if (right - left < 40 || taken.some((other) => Math.abs(other - middle) < NUMBER + 2)) continue
       this.number(context, score, middle, base - height(left, right, base) + 4)
-      free = middle + NUMBER / 2 + 2
+      taken.push(middle)
     }
   }
 
@@ -173,8 +174,7 @@ class IntronTrack extends PageTrack {
     if (!over.length) return null
     const [start, end, score, transcripts] = over.reduce((one, other) => (other[1] - other[0] < one[1] - one[0] ? other : one))
     const rows = [["length", `${count(end - start)} bases`], ["weaker site", score === null ? "not computed" : score]]
-    const names = Array.isArray(transcripts) ? transcripts.join(", ") : transcripts
-    if (names !== undefined && names !== null) rows.push(["transcripts", names])
+    rows.push(["transcripts that have it", transcripts])
     return { title: `Annotated intron ${place(chrom, start, end)} (${this.strand})`, rows }
   }
 }

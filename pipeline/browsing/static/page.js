@@ -17,10 +17,16 @@ const SITE_VIEW = 60 // bases about a site that is clicked
 const at = (id) => document.getElementById(id)
 let page = {}
 
+// What a person asked for and is not there.
 function say(sentence) {
+  at("notice").textContent = sentence
+  at("notice").hidden = !sentence
+}
+
+// What keeps answers from coming; it goes when one comes.
+function tellTrouble(sentence) {
   at("trouble-text").textContent = sentence
   at("trouble").hidden = !sentence
-  at("again").hidden = false
 }
 
 // Where the view begins: the address, else what the server says.
@@ -191,7 +197,6 @@ function listen(title) {
   Object.assign(actions, { svg: () => saveSVG(page.view, title), png: () => savePNG(page.view, title), keys: () => at("help").showModal() })
   actions.again = () => {
     forget()
-    say("")
     page.view.refresh().then(settled)
   }
   for (const [id, act] of Object.entries(actions)) at(id).addEventListener("click", act)
@@ -245,7 +250,7 @@ function sitesOf(config) {
 }
 
 async function main() {
-  onTrouble(say)
+  onTrouble(tellTrouble)
   onPopup(popup)
   onVariant((key) => fillVariant(at("variant"), key).then(() => at("variant").scrollIntoView({ block: "nearest" })))
   const config = await ask("config")
@@ -267,7 +272,8 @@ async function main() {
 
 main().catch((error) => {
   console.error(error)
-  say(`The page cannot be shown: ${error.message}`)
+  onTrouble(() => {})
+  tellTrouble(`The page cannot be shown: ${error.message}`)
   at("again").hidden = true
   document.body.dataset.ready = "no"
 })

@@ -83,18 +83,14 @@ class ScoreTrack extends PageTrack {
   }
 
   axis(context, width) {
-    this.title(context, `Scores, ${this.strand === "+" ? "+" : "−"} strand`)
     context.font = SMALL
-    if (this.label) {
-      context.fillStyle = INK.soft
-      context.fillText(fitted(context, this.label, width - 30), 6, 64)
-    }
+    this.title(context, `Scores, ${this.strand === "+" ? "+" : "−"} strand`, fitted(context, this.label, width - 24))
     KINDS.forEach((kind, lane) => {
       const top = lane * (LANE + GAP) + GAP - 3
       context.textAlign = "left"
       context.font = BOLD
       context.fillStyle = KIND[kind]
-      context.fillText(kind, 6, top + LANE / 2 + 8)
+      context.fillText(kind, 6, top + LANE - 8)
       context.font = SMALL
       context.textAlign = "right"
       context.fillStyle = INK.soft

@@ -25,6 +25,8 @@ export class SearchBox {
   constructor(input, list, { go, say }) {
     Object.assign(this, { input, list, go, say, chosen: -1, loci: [], asked: 0 })
     input.addEventListener("input", () => {
+      this.chosen = -1
+      say("")
       clearTimeout(this.timer)
       this.timer = setTimeout(() => this.suggest(), PAUSE)
     })
@@ -106,6 +108,7 @@ export class SearchBox {
 
   close() {
     this.asked += 1
+    this.chosen = -1
     this.list.hidden = true
     this.input.setAttribute("aria-expanded", "false")
     if (this.place) this.input.value = region(this.place)

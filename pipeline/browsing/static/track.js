@@ -27,14 +27,15 @@ export class PageTrack extends igv.TrackBase {
     Object.assign(this, config.page)
   }
 
-  // igv asks for three screens; an answer that fails is drawn as such, and asked for again when the server is back.
+  // igv asks for three screens and keeps what arrives last, so answers are given in the order of the questions. One
+  // that fails is drawn as such, and asked for again when the server is back.
   async getFeatures(chrom, start, end, bpPerPixel) {
     const asked = { chrom, start: Math.max(0, Math.floor(start)), end: Math.ceil(end) }
-    try {
-      return [await this.load(asked, bpPerPixel)]
-    } catch {
-      return [{ failed: true }]
-    }
+    const before = this.asked
+    const answer = this.load(asked, bpPerPixel).catch(() => ({ failed: true }))
+    this.asked = answer
+    await before
+    return [await answer]
   }
 
   draw(options) {

@@ -30,25 +30,26 @@ class VariantTrack extends PageTrack {
   paint(context, { variants }, view) {
     context.fillStyle = INK.line
     context.fillRect(0, BASE, view.width, 1)
-    let free = -Infinity
-    for (const one of variants) {
-      const x = view.x(one.pos - 0.5)
-      if (x < -20 || x > view.width + 20) continue
+    const at = variants.map((one) => view.x(one.pos - 0.5))
+    let free = -Infinity // names cover neither each other nor the next variant
+    variants.forEach((one, k) => {
+      const x = at[k]
+      if (x < -20 || x > view.width + 20) return
       const high = Math.abs(one.d_splice ?? 0) * SCALE
       context.fillStyle = VARIANT
       context.fillRect(x - 0.5, BASE - high, 1, high)
       context.beginPath()
       context.arc(x, BASE - high, 2.5, 0, 2 * Math.PI)
       context.fill()
-      const text = change(one)
       context.font = SMALL
-      if (x - 4 > free && high > 1) {
-        context.textAlign = "left"
-        context.fillStyle = INK.text
-        context.fillText(text, x + 5, BASE - high + 3)
-        free = x + 10 + context.measureText(text).width
-      }
-    }
+      const right = x + 8 + context.measureText(change(one)).width
+      const next = at.slice(k + 1).find((other) => other > x) ?? Infinity
+      if (x - 4 < free || right > next) return
+      context.textAlign = "left"
+      context.fillStyle = INK.text
+      context.fillText(change(one), x + 5, BASE - Math.max(high, 3) + 3)
+      free = right
+    })
   }
 
   axis(context, width) {
@@ -131,7 +132,7 @@ function scoreTable(scores) {
     body.append(element("tr", {}, place, element("td", { textContent: kind, className: kind }), ...cells))
   }
   const heads = ["position", "site", "reference", "alternative", "change", ...tissues.map(tissueName)]
-  const row = element("tr", {}, ...heads.map((text) => element("th", { textContent: text })))
+  const row = element("tr", {}, ...heads.map((text) => element("th", { textContent: text, className: text === "site" ? "" : "number" })))
   return element("div", { className: "wide" }, element("table", { className: "plain" }, element("thead", {}, row), body))
 }
 
