@@ -21,9 +21,9 @@ from sptx_core.errors import InputError
 
 
 def split_locus(places: Sequence[str]) -> tuple[list[str], str | None]:
-    """Tell tables from the locus: the last of several places is a locus if it is not a place with a `run.json`."""
+    """Tell tables from the locus: the last of several places is one, unless it has a `run.json` or a slash."""
     *others, last = places
-    if not others or "://" in last or _holds_run(last):
+    if not others or "/" in last or _holds_run(last):
         return list(places), None
     return others, last
 

@@ -148,6 +148,8 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "sptx", ""
     timeout = IDLE_SECONDS
+    wbufsize = -1  # head and body of an answer go out together, and
+    disable_nagle_algorithm = True  # wait for nothing: else each answer takes 40 ms more
     server: PageServer
 
     def do_GET(self) -> None:

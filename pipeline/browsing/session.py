@@ -30,7 +30,6 @@ from pipeline.browsing.variant_view import VariantView
 from pipeline.browsing.view import NEAR_BASES, TableView
 from pipeline.coordinates import Interval, reconcile_contigs
 from pipeline.inputs.annotation import Annotation
-from pipeline.inputs.splice_sites import KINDS
 from pipeline.tracks.named_sites import transcripts_of
 from pipeline.tracks.reader import Tracks
 from pipeline.variants.reader import Variants
@@ -199,9 +198,12 @@ class Session:
         order = np.arange(len(some))
         if len(some) > most:
             order = np.sort(np.argsort(-np.where(known, weaker, -1), kind="stable")[:most])
-        scores = [score if is_known else None for score, is_known in zip(_rounded(weaker, DIGITS), known, strict=True)]
-        columns = [column[some].tolist() for column in held]
-        introns = [[columns[0][at], columns[1][at], scores[at], columns[2][at]] for at in order.tolist()]
+        scores = [
+            score if is_known else None
+            for score, is_known in zip(_rounded(weaker[order], DIGITS), known[order].tolist(), strict=True)
+        ]
+        first, last, counts = (column[some[order]].tolist() for column in held)
+        introns = [list(row) for row in zip(first, last, scores, counts, strict=True)]
         return {"more": len(some) - len(introns), "source": source, "introns": introns}
 
     def sequence(self, table: int, chrom: str, start: int, end: int) -> Answer:
@@ -272,13 +274,12 @@ class Session:
         self, view: TableView, chrom: str, strand: str, left: Any, right: Any, *, near: bool
     ) -> tuple[str, Any]:
         """The lesser of the scores of an intron's sites, and which table they are from."""
-        ends = np.unique(np.concatenate([left, right]))
-        near = near and len(np.unique((ends - 1) // view.block_bases)) <= MAX_BLOCKS
-        read = view.tracks_at if near else view.scores_at
-        scores = dict(zip(KINDS, read(chrom, strand, ends, KINDS), strict=True))
+        blocks = np.unique((np.concatenate([left, right]) - 1) // view.block_bases) if near else ()
+        near = near and len(blocks) <= MAX_BLOCKS
+        read = view.tracks_at if near else view.sites_at
         of_left, of_right = ("donor", "acceptor") if strand == "+" else ("acceptor", "donor")
-        pair = scores[of_left][np.searchsorted(ends, left)], scores[of_right][np.searchsorted(ends, right)]
-        return "tracks" if near else "sites", np.minimum(*pair)
+        weaker = np.minimum(read(chrom, strand, left, of_left), read(chrom, strand, right, of_right))
+        return "tracks" if near else "sites", weaker
 
     def _view(self, table: int) -> TableView:
         self._renew(wait=False)

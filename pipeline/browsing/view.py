@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -167,25 +167,22 @@ class TableView:
             everything = state.keys[chrom, strand] if keys else []
             return self._cache.get(whole, lambda: self._read_sites(state, everything)).within(start, end)
         parts = [
-            self._cache.get((self.store.root, key, "sites"), lambda key=key: self._read_sites(state, [key]))  # type: ignore[misc]
-            for key in keys
+            self._cache.get((self.store.root, key, "sites"), partial(self._read_sites, state, [key])) for key in keys
         ]
         return joined(parts, len(self.tissues)).within(start, end)
 
-    def scores_at(self, chrom: str, strand: str, pos: Ints, kinds: Sequence[str]) -> list[Floats]:
-        """Scores of each kind at ascending positions, from the table of sites; 0 below its threshold."""
-        span = (int(pos[0]) - 1, int(pos[-1])) if len(pos) else (0, 0)
-        sites = self.sites(chrom, strand, *span)
-        return [sites.greatest_at(kind, pos) for kind in kinds]
+    def sites_at(self, chrom: str, strand: str, pos: Ints, kind: str) -> Floats:
+        """Scores of a kind at positions, from the table of sites; 0 below its threshold."""
+        if not len(pos):
+            return np.zeros(0, np.float32)
+        return self.sites(chrom, strand, int(pos.min()) - 1, int(pos.max())).greatest_at(kind, pos)
 
-    def tracks_at(self, chrom: str, strand: str, pos: Ints, kinds: Sequence[str]) -> list[Floats]:
+    def tracks_at(self, chrom: str, strand: str, pos: Ints, kind: str) -> Floats:
         """The same from the tracks, for positions in few blocks."""
-        found = [np.zeros(len(pos), np.float32) for _ in kinds]
-        for block in np.unique((pos - 1) // BLOCK_BASES).tolist():
-            rows = self._block(chrom, strand, block)
-            here = (pos - 1) // BLOCK_BASES == block
-            for values, kind in zip(found, kinds, strict=True):
-                values[here] = rows.greatest_at(kind, pos[here])
+        found, blocks = np.zeros(len(pos), np.float32), (pos - 1) // BLOCK_BASES
+        for block in np.unique(blocks).tolist():
+            here = blocks == block
+            found[here] = self._block(chrom, strand, block).greatest_at(kind, pos[here])
         return found
 
     def sequence(self, chrom: str, start: int, end: int) -> str:

@@ -376,6 +376,8 @@ class _Strand:
 
     def _rows_at(self, positions: pl.Series, keys: Sequence[ShardKey]) -> pl.DataFrame:
         """Rows at positions: of the table of sites if it holds them, else of the tracks."""
+        if positions.is_empty():
+            return pl.DataFrame(schema=frame_types(self.table.header.schema))
         at = pl.col("pos").is_in(positions.unique().implode())
         keys = _holding(keys, positions)
         likely = self.table.rows_where(keys, at, sites=True)
