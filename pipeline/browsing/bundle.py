@@ -38,7 +38,7 @@ MODULES = (
 )
 
 
-_IMPORT = re.compile(r'^import \{ (?P<names>[^}]+) \} from "\./(?P<module>[^"]+)"$', re.MULTILINE)
+_IMPORT = re.compile(r'^import \{(?P<names>[^}]+)\} from "\./(?P<module>[^"]+)"$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?P<kind>const|class|function|async function) (?P<name>\w+)", re.MULTILINE)
 
 
@@ -53,7 +53,7 @@ def bundle() -> str:
     for name in MODULES:
         source = text_of(name)
         exported = [found["name"] for found in _EXPORT.finditer(source)]
-        body = _IMPORT.sub(lambda found: f'const {{ {found["names"]} }} = modules["{found["module"]}"]', source)
+        body = _IMPORT.sub(lambda found: f'const {{{found["names"]}}} = modules["{found["module"]}"]', source)
         body = _EXPORT.sub(lambda found: f"{found['kind']} {found['name']}", body)
         parts.append(f'modules["{name}"] = (() => {{\n{body}\nreturn {{ {", ".join(exported)} }}\n}})()')
     return "\n".join(parts)

@@ -5,8 +5,10 @@ import { answerFrom } from "./embedded.js"
 
 const held = document.getElementById("embedded")
 export const ONE_FILE = held ? JSON.parse(held.textContent) : null
-export const GONE =
-  "The server does not answer. It may have ended: start sptx browse again, then press “Try again”. What is shown may be incomplete."
+export const GONE = [
+  "The server does not answer. It may have ended: start sptx browse again, then press “Try again”.",
+  "What is shown may be incomplete.",
+].join(" ")
 
 const MAX_KEPT = 300
 const kept = new Map()

@@ -23,7 +23,15 @@ function binned(scores, { start, end, bins }) {
   const bin = [...found.keys()]
   const values = [...found.values()]
   const acceptor = values.map((pair) => pair[0])
-  return { source: scores.source, start: from, size, bin, acceptor, donor: values.map((pair) => pair[1]), loci: scores.loci }
+  return {
+    source: scores.source,
+    start: from,
+    size,
+    bin,
+    acceptor,
+    donor: values.map((pair) => pair[1]),
+    loci: scores.loci,
+  }
 }
 
 // Of more than `most` indices those with the greatest scores, in their order, and how many were left out.
@@ -60,7 +68,11 @@ function found(held, query) {
   if (text === chrom) return { loci: [{ name: chrom, kind: "region", chrom, start, end }] }
   const named = new Map()
   for (const one of held.transcripts) {
-    const names = [["gene", one.gene || one.gene_id], ["gene", one.gene_id], ["transcript", one.id]]
+    const names = [
+      ["gene", one.gene || one.gene_id],
+      ["gene", one.gene_id],
+      ["transcript", one.id],
+    ]
     for (const [kind, name] of names) {
       if (!name || !name.toLowerCase().startsWith(text.toLowerCase())) continue
       const before = named.get(name)

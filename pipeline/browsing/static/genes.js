@@ -106,7 +106,11 @@ class TranscriptTrack extends PageTrack {
     const reach = 2 * click.referenceFrame.bpPerPixel
     const one = transcripts.find((some) => some.row === row && here >= some.start - reach && here <= some.end + reach)
     if (!one) return null
-    const rows = [["gene", one.gene || one.gene_id || "none"], ["gene id", one.gene_id], ["biotype", one.biotype]]
+    const rows = [
+      ["gene", one.gene || one.gene_id || "none"],
+      ["gene id", one.gene_id],
+      ["biotype", one.biotype],
+    ]
     rows.push(["strand", one.strand], ["place", place(chrom, one.start, one.end)], ["exons", one.exons.length])
     const exon = one.exons.findIndex(([start, end]) => here >= start && here <= end)
     if (exon >= 0) rows.push(["here", `exon ${one.strand === "-" ? one.exons.length - exon : exon + 1}`])
@@ -172,8 +176,13 @@ class IntronTrack extends PageTrack {
     const here = click.genomicLocation
     const over = introns.filter(([start, end]) => here >= start && here < end)
     if (!over.length) return null
-    const [start, end, score, transcripts] = over.reduce((one, other) => (other[1] - other[0] < one[1] - one[0] ? other : one))
-    const rows = [["length", `${count(end - start)} bases`], ["weaker site", score === null ? "not computed" : score]]
+    const [start, end, score, transcripts] = over.reduce((one, other) =>
+      other[1] - other[0] < one[1] - one[0] ? other : one,
+    )
+    const rows = [
+      ["length", `${count(end - start)} bases`],
+      ["weaker site", score === null ? "not computed" : score],
+    ]
     rows.push(["transcripts that have it", transcripts])
     return { title: `Annotated intron ${place(chrom, start, end)} (${this.strand})`, rows }
   }

@@ -67,11 +67,32 @@ async function settled() {
 function tellOf({ version, tables, annotation, variants }) {
   at("version").textContent = `sptx ${version}`
   const parts = tables.map((table, k) => {
-    const details = [`run ${table.fingerprint}`, table.precision, `flanks ${table.flanks}`, `${table.tissues.length} tissues`]
-    const name = element("b", { textContent: tables.length > 1 ? `${"AB"[k]}: ${table.name}` : table.name, title: table.place })
-    return element("span", { className: "table", title: `${table.place}\ncheckpoint ${table.checkpoint}` }, name, ` ${details.filter(Boolean).join(", ")}`)
+    const details = [
+      `run ${table.fingerprint}`,
+      table.precision,
+      `flanks ${table.flanks}`,
+      `${table.tissues.length} tissues`,
+    ]
+    const name = element("b", {
+      textContent: tables.length > 1 ? `${"AB"[k]}: ${table.name}` : table.name,
+      title: table.place,
+    })
+    return element(
+      "span",
+      { className: "table", title: `${table.place}\ncheckpoint ${table.checkpoint}` },
+      name,
+      ` ${details.filter(Boolean).join(", ")}`,
+    )
   })
-  if (variants) parts.push(element("span", { className: "table", title: variants.place }, element("b", { textContent: variants.name }), " variants"))
+  if (variants)
+    parts.push(
+      element(
+        "span",
+        { className: "table", title: variants.place },
+        element("b", { textContent: variants.name }),
+        " variants",
+      ),
+    )
   at("tables").replaceChildren(...parts)
   at("annotation").textContent = annotation ? `Annotation: ${annotation}. ` : ""
   document.title = `${tables.map(({ name }) => name).join(" and ") || variants?.name || "sptx"} – sptx browse`
@@ -108,7 +129,11 @@ function switches({ tables, variants }) {
     ["+", "+ strand", true],
     ["-", "− strand", true],
     ["introns", "introns", true],
-    ...tables.map(({ tissues }, k) => [`usage ${k}`, both ? `usage ${"AB"[k]}` : "usage", k === 0 && tissues.length > 0]),
+    ...tables.map(({ tissues }, k) => [
+      `usage ${k}`,
+      both ? `usage ${"AB"[k]}` : "usage",
+      k === 0 && tissues.length > 0,
+    ]),
     ["bases", "bases", true],
     ...(variants ? [["variants", "variants", true]] : []),
   ]
@@ -132,7 +157,9 @@ function wanted(key) {
 }
 
 function popup(event, title, rows) {
-  const list = rows.map(([name, value]) => element("tr", {}, element("th", { textContent: name }), element("td", { textContent: value })))
+  const list = rows.map(([name, value]) =>
+    element("tr", {}, element("th", { textContent: name }), element("td", { textContent: value })),
+  )
   const box = at("popup")
   box.replaceChildren(element("h3", { textContent: title }), element("table", {}, ...list))
   box.hidden = false
@@ -193,8 +220,17 @@ function listen(title) {
     if (place) page.view.go(place)
   })
   addEventListener("mousedown", (event) => at("popup").contains(event.target) || (at("popup").hidden = true))
-  const actions = { in: () => page.view.zoom(0.5), out: () => page.view.zoom(2), left: () => page.view.pan(-0.5), right: () => page.view.pan(0.5) }
-  Object.assign(actions, { svg: () => saveSVG(page.view, title), png: () => savePNG(page.view, title), keys: () => at("help").showModal() })
+  const actions = {
+    in: () => page.view.zoom(0.5),
+    out: () => page.view.zoom(2),
+    left: () => page.view.pan(-0.5),
+    right: () => page.view.pan(0.5),
+  }
+  Object.assign(actions, {
+    svg: () => saveSVG(page.view, title),
+    png: () => savePNG(page.view, title),
+    keys: () => at("help").showModal(),
+  })
   actions.again = () => {
     forget()
     page.view.refresh().then(settled)
@@ -211,12 +247,16 @@ function wheel(event) {
   event.preventDefault()
   if (page.wheeling) return
   page.wheeling = true
-  const done = event.ctrlKey ? page.view.zoom(event.deltaY > 0 ? 1.25 : 0.8, page.view.baseAt(event.clientX)) : page.view.pan(sideways / 1000)
+  const done = event.ctrlKey
+    ? page.view.zoom(event.deltaY > 0 ? 1.25 : 0.8, page.view.baseAt(event.clientX))
+    : page.view.pan(sideways / 1000)
   done.finally(() => (page.wheeling = false))
 }
 
 function contigs({ contigs: names }) {
-  const options = names.map(([name, length]) => element("option", { value: name, textContent: `${name} (${bases(length)})` }))
+  const options = names.map(([name, length]) =>
+    element("option", { value: name, textContent: `${name} (${bases(length)})` }),
+  )
   at("contig").replaceChildren(...options)
   at("contig").disabled = Boolean(ONE_FILE)
   at("contig").addEventListener("change", () => {
@@ -229,10 +269,15 @@ function contigs({ contigs: names }) {
 function sitesOf(config) {
   at("sites-part").hidden = !config.tables.length
   if (!config.tables.length) return
-  page.sites = new SitesTable(at("sites"), at("sites-note"), config, { least: () => page.least, choose: (site) => go(about(site.pos)) })
+  page.sites = new SitesTable(at("sites"), at("sites-note"), config, {
+    least: () => page.least,
+    choose: (site) => go(about(site.pos)),
+  })
   const which = at("sites-of")
   which.hidden = config.tables.length < 2
-  which.replaceChildren(...config.tables.map(({ name }, k) => element("option", { value: k, textContent: `${"AB"[k]}: ${name}` })))
+  which.replaceChildren(
+    ...config.tables.map(({ name }, k) => element("option", { value: k, textContent: `${"AB"[k]}: ${name}` })),
+  )
   which.addEventListener("change", () => {
     page.sites.of = Number(which.value)
     page.sites.update(page.view.where())

@@ -65,7 +65,8 @@ class ScoreTrack extends PageTrack {
       context.fillRect(0, top + LANE / 2, view.width, 1)
       context.fillStyle = KIND[kind]
       for (const { x, width, value } of bars[kind]) {
-        if (value >= 0.004 && x + width > 0 && x < view.width) context.fillRect(x, base - value * LANE, width, value * LANE)
+        if (value >= 0.004 && x + width > 0 && x < view.width)
+          context.fillRect(x, base - value * LANE, width, value * LANE)
       }
       if (scores.size / view.bpPerPixel >= 12) this.numbers(context, bars[kind], base)
       context.fillStyle = INK.line
@@ -101,14 +102,20 @@ class ScoreTrack extends PageTrack {
 
   at(scores, click) {
     const half = scores.size / 2
-    const k = nearest(scores.bin.map((bin) => scores.start + bin * scores.size + half - 0.5), click)
+    const k = nearest(
+      scores.bin.map((bin) => scores.start + bin * scores.size + half - 0.5),
+      click,
+    )
     if (k < 0) return null
     const from = scores.start + scores.bin[k] * scores.size
     const title =
       scores.size === 1
         ? `${scores.chrom}:${count(from + 1)} (${this.strand})`
         : `Greatest of ${scores.chrom}:${count(from + 1)}-${count(from + scores.size)} (${this.strand})`
-    const rows = [["acceptor", scores.acceptor[k]], ["donor", scores.donor[k]]]
+    const rows = [
+      ["acceptor", scores.acceptor[k]],
+      ["donor", scores.donor[k]],
+    ]
     rows.push(["read from", scores.source === "sites" ? "the table of called sites" : "the scores of each base"])
     if (this.label) rows.push(["table", this.label])
     return { title, rows }
@@ -182,7 +189,15 @@ class UsageTrack extends PageTrack {
     context.font = BOLD
     context.textAlign = "left"
     context.fillStyle = INK.text
-    context.fillText(fitted(context, `Usage, ${this.strand === "+" ? "+" : "−"} strand${this.label ? `, ${this.label}` : ""}`, width - 8), 6, 10)
+    context.fillText(
+      fitted(
+        context,
+        `Usage, ${this.strand === "+" ? "+" : "−"} strand${this.label ? `, ${this.label}` : ""}`,
+        width - 8,
+      ),
+      6,
+      10,
+    )
     context.font = SMALL
     context.textAlign = "right"
     context.fillStyle = INK.text
@@ -192,9 +207,15 @@ class UsageTrack extends PageTrack {
   }
 
   at(usage, click) {
-    const k = nearest(usage.pos.map((pos) => pos - 1), click)
+    const k = nearest(
+      usage.pos.map((pos) => pos - 1),
+      click,
+    )
     if (k < 0) return null
-    const rows = [["acceptor", usage.acceptor[k]], ["donor", usage.donor[k]]]
+    const rows = [
+      ["acceptor", usage.acceptor[k]],
+      ["donor", usage.donor[k]],
+    ]
     this.tissues.forEach((tissue, t) => rows.push([tissueName(tissue), usage.usage[t][k]]))
     return { title: `${usage.chrom}:${count(usage.pos[k])} (${this.strand})`, rows }
   }

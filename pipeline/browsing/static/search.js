@@ -54,7 +54,9 @@ export class SearchBox {
 
   option(locus, k) {
     const name = element("b", { textContent: locus.name })
-    const where = element("span", { textContent: `${locus.kind} ${region(locus)}${locus.strand ? ` (${locus.strand})` : ""}` })
+    const where = element("span", {
+      textContent: `${locus.kind} ${region(locus)}${locus.strand ? ` (${locus.strand})` : ""}`,
+    })
     const option = element("li", { id: `option-${k}`, role: "option" }, name, where)
     option.addEventListener("mousedown", (event) => {
       event.preventDefault() // the box keeps the focus until the click is done

@@ -37,7 +37,9 @@ function within(site) {
 
 function distance(site) {
   if (site.nearest_distance === null || site.nearest_distance === undefined) return ""
-  return site.nearest_distance === 0 ? "" : `${site.nearest_distance > 0 ? "+" : "−"}${count(Math.abs(site.nearest_distance))}`
+  return site.nearest_distance === 0
+    ? ""
+    : `${site.nearest_distance > 0 ? "+" : "−"}${count(Math.abs(site.nearest_distance))}`
 }
 
 function told(shown, more) {
@@ -87,7 +89,11 @@ export class SitesTable {
 
   head(text, by, className) {
     const label = element("span", { textContent: text })
-    const head = element("th", { className, scope: "col" }, element("button", { type: "button", title: `sort by ${text}` }, label))
+    const head = element(
+      "th",
+      { className, scope: "col" },
+      element("button", { type: "button", title: `sort by ${text}` }, label),
+    )
     if (this.sort.by === by) {
       head.setAttribute("aria-sort", this.sort.down ? "descending" : "ascending")
     }

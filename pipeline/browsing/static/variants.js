@@ -60,10 +60,18 @@ class VariantTrack extends PageTrack {
   }
 
   at({ chrom, variants }, click) {
-    const k = nearest(variants.map((one) => one.pos - 1), click)
+    const k = nearest(
+      variants.map((one) => one.pos - 1),
+      click,
+    )
     if (k < 0) return null
     const one = variants[k]
-    const rows = [["change", change(one)], ["gene", one.gene], ["strand", one.strand], ["change of splicing", one.d_splice]]
+    const rows = [
+      ["change", change(one)],
+      ["gene", one.gene],
+      ["strand", one.strand],
+      ["change of splicing", one.d_splice],
+    ]
     rows.push(["tissues", (one.calls || []).map(tissueName).join(", ") || "none called"])
     return { title: `${chrom}:${count(one.pos)}`, rows, key: one.key }
   }
@@ -111,7 +119,8 @@ function changes(scores) {
       const [before, after] = [scores.ref[kind][k], scores.alt[kind][k]]
       const by = (after ?? 0) - (before ?? 0)
       const inserted = scores.ins_offset?.[k]
-      if (Math.abs(by) >= MIN_CHANGE) rows.push({ k, kind, before, after, by, at: inserted ? `${count(pos)}+${inserted}` : count(pos) })
+      if (Math.abs(by) >= MIN_CHANGE)
+        rows.push({ k, kind, before, after, by, at: inserted ? `${count(pos)}+${inserted}` : count(pos) })
     })
   }
   return rows.sort((one, other) => Math.abs(other.by) - Math.abs(one.by)).slice(0, MAX_CHANGES)
@@ -126,14 +135,24 @@ function scoreTable(scores) {
   const body = element("tbody")
   for (const { k, kind, before, after, by, at } of changes(scores)) {
     const numbers = [shown(before), shown(after), `${by > 0 ? "+" : "−"}${Math.abs(by).toFixed(3)}`]
-    const usage = tissues.map((name) => ["ref", "alt"].map((side) => shown(scores.tissues[name][side][k], 2)).join(" → "))
+    const usage = tissues.map((name) =>
+      ["ref", "alt"].map((side) => shown(scores.tissues[name][side][k], 2)).join(" → "),
+    )
     const cells = [...numbers, ...usage].map((text) => element("td", { textContent: text, className: "number" }))
     const place = element("td", { textContent: at, className: "number" })
     body.append(element("tr", {}, place, element("td", { textContent: kind, className: kind }), ...cells))
   }
   const heads = ["position", "site", "reference", "alternative", "change", ...tissues.map(tissueName)]
-  const row = element("tr", {}, ...heads.map((text) => element("th", { textContent: text, className: text === "site" ? "" : "number" })))
-  return element("div", { className: "wide" }, element("table", { className: "plain" }, element("thead", {}, row), body))
+  const row = element(
+    "tr",
+    {},
+    ...heads.map((text) => element("th", { textContent: text, className: text === "site" ? "" : "number" })),
+  )
+  return element(
+    "div",
+    { className: "wide" },
+    element("table", { className: "plain" }, element("thead", {}, row), body),
+  )
 }
 
 // Fill the panel with a variant's scores; an empty `key` closes it.
@@ -151,12 +170,19 @@ export async function fillVariant(panel, key) {
   const close = element("button", { textContent: "Close", type: "button", onclick: () => fillVariant(panel, "") })
   panel.append(element("h2", {}, `Variant ${key}`, close))
   if (!scores.pos.length) {
-    panel.append(element("p", { textContent: "The table of variants holds no scores about it: score it with --sites." }))
+    panel.append(
+      element("p", { textContent: "The table of variants holds no scores about it: score it with --sites." }),
+    )
     return
   }
   const width = Math.min(1000, panel.clientWidth - 140)
-  for (const [allele, name] of [["ref", "reference"], ["alt", "alternative"]]) {
-    panel.append(element("div", { className: "allele" }, element("span", { textContent: name }), bars(scores, allele, width)))
+  for (const [allele, name] of [
+    ["ref", "reference"],
+    ["alt", "alternative"],
+  ]) {
+    panel.append(
+      element("div", { className: "allele" }, element("span", { textContent: name }), bars(scores, allele, width)),
+    )
   }
   const ends = [Math.min(...scores.pos), Math.max(...scores.pos)].map(count)
   const strand = scores.strand === "-" ? "−" : "+"

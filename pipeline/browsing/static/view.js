@@ -8,7 +8,10 @@ import { VARIANTS_HEIGHT } from "./variants.js"
 const AXIS = 118 // pixels left of the tracks, for titles and tissues
 const IGV_AXIS = 50 // what igv reckons with whatever axisWidth is
 const MIN_BASES = 20
-const SIDES = [["+", "+"], ["-", "−"]]
+const SIDES = [
+  ["+", "+"],
+  ["-", "−"],
+]
 
 export class View {
   constructor(browser, config) {
