@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
+from collections import OrderedDict
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ from pipeline.inputs.splice_sites import introns
 from pipeline.tracks.known_sites import KnownSites, known_sites
 
 MANE, CANONICAL = "MANE", "Ensembl_canonical"  # tags of GENCODE and Ensembl; MANE_Select and MANE_Plus_Clinical
+
+MAX_KNOWN = 4  # strands whose annotated sites are kept; those of 3,200 transcripts take 6 MB
 
 Ints = npt.NDArray[np.int64]
 
@@ -64,7 +67,7 @@ class Models:
         self._lock = threading.Lock()
         self._spans: dict[str, _Spans] = {}
         self._introns: dict[tuple[str, str], Introns] = {}
-        self._known: dict[tuple[str, str], KnownSites] = {}
+        self._known: OrderedDict[tuple[str, str], KnownSites] = OrderedDict()
 
     def within(self, chrom: str, start: int, end: int, most: int) -> list[dict[str, Any]]:
         """At most `most` transcripts that touch a stretch: MANE first, then canonical ones, then the longest."""
@@ -104,6 +107,9 @@ class Models:
         with self._lock:
             if (chrom, strand) not in self._known:
                 self._known[chrom, strand] = known_sites(self._of(chrom, strand), strand)
+            self._known.move_to_end((chrom, strand))
+            while len(self._known) > MAX_KNOWN:
+                self._known.popitem(last=False)
             return self._known[chrom, strand]
 
     def called(self, name: str) -> list[Place]:

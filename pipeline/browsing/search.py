@@ -18,6 +18,7 @@ from sptx_core.errors import InputError
 
 MAX_FOUND = 20
 MAX_TEXT = 200  # characters of what is looked for
+_MITOCHONDRION = ("M", "MT", "chrM", "chrMT")
 _BASE = re.compile(r"(?P<contig>.+):(?P<pos>[0-9][0-9,]{0,20})")
 
 
@@ -42,12 +43,13 @@ class Search:
     @cached_property
     def aliases(self) -> dict[str, str]:
         """Other names of contigs -> their names: with and without `chr`, and those of the run's annotation."""
-        found = {}
-        for name in self._lengths:
-            plain = name[3:] if name[:3].lower() == "chr" else f"chr{name}"
-            for alias in (plain, "MT" if plain == "M" else plain, "chrM" if plain == "chrMT" else plain):
-                if alias not in self._lengths and self._contig(alias) == name:
-                    found[alias] = name
+        other = {name[3:] if name[:3].lower() == "chr" else f"chr{name}": name for name in self._lengths}
+        meant = reconcile_contigs([alias for alias in other if alias not in self._lengths], self._lengths).mapping
+        found = {alias: name for alias, name in meant.items() if other[alias] == name}
+        for alias in _MITOCHONDRION:
+            name = self._contig(alias)
+            if name is not None and name != alias:
+                found[alias] = name
         return found | {name: held for name, held in self._annotated.items() if name not in self._lengths}
 
     def find(self, text: str) -> list[Place]:

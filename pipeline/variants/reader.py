@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from pipeline.batch.layout import committed
 from pipeline.batch.status import RunStatus, read_status
@@ -30,6 +30,9 @@ from pipeline.variants.layout import SHARD_PARTS, ShardKey
 from pipeline.variants.schema import SITES, VARIANTS
 from sptx_core.errors import InputError
 from sptx_core.files import reason, tells_of_a_file
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 _VARIANT_PARTS = 4  # of chrom-pos-ref-alt; a contig's name may hold more dashes
 
@@ -190,6 +193,8 @@ class Variants:
         return frame.select("chrom", *types)
 
     def _dataset(self, parts: Sequence[tuple[ShardKey, str]], schema: pa.Schema) -> ds.FileSystemDataset:
+        import pyarrow.dataset as ds  # late: loads pandas
+
         files, form = self.store.arrow_filesystem(), ds.ParquetFileFormat()
         fragments = [
             form.make_fragment(
