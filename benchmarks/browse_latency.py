@@ -44,6 +44,19 @@ class Answer(NamedTuple):
     bytes: int
 
 
+class Row(NamedTuple):
+    """Answers to a question of views of one width: of views not seen before, and of the same again.
+
+    `processor` is what the server needed for one of the former, s.
+    """
+
+    zoom: int
+    kind: str
+    first: list[Answer]
+    again: list[Answer]
+    processor: float
+
+
 class Client:
     """One connection to the server."""
 
@@ -91,33 +104,31 @@ def questions(chrom: str, start: int, end: int) -> dict[str, str]:
     return {kind: f"/api/{kind.partition(',')[0]}?{urlencode(values)}" for kind, values in asked.items()}
 
 
-def measured(
-    client: Client, chrom: str, length: int, repeats: int
-) -> list[tuple[int, str, list[Answer], list[Answer]]]:
-    """Zoom, kind of question, its answers for views not seen before, and for the same views again."""
+def measured(client: Client, process: psutil.Process, chrom: str, length: int, repeats: int) -> Iterator[Row]:
+    """Ask every question at every zoom, one kind after the other."""
     random = np.random.default_rng(0)
-    rows = []
     for zoom in (*(zoom for zoom in ZOOMS if zoom < length), length):
-        starts = random.integers(0, length - zoom + 1, repeats).tolist()
-        answers: list[dict[str, list[Answer]]] = [{}, {}]
-        for held in answers:
-            for start in starts:
-                for kind, path in questions(chrom, start, start + zoom).items():
-                    held.setdefault(kind, []).append(client.ask(path)[0])
-        rows += [(zoom, kind, answers[0][kind], answers[1][kind]) for kind in answers[0]]
-    return rows
+        views = [
+            questions(chrom, start, start + zoom) for start in random.integers(0, length - zoom + 1, repeats).tolist()
+        ]
+        for kind in views[0]:
+            used = sum(process.cpu_times()[:2])
+            first = [client.ask(view[kind])[0] for view in views]
+            used = sum(process.cpu_times()[:2]) - used
+            yield Row(zoom, kind, first, [client.ask(view[kind])[0] for view in views], used / repeats)
 
 
-def table_of(rows: list[tuple[int, str, list[Answer], list[Answer]]]) -> Iterator[str]:
+def table_of(rows: list[Row]) -> Iterator[str]:
     """Lines of Markdown."""
-    yield "| bases in view | question | median, ms | worst, ms | again, median, ms | kB |"
-    yield "| ---: | --- | ---: | ---: | ---: | ---: |"
-    for zoom, kind, first, again in rows:
-        seconds = [1000 * answer.seconds for answer in first]
-        warm = 1000 * statistics.median(answer.seconds for answer in again)
-        size = statistics.median(answer.bytes for answer in first) / 1000
+    yield "| bases in view | question | median, ms | worst, ms | again, median, ms | processor, ms | kB |"
+    yield "| ---: | --- | ---: | ---: | ---: | ---: | ---: |"
+    for row in rows:
+        seconds = [1000 * answer.seconds for answer in row.first]
+        warm = 1000 * statistics.median(answer.seconds for answer in row.again)
+        size = statistics.median(answer.bytes for answer in row.first) / 1000
         yield (
-            f"| {zoom:,} | {kind} | {statistics.median(seconds):.1f} | {max(seconds):.0f} | {warm:.1f} | {size:.1f} |"
+            f"| {row.zoom:,} | {row.kind} | {statistics.median(seconds):.1f} | {max(seconds):.0f} | {warm:.1f} "
+            f"| {1000 * row.processor:.0f} | {size:.1f} |"
         )
 
 
@@ -136,12 +147,12 @@ def measure(root: Path, repeats: int) -> None:
         first = time.perf_counter() - began
         print(f"listening after {listening:.2f} s, page {page:.2f}, config {configured:.2f}, first scores {first:.2f}")
         length = dict(map(tuple, config["contigs"]))[chrom]
-        rows = measured(client, chrom, length, repeats)
+        rows = list(measured(client, process, chrom, length, repeats))
         print("\n".join(table_of(rows)))
         for text in ("GENE1", "g", "chr1:1,000-2,000", "nothing"):
             print(f"find {text}: {1000 * client.ask(f'/api/find?q={quote(text)}')[0].seconds:.1f} ms")
-        for zoom in dict.fromkeys(zoom for zoom, *_ in rows):
-            all_of_it = [1000 * answer.seconds for at, _, cold, _ in rows if at == zoom for answer in cold]
+        for zoom in dict.fromkeys(row.zoom for row in rows):
+            all_of_it = [1000 * answer.seconds for row in rows if row.zoom == zoom for answer in row.first]
             print(f"{zoom:,} bases: median {statistics.median(all_of_it):.1f} ms, worst {max(all_of_it):.0f} ms")
         peak = Path(f"/proc/{process.pid}/status").read_text().partition("VmHWM:")[2].split()[0]
         print(f"greatest resident memory of the server: {int(peak) / 1024:,.0f} MiB, {process.num_threads()} threads")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -12,14 +13,14 @@ from material import tables
 
 from pipeline.browsing.cache import ByteCache
 from pipeline.browsing.models import Models
-from pipeline.browsing.named import MAX_BASES, NamedSites
+from pipeline.browsing.named import MAX_BASES, TILE_BASES, NamedSites
 from pipeline.browsing.view import TableView
 from pipeline.tracks.named_sites import transcripts_of
 from pipeline.tracks.reader import Tracks
 
 
-def named_of(tracks: Tracks) -> NamedSites:
-    cache = ByteCache(1 << 24)
+def named_of(tracks: Tracks, cache: ByteCache | None = None) -> NamedSites:
+    cache = cache or ByteCache(1 << 24)
     return NamedSites(TableView(tracks, cache), Models(transcripts_of(tracks, None)), cache)
 
 
@@ -75,6 +76,22 @@ def test_sites_of_a_wide_view_are_only_counted(named: NamedSites, all_of_them: p
     found = named.within("chr1", 0, MAX_BASES + 1, 0.3, 10_000)
     assert found["rows"] == []
     assert found["more"] == all_of_them.filter(pl.col("score") >= 0.3).height
+
+
+class Forgetful(ByteCache):
+    """Drops what it has said to hold before it is asked for."""
+
+    def __contains__(self, key: Any) -> bool:
+        return "named" in key and 1 in key
+
+    def get(self, key: Any, read: Any) -> Any:
+        return read()
+
+
+def test_a_tile_that_is_dropped_while_others_are_read_is_read_again(named: NamedSites, tracks: Tracks) -> None:
+    view = ("chr1", 261_000, TILE_BASES + 1_000, 0.1, 10_000)
+    assert {row[1] > TILE_BASES for row in named.within(*view)["rows"]} == {False, True}
+    assert named_of(tracks, Forgetful(1)).within(*view) == named.within(*view)
 
 
 def test_rows_by_transcript_are_named_too(tmp_path: Path) -> None:

@@ -119,10 +119,12 @@ def test_scores_at_positions_are_those_of_either_table(view: TableView, raw: dic
 
 def test_sites_of_many_parts_are_read_at_once_and_are_the_same(tmp_path: Path) -> None:
     some = [tables.Part("chr1", "+", range(at, at + 10), {at + 3: 0.5}) for at in range(1, 401, 10)]
+    some[3] = some[3]._replace(acceptor={31: 0.5, 34: 0.5, 40: 0.5})
     held = TableView(tables.write(tmp_path / "t", some), ByteCache(1 << 20))
+    assert [held.sites("chr1", "+", at - 1, at).pos.tolist() for at in (30, 31, 40, 41)] == [[], [31], [40], []]
     few = held.sites("chr1", "+", 95, 125)
     assert few.pos.tolist() == [104, 114, 124]
-    assert len(held.sites("chr1", "+", 0, 1_000).pos) == 40
+    assert len(held.sites("chr1", "+", 0, 1_000).pos) == 42
     assert held.sites("chr1", "+", 95, 125).pos.tolist() == few.pos.tolist()
     assert held.sites("chr1", "-", 0, 1_000).usage.shape == (0, 15)
 
