@@ -5,7 +5,14 @@ export const KIND = { acceptor: "#0072b2", donor: "#d55e00" }
 export const KINDS = ["acceptor", "donor"]
 export const NOT_COMPUTED = "#e3e6ea"
 export const NO_SCORE = "#9aa3ad"
-export const INK = { text: "#1c2733", soft: "#5b6875", line: "#c9d0d7", mane: "#1d3557", other: "#7d8a98" }
+export const INK = {
+  text: "#1c2733",
+  soft: "#5b6875",
+  line: "#c9d0d7",
+  warn: "#8a5a00",
+  mane: "#1d3557",
+  other: "#7d8a98",
+}
 export const BASES = { A: "#00805c", C: "#0059a8", G: "#a06a00", T: "#a8326f" }
 
 const USAGE = [

@@ -99,7 +99,7 @@ export function answerFrom(held, question, asked) {
     case "introns":
       return { more: 0, introns: held.introns[strand].filter(([from, to]) => from < end && to > start) }
     case "transcripts":
-      return held.transcripts.filter((one) => overlaps(start, end, one))
+      return held.transcripts.filter((one) => overlaps(start, end, one)).slice(0, asked.most)
     case "sequence": {
       const from = Math.max(start, held.sequence.start)
       const at = from - held.sequence.start

@@ -40,6 +40,7 @@ function packed(transcripts, bpPerPixel, short) {
 class TranscriptTrack extends PageTrack {
   async load(asked, bpPerPixel) {
     let transcripts = await ask("transcripts", { ...asked, most: MAX_TRANSCRIPTS })
+    const more = transcripts.length >= MAX_TRANSCRIPTS
     const short = bpPerPixel >= GENES_ONLY
     if (short) {
       const seen = new Set()
@@ -48,7 +49,7 @@ class TranscriptTrack extends PageTrack {
         return seen.has(gene) ? false : seen.add(gene)
       })
     }
-    return { chrom: asked.chrom, transcripts: packed(transcripts, bpPerPixel, short) }
+    return { chrom: asked.chrom, more, transcripts: packed(transcripts, bpPerPixel, short) }
   }
 
   computePixelHeight([answer]) {

@@ -231,10 +231,7 @@ function listen(title) {
     png: () => savePNG(page.view, title),
     keys: () => at("help").showModal(),
   })
-  actions.again = () => {
-    forget()
-    page.view.refresh().then(settled)
-  }
+  actions.again = () => page.view.refresh().then(settled)
   for (const [id, act] of Object.entries(actions)) at(id).addEventListener("click", act)
   at("close-help").addEventListener("click", () => at("help").close())
   at("tracks").addEventListener("wheel", wheel, { passive: false })

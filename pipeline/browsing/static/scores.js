@@ -189,15 +189,8 @@ class UsageTrack extends PageTrack {
     context.font = BOLD
     context.textAlign = "left"
     context.fillStyle = INK.text
-    context.fillText(
-      fitted(
-        context,
-        `Usage, ${this.strand === "+" ? "+" : "−"} strand${this.label ? `, ${this.label}` : ""}`,
-        width - 8,
-      ),
-      6,
-      10,
-    )
+    const title = `Usage, ${this.strand === "+" ? "+" : "−"} ${this.more ? "strongest" : "strand"}`
+    context.fillText(fitted(context, this.label ? `${title}, ${this.label}` : title, width - 8), 6, 10)
     context.font = SMALL
     context.textAlign = "right"
     context.fillStyle = INK.text
@@ -205,6 +198,8 @@ class UsageTrack extends PageTrack {
       context.fillText(fitted(context, tissueName(tissue), width - 10), width - 5, HEAD + t * row + row / 2 + 3)
     })
   }
+
+  tellMore() {} // the title does: the room below is that of the tissues
 
   at(usage, click) {
     const k = nearest(

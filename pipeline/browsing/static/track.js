@@ -2,7 +2,7 @@
 // markup (igv's own popups and labels go into innerHTML, so the page uses neither).
 
 import { INK } from "./colours.js"
-import { region } from "./text.js"
+import { count, region } from "./text.js"
 
 export const FONT = "11px Arial, Helvetica, sans-serif"
 export const SMALL = "10px Arial, Helvetica, sans-serif"
@@ -35,6 +35,7 @@ export class PageTrack extends igv.TrackBase {
     const answer = this.load(asked, bpPerPixel).catch(() => ({ failed: true }))
     this.asked = answer
     await before
+    this.more = (await answer).more ?? 0
     return [await answer]
   }
 
@@ -57,6 +58,15 @@ export class PageTrack extends igv.TrackBase {
     context.clearRect(0, 0, width, height)
     context.textBaseline = "alphabetic"
     this.axis(context, width, height)
+    if (this.more) this.tellMore(context, height)
+  }
+
+  // How many of what is in view are not drawn; true where only that there are more is known.
+  tellMore(context, height) {
+    context.font = SMALL
+    context.textAlign = "left"
+    context.fillStyle = INK.warn
+    context.fillText(this.more === true ? "not all: zoom in" : `+ ${count(this.more)}: zoom in`, 6, height - 3)
   }
 
   // Title at the upper left of the axis, and a line of explanation below it.

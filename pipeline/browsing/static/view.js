@@ -52,6 +52,7 @@ export class View {
     const view = new View(browser, config)
     view.settings = settings
     await view.go(place) // at the width that is left: tracks take theirs as they are made
+    for (const made of browser.trackViews) made.resizeAxisCanvas(AXIS, made.track.height) // the ruler has its own already
     return view
   }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -315,6 +316,8 @@ def test_tracks_are_saved_as_a_drawing_and_as_a_picture(
         assert saved.value.suggested_filename.endswith(f"chr1-2101-2300.{kind}")
         assert (tmp_path / kind).read_bytes().startswith(begins)
     drawing = (tmp_path / "svg").read_text()
+    columns = set(re.findall(r"<g transform=.translate\((\d+),", drawing))
+    assert columns == {"0", "118"}  # axes, and what belongs to positions: the ruler stands where the tracks do
     assert "&lt;img src=x" in drawing
     assert "<img" not in drawing
 
