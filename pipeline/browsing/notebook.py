@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
-from pipeline.batch.storage import Store
 from pipeline.inputs.annotation import Annotation
 from pipeline.tracks import reader
 
@@ -117,4 +116,4 @@ def open_tracks(uri: str | Path, *, verify: bool = False) -> Tracks:
     InputError
         There is no table. With `verify`, when rows are asked for: a part is damaged; the message names it.
     """
-    return Tracks(Store(uri), verify=verify)
+    return Tracks.open(uri, verify=verify)

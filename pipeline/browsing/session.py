@@ -16,6 +16,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -260,9 +261,9 @@ class Session:
         view = self.tables[0]
         for part in view.tracks.parts[:1]:
             chrom, strand, first, last = part.key.chrom, part.key.strand, part.key.first - 1, part.key.last
-            sites = view.sites(chrom, strand, first, last)
-            if len(sites.pos):
-                best = int(sites.pos[np.argmax(np.maximum(sites.acceptor, sites.donor))])
+            with suppress(InputError):  # of a damaged part: whoever looks there is told
+                sites = view.sites(chrom, strand, first, last)
+                best = int(sites.pos[np.argmax(np.maximum(sites.acceptor, sites.donor))]) if len(sites.pos) else 0
                 gene = self.models.gene_at(chrom, strand, best - 1, best)
                 if gene is not None:
                     return Interval(chrom, max(gene.start, 0), min(gene.end, self.lengths[chrom]))

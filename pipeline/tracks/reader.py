@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, reduce
 from operator import or_
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import polars as pl
 import yaml
@@ -68,6 +68,11 @@ class Tracks:
         self.parts = tuple(ShardPart(ShardKey.of(part), part.name, part.bytes) for part in found)
         if verify:
             self._require_parts()
+
+    @classmethod
+    def open(cls, uri: str | Path, *, verify: bool = False) -> Self:
+        """Open a table; as `open_tracks`."""
+        return cls(Store(uri), verify=verify)
 
     def _require_parts(self) -> None:
         """Refuse a table that lacks parts which its manifest lists."""
@@ -423,7 +428,7 @@ def open_tracks(uri: str | Path, *, verify: bool = False) -> Tracks:
         There is no table. With `verify`, when rows are asked for: a part is damaged; the message names it.
 
     """
-    return Tracks(Store(uri), verify=verify)
+    return Tracks.open(uri, verify=verify)
 
 
 def status_of(store: Store, header: Header) -> RunStatus:

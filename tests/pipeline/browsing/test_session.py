@@ -41,6 +41,16 @@ def test_it_begins_at_the_gene_of_the_strongest_site_of_the_first_part(session: 
     assert session.config()["locus"] == "chr1:1101-3050"
 
 
+def test_a_damaged_first_part_does_not_keep_the_page_away(tmp_path: Path) -> None:
+    tracks = browsed.write(tmp_path / "t")
+    key = tracks.parts[0].key
+    Path(tracks.store.path(key.part_name("sites", tracks.fingerprint))).write_bytes(b"PAR1 nothing")
+    session = Session([tracks])
+    assert session.locus == Interval(CHROM, 1_000, 3_000)
+    with pytest.raises(InputError, match="cannot be read"):
+        session.usage(0, CHROM, "+", 1_000, 3_000)
+
+
 @pytest.mark.parametrize(
     ("locus", "start", "end"),
     [("DOCK8", 1_100, 3_050), ("1:5-10", 4, 10), ("chr1", 0, LENGTH), ("ENST03", 261_100, 700_200)],
