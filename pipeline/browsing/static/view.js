@@ -8,10 +8,7 @@ import { VARIANTS_HEIGHT } from "./variants.js"
 const AXIS = 118 // pixels left of the tracks, for titles and tissues
 const IGV_AXIS = 50 // what igv reckons with whatever axisWidth is
 const MIN_BASES = 20
-const SIDES = [
-  ["+", "+"],
-  ["-", "−"],
-]
+const STRANDS = ["+", "-"]
 
 export class View {
   constructor(browser, config) {
@@ -39,6 +36,7 @@ export class View {
       doubleClickDelay: 300,
       loadDefaultGenomes: false,
       minimumBases: MIN_BASES,
+      search: false, // the page searches by itself; igv would ask its makers' server
       showControls: false,
       showGearColumn: false,
       showIdeogram: !ONE_FILE,
@@ -134,7 +132,7 @@ export class View {
     if (tables.length) add("bases", "splice-bases", SEQUENCE_HEIGHT)
     add("transcripts", "splice-transcripts", GENES_HEIGHT)
     if (variants) add("variants", "splice-variants", VARIANTS_HEIGHT)
-    for (const [strand] of SIDES) {
+    for (const strand of STRANDS) {
       if (tables.length) add(`introns ${strand}`, "splice-introns", INTRONS_HEIGHT, { table: 0, strand })
       tables.forEach((_, table) => {
         add(`scores ${table} ${strand}`, "splice-scores", SCORES_HEIGHT, { table, strand, label: label(table) })

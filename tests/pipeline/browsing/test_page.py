@@ -255,6 +255,7 @@ def test_search_suggests_goes_and_can_be_taken_back(server: PageServer, visit: C
     window.page.press("#search", "Enter")
     window.at("chr1:5001-6000")
     assert window.page.is_hidden("#notice")
+    assert window.ask("window.sptx.view.browser.search('DOCK8')") is False  # igv's own search asks nobody
 
 
 def test_keys_move_and_help(server: PageServer, visit: Callable[..., Visit]) -> None:
