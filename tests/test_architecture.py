@@ -30,11 +30,12 @@ ALLOWED = {
     "pipeline.finetuning": {*TRACKS_AND_BELOW, "pipeline.evaluation"},
     "pipeline.exporting": TRACKS_AND_BELOW,
     "pipeline.browsing": {*TRACKS_AND_BELOW, "pipeline.variants"},
+    "pipeline.publishing": {*TRACKS_AND_BELOW, "pipeline.variants"},
     "pipeline.views": {*TRACKS_AND_BELOW, "pipeline.evaluation", "pipeline.variants"},
 }
 JOBS = {
     *("pipeline.evaluation", "pipeline.exporting", "pipeline.finetuning", "pipeline.simulation"),
-    *("pipeline.browsing", "pipeline.variants", "pipeline.views"),
+    *("pipeline.browsing", "pipeline.publishing", "pipeline.variants", "pipeline.views"),
 }
 ALLOWED["pipeline.cli"] = {*TRACKS_AND_BELOW, *JOBS}
 ALLOWED["pipeline"] = {*TRACKS_AND_BELOW, *JOBS}  # the door

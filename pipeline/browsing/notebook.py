@@ -102,7 +102,8 @@ def open_tracks(uri: str | Path, *, verify: bool = False) -> Tracks:
     Parameters
     ----------
     uri : str or Path
-        Its root: a folder or an fsspec URI such as `s3://bucket/tracks`.
+        Its root: a folder or an fsspec URI such as `s3://bucket/tracks`; of a finished table also
+        `https://host/tracks` or `hf://datasets/OWNER/NAME[@REVISION]/tracks`, of which what is asked for is read alone.
     verify : bool
         Whether to check each part that is read: its bytes against the manifest of a complete table, page checksums,
         rows and values. Parts are then read whole, also for a few rows.

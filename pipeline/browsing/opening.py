@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.batch.layout import RUN_FILE
+from pipeline.batch.published import PublishedStore
 from pipeline.batch.record import read_record
 from pipeline.batch.storage import Store
 from pipeline.browsing.session import Session
@@ -58,7 +59,7 @@ def open_session(
         A place holds no table, there are too many of a kind, two tables have different contigs, or `locus` names
         nothing.
     """
-    stores = [Store(absolute(place)) for place in places]
+    stores = [PublishedStore(absolute(place)) for place in places]
     of_variants = [_holds_variants(store) for store in stores]
     tables = [store.root for store, other in zip(stores, of_variants, strict=True) if not other]
     variants = [store.root for store, other in zip(stores, of_variants, strict=True) if other]

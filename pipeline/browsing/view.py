@@ -120,7 +120,7 @@ class TableView:
         if self.unfinished is None or not self._renewing.acquire(blocking=False):
             return
         try:
-            latest = Tracks(self.store, verify=self._first.verify)
+            latest = Tracks.open(self.store.root, verify=self._first.verify)
             if len(latest.parts) != len(self.tracks.parts) and latest.fingerprint == self.header.fingerprint:
                 self._state = _State.of(latest, self._pieces)
         finally:

@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import browse, compute, config, export, look, network, sites, train
+from pipeline.cli import browse, compute, config, export, look, network, publish, sites, train
 from pipeline.cli import variants as alleles
 from pipeline.cli.console import (
     BAD_INPUT,
@@ -35,7 +35,7 @@ from sptx_core.errors import InputError, UnfinishedError
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Tracks": (
         *(compute.run, compute.plan, look.status, look.verify, look.query, look.plot, look.evaluate),
-        *(sites.sites, browse.browse, export.export),
+        *(sites.sites, browse.browse, export.export, publish.publish),
     ),
     "Variants": (alleles.variants, alleles.saturate),
     "Training": (compute.usage, train.finetune, compute.simulate),

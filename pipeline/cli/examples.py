@@ -39,6 +39,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "sptx export tp53 --to tp53-browser",
         "sptx export s3://bucket/mane --to s3://bucket/hub --genome hg38",
     ),
+    "publish": (
+        "sptx publish mane --to hf://datasets/OWNER/splicing --licence CC-BY-4.0",
+        "sptx publish s3://bucket/mane --to tracks --at https://host/tracks",
+    ),
     "variants": (
         f"sptx variants --vcf in.vcf.gz {INPUTS} --output scores --to out.vcf.gz",
         f"sptx variants --vcf trio.vcf.gz {INPUTS} --sample child --haplotypes --output s3://bucket/scores",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pyarrow as pa
 
+from pipeline.batch.parquet import part_format
 from pipeline.batch.storage import Store
 from pipeline.coordinates import Strand
 from pipeline.tracks.layout import ShardKey
@@ -53,7 +54,7 @@ def _scan_files(schema: TrackSchema, paths: list[str]) -> pl.LazyFrame:
 def _scan_dataset(store: Store, schema: TrackSchema, parts: Sequence[tuple[ShardKey, str]]) -> pl.LazyFrame:
     import pyarrow.dataset as ds  # late: loads pandas, a third of the time in which a table on a disk is opened
 
-    files, form = store.arrow_filesystem(), ds.ParquetFileFormat()
+    files, form = store.arrow_filesystem(), part_format(store)
     fields = [(name, pa.string()) for name in _PARTITIONS] + [(column.name, column.type) for column in schema.columns]
     fragments = [
         form.make_fragment(store.path(name), filesystem=files, partition_expression=_holds(key)) for key, name in parts

@@ -20,6 +20,8 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline.batch.layout import committed
+from pipeline.batch.parquet import part_format
+from pipeline.batch.published import PublishedStore
 from pipeline.batch.status import RunStatus, read_status
 from pipeline.batch.storage import Store
 from pipeline.coordinates import Interval, parse_region, reconcile_contigs, shortened
@@ -195,7 +197,7 @@ class Variants:
     def _dataset(self, parts: Sequence[tuple[ShardKey, str]], schema: pa.Schema) -> ds.FileSystemDataset:
         import pyarrow.dataset as ds  # late: loads pandas
 
-        files, form = self.store.arrow_filesystem(), ds.ParquetFileFormat()
+        files, form = self.store.arrow_filesystem(), part_format(self.store)
         fragments = [
             form.make_fragment(
                 self.store.path(name), filesystem=files, partition_expression=ds.field("chrom") == key.chrom
@@ -212,7 +214,7 @@ def open_variants(uri: str | Path) -> Variants:
     Parameters
     ----------
     uri : str or Path
-        Its root: a folder or an fsspec URI such as `s3://bucket/scores`.
+        Its root: a folder or an fsspec URI such as `s3://bucket/scores`, or `https://host/scores` of a finished table.
 
     Raises
     ------
@@ -220,7 +222,7 @@ def open_variants(uri: str | Path) -> Variants:
         There is no table of variants.
 
     """
-    return Variants(Store(uri))
+    return Variants(PublishedStore(uri))
 
 
 def status_of(store: Store, header: Header) -> RunStatus:
