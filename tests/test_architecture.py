@@ -158,6 +158,7 @@ NO_MODULE += ("pipeline/test_whole_job.py", "pipeline/test_doors.py", "benchmark
 
 NO_MODULE += ("workflows/",)  # run by the tools that they are written for
 NO_MODULE += ("test_docs.py",)  # what people read
+NO_MODULE += ("pipeline/browsing/test_page.py",)  # the page in a browser
 NO_MODULE += ("pipeline/batch/test_faults.py",)  # a faulty network and server
 NO_MODULE += ("pipeline/batch/test_hosts.py",)  # a whole cluster
 NO_MODULE += ("sptx_core/multimolecule/test_page.py", "sptx_core/multimolecule/test_against_port.py")
