@@ -9,6 +9,7 @@ Errors: `InputError` where a part cannot be read.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
@@ -79,6 +80,7 @@ class NamedSites:
 
     def __init__(self, view: TableView, models: Models, kept: ByteCache) -> None:
         self._view, self._models, self._kept = view, models, kept
+        self._pool = ThreadPoolExecutor(len(Strand), "sptx-sites")  # both at once: two thirds of the time on two cores
         self._threshold = max(THRESHOLD, view.header.spec.sites_threshold)
 
     @cached_property
@@ -92,7 +94,8 @@ class NamedSites:
             return {"more": self._count(chrom, start, end, least), "columns": self.columns, "rows": []}
         inside = pl.col("pos").is_between(start + 1, end) & (pl.col("score") >= least)
         tiles = range(start // TILE_BASES, (end - 1) // TILE_BASES + 1)
-        parts = [part.filter(inside) for strand in Strand for part in self._tiles(chrom, strand, tiles)]
+        both = self._pool.map(lambda strand: self._tiles(chrom, strand, tiles), Strand)
+        parts = [part.filter(inside) for some in both for part in some]
         found = pl.concat(parts)
         more = max(found.height - most, 0)
         shown = found.sort("score", descending=True, maintain_order=True).head(most) if more else found
