@@ -31,6 +31,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "sptx evaluate mane --gtf gencode.gtf.gz",
         "sptx evaluate mane --gtf gencode.gtf.gz --usage usage.parquet --to evaluation",
     ),
+    "browse": (
+        "sptx browse tp53 TP53",
+        "sptx browse mane mane-bfloat16 TP53 --gtf gencode.gtf.gz --port 8000 --no-open",
+    ),
     "diff": (
         "sptx diff tp53 tp53-finetuned",
         "sptx diff s3://bucket/mane mane --region chr17:7,661,779-7,687,550 --least 0.1 --to changed.tsv --exit-code",
