@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.console import say
+from sptx_core.config import SpTransformerConfig
 from sptx_core.errors import InputError
 from sptx_core.files import require_writable
+from sptx_core.windows import TRAINED_CORE, WindowSpec
+
+if TYPE_CHECKING:
+    from sptx_core.model import SpTransformerModel
 
 if TYPE_CHECKING:
     from sptx_core.alphabet import Codes
@@ -48,6 +53,13 @@ def bench(
     variants: Annotated[
         bool, typer.Option("--variants", help="Measure changes of sequence instead: alleles that share windows.")
     ] = False,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            help="Measure this network, not one of the published sizes and random weights.", show_default=False
+        ),
+    ] = None,
+    core: Annotated[int, typer.Option(help="Predicted bases of a window; not with --variants.")] = TRAINED_CORE,
     cores: Annotated[
         str | None,
         typer.Option(
@@ -55,9 +67,6 @@ def bench(
             rich_help_panel=CORES,
             show_default=False,
         ),
-    ] = None,
-    checkpoint: Annotated[
-        str | None, typer.Option(help="A trained network for --cores.", rich_help_panel=CORES, show_default=False)
     ] = None,
     fasta: Annotated[
         str | None,
@@ -76,21 +85,28 @@ def bench(
 
     With --cores cost by core, and with --checkpoint and --fasta how scores move between cores (docs/performance.md).
     """
+    from pipeline.inputs.network import load_network
     from sptx_core.engine.bench import BenchReport, format_report, pairs, run_bench
 
     if cores is not None:
+        if core != TRAINED_CORE or variants or compare:
+            raise InputError("--cores measures by itself: leave --core, --variants and --compare out")
         _bench_cores(cores, checkpoint, fasta, region, device, paths, precisions, batch, windows, repeats, save)
         return
-    if given := [name for name, value in (("checkpoint", checkpoint), ("fasta", fasta), ("region", region)) if value]:
+    if given := [name for name, value in (("fasta", fasta), ("region", region)) if value]:
         raise InputError(f"--{given[0]} is an option of --cores")
+    model = None if checkpoint is None else load_network(checkpoint).model
     if variants:
-        _bench_variants(device, paths, precisions, batch, windows, repeats, save, compare)
+        if core != TRAINED_CORE:
+            raise InputError("--variants has cores of its own: leave --core out.")
+        _bench_variants(device, paths, precisions, batch, windows, repeats, save, compare, model)
         return
     earlier = BenchReport.load(compare) if compare else None
     if save:
         require_writable(save)
     runs = pairs(paths.split(","), precisions.split(","))
-    report = run_bench(runs=runs, device=device, batch=batch, windows=windows, repeats=repeats)
+    spec = WindowSpec(core, SpTransformerConfig.context if model is None else model.sizes.context)
+    report = run_bench(runs=runs, device=device, batch=batch, windows=windows, repeats=repeats, model=model, spec=spec)
     if save:
         report.save(save)
     typer.echo(format_report(report, earlier))
@@ -105,6 +121,7 @@ def _bench_variants(
     repeats: int,
     save: Path | None,
     compare: Path | None,
+    model: SpTransformerModel | None,
 ) -> None:
     """`sptx bench --variants`: one path beside the plain network."""
     from sptx_core.engine.variant_bench import format_variants, run_variant_bench
@@ -115,7 +132,13 @@ def _bench_variants(
     if save:
         require_writable(save)
     report = run_variant_bench(
-        precisions=precisions.split(","), path=path, device=device, batch=batch, alleles=alleles, repeats=repeats
+        precisions=precisions.split(","),
+        path=path,
+        device=device,
+        batch=batch,
+        alleles=alleles,
+        repeats=repeats,
+        model=model,
     )
     if save:
         report.save(save)
@@ -137,7 +160,6 @@ def _bench_cores(
 ) -> None:
     """`sptx bench --cores`: one path."""
     from pipeline.inputs.network import load_network
-    from sptx_core.config import SpTransformerConfig
     from sptx_core.engine.bench import seeded_model
     from sptx_core.engine.core_bench import format_cores, margin_of, run_core_bench
 
@@ -146,8 +168,8 @@ def _bench_cores(
         sizes = [int(core) for core in cores.split(",")]
     except ValueError:
         raise InputError(f"--cores {cores}: give whole numbers, separated by commas") from None
-    if (checkpoint is None) != (fasta is None):
-        raise InputError("--checkpoint and --fasta belong together: how scores move depends on network and genome")
+    if fasta is not None and checkpoint is None:
+        raise InputError("--fasta without --checkpoint shows nothing: scores of random weights mean nothing")
     if region is not None and fasta is None:
         raise InputError("--region is a part of --fasta: name the genome too")
     if save:
@@ -157,7 +179,7 @@ def _bench_cores(
     stretches = _stretches(fasta, region, margin_of(model.sizes.context, sizes), bases)
     report = run_core_bench(
         *(model, stretches, sizes),
-        trained=checkpoint is not None,
+        trained=fasta is not None,
         precisions=precisions.split(","),
         path=path,
         device=device,

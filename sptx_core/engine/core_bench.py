@@ -131,7 +131,7 @@ def run_core_bench(
     cores : sequence of int
         Predicted bases of a window, each at most the network's max_seq_len.
     trained : bool
-        Whether differences of scores mean anything.
+        Whether network and bases are real, so that differences of scores mean something.
     precisions : sequence of str
         "float32", "bfloat16" or both; cores are compared within a precision.
     path : str

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from material.networks import tiny_network
 
 from sptx_core.engine import variant_bench
 from sptx_core.engine.variant_bench import VariantReport
@@ -21,6 +22,18 @@ def test_convert_writes_what_from_pretrained_reads(example: Any, sptx_here: Any,
 def test_bench_tells_a_place_that_it_cannot_write_before_it_measures(sptx_here: Any, tmp_path: Path) -> None:
     done = sptx_here("bench", "--save", tmp_path / "no" / "bench.json", code=2)
     assert "bench.json cannot be written: there is no folder" in done.err
+
+
+def test_bench_measures_the_network_of_a_checkpoint(sptx_here: Any, tmp_path: Path) -> None:
+    tiny_network(layers=0, members=2).save_pretrained(tmp_path / "network")
+    flags = ("--core", "16", "--windows", "2", "--repeats", "1", "--precisions", "float32")
+    done = sptx_here("bench", "--checkpoint", tmp_path / "network", *flags)
+    assert "2 consecutive windows of 16 bases" in done.out
+    assert [line.split()[0] for line in done.out.splitlines()[2:]] == ["reference", "shared"]
+
+
+def test_bench_has_one_core_for_variants(sptx_here: Any) -> None:
+    assert "--variants has cores of its own" in sptx_here("bench", "--variants", "--core", "16", code=2).err
 
 
 @pytest.mark.parametrize(
@@ -60,7 +73,8 @@ def test_bench_of_variants_measures_shows_and_saves(
     ("flags", "message"),
     [
         (("--cores", "16,many"), "--cores 16,many: give whole numbers"),
-        (("--cores", "16", "--checkpoint", "x"), "--checkpoint and --fasta belong together"),
+        (("--cores", "16", "--fasta", "x"), "--fasta without --checkpoint shows nothing"),
+        (("--cores", "16", "--core", "20"), "--cores measures by itself: leave --core, --variants and --compare out"),
         (("--cores", "16", "--region", "chr1"), "--region is a part of --fasta"),
         (("--cores", "16", "--paths", "shared,native"), "--cores measures one engine path, not 'shared,native'"),
         (("--fasta", "x"), "--fasta is an option of --cores"),
