@@ -26,13 +26,14 @@ ALLOWED = {
     "pipeline.tracks": {*SHARED, "pipeline.batch", "pipeline.inputs"},
     "pipeline.variants": TRACKS_AND_BELOW,
     "pipeline.simulation": {*SHARED, "pipeline.inputs"},
+    "pipeline.example": {CORE},
     "pipeline.evaluation": TRACKS_AND_BELOW,
     "pipeline.finetuning": {*TRACKS_AND_BELOW, "pipeline.evaluation"},
     "pipeline.exporting": TRACKS_AND_BELOW,
     "pipeline.views": {*TRACKS_AND_BELOW, "pipeline.evaluation", "pipeline.variants"},
 }
 JOBS = {
-    *("pipeline.evaluation", "pipeline.exporting", "pipeline.finetuning", "pipeline.simulation"),
+    *("pipeline.evaluation", "pipeline.example", "pipeline.exporting", "pipeline.finetuning", "pipeline.simulation"),
     *("pipeline.variants", "pipeline.views"),
 }
 ALLOWED["pipeline.cli"] = {*TRACKS_AND_BELOW, *JOBS}

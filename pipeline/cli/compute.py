@@ -125,7 +125,7 @@ def example(
     tracks, scores = folder / "tracks", folder / "scores"
     say(f"real genes: GRCh38 chr9:1-500,000, GENCODE 27, a network of CI-SpliceAI; whose they are: {made.notice}")
     inputs = f"--fasta {made.genome} --gtf {made.annotation} --checkpoint {made.checkpoint}"
-    typer.echo(f"sptx run {inputs} --genes {','.join(GENES)} --output {tracks}")
+    typer.echo(f"sptx run {inputs} --genes {','.join(GENES)} --tags basic --output {tracks}")
     typer.echo(f"sptx plot {tracks} {GENE} --short-introns --to {folder / 'gene.png'}")
     typer.echo(f"sptx evaluate {tracks} --gtf {made.annotation} --to {folder / 'evaluation'}")
     typer.echo(f"sptx variants --vcf {made.variants} {inputs} --output {scores} --sites")
