@@ -36,7 +36,7 @@ class Size(NamedTuple):
 
 # Five times the windows of `configs/demo-network.yaml`, in batches four times as large.
 WHOLE = Size(36, 1_000_000, 2, ("--epochs", "5", "--batch", "16"))
-SMALL = Size(4, 100_000, 1, ("--epochs", "1", "--batch", "4", "--validation", "chr3", "--test", "chr4"))
+SMALL = Size(4, 60_000, 1, ("--epochs", "0.2", "--batch", "4", "--validation", "chr3", "--test", "chr4"))
 
 
 def main() -> None:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -44,6 +43,7 @@ SITE = 0.1
 COUNTED_WINDOWS = 3  # whose operations are counted: one with neighbours on both sides among them
 _SPLICE = slice(1, len(channels.SPLICE))  # acceptor and donor
 Scores = NDArray[np.float32]
+Times = NDArray[np.float64]  # [turns, 2]: seconds a base on the clock, and of processors
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ class CoreRow:
     bases_per_second: float
     ratio: float
     """Speed over that of the smallest core; median over the turns."""
+    processor_ratio: float | None
+    """The same in processor time of this process, which other work on the machine disturbs less; None on a GPU."""
     flops_per_base: float
     """Operations of products, as performed, in a run of `COUNTED_WINDOWS` windows."""
     peak_bytes: int
@@ -160,7 +162,7 @@ def run_core_bench(
         if not rows:
             sites = int(_is_site(found[0]).sum())
         for at, side in enumerate(sides):
-            own, first = ([turn[index] for turn in times] for index in (at, 0))
+            own, first = (np.array([turn[index] for turn in times]) for index in (at, 0))
             expected = found[0] if trained and at else None
             rows.append(side.row(own, first, found[at], expected))
     bases = len(found[0])
@@ -195,9 +197,9 @@ class _Side:
         batch: int | None,
     ) -> None:
         self.core, self.shift = layout
-        self.precision, self.device = precision, device
+        self.precision, self.device, self.on_cpu = precision, device, torch.device(device).type == "cpu"
         self.spec = spec = WindowSpec(core=self.core, context=model.sizes.context)
-        if batch is None and torch.device(device).type == "cpu":
+        if batch is None and self.on_cpu:
             batch = CPU_BATCH
         elif batch is None:
             settled = calibrate(model, spec, precision=precision, device=device, path=path)
@@ -217,22 +219,21 @@ class _Side:
         rows = (scores.reshape(-1, scores.shape[2])[self.shift :] for scores in predicted)
         return np.concatenate([row[:bases] for row, bases in zip(rows, self.bases, strict=True)])
 
-    def turn(self) -> float:
-        """Seconds a base."""
+    def turn(self) -> tuple[float, float]:
+        """Seconds a base: on the clock, and of processors."""
         reset_peak(self.device)
-        start = time.perf_counter()
+        start, begun = time.perf_counter(), time.process_time()
         self.predictor.predict(self.stretches)
-        seconds = time.perf_counter() - start
+        spent = time.perf_counter() - start, time.process_time() - begun
         self.peak_bytes = max(self.peak_bytes, peak_memory(self.device))
-        return seconds / sum(self.bases)
+        return spent[0] / sum(self.bases), spent[1] / sum(self.bases)
 
-    def row(
-        self, seconds: Sequence[float], smallest: Sequence[float], scores: Scores, expected: Scores | None
-    ) -> CoreRow:
-        """What was measured, and the differences from the smallest core."""
-        rate = 1 / statistics.median(seconds)
-        ratio = statistics.median(other / own for other, own in zip(smallest, seconds, strict=True))
-        measured = self.predictor.path, self.precision, rate, ratio, self._flops_per_base(), self.peak_bytes
+    def row(self, seconds: Times, smallest: Times, scores: Scores, expected: Scores | None) -> CoreRow:
+        """What was measured in all turns, and the differences from the smallest core."""
+        rate = 1 / float(np.median(seconds[:, 0]))
+        ratio, by_processor = np.median(smallest / seconds, axis=0).tolist()
+        speeds = rate, ratio, by_processor if self.on_cpu else None
+        measured = self.predictor.path, self.precision, *speeds, self._flops_per_base(), self.peak_bytes
         compared = (None, None, None, None) if expected is None else _differences(scores, expected)
         return CoreRow(self.core, self.shift, *measured, *compared)
 
@@ -269,11 +270,12 @@ def _differences(
 
 def format_cores(report: CoreReport) -> str:
     """The report as a table for a terminal."""
-    lines = [["core", "precision", "path", "bases/s", "ratio", "MFLOP a base", "memory"]]
+    lines = [["core", "precision", "path", "bases/s", "ratio", "by processor", "MFLOP a base", "memory"]]
     lines[0] += ["at sites: largest", "mean", "elsewhere: largest", "mean", "usage: largest", "mean", "crossed"]
     for row in report.rows:
         name = f"{row.core:,}" + (f", shifted by {row.shift:,}" if row.shift else "")
         cells = [name, row.precision, row.path, f"{row.bases_per_second:,.0f}", f"{row.ratio:.2f}"]
+        cells += ["-" if row.processor_ratio is None else f"{row.processor_ratio:.2f}"]
         cells += [f"{row.flops_per_base / 1e6:,.1f}", f"{row.peak_bytes / 2**20:,.0f} MiB"]
         for found in (row.at_sites, row.elsewhere, row.usage):
             cells += ["-", "-"] if found is None else [f"{found.largest:.1e}", f"{found.mean:.1e}"]

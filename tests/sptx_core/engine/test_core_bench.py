@@ -79,6 +79,7 @@ def test_a_larger_core_performs_less_for_a_base(report: CoreReport) -> None:
     flops = {row.core: row.flops_per_base for row in report.rows if not row.shift}
     assert flops[16] > flops[40] > flops[64] > 0
     assert all(row.peak_bytes > 0 and row.bases_per_second > 0 for row in report.rows)
+    assert all(row.processor_ratio is not None and row.processor_ratio > 0 for row in report.rows)
 
 
 def test_the_report_is_saved_and_shown(report: CoreReport, tmp_path: Path) -> None:
