@@ -64,9 +64,8 @@ class SpTransformerModel(PretrainedNetwork):
         self.config = self.sizes = config = config or SpTransformerConfig()
         self.gradient_checkpointing = False
         self.checkpoint_settings = dict(CHECKPOINT_SETTINGS)
-        self.member = nn.ModuleList()
         if config.members > 1:
-            self.member.extend(SpTransformerModel(config.member) for _ in range(config.members))
+            self.member = nn.ModuleList(SpTransformerModel(config.member) for _ in range(config.members))
             return  # whatever else there is, the members have
         path, hidden, attends = config.input_path_channels, config.hidden_size, config.layers > 0
         self.encoders = nn.ModuleList(FeatureEncoder(config.input_channels, encoder) for encoder in config.encoders)
@@ -83,8 +82,10 @@ class SpTransformerModel(PretrainedNetwork):
     @property
     def networks(self) -> tuple[SpTransformerModel, ...]:
         """The members; the network itself where it is one."""
+        if self.sizes.members == 1:
+            return (self,)
         members: tuple[Any, ...] = tuple(self.member)
-        return members or (self,)
+        return members
 
     @property
     def heads(self) -> tuple[nn.Conv1d, ...]:

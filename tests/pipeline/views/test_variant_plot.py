@@ -57,6 +57,14 @@ def dots(axes: Axes) -> dict[tuple[float, float], str]:
     }
 
 
+def test_there_are_no_bars_for_a_network_without_tissues(variants: Variants, annotation: Annotation) -> None:
+    view = variant_view(variants, SNV, annotation=annotation)
+    figure = draw_variant(dataclasses.replace(view, tissues=()))
+    assert len(figure.axes) == len(draw_variant(view).axes) - 1
+    bare = draw_variant(dataclasses.replace(view, tissues=(), models=None))
+    assert len(bare.axes) == len(figure.axes) - 1
+
+
 def test_scores_before_and_after(variants: Variants, annotation: Annotation, strand: str) -> None:
     figure = draw_variant(variant_view(variants, SNV, annotation=annotation))
     transcripts, reference, _, alternative, _ = figure.axes
@@ -71,14 +79,6 @@ def test_scores_before_and_after(variants: Variants, annotation: Annotation, str
     assert reference.get_ylim() == alternative.get_ylim() == (0, 1.04)
     boxes = [(box.get_x(), box.get_width()) for box in transcripts.patches if to_hex(box.get_facecolor()) == "#404040"]
     assert boxes[0] == (-0.5, 100)  # 1,001 to 1,100
-
-
-def test_a_network_without_tissues_has_no_bars_of_usage(variants: Variants) -> None:
-    view = variant_view(variants, SNV)
-    whole, without = draw_variant(view), draw_variant(dataclasses.replace(view, tissues=()))
-    assert len(without.axes) == len(whole.axes) - 1
-    assert not any("usage" in axes.get_xlabel() for axes in without.axes)
-    assert without.get_figheight() < whole.get_figheight()
 
 
 def test_gains_and_losses_have_labels_that_lead_to_them(variants: Variants, strand: str) -> None:
