@@ -170,8 +170,11 @@ class StretchPath:
                     yield transform(x, windows)
 
     def _batch(self, job: Job) -> int:
-        """Windows of a micro-batch of a job."""
-        batch = self.batch or (1 if self.attends else self.run)
+        """Windows of a micro-batch of a job; on a CPU without attention layers as many as a run has."""
+        if self.batch is None and not self.attends:
+            windows = len(job) if isinstance(job, PlannedFamily) else sum(self.spec.count(len(each)) for each in job)
+            return max(1, min(self.run, windows))
+        batch = self.batch or 1
         return min(batch, 1 << (len(job) - 1).bit_length()) if isinstance(job, PlannedFamily) and len(job) else batch
 
     def recorded(self, stretch: Codes) -> tuple[Tensor, Tensor]:
