@@ -1,7 +1,7 @@
 """The whole job on a generated genome with a known answer: `python workflows/demo.py FOLDER`.
 
-Example, tracks, evaluation, picture of a gene, a query with Polars and one with DuckDB, a variant and its picture. A
-second time it goes on where it stopped.
+Example, tracks, evaluation, picture of a gene, a query with Polars and one with DuckDB, a variant and its picture, a
+report of the tracks. A second time it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder
     tracks, evaluation, picture = folder / "tracks", folder / "evaluation", folder / "gene.png"
+    page = folder / "report.html"
 
     step(
         "A generated genome of one contig, its genes, the known usage of its splice sites, and a small trained network"
@@ -80,11 +81,16 @@ def main() -> None:
         print(open_variants(scores).gene(GENE).select("pos", "id", "d_splice", "ds_dl", "dl_pos", "ds_dg", "dg_pos"))
     sptx("plot", scores, VARIANT, "--gtf", annotation, "--to", before_and_after)
 
+    step("All of the table on one page")
+    sptx("report", tracks, "--to", page)
+
     step("Look at")
     for path, what in (
+        (page, "the report: coverage, scores, called sites, usage by tissue, how it was computed (docs/report.md)"),
         (picture, f"the picture of {GENE}"),
         (before_and_after, "the broken donor: scores before and after, usage by tissue (docs/variants.md)"),
         (evaluation, "precision and recall, calibration, sequence logos, usage by tissue; evaluation.json"),
+        # The address of `sptx browse` belongs here.
         (tracks, "the table: tracks/ has every base, sites/ the likely splice sites (docs/table.md)"),
     ):
         print(f"{path!s:<18}  {what}")
