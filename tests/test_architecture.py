@@ -30,11 +30,13 @@ ALLOWED = {
     "pipeline.evaluation": TRACKS_AND_BELOW,
     "pipeline.finetuning": {*TRACKS_AND_BELOW, "pipeline.evaluation"},
     "pipeline.exporting": TRACKS_AND_BELOW,
+    "pipeline.reporting": TRACKS_AND_BELOW,
+    "pipeline.publishing": {*TRACKS_AND_BELOW, "pipeline.variants"},
     "pipeline.views": {*TRACKS_AND_BELOW, "pipeline.evaluation", "pipeline.variants"},
 }
 JOBS = {
     *("pipeline.evaluation", "pipeline.example", "pipeline.exporting", "pipeline.finetuning", "pipeline.simulation"),
-    *("pipeline.variants", "pipeline.views"),
+    *("pipeline.publishing", "pipeline.reporting", "pipeline.variants", "pipeline.views"),
 }
 ALLOWED["pipeline.cli"] = {*TRACKS_AND_BELOW, *JOBS}
 ALLOWED["pipeline"] = {*TRACKS_AND_BELOW, *JOBS}  # the door

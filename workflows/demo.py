@@ -1,7 +1,7 @@
 """The whole job on real human genes: `python workflows/demo.py FOLDER`.
 
 Half a megabase of chromosome 9 with its genes and a trained network: tracks, a picture of a gene, evaluation, queries
-with Polars and DuckDB, three changes of a base and a picture of one. That network predicts no usage by tissue; so at
+with Polars and DuckDB, three changes of a base and a picture of one, a report. That network predicts no usage by tissue; so at
 the end a generated genome, whose known answer has it. A second time it goes on where it stopped.
 """
 
@@ -51,7 +51,7 @@ def main() -> None:
 def real_genes(folder: Path, example: HumanExample) -> dict[Path, str]:
     """The job on the human genes; returns what to look at."""
     tracks, scores, evaluation = folder / "tracks", folder / "scores", folder / "evaluation"
-    picture, before_and_after = folder / "gene.png", folder / "variant.png"
+    picture, before_and_after, page = folder / "gene.png", folder / "variant.png", folder / "report.html"
     genome, annotation, vcf, checkpoint, _ = example
     inputs = ("--fasta", genome, "--gtf", annotation, "--checkpoint", checkpoint)
 
@@ -79,9 +79,14 @@ def real_genes(folder: Path, example: HumanExample) -> dict[Path, str]:
     with pl.Config(float_precision=3, tbl_cols=-1):
         print(open_variants(scores).gene(GENE).select("pos", "id", "d_splice", "ds_dl", "ds_dg", "dg_pos", "ds_al"))
     sptx("plot", scores, VARIANT, "--gtf", annotation, "--to", before_and_after)
+
+    step("All of the table on one page")
+    sptx("report", tracks, "--gtf", annotation, "--to", page)
     return {
         picture: f"{GENE}: exons of its transcripts above the predicted sites (docs/plot.md)",
         before_and_after: "a broken donor, and the one that takes its place (docs/variants.md)",
+        page: "the report: coverage, scores, called sites, how it was computed (docs/report.md)",
+        # The address of `sptx browse` belongs here.
         evaluation: "precision and recall, calibration, sequence logos; evaluation.json",
         tracks: "the table: tracks/ has every base, sites/ the likely splice sites (docs/table.md)",
     }

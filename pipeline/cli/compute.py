@@ -38,6 +38,7 @@ def run(settings: RunConfig, quiet: Quiet = False, as_json: AsJson = False) -> N
         f"done: {outcome.size:,} bases in {outcome.units:,} parts ({outcome.computed:,} computed now), "
         f"{outcome.bytes:,} bytes, {outcome.bytes / outcome.size:.2f} bytes per base, at {settings.output}"
     )
+    tell(f"what it holds, on one page: sptx report {settings.output} --to report.html")
 
 
 @with_flags(RunConfig)

@@ -31,9 +31,21 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "sptx evaluate mane --gtf gencode.gtf.gz",
         "sptx evaluate mane --gtf gencode.gtf.gz --usage usage.parquet --to evaluation",
     ),
+    "diff": (
+        "sptx diff tp53 tp53-finetuned",
+        "sptx diff s3://bucket/mane mane --region chr17:7,661,779-7,687,550 --least 0.1 --to changed.tsv --exit-code",
+    ),
+    "report": (
+        "sptx report tp53 --to tp53.html",
+        "sptx report s3://bucket/mane --gtf gencode.gtf.gz --to s3://bucket/mane.html",
+    ),
     "export": (
         "sptx export tp53 --to tp53-browser",
         "sptx export s3://bucket/mane --to s3://bucket/hub --genome hg38",
+    ),
+    "publish": (
+        "sptx publish mane --to hf://datasets/OWNER/splicing --licence CC-BY-4.0",
+        "sptx publish s3://bucket/mane --to tracks --at https://host/tracks",
     ),
     "variants": (
         f"sptx variants --vcf in.vcf.gz {INPUTS} --output scores --to out.vcf.gz",

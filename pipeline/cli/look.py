@@ -33,9 +33,9 @@ PRINTED_WIDTH = 130  # columns of tables that go to a file or another program
 
 def status(output: TableRoot, as_json: AsJson = False) -> None:
     """Say what is done, missing and failed; ends with 3 while anything is missing."""
-    from pipeline.batch.storage import Store
+    from pipeline.batch.published import PublishedStore
 
-    store = Store(absolute(output))
+    store = PublishedStore(absolute(output))
     found = _status(store)
     missing = len(found.missing)
     total = found.done + missing + len(found.failed)
@@ -97,12 +97,12 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Read every part back: schema, rows, coverage of the plan, checksums, probabilities; ends with 3 if unsound."""
+    from pipeline.batch.published import PublishedStore
     from pipeline.batch.readback import Workbench
-    from pipeline.batch.storage import Store
     from pipeline.tracks.verify import VerifyReport
     from pipeline.tracks.verify import verify as verify_table
 
-    store = Store(absolute(output))
+    store = PublishedStore(absolute(output))
     if _holds_variants(store):
         from pipeline.variants.verify import verify as verify_variants
 
@@ -165,12 +165,12 @@ def query(
     ] = None,
 ) -> None:
     """Print the rows of a region, a gene, a transcript or a variant; of variants all that --min-splice lets through."""
-    from pipeline.batch.storage import Store
+    from pipeline.batch.published import PublishedStore
     from pipeline.tracks.reader import open_tracks
 
     chosen = choose_format(form, to)
     names = [name.strip() for name in columns.split(",") if name.strip()] if columns else None
-    if _holds_variants(Store(absolute(output))):
+    if _holds_variants(PublishedStore(absolute(output))):
         if strand is not None or sites or verified:
             raise InputError("--strand, --sites and --verify are of tracks; this output holds variants")
         rows = _variants(output, what, gene, min_splice, tissue, names)
@@ -264,7 +264,7 @@ def plot(
     they must have been scored with --sites; or a gene or region: a map of its single-base changes (docs/variants.md).
     One strand, positions from left to right as in the genome; needs matplotlib (the extra plots).
     """
-    from pipeline.batch.storage import Store
+    from pipeline.batch.published import PublishedStore
     from pipeline.inputs.annotation import read_annotation
     from pipeline.inputs.usage import read_usage
     from pipeline.tracks.reader import open_tracks
@@ -273,7 +273,7 @@ def plot(
     from pipeline.views.pictures import picture_path, write_picture
 
     picture_path(to)
-    if _holds_variants(Store(absolute(output))):
+    if _holds_variants(PublishedStore(absolute(output))):
         if usage is not None or short_introns:
             raise InputError("--usage and --short-introns are of tracks; this output holds variants")
         _plot_variants(output, what, to, strand=strand, gene=gene, threshold=threshold, gtf=gtf)

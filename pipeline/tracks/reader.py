@@ -33,6 +33,7 @@ from pydantic import ValidationError
 from pipeline.batch.layout import MANIFEST, SETTINGS_FILE, committed
 from pipeline.batch.manifest import Manifest, read_manifest
 from pipeline.batch.measures import Measures
+from pipeline.batch.published import PublishedStore, is_listed
 from pipeline.batch.status import RunStatus, read_status
 from pipeline.batch.storage import Store
 from pipeline.coordinates import Interval, Strand, parse_region, reconcile_contigs, shortened
@@ -80,8 +81,9 @@ class Tracks:
 
     @property
     def _side_files(self) -> Mapping[str, str]:
-        """Name -> SHA-256 of the small tables that are to be checked."""
-        return self._manifest.side_files if self.verify and self._manifest else {}
+        """Name -> SHA-256 of the small tables that are to be checked: all that come from a web server."""
+        checked = self.verify or not is_listed(self.store)
+        return self._manifest.side_files if checked and self._manifest else {}
 
     @property
     def fingerprint(self) -> str:
@@ -282,7 +284,7 @@ class Tracks:
 
     @cached_property
     def _manifest(self) -> Manifest | None:
-        return read_manifest(self.store)
+        return self.store.manifest if isinstance(self.store, PublishedStore) else read_manifest(self.store)
 
     @cached_property
     def _recorded(self) -> dict[int, Measures]:
@@ -408,7 +410,8 @@ def open_tracks(uri: str | Path, *, verify: bool = False) -> Tracks:
     Parameters
     ----------
     uri : str or Path
-        Its root: a folder or an fsspec URI such as `s3://bucket/tracks`.
+        Its root: a folder or an fsspec URI such as `s3://bucket/tracks`; of a finished table also
+        `https://host/tracks` or `hf://datasets/OWNER/NAME[@REVISION]/tracks`, of which what is asked for is read alone.
     verify : bool
         Whether to check each part that is read: its bytes against the manifest of a complete table, page checksums,
         rows and values. Parts are then read whole, also for a few rows.
@@ -419,7 +422,7 @@ def open_tracks(uri: str | Path, *, verify: bool = False) -> Tracks:
         There is no table. With `verify`, when rows are asked for: a part is damaged; the message names it.
 
     """
-    return Tracks(Store(uri), verify=verify)
+    return Tracks(PublishedStore(uri), verify=verify)
 
 
 def status_of(store: Store, header: Header) -> RunStatus:

@@ -45,6 +45,7 @@ USAGE_STEPS = 1_000  # steps of 1e-3
 UNROUNDED = 0
 PAGE_BYTES = 1 << 30  # never reached: rows alone end a page
 ZSTD_LEVEL = 1
+EXECUTION_KEY = b"sptx.execution"  # of a part's metadata: how it was computed, as JSON
 COORDINATES = "1-based inclusive positions on the plus strand"
 RESERVED = ("chrom", "strand", "transcript_id", "pos", "ref")
 
