@@ -1,8 +1,8 @@
 """The whole job on real human genes: `python workflows/demo.py FOLDER`.
 
 Half a megabase of chromosome 9 with its genes and a trained network: tracks, a picture of a gene, evaluation, queries
-with Polars and DuckDB, three changes of a base and a picture of one, a report. That network predicts no usage by tissue; so at
-the end a generated genome, whose known answer has it. A second time it goes on where it stopped.
+with Polars and DuckDB, three changes of a base and a picture of one, a report. That network predicts no usage by
+tissue; so at the end a generated genome, whose known answer has it. A second time it goes on where it stopped.
 """
 
 from __future__ import annotations
