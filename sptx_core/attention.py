@@ -16,6 +16,7 @@ There are no parameters here; `sptx_core.model.Attention` holds the projections.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -39,6 +40,14 @@ class SinkhornChoice(NamedTuple):
     """int64: the chosen bucket, 0-based along the attended sequence."""
     probability: Tensor
     """Its softmax probability among all buckets, by which its keys are weighted; in the network's precision."""
+
+    @classmethod
+    def of_layers(cls, chosen: Sequence[SinkhornChoice], x: Tensor) -> SinkhornChoice:
+        """The choices of all layers of a network, for sequences x [B, ...]; [B, 0, 0, 0] where there are no layers."""
+        if chosen:
+            return cls(*(torch.stack(of, 1) for of in zip(*chosen, strict=True)))
+        none = x.new_empty(len(x), 0, 0, 0)
+        return cls(none.long(), none)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ Channels 0 to 2 are the splice classes, of which a base has exactly one; the oth
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,6 +55,32 @@ def scores(logits: Tensor) -> Tensor:
 
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return torch.cat((wide[..., : len(SPLICE)].softmax(-1), wide[..., len(SPLICE) :].sigmoid()), -1)
+
+
+def mean_logits(members: Tensor) -> Tensor:
+    """The logits of the mean probability of several networks.
+
+    Sound where probabilities are 0 or 1: no probability is formed on the way.
+
+    Parameters
+    ----------
+    members
+        [members, ..., 3 + tissues], the logits of each network.
+
+    Returns
+    -------
+    Tensor
+        [..., 3 + tissues], in the type of `members`: for the splice classes the logarithm of the mean of the softmax,
+        for each tissue the logit of the mean of the sigmoid; `scores` of it gives the means.
+    """
+    import torch  # late: as above
+    import torch.nn.functional as F
+
+    wide = members.to(torch.promote_types(members.dtype, torch.float32))
+    splice, usage = wide[..., : len(SPLICE)], wide[..., len(SPLICE) :]
+    mean = splice.log_softmax(-1).logsumexp(0) - math.log(len(members))
+    odds = F.logsigmoid(usage).logsumexp(0) - F.logsigmoid(-usage).logsumexp(0)
+    return torch.cat((mean, odds), -1).to(members.dtype)
 
 
 def postprocessed(logits: Tensor) -> Tensor:

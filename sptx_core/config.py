@@ -3,7 +3,9 @@
 The defaults are those of the published network (SpliceTransformer, You et al. 2024) with an input channel for each of
 A C G T N: 17,074,386 parameters. Published checkpoints have four input channels; N is then an all-zero column. An
 impossible size is an `InputError` that names the setting. `to_dict` and `from_dict` give the JSON form, from which
-settings that are None are left out.
+settings that are None are left out, and those of `LATER` where they have their defaults.
+
+Networks without attention, as those of SpliceAI's family, have `layers` 0; several networks side by side are `members`.
 """
 
 from __future__ import annotations
@@ -21,6 +23,10 @@ PROBLEM_TYPES = ("regression", "binary", "multilabel", "multiclass")
 """What a head predicts; `sptx_core.token_prediction` has the labels and the loss of each."""
 TRANSFORMS = (None, "linear", "nonlinear")
 """The layer before the last layer of a head."""
+LATER = {"members": 1, "leak": 0.0}
+"""Settings that earlier versions did not have. Dictionaries leave out these defaults: digests stay what they were."""
+ATTENTION = ("max_seq_len", "heads", "local_heads", "bucket_size", "feed_forward_size")
+"""Settings that change no prediction of a network without attention."""
 
 
 def _require_integers(config: Any, zero_allowed: tuple[str, ...] = ()) -> None:
@@ -65,10 +71,14 @@ class SpTransformerFeatureEncoderConfig:
         ResidualStage(4, 21, 10),
         ResidualStage(4, 21, 20),
     )
+    leak: float = 0.0
+    """What the activation leaves of negative features: x * leak (LeakyReLU); 0 for a ReLU."""
 
     def __post_init__(self) -> None:
         _require_integers(self)
         _require_tuple(self, "stages", ResidualStage)
+        if type(self.leak) not in (int, float) or not 0 <= self.leak < 1:
+            raise InputError(f"leak of an encoder must be at least 0 and less than 1, not {self.leak!r}")
 
 
 @dataclass(frozen=True)
@@ -109,16 +119,18 @@ class SpTransformerConfig:
     context: int = 4000
     """Flanking bases that are read on each side of the predicted ones."""
     max_seq_len: int = 8192
-    """Bases that the attention layers see, the largest number that a call predicts; a multiple of bucket_size."""
+    """Bases that the attention layers see, a multiple of bucket_size, and the largest number that a call predicts."""
     encoders: tuple[SpTransformerFeatureEncoderConfig, ...] = (
         SpTransformerFeatureEncoderConfig(128),
         SpTransformerFeatureEncoderConfig(64),
     )
     input_path_channels: int = 128
-    """Channels of the path that leads from the input around the encoders."""
+    """Channels of the path that leads from the input around the encoders; 0 for none."""
     hidden_size: int = 256
-    """Channels of the attention layers; a multiple of heads."""
+    """Channels of the attention layers, a multiple of heads; without attention those of the fusion."""
     layers: int = 8
+    """Attention layers. With 0 there is no position embedding and no last norm either: the heads read the fusion, and
+    max_seq_len is nothing but the most that a call predicts."""
     heads: int = 8
     local_heads: int = 2
     """How many of the heads, the first ones, are local; the others are Sinkhorn heads."""
@@ -126,17 +138,28 @@ class SpTransformerConfig:
     """Bases in a bucket, the unit of both local and Sinkhorn attention."""
     feed_forward_size: int = 1024
     tissues: int = 15
-    """Usage channels, after the three splice channels."""
+    """Usage channels, after the three splice channels; 0 for a network without usage."""
     tissue_names: tuple[str, ...] | None = None
     """Names of the usage channels; None for tissue_0, tissue_1 and so on."""
     head: HeadConfig | None = None
     """The head of a `SpTransformerForTokenPrediction`; a `SpTransformerModel` does not use it."""
+    members: int = 1
+    """Networks of these sizes side by side, an ensemble: a score is the mean of theirs."""
 
     def __post_init__(self) -> None:
-        _require_integers(self, zero_allowed=("context", "local_heads"))
+        _require_integers(self, zero_allowed=("context", "local_heads", "input_path_channels", "layers", "tissues"))
         _require_tuple(self, "encoders", SpTransformerFeatureEncoderConfig)
         if self.input_channels not in INPUT_CHANNELS:
             raise InputError(f"input_channels must be 4 (A C G T) or 5 (A C G T N), not {self.input_channels}")
+        if self.layers:
+            self._require_attention()
+        self._require_names()
+        if not isinstance(self.head, HeadConfig | None):
+            raise InputError(f"head must be a HeadConfig, not {self.head!r}")
+        if self.head is not None and self.members > 1:
+            raise InputError(f"a head reads one network, and members is {self.members}: put it on one of them")
+
+    def _require_attention(self) -> None:
         if self.local_heads > self.heads:
             raise InputError(f"local_heads ({self.local_heads}) must be at most heads ({self.heads})")
         for whole, part in (("hidden_size", "heads"), ("max_seq_len", "bucket_size")):
@@ -144,9 +167,6 @@ class SpTransformerConfig:
                 raise InputError(
                     f"{whole} ({getattr(self, whole)}) must be a multiple of {part} ({getattr(self, part)})"
                 )
-        self._require_names()
-        if not isinstance(self.head, HeadConfig | None):
-            raise InputError(f"head must be a HeadConfig, not {self.head!r}")
 
     def _require_names(self) -> None:
         names = self.tissue_names
@@ -161,9 +181,30 @@ class SpTransformerConfig:
         """Names of the 3 + tissues output channels, in the network's order."""
         return (*SPLICE, *(self.tissue_names or (f"tissue_{index}" for index in range(self.tissues))))
 
+    @property
+    def fused_channels(self) -> int:
+        """Channels that enter the fusion of a member: those of all encoders, then those of the input path."""
+        return sum(encoder.channels for encoder in self.encoders) + self.input_path_channels
+
+    @property
+    def member(self) -> Self:
+        """The sizes of one member of an ensemble."""
+        return dataclasses.replace(self, members=1)
+
+    @property
+    def of_predictions(self) -> Self:
+        """These sizes, with the defaults of settings that change no prediction; four input channels count as five."""
+        defaults = {name: getattr(SpTransformerConfig, name) for name in (() if self.layers else ATTENTION)}
+        return dataclasses.replace(self, input_channels=5, tissue_names=None, head=None, **defaults)
+
     def to_dict(self) -> dict[str, Any]:
         """Give the settings as plain values in nested dictionaries and tuples, ready for JSON."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        values = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        for settings in (values, *values["encoders"]):
+            for name, default in LATER.items():
+                if settings.get(name) == default:
+                    del settings[name]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

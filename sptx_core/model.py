@@ -12,6 +12,9 @@ Shapes in the comments: B sequences, L predicted bases, W = L + 2 * context base
 S = max_seq_len positions in the attention layers, H heads, C channels of the part in question. N and padding are
 all-zero columns; a checkpoint with a fifth input channel gives N (but not padding) a column of its own.
 
+Without attention (`layers` 0) the heads read the fusion of the predicted bases, S = L. Several `members` are networks
+side by side, whose mean probability is given as logits (`sptx_core.channels.mean_logits`).
+
 This is the plain eager reference that every path of `sptx_core.engine` is measured against. It runs in the precision of
 its parameters, float64 included. Impossible input is an `InputError`.
 """
@@ -61,15 +64,33 @@ class SpTransformerModel(PretrainedNetwork):
         self.config = self.sizes = config = config or SpTransformerConfig()
         self.gradient_checkpointing = False
         self.checkpoint_settings = dict(CHECKPOINT_SETTINGS)
-        path, hidden = config.input_path_channels, config.hidden_size
+        if config.members > 1:
+            self.member = nn.ModuleList(SpTransformerModel(config.member) for _ in range(config.members))
+            return  # whatever else there is, the members have
+        path, hidden, attends = config.input_path_channels, config.hidden_size, config.layers > 0
         self.encoders = nn.ModuleList(FeatureEncoder(config.input_channels, encoder) for encoder in config.encoders)
-        self.input_path = nn.Sequential(nn.Conv1d(config.input_channels, path, 1), nn.Conv1d(path, path, 1))
-        self.fusion = nn.Conv1d(sum(encoder.channels for encoder in config.encoders) + path, hidden, 1)
-        self.position = AxialPosition(config.max_seq_len // config.bucket_size, config.bucket_size, hidden)
+        self.input_path = (
+            nn.Sequential(nn.Conv1d(config.input_channels, path, 1), nn.Conv1d(path, path, 1)) if path else None
+        )
+        self.fusion = nn.Conv1d(config.fused_channels, hidden, 1)
+        self.position = AxialPosition(config) if attends else nn.Identity()
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
-        self.norm = nn.LayerNorm(hidden)
+        self.norm = nn.LayerNorm(hidden) if attends else nn.Identity()
         self.splice_head = nn.Conv1d(hidden, len(channels.SPLICE), 1)
-        self.usage_head = nn.Conv1d(hidden, config.tissues, 1)
+        self.usage_head = nn.Conv1d(hidden, config.tissues, 1) if config.tissues else None
+
+    @property
+    def networks(self) -> tuple[SpTransformerModel, ...]:
+        """The members; the network itself where it is one."""
+        if self.sizes.members == 1:
+            return (self,)
+        members: tuple[Any, ...] = tuple(self.member)
+        return members
+
+    @property
+    def heads(self) -> tuple[nn.Conv1d, ...]:
+        """The splice head, and the usage head where there are tissues."""
+        return (self.splice_head,) if self.usage_head is None else (self.splice_head, self.usage_head)
 
     @property
     def output_channels(self) -> tuple[str, ...]:
@@ -126,14 +147,14 @@ class SpTransformerModel(PretrainedNetwork):
         Returns
         -------
         SpTransformerModelOutput
-            With `logits` [B, L, 3 + tissues] and `last_hidden_state` [B, L, hidden_size].
+            With `logits` [B, L, 3 + tissues] and `last_hidden_state` [B, L, members * hidden_size].
 
         Raises
         ------
         InputError
             The input has a wrong type, shape, length or code.
         """
-        dtype = self.norm.weight.dtype
+        dtype = self.networks[0].fusion.weight.dtype
         batch = read_batch(self.sizes, dtype, input_ids, attention_mask, inputs_embeds, flanked=flanked)
         return self.predict_columns(
             batch.columns,
@@ -166,15 +187,30 @@ class SpTransformerModel(PretrainedNetwork):
         SpTransformerModelOutput
             For the L = W - 2 * context bases between the flanks.
         """
+        if self.sizes.members > 1:
+            found = [
+                member.predict_columns(
+                    columns,
+                    output_attentions=output_attentions,
+                    output_hidden_states=output_hidden_states,
+                    output_contexts=output_contexts,
+                    output_choices=output_choices,
+                )
+                for member in self.networks
+            ]
+            return SpTransformerModelOutput.of_members(found)
         length = columns.shape[2] - 2 * self.sizes.context
-        before = (self.sizes.max_seq_len - length) // 2  # attended positions before the first predicted base
+        attended = self.sizes.max_seq_len if self.sizes.layers else length
+        before = (attended - length) // 2  # attended positions before the first predicted base
         core = slice(before, before + length)
 
         # columns: [B, 4 or 5, W]
-        features = [part(columns) for part in (*self.encoders, self.input_path)]  # each [B, C, W]
-        first = self.sizes.context - before
-        x = torch.cat([_stretch(part, first, self.sizes.max_seq_len) for part in features], 1)  # [B, C, S]
-        x = self.position(self.fusion(x).transpose(1, 2).contiguous())  # [B, S, C], in memory too: the layers read rows
+        parts = [*self.encoders] if self.input_path is None else [*self.encoders, self.input_path]
+        features = [_stretch(part(columns), self.sizes.context - before, attended) for part in parts]  # each [B, C, S]
+        x = (
+            self.fusion(torch.cat(features, 1)).transpose(1, 2).contiguous()
+        )  # [B, S, C], in memory too: layers read rows
+        x = self.position(x)
         states, chosen, maps = [], [], []  # one entry a layer
         for layer in self.layers:
             if output_hidden_states:
@@ -183,15 +219,14 @@ class SpTransformerModel(PretrainedNetwork):
             chosen.append(choice)
             maps.append(layer_map)
         x = self.norm(x[:, core])  # [B, L, C]
-        heads = [head(x.transpose(1, 2)) for head in (self.splice_head, self.usage_head)]  # [B, 3, L], [B, tissues, L]
-        choices = SinkhornChoice(*(torch.stack(of, 1) for of in zip(*chosen, strict=True))) if output_choices else None
+        heads = [head(x.transpose(1, 2)) for head in self.heads]  # [B, 3, L], [B, tissues, L]
         return SpTransformerModelOutput(
             last_hidden_state=x,
             logits=torch.cat(heads, 1).transpose(1, 2),  # [B, L, 3 + tissues]
             contexts=(x,) if output_contexts else None,
             hidden_states=(*states, x) if output_hidden_states else None,
             attentions=tuple(found for found in maps if found is not None) if output_attentions else None,
-            choices=choices,
+            choices=SinkhornChoice.of_layers(chosen, x) if output_choices else None,
         )
 
     def gradient_checkpointing_enable(
@@ -224,7 +259,9 @@ class SpTransformerModel(PretrainedNetwork):
             raise InputError(
                 f"gradient_checkpointing_kwargs may hold {known}; there is no setting {', '.join(unknown)}"
             )
-        self.gradient_checkpointing, self.checkpoint_settings = enable, {**CHECKPOINT_SETTINGS, **settings}
+        for network in (self, *self.networks):
+            network.gradient_checkpointing = enable
+            network.checkpoint_settings = {**CHECKPOINT_SETTINGS, **settings}
 
     def gradient_checkpointing_disable(self) -> None:
         """Compute every layer once again, with the memory that this takes."""
@@ -255,10 +292,13 @@ class FeatureEncoder(nn.Module):
     def __init__(self, input_channels: int, config: SpTransformerFeatureEncoderConfig) -> None:
         super().__init__()
         size = config.channels
+        self.leak = config.leak
         self.blocks_of_stages = [stage.blocks for stage in config.stages]
         self.input = nn.Conv1d(input_channels, size, 1)
         self.first_skip = nn.Conv1d(size, size, 1)
-        self.blocks = nn.ModuleList(ResidualBlock(size, stage) for stage in config.stages for _ in range(stage.blocks))
+        self.blocks = nn.ModuleList(
+            ResidualBlock(size, stage, config.leak) for stage in config.stages for _ in range(stage.blocks)
+        )
         self.skips = nn.ModuleList(nn.Conv1d(size, size, 1) for _ in config.stages)
 
     def forward(self, columns: Tensor) -> Tensor:
@@ -274,10 +314,11 @@ class FeatureEncoder(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Batch norm, ReLU and convolution, twice, added to the input; each convolution pads its input with zeros."""
+    """Batch norm, activation and convolution, twice, added to the input; each convolution pads its input with zeros."""
 
-    def __init__(self, size: int, stage: ResidualStage) -> None:
+    def __init__(self, size: int, stage: ResidualStage, leak: float) -> None:
         super().__init__()
+        self.leak = leak
         kernel_size, dilation = stage.kernel_size, stage.dilation
         self.norm1 = nn.BatchNorm1d(size)
         self.conv1 = nn.Conv1d(size, size, kernel_size, dilation=dilation, padding="same")
@@ -286,18 +327,22 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, W] -> [B, C, W]."""
-        y: Tensor = self.conv1(F.relu(self.norm1(x)))
-        y = self.conv2(F.relu(self.norm2(y)))
+        y: Tensor = self.conv1(self._activate(self.norm1(x)))
+        y = self.conv2(self._activate(self.norm2(y)))
         return x + y
+
+    def _activate(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(x, self.leak) if self.leak else F.relu(x)
 
 
 class AxialPosition(nn.Module):
     """A learned embedding of each position: the sum of one for its bucket and one for its place in the bucket."""
 
-    def __init__(self, buckets: int, bucket_size: int, size: int) -> None:
+    def __init__(self, config: SpTransformerConfig) -> None:
         super().__init__()
-        self.bucket = nn.Parameter(torch.randn(1, buckets, 1, size))
-        self.place = nn.Parameter(torch.randn(1, 1, bucket_size, size))
+        buckets, bucket_size = config.max_seq_len // config.bucket_size, config.bucket_size
+        self.bucket = nn.Parameter(torch.randn(1, buckets, 1, config.hidden_size))
+        self.place = nn.Parameter(torch.randn(1, 1, bucket_size, config.hidden_size))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, S, C] -> [B, S, C]."""

@@ -187,7 +187,7 @@ class SpTransformerForTokenPrediction(PretrainedNetwork):
         InputError
             Input or labels have a wrong type, shape, length or code.
         """
-        dtype = self.model.norm.weight.dtype
+        dtype = self.model.fusion.weight.dtype
         batch = read_batch(self.sizes, dtype, input_ids, attention_mask, inputs_embeds, flanked=flanked)
         found = self.model.predict_columns(batch.columns, **outputs)
         logits = self.token_head(found.last_hidden_state)

@@ -26,6 +26,7 @@ ALLOWED = {
     "pipeline.tracks": {*SHARED, "pipeline.batch", "pipeline.inputs"},
     "pipeline.variants": TRACKS_AND_BELOW,
     "pipeline.simulation": {*SHARED, "pipeline.inputs"},
+    "pipeline.example": {CORE},
     "pipeline.evaluation": TRACKS_AND_BELOW,
     "pipeline.finetuning": {*TRACKS_AND_BELOW, "pipeline.evaluation"},
     "pipeline.exporting": TRACKS_AND_BELOW,
@@ -35,8 +36,8 @@ ALLOWED = {
     "pipeline.views": {*TRACKS_AND_BELOW, "pipeline.evaluation", "pipeline.variants"},
 }
 JOBS = {
-    *("pipeline.evaluation", "pipeline.exporting", "pipeline.finetuning", "pipeline.simulation"),
-    *("pipeline.browsing", "pipeline.publishing", "pipeline.reporting", "pipeline.variants", "pipeline.views"),
+    *("pipeline.browsing", "pipeline.evaluation", "pipeline.example", "pipeline.exporting", "pipeline.finetuning"),
+    *("pipeline.publishing", "pipeline.reporting", "pipeline.simulation", "pipeline.variants", "pipeline.views"),
 }
 ALLOWED["pipeline.cli"] = {*TRACKS_AND_BELOW, *JOBS}
 ALLOWED["pipeline"] = {*TRACKS_AND_BELOW, *JOBS}  # the door

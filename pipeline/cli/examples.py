@@ -68,7 +68,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "sptx finetune --config finetune.yaml --junctions brain=brain.SJ.out.tab --freeze encoders --output training",
     ),
     "simulate": ("sptx simulate genome --contigs 2", "sptx simulate gencode-sized --annotation-only"),
-    "example": ("sptx example demo", "sptx example elsewhere/demo"),
+    "example": ("sptx example demo", "sptx example elsewhere/demo --generated"),
     "config": ("sptx config --to settings.yaml", "sptx config finetune --to finetune.yaml"),
     "convert": (
         "sptx convert SpTransformer_pytorch.ckpt sptransformer",
@@ -76,7 +76,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     ),
     "bench": (
         "sptx bench --windows 4 --repeats 1",
-        "sptx bench --device cuda --paths reference,shared,triton --windows 960 --save bench.json",
+        "sptx bench --cores 1000,2000,4000,6000 --checkpoint SpTransformer_pytorch.ckpt --fasta GRCh38.fa.gz",
     ),
 }
 """Command -> its examples."""

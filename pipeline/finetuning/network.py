@@ -11,7 +11,8 @@ New parts start from what is known without reading a base: the bias of the splic
 sites among all bases, a bias of the usage head is the logit of the tissue's mean usage. The position embeddings of a
 new network start small, so that they do not outweigh the features of the sequence, which have yet to be learned.
 
-Errors: `InputError` for a checkpoint that cannot be used, unsuitable sizes, and a new network without tissues.
+Errors: `InputError` for a checkpoint that cannot be used, unsuitable sizes, several members, and a new network without
+tissues.
 """
 
 from __future__ import annotations
@@ -89,11 +90,12 @@ def starting_network(
         return Start(_new_network(network or {}, usage_tissues), None)
     given = load_network(checkpoint)
     loaded = given.model
+    _require_one(loaded.config, checkpoint)
     known = channel_names(loaded.config)[len(SPLICE) :]
     tissues = known if set(usage_tissues) <= set(known) else usage_tissues
-    model = SpTransformerModel(dataclasses.replace(loaded.config, tissues=len(tissues), tissue_names=tissues))
+    model = SpTransformerModel(dataclasses.replace(loaded.config, tissues=len(tissues), tissue_names=tissues or None))
     state = loaded.state_dict()
-    for name, values in model.usage_head.state_dict().items():
+    for name, values in ({} if model.usage_head is None else model.usage_head.state_dict()).items():
         for row, tissue in enumerate(tissues):
             if tissue in known:
                 values[row] = state[f"usage_head.{name}"][known.index(tissue)]
@@ -102,11 +104,20 @@ def starting_network(
     return Start(model, known, given.checkpoint, given.pinned)
 
 
+def _require_one(config: SpTransformerConfig, place: str) -> None:
+    if config.members > 1:
+        raise InputError(
+            f"{place} holds {config.members} networks side by side, and a training changes one: start from one of them "
+            "(`Checkpoint.of_member` of sptx_core.checkpoint takes it out)"
+        )
+
+
 def _new_network(network: dict[str, Any], usage_tissues: tuple[str, ...]) -> SpTransformerModel:
     if not usage_tissues:
         raise InputError("a new network learns tissues from a usage table: give --usage, or start from --checkpoint")
     settings = {"tissues": len(usage_tissues), "tissue_names": list(usage_tissues), **network}
     config = SpTransformerConfig.from_dict(settings)
+    _require_one(config, "`network`")
     tissues = config.output_channels[len(SPLICE) :]
     if tissues != usage_tissues:
         raise InputError(
@@ -115,7 +126,7 @@ def _new_network(network: dict[str, Any], usage_tissues: tuple[str, ...]) -> SpT
         )
     model = SpTransformerModel(config)
     with torch.no_grad():
-        for embedding in (model.position.bucket, model.position.place):
+        for embedding in model.position.parameters():
             embedding.mul_(POSITION_SCALE)
     return model
 
@@ -142,6 +153,8 @@ def set_new_biases(start: Start, sites: Sites, bases: int, *, site_weight: float
             counts = [(sites.label == kind).sum() for kind in range(1, len(SPLICE))]
             shares = torch.tensor([1.0, *(max(1, count) / bases * site_weight for count in counts)])
             model.splice_head.bias.copy_(shares.log())
+        if model.usage_head is None:
+            return
         assert model.usage_head.bias is not None
         usage = torch.from_numpy(sites.usage).nanmean(0).nan_to_num(0.5).clamp(*USAGE_RANGE)
         for row, tissue in enumerate(model.config.output_channels[len(SPLICE) :]):
@@ -165,11 +178,10 @@ def freeze(model: SpTransformerModel, what: Freeze) -> tuple[nn.Module, ...]:
         The excluded parts. To keep the statistics of their norms too, put these in evaluation mode while training.
 
     """
-    heads = (model.splice_head, model.usage_head)
     parts: tuple[nn.Module, ...] = {
         Freeze.NOTHING: (),
-        Freeze.ENCODERS: (model.encoders, model.input_path),
-        Freeze.BODY: tuple(part for part in model.children() if part not in heads),
+        Freeze.ENCODERS: (model.encoders,) if model.input_path is None else (model.encoders, model.input_path),
+        Freeze.BODY: tuple(part for part in model.children() if part not in model.heads),
     }[what]
     for part in parts:
         part.requires_grad_(requires_grad=False)

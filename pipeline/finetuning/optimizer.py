@@ -33,7 +33,7 @@ def make_optimizer(network: SpTransformerModel, config: FinetuneConfig) -> torch
     """
     trained = [x for x in network.parameters() if x.requires_grad]
     # Decay would change the usage head's rows of tissues whose usage is unknown everywhere: they must stay as they are.
-    tissues = network.usage_head.weight
+    tissues = None if network.usage_head is None else network.usage_head.weight
     groups = [
         {"params": [x for x in trained if x.dim() > 1 and x is not tissues], "weight_decay": config.weight_decay},
         {"params": [x for x in trained if x.dim() <= 1 or x is tissues], "weight_decay": 0.0},

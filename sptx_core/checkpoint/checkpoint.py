@@ -35,7 +35,17 @@ from torch import Tensor
 from sptx_core.channels import TISSUES
 from sptx_core.checkpoint import multimolecule_settings
 from sptx_core.checkpoint.hub import Token
-from sptx_core.checkpoint.names import Layout, head_part, is_counter, layout_of, network_part, renamed, with_head
+from sptx_core.checkpoint.names import (
+    MEMBER,
+    Layout,
+    below,
+    head_part,
+    is_counter,
+    layout_of,
+    network_part,
+    renamed,
+    with_head,
+)
 from sptx_core.checkpoint.shapes import config_from_shapes, misfits, network_shapes
 from sptx_core.checkpoint.sources import (
     CONFIG_FILE,
@@ -55,7 +65,9 @@ MODEL_TYPE = "sptx"
 BESIDE = "multimolecule"
 """Entry of our config.json with the settings that only `sptx_core.multimolecule` has."""
 
-READS_INPUT = re.compile(r"(encoders\.\d+\.input|input_path\.0)\.weight")  # weights [C, input channels, 1]
+READS_INPUT = re.compile(
+    r"(member\.\d+\.)?(encoders\.\d+\.input|input_path\.0)\.weight"
+)  # weights [C, input channels, 1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +102,11 @@ class Checkpoint:
         -------
         str
             sha256 of sizes, names and tensors, in hexadecimal. Four input channels count as five with zero weights for
-            N. Counters of training steps, names of tissues, a head on top and settings beside the sizes do not count.
+            N. Counters of training steps, names of tissues, a head on top and settings beside the sizes do not count,
+            nor without attention do its settings.
         """
-        config = dataclasses.replace(self.config, input_channels=5, tissue_names=None, head=None)
-        digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
+        sizes = self.config.of_predictions.to_dict()
+        digest = hashlib.sha256(json.dumps(sizes, sort_keys=True).encode())
         for name, tensor in sorted(self.tensors.items()):
             if is_counter(name):
                 continue
@@ -102,6 +115,23 @@ class Checkpoint:
             digest.update(f"\n{name} {list(tensor.shape)}\n".encode())
             digest.update(tensor.contiguous().numpy().astype("<f4").tobytes())
         return digest.hexdigest()
+
+    def of_member(self, number: int) -> Checkpoint:
+        """One of several members as a checkpoint of its own, its tensors shared.
+
+        Raises
+        ------
+        InputError
+            There is no such member.
+        """
+        members = self.config.members
+        if not 0 <= number < members:
+            raise InputError(f"{self.source} has members 0 to {members - 1}, none is {number}")
+        if members == 1:
+            return self
+        return dataclasses.replace(
+            self, config=self.config.member, tensors=below(f"{MEMBER}.{number}.", self.tensors), beside={}
+        )
 
     def with_new_head(self, head: HeadConfig) -> Checkpoint:
         """The same network, its tensors shared, with a head of other sizes that has no weights yet."""

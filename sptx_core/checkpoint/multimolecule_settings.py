@@ -35,6 +35,8 @@ SETTINGS = {
     "num_tissues": "tissues",
 }
 """Our name for each setting that sizes the network."""
+NEVER_ZERO = ("hidden_size", "num_hidden_layers", "num_tissues")
+"""Settings that can be 0 by our names alone: that package's network has all of its parts."""
 FIXED: dict[str, Any] = {
     "hidden_act": "relu",
     "intermediate_act": "gelu",
@@ -96,6 +98,11 @@ def sizes_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in FIXED.items():
         if settings.get(name, value) != value:
             raise InputError(f"{name} is {settings[name]!r}, but this network can only have {value!r}")
+    for name in NEVER_ZERO:
+        if settings.get(name) == 0:
+            raise InputError(
+                f"{name} of a SpTransformerConfig must be an integer of at least 1, not {settings[name]!r}"
+            )
     ours = {name: settings[theirs] for theirs, name in SETTINGS.items() if theirs in settings}
     if "encoders" in settings:
         try:

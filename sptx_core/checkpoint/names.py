@@ -19,6 +19,8 @@ NETWORK = "model"
 """Module that holds the network in files of a network with a head on top of it, ours and MultiMolecule's."""
 HEAD = "token_head"
 """Module that holds the head in such files."""
+MEMBER = "member"
+"""Module that holds the networks of an ensemble, by their numbers, in our layout; the others have no ensembles."""
 
 
 class Layout(IntEnum):
@@ -66,6 +68,7 @@ NAMES = (
 # Official files spell two names in another way, and hold output layers of the encoders from their pre-training, which
 # the network does not use.
 OLDER_NAMES = {f"attn.pos_emb.weights_{axis}": f"attn.pos_emb.weights.{axis}" for axis in (0, 1)}
+_OF_MEMBER = re.compile(rf"({MEMBER}\.\d+\.)((?!{MEMBER}\.).+)")
 UNUSED = re.compile(r"encoder\.\d+\.(splice|tissue)_output\.")
 
 
@@ -85,13 +88,13 @@ def network_part(tensors: Mapping[str, Value]) -> dict[str, Value]:
     """
     prefix = f"{NETWORK}."
     if any(name.startswith(prefix) for name in tensors):
-        tensors = _below(prefix, tensors)
+        tensors = below(prefix, tensors)
     return {OLDER_NAMES.get(name, name): value for name, value in tensors.items() if not UNUSED.match(name)}
 
 
 def head_part(tensors: Mapping[str, Value]) -> dict[str, Value]:
     """The tensors of the head on top of the network, by their names in the head; empty if a file has no head."""
-    return _below(f"{HEAD}.", tensors)
+    return below(f"{HEAD}.", tensors)
 
 
 def with_head(network: Mapping[str, Value], head: Mapping[str, Value]) -> dict[str, Value]:
@@ -135,11 +138,15 @@ def renamed(tensors: Mapping[str, Value], origin: Layout, target: Layout) -> dic
     return {name: value for name, value in named if name is not None}
 
 
-def _below(prefix: str, tensors: Mapping[str, Value]) -> dict[str, Value]:
+def below(prefix: str, tensors: Mapping[str, Value]) -> dict[str, Value]:
+    """Those whose names begin with a prefix, by what follows it."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _translate(name: str, origin: Layout, target: Layout) -> str | None:
+    if origin is target is Layout.OURS and (member := _OF_MEMBER.fullmatch(name)):
+        found = _translate(member[2], origin, target)
+        return None if found is None else member[1] + found
     for pattern, row in _patterns(origin):
         if match := pattern.fullmatch(name):
             *numbers, attribute = match.groups(default="")

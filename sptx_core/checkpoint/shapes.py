@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sptx_core.channels import SPLICE
-from sptx_core.checkpoint.names import is_counter
+from sptx_core.checkpoint.names import MEMBER, is_counter
 from sptx_core.config import HeadConfig, ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
 
 MAX_LISTED = 20  # tensors that a message names one by one before it counts the others
@@ -118,19 +118,27 @@ Shapes = Iterator[tuple[str, TensorShape]]
 
 
 def _network(config: SpTransformerConfig) -> Shapes:
-    path, hidden, bucket_size = config.input_path_channels, config.hidden_size, config.bucket_size
+    if config.members > 1:
+        for number in range(config.members):
+            yield from ((f"{MEMBER}.{number}.{name}", shape) for name, shape in _network(config.member))
+        return
+    path, hidden = config.input_path_channels, config.hidden_size
     for index, encoder in enumerate(config.encoders):
         yield from _encoder(f"encoders.{index}", config.input_channels, encoder)
-    yield from _convolution("input_path.0", config.input_channels, path)
-    yield from _convolution("input_path.1", path, path)
-    yield from _convolution("fusion", sum(encoder.channels for encoder in config.encoders) + path, hidden)
-    yield "position.bucket", TensorShape((1, config.max_seq_len // bucket_size, 1, hidden))
-    yield "position.place", TensorShape((1, 1, bucket_size, hidden))
+    if path:
+        yield from _convolution("input_path.0", config.input_channels, path)
+        yield from _convolution("input_path.1", path, path)
+    yield from _convolution("fusion", config.fused_channels, hidden)
+    if config.layers:
+        yield "position.bucket", TensorShape((1, config.max_seq_len // config.bucket_size, 1, hidden))
+        yield "position.place", TensorShape((1, 1, config.bucket_size, hidden))
     for index in range(config.layers):
         yield from _layer(f"layers.{index}", hidden, config.feed_forward_size)
-    yield from _norm("norm", hidden)
+    if config.layers:
+        yield from _norm("norm", hidden)
     yield from _convolution("splice_head", hidden, len(SPLICE))
-    yield from _convolution("usage_head", hidden, config.tissues)
+    if config.tissues:
+        yield from _convolution("usage_head", hidden, config.tissues)
 
 
 def _encoder(name: str, input_channels: int, config: SpTransformerFeatureEncoderConfig) -> Shapes:

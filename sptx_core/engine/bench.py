@@ -1,7 +1,8 @@
 """How fast and how exact each engine path is on this machine: `sptx bench`, or `python -m sptx_core.engine.bench`.
 
-Needs PyTorch, NumPy, safetensors and lazy-loader. The network has the published sizes and weights made here from a
-seed, with norm statistics and biases away from their defaults, so that no part of it is idle. The reference is the
+Needs PyTorch, NumPy, safetensors and lazy-loader. The network is that of a checkpoint, or has the published sizes and
+weights made here from a seed, with norm statistics and biases away from their defaults, so that no part of it is idle.
+Windows have 1,000 predicted bases unless another core is given. The reference is the
 plain network in float32 at batch 1. All paths run in turn, several times over, on the same windows of one stretch, and
 ratios are medians over these turns, so that a busy machine disturbs both sides alike.
 
@@ -39,7 +40,7 @@ from sptx_core.engine.predictor import Predictor
 from sptx_core.errors import InputError
 from sptx_core.files import replacing, writing
 from sptx_core.model import SpTransformerModel
-from sptx_core.windows import WindowSpec
+from sptx_core.windows import TRAINED_CORE, WindowSpec
 
 REFERENCE = ("reference", "float32")
 DEFAULT_RUNS = (REFERENCE, ("auto", "float32"), ("auto", "bfloat16"))
@@ -84,6 +85,8 @@ class BenchReport:
     repeats: int
     """Turns."""
     rows: tuple[BenchRow, ...]
+    core: int = TRAINED_CORE
+    """Predicted bases of a window."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the report as JSON; `InputError` where that cannot be."""
@@ -114,6 +117,7 @@ def run_bench(
     windows: int = 8,
     repeats: int = 3,
     config: SpTransformerConfig | None = None,
+    model: SpTransformerModel | None = None,
     spec: WindowSpec | None = None,
     seed: int = 0,
 ) -> BenchReport:
@@ -134,6 +138,8 @@ def run_bench(
         Turns.
     config : SpTransformerConfig, optional
         Sizes of the network, the published ones by default.
+    model : SpTransformerModel, optional
+        The network itself, in place of one of these sizes and of weights from the seed.
     spec : WindowSpec, optional
         How the windows lie, as trained by default.
     seed : int
@@ -146,7 +152,7 @@ def run_bench(
     """
     if windows < 1 or repeats < 1:
         raise InputError(f"{windows} windows in {repeats} turns measure nothing: choose at least one of each.")
-    model = seeded_model(config or SpTransformerConfig(), seed)
+    model = model or seeded_model(config or SpTransformerConfig(), seed)
     spec = spec or WindowSpec(context=model.sizes.context)
     first, end = spec.input_span(0, windows - 1)
     stretch = np.random.default_rng(seed).integers(0, 4, end - first, dtype=np.uint8)
@@ -161,7 +167,8 @@ def run_bench(
         side.row(model, expected, [turn[i] for turn in times], [turn[0] for turn in times], published)
         for i, side in enumerate(sides)
     )
-    return BenchReport(machine_name(device), torch.get_num_threads(), torch.__version__, windows, repeats, rows)
+    machine, threads = machine_name(device), torch.get_num_threads()
+    return BenchReport(machine, threads, torch.__version__, windows, repeats, rows, spec.core)
 
 
 def seeded_model(config: SpTransformerConfig, seed: int) -> SpTransformerModel:
@@ -341,7 +348,8 @@ def format_report(report: BenchReport, earlier: BenchReport | None = None) -> st
         lines.append(cells)
     where = (
         f"{report.machine}, {platform.system()}, {report.threads} threads, PyTorch {report.torch}; {report.windows} "
-        f"consecutive windows, median of {report.repeats} turns; the first row is the reference"
+        f"consecutive windows of {report.core:,} bases, median of {report.repeats} turns; the first row is the "
+        "reference"
     )
     return f"{where}\n{format_table(lines)}"
 

@@ -2,7 +2,8 @@
 
 In: codes of a stretch of n consecutive windows, uint8 [(n - 1) * stride + width], 5' to 3', or of windows anywhere in a
 stretch and changes of them (`sptx_core.engine.families`). Out: for each window what its attention layers read, the sum
-of fused features and position embedding, [S, hidden] with S = max_seq_len, in the precision of the residual stream.
+of fused features and position embedding, [S, hidden] with S = max_seq_len, in the precision of the residual stream; for
+a network without attention the logits, with S the core (`sptx_core.engine.folding`).
 
 `sptx_core.engine.folding` takes the network apart; `StretchEncoder` runs the parts. The paths `shared`, `native` and
 `triton` each give it their own residual blocks and skips.
@@ -103,6 +104,8 @@ class StretchEncoder:
         Whether blocks and skips use as many threads as the features say, and give the same bytes for any number.
     evenly : bool
         Whether the windows of a run of a family must be equally far apart.
+    filled_up : callable, optional
+        How many channels fused features are to have, as for `fold_encoders`.
     """
 
     def __init__(
@@ -116,8 +119,9 @@ class StretchEncoder:
         place: Placement | None = None,
         divides_work: bool = False,
         evenly: bool = False,
+        filled_up: Callable[[int], int] | None = None,
     ) -> None:
-        folded = fold_encoders(model, spec)
+        folded = fold_encoders(model, spec, filled_up)
         self.spec, self.divides_work, self.evenly = spec, divides_work, evenly
         self.span = AttendedSpan.of(model.sizes, spec)
         self.input_tables = [table.to(wide).contiguous() for table in folded.input_tables]

@@ -2,7 +2,7 @@
 
 Two ways to count positions of a window, both 5' to 3' and half-open: window positions start at the first base that the
 window reads (its left flank), attended positions at the first of the `max_seq_len` positions that the attention layers
-see. The window's core lies in the middle of both.
+see. The window's core lies in the middle of both. Without attention layers the attended positions are the core itself.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ class AttendedSpan:
     first: int
     """Window position of attended position 0; negative where the attention layers see more than the window."""
     size: int
-    """Number of attended positions, `max_seq_len`."""
+    """Number of attended positions."""
     width: int
     """Number of window positions."""
 
     @classmethod
     def of(cls, config: SpTransformerConfig, spec: WindowSpec) -> AttendedSpan:
-        """The span for a network and a window layout."""
+        """The span for a network and a window layout; without attention layers it is the core."""
+        if not config.layers:
+            return cls(config.context, spec.core, spec.width)
         return cls(config.context - (config.max_seq_len - spec.core) // 2, config.max_seq_len, spec.width)
 
     @property

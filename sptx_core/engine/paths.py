@@ -17,12 +17,14 @@ import torch
 
 from sptx_core.config import SpTransformerConfig
 from sptx_core.engine import triton as kernels
+from sptx_core.engine.encoding import StretchEncoder
 from sptx_core.engine.geometry import reach_of
+from sptx_core.engine.members import transformer_of
 from sptx_core.engine.native import library
 from sptx_core.engine.native.encoder import native_encoder
 from sptx_core.engine.native.layers import NativeTransformer
 from sptx_core.engine.reference import ReferencePath
-from sptx_core.engine.scheduling import StretchPath
+from sptx_core.engine.scheduling import StretchPath, Transformer
 from sptx_core.engine.torch.encoder import torch_encoder
 from sptx_core.engine.torch.layers import CPU_ROWS, TorchTransformer
 from sptx_core.errors import InputError
@@ -129,6 +131,8 @@ def _against_native(request: PathRequest) -> Iterator[str]:
         yield (
             f"needs fewer than 32 heads of {library.PANEL} channels each, buckets of {library.BUCKET} positions, and "
             f"encoders and a feed-forward of channels in multiples of {library.PANEL}"
+            if request.config.layers
+            else f"needs encoders of channels in multiples of {library.PANEL}"
         )
     if missing := library.missing(PRECISIONS[request.precision]):
         yield missing
@@ -163,13 +167,15 @@ def _make_reference(
 
 def _make_shared(model: SpTransformerModel, spec: WindowSpec, dtype: torch.dtype, batch: int | None) -> StretchPath:
     exact, wide = _in_float64(model), torch.promote_types(dtype, torch.float32)
-    transformer = TorchTransformer(exact, spec, dtype, wide, CPU_ROWS if batch is None else None)
-    return StretchPath(torch_encoder(exact, spec, dtype, wide), transformer, spec, batch=batch)
+    rows = CPU_ROWS if batch is None else None
+    transformer = transformer_of(exact, lambda network: TorchTransformer(network, spec, dtype, wide, rows))
+    return _stretch_path(exact, torch_encoder(exact, spec, dtype, wide), transformer, spec, batch)
 
 
 def _make_native(model: SpTransformerModel, spec: WindowSpec, dtype: torch.dtype, batch: int | None) -> StretchPath:
     exact = _in_float64(model)
-    return StretchPath(native_encoder(exact, spec, dtype), NativeTransformer(exact, spec, dtype), spec, batch=batch)
+    transformer = transformer_of(exact, lambda network: NativeTransformer(network, spec, dtype))
+    return _stretch_path(exact, native_encoder(exact, spec, dtype), transformer, spec, batch)
 
 
 def _make_triton(model: SpTransformerModel, spec: WindowSpec, dtype: torch.dtype, batch: int | None) -> StretchPath:
@@ -177,7 +183,14 @@ def _make_triton(model: SpTransformerModel, spec: WindowSpec, dtype: torch.dtype
     from sptx_core.engine.triton.layers import TritonTransformer
 
     exact = _in_float64(model)
-    return StretchPath(triton_encoder(exact, spec, dtype), TritonTransformer(exact, spec, dtype), spec, batch=batch)
+    transformer = transformer_of(exact, lambda network: TritonTransformer(network, spec, dtype))
+    return _stretch_path(exact, triton_encoder(exact, spec, dtype), transformer, spec, batch)
+
+
+def _stretch_path(
+    model: SpTransformerModel, encoder: StretchEncoder, transformer: Transformer, spec: WindowSpec, batch: int | None
+) -> StretchPath:
+    return StretchPath(encoder, transformer, spec, batch=batch, attends=model.sizes.layers > 0)
 
 
 def _in_float64(model: SpTransformerModel) -> SpTransformerModel:

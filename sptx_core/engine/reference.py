@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sptx_core.alphabet import N_CODE, Codes
 from sptx_core.engine.families import Family, PlannedFamily, plan_family
-from sptx_core.engine.scheduling import LogitsAndGaps
+from sptx_core.engine.scheduling import LogitsAndGaps, smallest_of
 from sptx_core.engine.torch.layers import BucketChoice
 from sptx_core.model import Attention, SpTransformerModel
 from sptx_core.windows import WindowSpec, cut
@@ -60,7 +60,7 @@ class ReferencePath:
         while rows := list(islice(windows, self.batch)):
             with self._gaps_noted() as gaps:
                 logits = self.model(self._filled(rows), flanked=True).logits
-            yield LogitsAndGaps(logits[: len(rows)], torch.stack(gaps).amin(0)[: len(rows)])
+            yield LogitsAndGaps(logits[: len(rows)], smallest_of(gaps, logits)[: len(rows)])
 
     def plan(self, family: Family) -> PlannedFamily:
         """The different windows of a family."""

@@ -29,6 +29,7 @@ from sptx_core.windows import WindowSpec
 # Windows of a run: its first window costs as much to encode as three more. Each takes some 15 MB.
 CPU_RUN = 48
 GPU_RUN = 96
+UNATTENDED_RUN = 131_072  # predicted bases of a run without attention layers: its flanks cost 5 % more
 ENCODING_SHARE = 4  # a window costs about this many times as much as its encoding, so one thread in four encodes
 
 
@@ -46,6 +47,11 @@ class LogitsAndGaps(NamedTuple):
     """[rows, core, channels]."""
     gaps: Tensor
     """[rows], the smallest difference between the two best buckets that a Sinkhorn head chose from."""
+
+
+def smallest_of(gaps: Sequence[Tensor], logits: Tensor) -> Tensor:
+    """The smallest gap of each window [B] over layers; infinity in a network without layers."""
+    return torch.stack([*gaps, logits.new_full((len(logits),), torch.inf)]).amin(0)
 
 
 Job = Sequence[Codes] | PlannedFamily
@@ -67,7 +73,10 @@ class StretchPath:
     batch : int or None
         Windows of a micro-batch; None to give each thread one window at a time.
     run : int, optional
-        Windows that are encoded at once, by default `CPU_RUN` without and `GPU_RUN` with micro-batches.
+        Windows that are encoded at once, by default `CPU_RUN` without and `GPU_RUN` with micro-batches, or as many as
+        have `UNATTENDED_RUN` predicted bases where there are no attention layers.
+    attends : bool
+        Whether there are attention layers. Without them the encoder has all the work, and all threads.
     """
 
     def __init__(
@@ -78,9 +87,11 @@ class StretchPath:
         *,
         batch: int | None = None,
         run: int | None = None,
+        attends: bool = True,
     ) -> None:
         self.encoder, self.transformer, self.spec, self.batch = encoder, transformer, spec, batch
-        self.run = run or (CPU_RUN if batch is None else GPU_RUN)
+        self.attends, self.family_run = attends, run or (CPU_RUN if batch is None else GPU_RUN)
+        self.run = self.family_run if run or attends else max(1, UNATTENDED_RUN // spec.stride)
         self.device = encoder.device
         if self.device.type == "cpu":
             keep_freed_memory()
@@ -95,8 +106,8 @@ class StretchPath:
 
     @property
     def _threads(self) -> int:
-        """Threads that take windows one by one; 1 with micro-batches."""
-        return torch.get_num_threads() if self.batch is None else 1
+        """Threads that take windows one by one; 1 with micro-batches, and where nothing but the encoder has work."""
+        return torch.get_num_threads() if self.batch is None and self.attends else 1
 
     def logits(self, jobs: Iterable[Sequence[Codes] | None]) -> Iterator[Tensor | None]:
         """Logits of consecutive windows of the stretches of each job.
@@ -138,13 +149,13 @@ class StretchPath:
         def transform(x: Tensor, windows: int) -> LogitsAndGaps:
             gaps: list[Tensor] = []
             logits = self.transformer(x, None, gaps)
-            return LogitsAndGaps(logits[:windows], torch.stack(gaps).amin(0)[:windows])
+            return LogitsAndGaps(logits[:windows], smallest_of(gaps, logits)[:windows])
 
         return self._computed(families, transform)
 
     def plan(self, family: Family) -> PlannedFamily:
         """The windows of a family in runs, as this path encodes them."""
-        return plan_family(family, self.spec.width, self.run, evenly=self.encoder.evenly)
+        return plan_family(family, self.spec.width, self.family_run, evenly=self.encoder.evenly)
 
     def _computed(self, jobs: Iterable[Job | None], transform: Callable[[Tensor, int], Item]) -> Iterator[Item | None]:
         """What `transform` makes of the windows of each job, given [batch, S, hidden] and how many of them count."""
@@ -159,7 +170,10 @@ class StretchPath:
                     yield transform(x, windows)
 
     def _batch(self, job: Job) -> int:
-        """Windows of a micro-batch of a job."""
+        """Windows of a micro-batch of a job; on a CPU without attention layers as many as a run has."""
+        if self.batch is None and not self.attends:
+            windows = len(job) if isinstance(job, PlannedFamily) else sum(self.spec.count(len(each)) for each in job)
+            return max(1, min(self.run, windows))
         batch = self.batch or 1
         return min(batch, 1 << (len(job) - 1).bit_length()) if isinstance(job, PlannedFamily) and len(job) else batch
 
@@ -174,7 +188,7 @@ class StretchPath:
         chosen: list[Tensor] = []
         encoded = self.encoder(torch.from_numpy(stretch).to(self.device))
         logits = self.transformer(encoded.windows(), chosen)
-        return logits, torch.stack(chosen, 1)
+        return logits, _choices(chosen, logits)
 
     def recorded_family(self, family: PlannedFamily) -> tuple[Tensor, Tensor]:
         """`recorded` for the windows of a family."""
@@ -183,7 +197,8 @@ class StretchPath:
             encoded = self._encoded(run)
             for i in range(len(encoded)):
                 chosen: list[Tensor] = []
-                found.append((self.transformer(encoded.windows(i, 1), chosen), torch.stack(chosen, 1)))
+                logits = self.transformer(encoded.windows(i, 1), chosen)
+                found.append((logits, _choices(chosen, logits)))
         logits, choices = (torch.cat(part) for part in zip(*found, strict=True))
         return logits, choices
 
@@ -191,7 +206,8 @@ class StretchPath:
         """[batch, S, hidden] for the layers, and how many windows of the job that is."""
         like = self.encoder.positions.position
         x, filled = like.new_empty(batch, *like.shape), 0
-        for encoded in map(self._encoded, self._runs(job)):
+        threads = 1 if self.attends else torch.get_num_threads()
+        for encoded in (self._encoded(run, threads) for run in self._runs(job)):
             first = 0
             while first < len(encoded):
                 some = min(batch - filled, len(encoded) - first)
@@ -290,6 +306,11 @@ class StretchPath:
                 first, end = self.spec.input_span(k, min(k + self.run, windows) - 1)
                 codes = torch.from_numpy(stretch[first + self.spec.context : end + self.spec.context].copy())
                 yield to_device(codes, self.device)
+
+
+def _choices(chosen: Sequence[Tensor], logits: Tensor) -> Tensor:
+    """Chosen buckets, int64 [n, layers, Sinkhorn heads, buckets]; no layers of none where nothing attends."""
+    return torch.stack(list(chosen), 1) if chosen else logits.new_empty(len(logits), 0, 0, 0).long()
 
 
 def _numbered(encoded: EncodedStretch) -> Iterator[tuple[EncodedStretch, int]]:

@@ -118,6 +118,7 @@ def run_variant_bench(
     alleles: int = 24,
     repeats: int = 3,
     config: SpTransformerConfig | None = None,
+    model: SpTransformerModel | None = None,
     cores: tuple[int, int] = (CENTRED_CORE, TRAINED_CORE),
     seed: int = 0,
 ) -> VariantReport:
@@ -140,6 +141,8 @@ def run_variant_bench(
         Turns.
     config : SpTransformerConfig, optional
         Sizes of the network, the published ones by default.
+    model : SpTransformerModel, optional
+        The network itself, in place of one of these sizes and of weights from the seed.
     cores : (int, int)
         Predicted bases of a centred window and of a window of the grid.
     seed : int
@@ -153,7 +156,7 @@ def run_variant_bench(
     if alleles < ALTERNATIVES or repeats < 1:
         raise InputError(f"{alleles} alleles in {repeats} turns: choose at least {ALTERNATIVES} in at least one.")
     positions = alleles // ALTERNATIVES
-    model = seeded_model(config or SpTransformerConfig(), seed)
+    model = model or seeded_model(config or SpTransformerConfig(), seed)
     centred, grid = (WindowSpec(core, model.sizes.context) for core in cores)
     codes = np.random.default_rng(seed).integers(0, 4, grid.width + alleles, dtype=np.uint8)
     kinds = _kinds(codes, centred, grid, positions)

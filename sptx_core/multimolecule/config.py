@@ -182,7 +182,15 @@ class SpTransformerConfig:
         return cls(**settings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the settings as plain values in nested dictionaries and lists, ready for JSON."""
+        """Give the settings as plain values in nested dictionaries and lists, ready for JSON.
+
+        Raises
+        ------
+        InputError
+            The network has several members or activations that leak, for which that package has no names.
+        """
+        if self.network.members > 1 or any(encoder.leak for encoder in self.network.encoders):
+            raise InputError("MultiMolecule has no names for members and leak: use `network.to_dict()`")
         values = {name: getattr(self, name) for name in (*DOCUMENTED, *INHERITED)}
         plain = {"encoders": [encoder.to_dict() for encoder in self.encoders], "head": dict(self.head)}
         return {"model_type": self.model_type} | values | plain

@@ -56,6 +56,11 @@ TRITON = SpTransformerConfig(
 )
 
 
+def leaking(encoders: Sequence[SpTransformerFeatureEncoderConfig]) -> tuple[SpTransformerFeatureEncoderConfig, ...]:
+    """The same encoders, whose activations leak."""
+    return tuple(dataclasses.replace(encoder, leak=0.1) for encoder in encoders)
+
+
 def small_network(**changed: Any) -> SpTransformerModel:
     """A network of `SMALL` sizes, some of them changed, as it is before training but for its norms, which do something.
 
@@ -100,7 +105,7 @@ def make_path(
     """An engine path by its entry in the table, but perhaps with shorter runs of windows."""
     path = ENGINE_PATHS[name].make(model, spec, dtype, batch)
     assert isinstance(path, StretchPath)
-    return StretchPath(path.encoder, path.transformer, spec, batch=batch, run=run or path.run)
+    return StretchPath(path.encoder, path.transformer, spec, batch=batch, run=run or path.run, attends=path.attends)
 
 
 @torch.inference_mode()

@@ -10,15 +10,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import duckdb
+import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
 import s3fs
+import torch
 from material.local_run import compute_tracks
+from material.networks import small_network
 from material.processes import start, wait_for
 from material.servers import s3_server
 
 from pipeline.tracks.reader import open_tracks
+from sptx_core.alphabet import encode
 
 pytestmark = pytest.mark.slow
 
@@ -128,3 +132,36 @@ def test_inputs_come_from_the_object_store_too(
 def test_a_bucket_that_is_not_there_is_refused(example: Any, sptx_here: Any, s3: dict[str, str]) -> None:
     done = sptx_here("run", *example.inputs, "--output", "s3://no-such-bucket/table", code=2)
     assert "no-such-bucket" in done.err
+
+
+@pytest.mark.usefixtures("without_ray")
+def test_networks_without_attention_or_usage_go_all_the_way(example: Any, sptx_here: Any, tmp_path: Path) -> None:
+    """Scores of the table are those of the members, of whatever core; everything that reads it does without usage."""
+    settings = {"layers": 0, "input_path_channels": 0, "tissues": 0, "members": 2}
+    model = small_network(**settings)
+    model.save_pretrained(tmp_path / "network")
+    given = SimpleNamespace(genome=example.genome, annotation=example.annotation, checkpoint=tmp_path / "network")
+    region = {"genes": ["ALPHA1"], "exact": True}
+    tracks = compute_tracks(given, tmp_path / "table", **region, core=700)
+    found = tracks.query("chr1:3,001-3,020", strand="+").select("no_splice", "acceptor", "donor").to_numpy()
+    text = example.genome.read_text().split(">")[1].partition("\n")[2].replace("\n", "")
+    codes = torch.from_numpy(encode(text[2600:3420].upper()))[None]  # with the context of 400 bases
+    scores = torch.stack([member(codes, flanked=True).scores()[0] for member in model.networks]).mean(0)
+    np.testing.assert_allclose(found, scores.detach().numpy(), rtol=0, atol=2e-6)
+    other = compute_tracks(given, tmp_path / "other", **region, core=2048)
+    again = other.query("chr1:3,001-3,020", strand="+").select("no_splice", "acceptor", "donor").to_numpy()
+    np.testing.assert_allclose(again, found, rtol=0, atol=2e-6)
+
+    table = tmp_path / "table"
+    sptx_here("verify", table)
+    sptx_here("sites", table, "--to", tmp_path / "sites.parquet")
+    sptx_here("plot", table, "ALPHA1", "--to", tmp_path / "gene.png")
+    sptx_here("evaluate", table, "--gtf", example.annotation, "--to", tmp_path / "evaluation")
+    base = text[4099].upper()
+    record = f"chr1\t4100\t.\t{base}\t{'A' if base != 'A' else 'C'}\t.\t.\t."
+    (tmp_path / "in.vcf").write_text(f"##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n{record}\n")
+    inputs = ["--fasta", example.genome, "--gtf", example.annotation, "--checkpoint", tmp_path / "network"]
+    flags = ["--distance", 20, "--sites", "--output", tmp_path / "scores", "--to", tmp_path / "out.vcf"]
+    sptx_here("variants", "--vcf", tmp_path / "in.vcf", *inputs, *flags)
+    assert "SpTx=" in (tmp_path / "out.vcf").read_text()
+    sptx_here("plot", tmp_path / "scores", f"chr1-4100-{base}-{record.split()[4]}", "--to", tmp_path / "variant.png")

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from sptx_core.channels import CHANNELS, SPLICE, TISSUES, scores
+from sptx_core.channels import CHANNELS, SPLICE, TISSUES, mean_logits, scores
 
 
 def test_channels_are_three_splice_classes_then_fifteen_tissues() -> None:
@@ -39,6 +39,20 @@ def test_scores_are_computed_in_at_least_float32(given: torch.dtype, returned: t
     logits = torch.randn(2, 5, 18, generator=torch.Generator().manual_seed(0)).to(given)
     assert scores(logits).dtype == returned
     assert torch.equal(scores(logits), scores(logits.to(returned)))
+
+
+@pytest.mark.parametrize("members", [1, 2, 5])
+def test_logits_of_the_mean_give_the_mean_of_the_scores(members: int) -> None:
+    logits = 8 * torch.randn(members, 50, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert torch.allclose(scores(mean_logits(logits)), scores(logits).mean(0), rtol=1e-12, atol=1e-15)
+    assert (scores(mean_logits(logits.float())) - scores(logits).mean(0)).abs().max() < 1e-6
+    assert mean_logits(logits.bfloat16()).dtype == torch.bfloat16
+
+
+def test_the_mean_is_sound_where_probabilities_are_0_or_1() -> None:
+    sure = torch.tensor([[900.0, -900.0, -900.0, 300.0, -300.0, 300.0], [900.0, -900.0, -900.0, 300.0, -300.0, -300.0]])
+    assert torch.allclose(scores(mean_logits(sure)), torch.tensor([1.0, 0, 0, 1.0, 0, 0.5]))
+    assert mean_logits(sure).isfinite().all()
 
 
 def test_names_and_codes_need_no_torch() -> None:

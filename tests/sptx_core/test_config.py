@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sptx_core.config import ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
+from sptx_core.config import HeadConfig, ResidualStage, SpTransformerConfig, SpTransformerFeatureEncoderConfig
 from sptx_core.errors import InputError
 
 INTEGERS = [
@@ -22,7 +22,9 @@ INTEGERS = [
     "bucket_size",
     "feed_forward_size",
     "tissues",
+    "members",
 ]
+ZERO_ALLOWED = {"context", "local_heads", "input_path_channels", "layers", "tissues"}
 
 
 def test_defaults_are_the_published_sizes() -> None:
@@ -46,7 +48,7 @@ def test_sizes_that_are_no_positive_integers_are_refused_by_name(name: str, valu
         SpTransformerConfig(**{name: value})
 
 
-@pytest.mark.parametrize("name", sorted({*INTEGERS} - {"context", "local_heads"}))
+@pytest.mark.parametrize("name", sorted({*INTEGERS} - ZERO_ALLOWED))
 def test_zero_is_refused_where_it_means_nothing(name: str) -> None:
     with pytest.raises(InputError, match=name):
         SpTransformerConfig(**{name: 0})
@@ -63,6 +65,7 @@ def test_zero_is_refused_where_it_means_nothing(name: str) -> None:
         ({"encoders": ()}, "encoders must be a tuple of one or more"),
         ({"encoders": [SpTransformerFeatureEncoderConfig()]}, "encoders must be a tuple"),
         ({"encoders": (128, 64)}, "encoders must be a tuple"),
+        ({"members": 2, "head": HeadConfig()}, "a head reads one network, and members is 2"),
     ],
 )
 def test_sizes_that_do_not_go_together_are_refused(settings: dict[str, Any], message: str) -> None:
@@ -90,6 +93,29 @@ def test_json_gives_the_configuration_back() -> None:
     encoder = SpTransformerFeatureEncoderConfig(6, (ResidualStage(1, 3, 2), ResidualStage(2, 5, 1)))
     config = SpTransformerConfig(input_channels=4, context=7, encoders=(encoder,), local_heads=0, tissues=2)
     assert SpTransformerConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize("leak", [-0.1, 1, "0.1", True, float("nan")])
+def test_impossible_leaks_are_refused(leak: Any) -> None:
+    with pytest.raises(InputError, match="leak of an encoder must be at least 0 and less than 1"):
+        SpTransformerFeatureEncoderConfig(leak=leak)
+
+
+def test_settings_that_came_later_are_written_only_where_they_say_something() -> None:
+    assert "members" not in SpTransformerConfig().to_dict()
+    assert all("leak" not in encoder for encoder in SpTransformerConfig().to_dict()["encoders"])
+    leaking = SpTransformerFeatureEncoderConfig(8, leak=0.1)
+    config = SpTransformerConfig(encoders=(leaking, SpTransformerFeatureEncoderConfig(8)), layers=0, members=5)
+    values = json.loads(json.dumps(config.to_dict()))
+    assert (values["members"], [encoder.get("leak") for encoder in values["encoders"]]) == (5, [0.1, None])
+    assert SpTransformerConfig.from_dict(values) == config
+
+
+def test_without_attention_its_sizes_mean_nothing() -> None:
+    config = SpTransformerConfig(layers=0, hidden_size=7, heads=2, local_heads=3, max_seq_len=100, bucket_size=64)
+    assert config.of_predictions == SpTransformerConfig(layers=0, hidden_size=7)
+    attending = SpTransformerConfig(heads=4, max_seq_len=640)
+    assert attending.of_predictions == attending
 
 
 def test_names_of_tissues_are_numbers_until_they_are_given() -> None:

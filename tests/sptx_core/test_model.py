@@ -226,13 +226,98 @@ def test_hidden_states_lie_around_each_layer() -> None:
     assert output.contexts == (output.last_hidden_state,)
 
 
+# --- without attention, and several side by side ----------------------------------------------------------------------
+
+
+BARE = dataclasses.replace(SMALL, layers=0, input_path_channels=0, hidden_size=7, tissues=0)
+"""No attention, no path around the encoders, no usage; 7 is no multiple of the heads."""
+
+
+@pytest.mark.parametrize("leak", [0.0, 0.1])
+def test_without_attention_heads_read_the_fusion(leak: float) -> None:
+    """Against the same steps written down without the classes of the network."""
+    encoders = tuple(dataclasses.replace(encoder, leak=leak) for encoder in BARE.encoders)
+    model, ids = network(dataclasses.replace(BARE, encoders=encoders)), random_ids(13)
+    x = F.pad(F.one_hot(ids, 5)[..., :4].mT.float(), (10, 10))
+    parts = []
+    for number, stages in enumerate(([1, 2], [1])):
+        w = model.encoders[number].state_dict()
+        y = F.conv1d(x, w["input.weight"], w["input.bias"])
+        total, block = F.conv1d(y, w["first_skip.weight"], w["first_skip.bias"]), 0
+        for stage, blocks in enumerate(stages):
+            for _ in range(blocks):
+                z = y
+                for half in "12":
+                    norm, conv = f"blocks.{block}.norm{half}.", f"blocks.{block}.conv{half}."
+                    state = [w[norm + name] for name in ("running_mean", "running_var", "weight", "bias")]
+                    z = F.leaky_relu(F.batch_norm(z, *state), leak)
+                    z = F.conv1d(z, w[conv + "weight"], w[conv + "bias"], padding="same", dilation=1 + stage)
+                y, block = y + z, block + 1
+            total = total + F.conv1d(y, w[f"skips.{stage}.weight"], w[f"skips.{stage}.bias"])
+        parts.append(total[..., 10:-10])
+    fused = F.conv1d(torch.cat(parts, 1), model.fusion.weight, model.fusion.bias)
+    expected = F.conv1d(fused, model.splice_head.weight, model.splice_head.bias).mT
+    output = model(ids)
+    assert torch.allclose(output.logits, expected, atol=1e-6)
+    assert torch.allclose(output.last_hidden_state, fused.mT, atol=1e-6)
+    assert model.output_channels == ("no_splice", "acceptor", "donor")
+
+
+def test_without_attention_a_prediction_does_not_depend_on_how_many_others_there_are() -> None:
+    model, ids = network(BARE), random_ids(32)
+    whole = model(ids).logits
+    part = model(ids[:, 5:29], flanked=True).logits  # 10 of context on both sides
+    assert torch.allclose(part, whole[:, 15:19], atol=1e-6)
+
+
+def test_without_attention_there_is_nothing_to_record() -> None:
+    output = network(BARE)(random_ids(9), **ON_REQUEST)
+    assert output.attentions == ()
+    assert len(output.hidden_states) == 1
+    assert output.hidden_states[0] is output.last_hidden_state
+    assert output.choices.bucket.shape == output.choices.probability.shape == (2, 0, 0, 0)
+    assert output.choices.bucket.dtype == torch.int64
+
+
+@pytest.mark.parametrize("config", [SMALL, BARE], ids=["attention", "bare"])
+def test_scores_of_members_are_the_mean_of_those_of_each(config: SpTransformerConfig) -> None:
+    ensemble, ids = network(dataclasses.replace(config, members=3)), random_ids(13)
+    assert len(ensemble.networks) == 3
+    found, each = ensemble(ids, **ON_REQUEST), [member(ids, **ON_REQUEST) for member in ensemble.networks]
+    scores = torch.stack([output.scores() for output in each])
+    assert not torch.allclose(scores[0], scores[1], atol=1e-3)
+    assert torch.allclose(found.scores(), scores.mean(0), atol=1e-6)
+    assert torch.equal(found.last_hidden_state, torch.cat([output.last_hidden_state for output in each], -1))
+    assert len(found.attentions) == 3 * config.layers
+    assert len(found.hidden_states) == 3 * (config.layers + 1)
+    assert torch.equal(found.choices.bucket, torch.cat([output.choices.bucket for output in each], 1))
+    assert set(ensemble(ids)) == {"last_hidden_state", "logits"}
+
+
+def test_tensors_of_members_have_their_numbers_before_their_names() -> None:
+    one, several = network(BARE), network(dataclasses.replace(BARE, members=2))
+    assert [*several.state_dict()] == [f"member.{number}.{name}" for number in (0, 1) for name in one.state_dict()]
+    assert one.networks == (one,)
+
+
+def test_members_are_trained_and_checkpointed_together() -> None:
+    model = SpTransformerModel(dataclasses.replace(SMALL, members=2)).train()
+    model.gradient_checkpointing_enable()
+    assert all(member.gradient_checkpointing for member in model.networks)
+    model(random_ids(32)).logits.square().mean().backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
 # --- how it is run ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", [{}, {"output_attentions": True, "output_hidden_states": True}])
-def test_forward_compiles_as_one_graph(settings: dict[str, Any]) -> None:
-    model, ids = network(), random_ids(10)
+@pytest.mark.parametrize(
+    ("changed", "settings"),
+    [({}, {}), ({}, {"output_attentions": True, "output_hidden_states": True}), ({"layers": 0, "members": 2}, {})],
+)
+def test_forward_compiles_as_one_graph(changed: dict[str, Any], settings: dict[str, Any]) -> None:
+    model, ids = network(dataclasses.replace(SMALL, **changed)), random_ids(10)
     compiled = torch.compile(model, backend="eager", fullgraph=True)  # the graph is the point, not its code
     found, expected = compiled(ids, **settings), model(ids, **settings)
     assert torch.allclose(found.logits, expected.logits, atol=1e-6)

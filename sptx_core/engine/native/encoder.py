@@ -58,6 +58,7 @@ def native_encoder(model: SpTransformerModel, spec: WindowSpec, dtype: torch.dty
         block=lambda folded: NativeBlock(folded, mode),
         skip=lambda weight: NativeSkip(weight, mode),
         divides_work=True,
+        filled_up=library.whole_panels,
     )
 
 
@@ -98,7 +99,7 @@ class NativeBlock:
         norm = folded.scale, folded.shift
         dilation, self.radius = folded.dilation, folded.radius
         self.conv1 = ConvolutionArguments.of(
-            folded.weight1, folded.bias1, norm, dilation=dilation, relu=True, mode=mode
+            folded.weight1, folded.bias1, norm, dilation=dilation, relu=True, leak=folded.leak, mode=mode
         )
         self.conv2 = ConvolutionArguments.of(
             folded.weight2, folded.bias2, None, dilation=dilation, relu=False, mode=mode

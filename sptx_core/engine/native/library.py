@@ -129,9 +129,18 @@ def usable(dtype: torch.dtype) -> bool:
 
 def fits(config: SpTransformerConfig) -> bool:
     """Return whether a network has the sizes that the library is made for."""
-    multiples = (config.hidden_size, config.feed_forward_size, *(encoder.channels for encoder in config.encoders))
+    if any(encoder.channels % PANEL for encoder in config.encoders):
+        return False
+    if not config.layers:
+        return True
+    multiples = config.hidden_size, config.feed_forward_size
     heads = config.heads < MAX_HEADS and config.hidden_size == PANEL * config.heads
     return heads and config.bucket_size == BUCKET and all(size % PANEL == 0 for size in multiples)
+
+
+def whole_panels(channels: int) -> int:
+    """Return the least multiple of a panel's columns that holds so many channels."""
+    return -(-channels // PANEL) * PANEL
 
 
 def new_head_blocks(heads: int, local_heads: int, buckets: int, mode: Mode) -> Tensor:

@@ -89,6 +89,7 @@ class ConvolutionArguments(ctypes.Structure):
     _fields_ = (
         *((name, POINTER) for name in ("weight", "last", "bias", "scale", "shift")),
         *((name, ctypes.c_int) for name in ("inputs", "outputs", "groups", "dilation", "relu")),
+        ("leak", ctypes.c_float),
     )
 
     tensors: Sequence[Tensor | None]
@@ -107,7 +108,7 @@ class ConvolutionArguments(ctypes.Structure):
 
         """
         outputs, inputs = weight.shape
-        return cls._of([panels(weight, mode), None, None, None, None], (inputs, outputs, 0, 1, False))
+        return cls._of([panels(weight, mode), None, None, None, None], (inputs, outputs, 0, 1, False, 0.0))
 
     @classmethod
     def of(
@@ -118,6 +119,7 @@ class ConvolutionArguments(ctypes.Structure):
         *,
         dilation: int,
         relu: bool,
+        leak: float = 0.0,
         mode: Mode,
     ) -> ConvolutionArguments:
         """Lay out a convolution, whose taps go in groups of TAPS; a single tap that is left over goes alone.
@@ -134,6 +136,8 @@ class ConvolutionArguments(ctypes.Structure):
             Positions from one tap to the next.
         relu : bool
             Whether a ReLU follows the bias.
+        leak : float
+            What either ReLU leaves of negative values.
         mode : Mode
             The mode of the calls that it is for.
 
@@ -149,10 +153,10 @@ class ConvolutionArguments(ctypes.Structure):
             None if scale is None else _float32(scale),
             None if shift is None else _float32(shift),
         ]
-        return cls._of(tensors, (inputs, outputs, grouped.shape[1], dilation, relu))
+        return cls._of(tensors, (inputs, outputs, grouped.shape[1], dilation, relu, leak))
 
     @classmethod
-    def _of(cls, tensors: Sequence[Tensor | None], sizes: Sequence[int]) -> ConvolutionArguments:
+    def _of(cls, tensors: Sequence[Tensor | None], sizes: Sequence[float]) -> ConvolutionArguments:
         arguments = cls(*(None if tensor is None else tensor.data_ptr() for tensor in tensors), *sizes)
         arguments.tensors = tensors
         return arguments

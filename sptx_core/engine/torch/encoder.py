@@ -17,7 +17,7 @@ from sptx_core.engine.changes import ChangedFeatures, zero_outside
 from sptx_core.engine.encoding import StretchEncoder
 from sptx_core.engine.features import SharedFeatures
 from sptx_core.engine.folding import FoldedBlock
-from sptx_core.engine.torch.operators import Convolution, Projection, fastest_convolution
+from sptx_core.engine.torch.operators import Convolution, Projection, activate_, fastest_convolution
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
 
@@ -51,8 +51,9 @@ class TorchBlock:
     def __init__(self, folded: FoldedBlock, dtype: torch.dtype, wide: torch.dtype) -> None:
         self.scale, self.shift = folded.scale.to(wide), folded.shift.to(wide)
         self.margin1, self.margin2, self.dtype = folded.margin1, folded.margin2, dtype
-        self.conv1 = fastest_convolution(folded.weight1, folded.bias1, folded.dilation, dtype, relu=True)
-        self.conv2 = fastest_convolution(folded.weight2, folded.bias2, folded.dilation, dtype, relu=False)
+        dilation, self.leak = folded.dilation, folded.leak
+        self.conv1 = fastest_convolution(folded.weight1, folded.bias1, dilation, dtype, relu=True, leak=self.leak)
+        self.conv2 = fastest_convolution(folded.weight2, folded.bias2, dilation, dtype, relu=False)
 
     def __call__(self, x: SharedFeatures) -> SharedFeatures:
         """Features after the block."""
@@ -71,7 +72,7 @@ class TorchBlock:
         return convolve_changed(changed, x, middle, self.margin2, self._activate, self.conv1, self.conv2)
 
     def _activate(self, x: Tensor) -> Tensor:
-        return torch.addcmul(self.shift, x, self.scale).relu_().to(self.dtype)
+        return activate_(torch.addcmul(self.shift, x, self.scale), self.leak).to(self.dtype)
 
 
 class TorchSkip:

@@ -81,9 +81,9 @@ class OutputHeads:
     """The last norm and both output heads, in the precision of the residual stream."""
 
     def __init__(self, model: SpTransformerModel, wide: torch.dtype) -> None:
-        heads = (model.splice_head, model.usage_head)
-        weight = torch.cat([head.weight[..., 0] for head in heads])
-        bias = torch.cat([head.bias for head in heads if head.bias is not None])
+        weight = torch.cat([head.weight[..., 0] for head in model.heads])
+        bias = torch.cat([head.bias for head in model.heads if head.bias is not None])
+        assert isinstance(model.norm, torch.nn.LayerNorm)
         self.norm, self.projection = RowNorm(model.norm, wide), Projection(weight, bias, wide)
 
     def __call__(self, x: Tensor) -> Tensor:

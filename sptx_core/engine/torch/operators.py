@@ -28,7 +28,14 @@ class Convolution(Protocol):
         """[N, L + 2 * radius, C in] -> [N, L, C out]."""
 
 
-def fastest_convolution(weight: Tensor, bias: Tensor, dilation: int, dtype: torch.dtype, *, relu: bool) -> Convolution:
+def activate_(x: Tensor, leak: float) -> Tensor:
+    """ReLU of x in place; where it leaks, x * leak stays of negative values."""
+    return F.leaky_relu_(x, leak) if leak else x.relu_()
+
+
+def fastest_convolution(
+    weight: Tensor, bias: Tensor, dilation: int, dtype: torch.dtype, *, relu: bool, leak: float = 0.0
+) -> Convolution:
     """The fastest kind of convolution for a size, a precision and the device of the weight.
 
     Parameters
@@ -43,12 +50,14 @@ def fastest_convolution(weight: Tensor, bias: Tensor, dilation: int, dtype: torc
         Precision of the operands.
     relu : bool
         Whether a ReLU follows.
+    leak : float
+        What the ReLU leaves of negative values.
     """
     if weight.device.type != "cpu":
-        return GridConvolution(weight, bias, dilation, dtype, relu=relu)
+        return GridConvolution(weight, bias, dilation, dtype, relu=relu, leak=leak)
     large = weight.shape[2] * min(weight.shape[:2]) >= MIN_TOOM_COOK[dtype]
     kind = ToomCookConvolution if large else DilatedConvolution
-    return kind(weight, bias, dilation, dtype, relu=relu)
+    return kind(weight, bias, dilation, dtype, relu=relu, leak=leak)
 
 
 class DilatedConvolution:
@@ -58,9 +67,11 @@ class DilatedConvolution:
     faster on CPUs than one along the width or in one dimension.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, dilation: int, dtype: torch.dtype, *, relu: bool) -> None:
+    def __init__(
+        self, weight: Tensor, bias: Tensor, dilation: int, dtype: torch.dtype, *, relu: bool, leak: float = 0.0
+    ) -> None:
         self.weight, self.bias = _image_weight(weight, dtype), bias.to(dtype)
-        self.dilation, self.relu = dilation, relu
+        self.dilation, self.relu, self.leak = dilation, relu, leak
         self.radius = weight.shape[2] // 2 * dilation
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -68,7 +79,7 @@ class DilatedConvolution:
         image = x.transpose(1, 2).unsqueeze(3)  # [N, C, L + 2 * radius, 1]
         y = F.conv2d(image, self.weight, self.bias, dilation=(self.dilation, 1))
         y = y.squeeze(3).transpose(1, 2)
-        return y.relu_() if self.relu else y
+        return activate_(y, self.leak) if self.relu else y
 
 
 class GridConvolution:
@@ -78,9 +89,11 @@ class GridConvolution:
     cuDNN has fast kernels for it: in bfloat16 0.16 ms, where its dilated convolution takes 140 ms.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, dilation: int, dtype: torch.dtype, *, relu: bool) -> None:
+    def __init__(
+        self, weight: Tensor, bias: Tensor, dilation: int, dtype: torch.dtype, *, relu: bool, leak: float = 0.0
+    ) -> None:
         self.weight, self.bias = _image_weight(weight, dtype), bias.to(dtype)
-        self.dilation, self.relu = dilation, relu
+        self.dilation, self.relu, self.leak = dilation, relu, leak
         self.radius = weight.shape[2] // 2 * dilation
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -91,7 +104,7 @@ class GridConvolution:
         image = x.view(batch, -1, self.dilation, channels).permute(0, 3, 1, 2)
         y = F.conv2d(image, self.weight, self.bias).permute(0, 2, 3, 1).flatten(1, 2)
         y = y[:, : length - 2 * self.radius]
-        return y.relu_() if self.relu else y
+        return activate_(y, self.leak) if self.relu else y
 
 
 class ToomCookConvolution:
@@ -116,6 +129,7 @@ class ToomCookConvolution:
         dtype: torch.dtype,
         *,
         relu: bool,
+        leak: float = 0.0,
         max_piece_bytes: int = MAX_PIECE_BYTES,
     ) -> None:
         self.kernel = weight.shape[2]
@@ -126,7 +140,7 @@ class ToomCookConvolution:
             DilatedConvolution(value, bias if point == 1 else torch.zeros_like(bias), dilation, dtype, relu=False)
             for point, value in enumerate(values)
         ]
-        self.dilation, self.relu, self.channels = dilation, relu, len(bias)
+        self.dilation, self.relu, self.leak, self.channels = dilation, relu, leak, len(bias)
         self.radius = self.kernel // 2 * dilation
         self.max_piece_bytes = max_piece_bytes
 
@@ -177,7 +191,7 @@ class ToomCookConvolution:
         torch.add(m1.sub_(m2), m3, alpha=2, out=y[:, :, 1])
         torch.add(both.add_(m4), m3, alpha=4, out=y[:, :, 2])
         if self.relu:
-            out.relu_()
+            activate_(out, self.leak)
 
 
 def _image_weight(weight: Tensor, dtype: torch.dtype) -> Tensor:

@@ -22,17 +22,22 @@ SHARED_MEMORY = 227 * 1024  # bytes that a block can have on a Hopper GPU, for w
 
 def size_reasons(config: SpTransformerConfig) -> Iterator[str]:
     """Why the kernels cannot take a network's sizes, as in `sptx_core.engine.paths`; nothing where they can."""
-    head = config.hidden_size // config.heads
-    sizes = [  # name, size, smallest, largest; the kernels need powers of two
-        *(("channels of an encoder", encoder.channels, MIN_PRODUCT, None) for encoder in config.encoders),
-        ("hidden channels", config.hidden_size, 2 * MIN_PRODUCT, MAX_HIDDEN),  # multiplied in halves
-        ("channels of a head", head, MIN_PRODUCT, MAX_HEAD),
-        ("positions of a bucket", config.bucket_size, MIN_PRODUCT, MAX_BUCKET),
-    ]
+    sizes: list[tuple[str, int, int, int | None]]  # name, size, smallest, largest; the kernels need powers of two
+    sizes = [("channels of an encoder", encoder.channels, MIN_PRODUCT, None) for encoder in config.encoders]
+    if config.layers:
+        sizes += [
+            ("hidden channels", config.hidden_size, 2 * MIN_PRODUCT, MAX_HIDDEN),  # multiplied in halves
+            ("channels of a head", config.hidden_size // config.heads, MIN_PRODUCT, MAX_HEAD),
+            ("positions of a bucket", config.bucket_size, MIN_PRODUCT, MAX_BUCKET),
+        ]
     for name, size, smallest, largest in sizes:
         if size & (size - 1) or size < smallest or (largest is not None and size > largest):
             limits = f"from {smallest} on" if largest is None else f"from {smallest} to {largest}"
             yield f"needs a power of two {limits} as the number of {name}, not {size}"
+    if any(encoder.leak for encoder in config.encoders):
+        yield "has no activation that leaks"
+    if not config.layers:
+        return
     if config.max_seq_len > MAX_BUCKETS * config.bucket_size:
         yield f"needs at most {MAX_BUCKETS} buckets, not {config.max_seq_len // config.bucket_size}"
     if config.feed_forward_size % FEED_FORWARD_STEP:

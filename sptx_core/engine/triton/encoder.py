@@ -14,6 +14,7 @@ from sptx_core.engine.encoding import StretchEncoder
 from sptx_core.engine.features import SharedFeatures
 from sptx_core.engine.folding import FoldedBlock
 from sptx_core.engine.torch.encoder import convolve_changed
+from sptx_core.engine.triton import MIN_PRODUCT
 from sptx_core.engine.triton.activation import activate_features
 from sptx_core.engine.triton.convolution import PreparedConvolution, convolve_features
 from sptx_core.engine.triton.window_placement import place_on_gpu
@@ -41,6 +42,7 @@ def triton_encoder(model: SpTransformerModel, spec: WindowSpec, dtype: torch.dty
         skip=lambda weight: TritonSkip(weight, dtype),
         place=place_on_gpu,
         evenly=True,
+        filled_up=lambda channels: max(2 * MIN_PRODUCT, 1 << (channels - 1).bit_length()),
     )
 
 

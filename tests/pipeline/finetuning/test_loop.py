@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from material.groups import CPU, learned
+from material.networks import tiny_network
 from torch import Tensor
 
 from pipeline.batch import patience
@@ -184,6 +185,14 @@ def test_tissues_without_usage_learn_nothing(order: Order, start: Path, tmp_path
     best, _ = training(order(tmp_path, **settings, weight_decay=0.5)).run()
     for name, x in SpTransformerModel.from_pretrained(start).usage_head.state_dict().items():
         assert torch.equal(best[f"usage_head.{name}"], x), name
+
+
+def test_a_network_without_attention_or_usage_learns(order: Order, tmp_path: Path) -> None:
+    tiny_network(context=20, max_seq_len=128, layers=0, tissues=0).save_pretrained(tmp_path / "start")
+    before = SpTransformerModel.from_pretrained(tmp_path / "start").state_dict()
+    settings = {"network": None, "checkpoint": str(tmp_path / "start"), "usage": None, "epochs": 0.5, "test": ()}
+    best, _ = training(order(tmp_path / "output", **settings)).run()
+    assert not [name for name, x in before.items() if torch.equal(x, best[name])]
 
 
 def test_fewer_windows_than_a_batch_are_refused(order: Order, tmp_path: Path) -> None:

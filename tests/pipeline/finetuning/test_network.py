@@ -12,7 +12,7 @@ import torch
 from material.networks import tiny_config, tiny_network
 
 from pipeline.finetuning.labelled_sites import Sites
-from pipeline.finetuning.network import freeze, set_new_biases, starting_network
+from pipeline.finetuning.network import Start, freeze, set_new_biases, starting_network
 from pipeline.finetuning.settings import Freeze
 from sptx_core.channels import TISSUES
 from sptx_core.errors import InputError
@@ -113,6 +113,34 @@ def test_what_is_frozen(what: Freeze, still: set[str]) -> None:
     assert {id(part) for part in parts} == {id(children[name]) for name in still}
     learning = {name.partition(".")[0] for name, x in model.named_parameters() if x.requires_grad}
     assert learning == set(children) - still
+
+
+def test_the_encoders_alone_are_frozen_where_there_is_no_path_around_them() -> None:
+    model = tiny_network(layers=0, input_path_channels=0, tissues=0)
+    assert freeze(model, Freeze.ENCODERS) == (model.encoders,)
+    learning = {name.partition(".")[0] for name, x in model.named_parameters() if x.requires_grad}
+    assert learning == {"fusion", "splice_head"}
+
+
+def test_a_network_without_usage_gets_the_tissues_of_the_usage_table(tmp_path: Path) -> None:
+    tiny_network(layers=0, tissues=0).save_pretrained(tmp_path)
+    without = starting_network(str(tmp_path), None, (), 1).model
+    assert without.output_channels == ("no_splice", "acceptor", "donor")
+    started = starting_network(str(tmp_path), None, ("liver", "brain"), 1)
+    assert list(usage_rows(started.model)) == ["liver", "brain"]
+    sites = Sites(np.arange(2), np.array([1, 2]), np.array([[0.5, 0.8], [0.5, 0.8]], dtype=np.float32))
+    set_new_biases(started, sites, 100, site_weight=10)
+    assert usage_rows(started.model)["brain"][-1] == pytest.approx(math.log(0.8 / 0.2), abs=1e-6)
+    nothing = Sites(np.arange(2), np.array([1, 2]), np.empty((2, 0), dtype=np.float32))
+    set_new_biases(Start(without, ()), nothing, 100, site_weight=10)
+
+
+def test_several_members_are_not_trained(tmp_path: Path) -> None:
+    tiny_network(members=2).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="holds 2 networks side by side, and a training changes one"):
+        starting_network(str(tmp_path), None, (), 1)
+    with pytest.raises(InputError, match="`network` holds 2 networks"):
+        starting_network(None, {**SIZES, "members": 2}, ("a",), 1)
 
 
 def test_what_is_new_starts_from_shares_and_means() -> None:

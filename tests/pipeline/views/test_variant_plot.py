@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,14 @@ def dots(axes: Axes) -> dict[tuple[float, float], str]:
         for line in axes.lines
         if line.get_marker() == "o"
     }
+
+
+def test_there_are_no_bars_for_a_network_without_tissues(variants: Variants, annotation: Annotation) -> None:
+    view = variant_view(variants, SNV, annotation=annotation)
+    figure = draw_variant(dataclasses.replace(view, tissues=()))
+    assert len(figure.axes) == len(draw_variant(view).axes) - 1
+    bare = draw_variant(dataclasses.replace(view, tissues=(), models=None))
+    assert len(bare.axes) == len(figure.axes) - 1
 
 
 def test_scores_before_and_after(variants: Variants, annotation: Annotation, strand: str) -> None:

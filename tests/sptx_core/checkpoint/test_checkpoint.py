@@ -28,6 +28,7 @@ from torch import Tensor
 
 from sptx_core.channels import TISSUES
 from sptx_core.checkpoint import Checkpoint, checkpoint_digest, load_checkpoint, load_config, save_checkpoint
+from sptx_core.checkpoint.checkpoint import READS_INPUT
 from sptx_core.config import HeadConfig, SpTransformerConfig
 from sptx_core.demo import demo_checkpoint
 from sptx_core.errors import InputError
@@ -152,6 +153,49 @@ def test_what_is_saved_is_loaded_again(config: SpTransformerConfig, tmp_path: Pa
         assert_holds(loaded, model)
         assert loaded.head == {}
     assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_members_are_saved_loaded_and_taken_out(tmp_path: Path) -> None:
+    config = dataclasses.replace(OFFICIAL, layers=0, input_path_channels=0, tissues=0, members=2)
+    model = network_of(config)
+    model.save_pretrained(tmp_path)
+    loaded = load_checkpoint(tmp_path)
+    assert_holds(loaded, model)
+    assert len({loaded.digest(), *(loaded.of_member(number).digest() for number in (0, 1))}) == 3
+    member = loaded.of_member(1)
+    assert member.of_member(0) is member
+    assert_holds(member, model.networks[1])
+    with pytest.raises(InputError, match="has members 0 to 1, none is 2"):
+        loaded.of_member(2)
+
+
+def test_missing_and_unexpected_tensors_of_members_are_named(tmp_path: Path) -> None:
+    config = dataclasses.replace(OFFICIAL, layers=0, members=2)
+    tensors = network_of(config).state_dict()
+    del tensors["member.1.fusion.bias"]
+    tensors |= {"norm.weight": torch.zeros(16), "member.2.fusion.bias": torch.zeros(16)}
+    save_checkpoint(Checkpoint(config, tensors), tmp_path)
+    with pytest.raises(
+        InputError, match=r"missing: member\.1\.fusion\.bias; unexpected: member\.2\.fusion\.bias, norm"
+    ):
+        load_checkpoint(tmp_path)
+
+
+def test_settings_of_attention_that_there_is_not_are_no_part_of_the_digest() -> None:
+    config = dataclasses.replace(OFFICIAL, layers=0)
+    tensors = network_of(config).state_dict()
+    others = dataclasses.replace(config, max_seq_len=999, heads=5, local_heads=1, bucket_size=7, feed_forward_size=1)
+    assert Checkpoint(others, tensors).digest() == Checkpoint(config, tensors).digest()
+
+
+def test_digest_counts_a_silent_fifth_channel_of_members_as_none() -> None:
+    config = dataclasses.replace(OFFICIAL, layers=0, members=2)
+    tensors = network_of(config).state_dict()
+    wide = {n: F.pad(x, (0, 0, 0, 1)) if READS_INPUT.fullmatch(n) else x for n, x in tensors.items()}
+    assert sum(wide[name].shape != tensors[name].shape for name in tensors) == 2 * (len(config.encoders) + 1)
+    assert (
+        Checkpoint(dataclasses.replace(config, input_channels=5), wide).digest() == Checkpoint(config, tensors).digest()
+    )
 
 
 def test_a_head_is_saved_and_loaded_beside_the_network(model: SpTransformerModel, tmp_path: Path) -> None:

@@ -63,6 +63,19 @@ def test_unknown_names_are_left_out() -> None:
     assert renamed(given, Layout.OURS, Layout.OFFICIAL) == {"attn.norm.bias": 1, "attn.norm": 2}
 
 
+def test_members_of_an_ensemble_have_names_in_our_layout_alone() -> None:
+    given = {
+        "member.0.norm.bias": 1,
+        "member.12.layers.1.expand.weight": 2,
+        "member.0.member.1.norm.bias": 3,
+        "member": 4,
+    }
+    known = {"member.0.norm.bias": 1, "member.12.layers.1.expand.weight": 2}
+    assert renamed(given, Layout.OURS, Layout.OURS) == known
+    assert renamed(known, Layout.OURS, Layout.OFFICIAL) == {}
+    assert layout_of(given) is Layout.OURS
+
+
 @pytest.mark.parametrize("layout", Layout)
 def test_the_layout_is_the_one_that_knows_most_names(layout: Layout) -> None:
     names = [*renamed(numbered(OURS), Layout.OURS, layout), "norm.weight", "something.else"]

@@ -31,21 +31,23 @@ sizes = st.integers(1, 9)
 @st.composite
 def configs(draw: st.DrawFn) -> SpTransformerConfig:
     stage = st.builds(ResidualStage, st.integers(1, 3), st.sampled_from([1, 3, 5]), sizes)
-    encoder = st.builds(SpTransformerFeatureEncoderConfig, sizes, st.lists(stage, min_size=1, max_size=3).map(tuple))
+    stages = st.lists(stage, min_size=1, max_size=3).map(tuple)
+    encoder = st.builds(SpTransformerFeatureEncoderConfig, sizes, stages, st.sampled_from([0.0, 0.1]))
     heads, bucket_size = draw(st.integers(1, 4)), draw(sizes)
     return SpTransformerConfig(
         input_channels=draw(st.sampled_from([4, 5])),
         context=draw(st.integers(0, 9)),
         max_seq_len=bucket_size * draw(sizes),
         encoders=tuple(draw(st.lists(encoder, min_size=1, max_size=3))),
-        input_path_channels=draw(sizes),
+        input_path_channels=draw(st.integers(0, 9)),
         hidden_size=heads * draw(sizes),
-        layers=draw(st.integers(1, 3)),
+        layers=draw(st.integers(0, 3)),
         heads=heads,
         local_heads=draw(st.integers(0, heads)),
         bucket_size=bucket_size,
         feed_forward_size=draw(sizes),
-        tissues=draw(sizes),
+        tissues=draw(st.integers(0, 9)),
+        members=draw(st.integers(1, 3)),
     )
 
 

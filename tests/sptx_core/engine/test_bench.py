@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from material.engine_networks import SMALL, SMALL_SPEC
+from material.engine_networks import SMALL, SMALL_SPEC, small_network
 
 from sptx_core.engine.bench import BenchReport, format_rate, format_report, pairs, run_bench, seeded_model
 from sptx_core.errors import InputError
@@ -38,6 +38,18 @@ def test_each_path_is_fast_counted_and_near_the_reference(report: BenchReport) -
     assert shared.largest_logit_difference is not None
     assert shared.largest_logit_difference < 2e-5
     assert all(row.peak_bytes > 0 and row.windows_per_second > 0 for row in report.rows)
+
+
+def test_a_network_without_attention_is_measured_as_it_is() -> None:
+    report = run_bench(
+        model=small_network(layers=0, members=2), spec=SMALL_SPEC, runs=[("shared", "float32")], windows=4, repeats=1
+    )
+    reference, shared = report.rows
+    assert report.core == SMALL_SPEC.core
+    assert shared.other_choices == 0
+    assert shared.largest_logit_difference is not None
+    assert shared.largest_logit_difference < 2e-5
+    assert shared.performed_flops / shared.windows_per_second < reference.performed_flops / reference.windows_per_second
 
 
 def test_report_survives_the_disk_and_is_compared(report: BenchReport, tmp_path: Path) -> None:

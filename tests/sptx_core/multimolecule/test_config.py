@@ -221,6 +221,14 @@ def test_copies_are_equal_and_independent() -> None:
     assert config != "text"
 
 
+def test_what_multimolecule_has_no_names_for_is_refused() -> None:
+    for changed in ({"members": 2}, {"encoders": (own.SpTransformerFeatureEncoderConfig(8, leak=0.1),)}):
+        config = SpTransformerConfig.of(own.SpTransformerConfig(layers=0, **changed))
+        with pytest.raises(InputError, match="no names for members and leak"):
+            config.to_dict()
+        assert "SpTransformerConfig" in repr(config)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -231,6 +239,8 @@ def test_copies_are_equal_and_independent() -> None:
         ({"num_splice_labels": 4}, "num_splice_labels is 4, but"),
         ({"vocab_size": 7}, "vocab_size must be 4 (A C G T) or 5"),
         ({"hidden_size": 0}, "hidden_size of a SpTransformerConfig must be an integer of at least 1, not 0"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers of a SpTransformerConfig must be an integer of at least 1"),
+        ({"num_tissues": 0}, "num_tissues of a SpTransformerConfig must be an integer of at least 1, not 0"),
         ({"num_attention_heads": 3}, "attention_hidden_size (256) must be a multiple of num_attention_heads (3)"),
         ({"num_local_attention_heads": 9}, "num_local_attention_heads (9) must be at most num_attention_heads (8)"),
         ({"max_seq_len": 100}, "max_seq_len (100) must be a multiple of bucket_size (64)"),

@@ -43,6 +43,7 @@ struct Convolution {
     const float* bias;           // [out]
     const float *scale, *shift;  // [in], of the norm before it, which a ReLU follows; null: there is none
     int in, out, groups, dilation, relu;
+    float leak;  // what either ReLU leaves of negative values
 };
 
 // Where a sequence lies. Its positions lie in order in up to three parts (null: zeros, which norm and ReLU leave zero),

@@ -51,6 +51,11 @@ struct Chunk {
     const int64_t* places;  // the first position of each row
 };
 
+// The ReLU of a convolution, which may leak.
+INLINE __m512 relu(const Convolution& c, __m512 x) {
+    return _mm512_max_ps(c.leak ? _mm512_mul_ps(x, _mm512_set1_ps(c.leak)) : _mm512_setzero_ps(), x);
+}
+
 // Transforms 32 channels, from `channel` on, of one row: reads its positions x [POINTS], applies norm and ReLU where
 // there are any, and writes the row's operands to all planes; those of the positions themselves only where `plain`.
 template <Mode M>
@@ -63,8 +68,7 @@ INLINE void transform_channels(const Convolution& c, const float* const (&x)[POI
         UNROLLED_FOR (int i = 0; i < POINTS; i++) {
             y[i] = x[i] ? _mm512_loadu_ps(x[i] + at16) : _mm512_setzero_ps();
             if (c.scale && x[i])
-                y[i] = _mm512_max_ps(_mm512_setzero_ps(), _mm512_fmadd_ps(y[i], _mm512_loadu_ps(c.scale + at16),
-                                                                          _mm512_loadu_ps(c.shift + at16)));
+                y[i] = relu(c, _mm512_fmadd_ps(y[i], _mm512_loadu_ps(c.scale + at16), _mm512_loadu_ps(c.shift + at16)));
         }
         __m512 found[POINTS];
         values_at_points(y, found);
@@ -214,7 +218,7 @@ INLINE void write_outputs(const Convolution& c, const Sequence& s, const Chunk& 
                 const int64_t p = chunk.places[r] + int64_t(i) * c.dilation;
                 if (p >= s.length) break;
                 __m512 z = _mm512_add_ps(y[i], bias);
-                if (c.relu) z = _mm512_max_ps(_mm512_setzero_ps(), z);
+                if (c.relu) z = relu(c, z);
                 if (has_added(s)) z = _mm512_add_ps(z, _mm512_loadu_ps(added_at(s, p, c.out) + at16));
                 _mm512_storeu_ps(s.result + p * c.out + at16, z);
             }

@@ -97,7 +97,7 @@ void convolution_offsets(int* to) {
         offsetof(Convolution, weight), offsetof(Convolution, last),   offsetof(Convolution, bias),
         offsetof(Convolution, scale),  offsetof(Convolution, shift),  offsetof(Convolution, in),
         offsetof(Convolution, out),    offsetof(Convolution, groups), offsetof(Convolution, dilation),
-        offsetof(Convolution, relu),
+        offsetof(Convolution, relu),   offsetof(Convolution, leak),
     };
     std::memcpy(to, offsets, sizeof(offsets));
 }

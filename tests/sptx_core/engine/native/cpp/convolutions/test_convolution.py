@@ -24,6 +24,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
     zeros=st.tuples(st.integers(0, 90), st.integers(0, 90)),
     cut_at=st.integers(0, 100),
     extras=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    leak=st.sampled_from([0.0, 0.1]),
     threads=st.integers(1, 3),
     seed=st.integers(0, 100),
 )
@@ -37,6 +38,7 @@ def test_convolutions_equal_pytorchs_wherever_their_input_lies(
     zeros: tuple[int, int],
     cut_at: int,
     extras: tuple[bool, bool, bool],
+    leak: float,
     threads: int,
     seed: int,
 ) -> None:
@@ -67,12 +69,12 @@ def test_convolutions_equal_pytorchs_wherever_their_input_lies(
         row[RESULT], row[LENGTH] = result.data_ptr(), length
         parts.append((first, second, more))
         results.append(result)
-        active = x if norm is None else (x * norm[0] + norm[1]).relu()
+        active = x if norm is None else F.leaky_relu(x * norm[0] + norm[1], leak)
         padded = F.pad(active, (0, 0, empty, 0) if side == 0 else (0, 0, 0, empty)).double()
         y = F.conv1d(padded.T[None], weight.double(), bias.double(), dilation=dilation)[0].T
-        expected.append((y.relu() if relu else y) + (more if residual else 0))
+        expected.append((F.leaky_relu(y, leak) if relu else y) + (more if residual else 0))
 
-    arguments = ConvolutionArguments.of(weight, bias, norm, dilation=dilation, relu=relu, mode=mode)
+    arguments = ConvolutionArguments.of(weight, bias, norm, dilation=dilation, relu=relu, leak=leak, mode=mode)
     library.convolve(mode, [arguments], [table], threads)
     for result, wanted in zip(results, expected, strict=True):
         assert result[length].isnan().all()  # nothing is written beyond the end
