@@ -1,8 +1,9 @@
 """The whole job on real human genes: `python workflows/demo.py FOLDER`.
 
 Half a megabase of chromosome 9 with its genes and a trained network: tracks, a picture of a gene, evaluation, queries
-with Polars and DuckDB, three changes of a base and a picture of one, a report. That network predicts no usage by
-tissue; so at the end a generated genome, whose known answer has it. A second time it goes on where it stopped.
+with Polars and DuckDB, three changes of a base and a picture of one, a report, a page to look at. That network predicts
+no usage by tissue; so at the end a generated genome, whose known answer has it. A second time it goes on where it
+stopped.
 """
 
 from __future__ import annotations
@@ -42,16 +43,22 @@ def main() -> None:
     step("Half a megabase of human chromosome 9, its genes, and a trained network")
     example = write_human_example(folder)
     print(f"written to {folder}. Whose the files are, and their licences: {example.notice}")
-    pictures = real_genes(folder, example) | generated_genome(folder / "generated")
+    found = real_genes(folder, example)
+    pictures = generated_genome(folder / "generated") | found
     step("Look at")
     for path, what in pictures.items():
         print(f"{path!s:<30}  {what}")
+    print()
+    for path in found:
+        if path.suffix == ".html":
+            print(path.absolute().as_uri())
 
 
 def real_genes(folder: Path, example: HumanExample) -> dict[Path, str]:
     """The job on the human genes; returns what to look at."""
     tracks, scores, evaluation = folder / "tracks", folder / "scores", folder / "evaluation"
-    picture, before_and_after, page = folder / "gene.png", folder / "variant.png", folder / "report.html"
+    picture, before_and_after = folder / "gene.png", folder / "variant.png"
+    report, page = folder / "report.html", folder / "page.html"
     genome, annotation, vcf, checkpoint, _ = example
     inputs = ("--fasta", genome, "--gtf", annotation, "--checkpoint", checkpoint)
 
@@ -81,14 +88,17 @@ def real_genes(folder: Path, example: HumanExample) -> dict[Path, str]:
     sptx("plot", scores, VARIANT, "--gtf", annotation, "--to", before_and_after)
 
     step("All of the table on one page")
-    sptx("report", tracks, "--gtf", annotation, "--to", page)
+    sptx("report", tracks, "--gtf", annotation, "--to", report)
+
+    step(f"{GENE} in a genome browser, in one file; without --to, `sptx browse` serves all of the table")
+    sptx("browse", tracks, scores, GENE, "--gtf", annotation, "--to", page)
     return {
         picture: f"{GENE}: exons of its transcripts above the predicted sites (docs/plot.md)",
         before_and_after: "a broken donor, and the one that takes its place (docs/variants.md)",
-        page: "the report: coverage, scores, called sites, how it was computed (docs/report.md)",
-        # The address of `sptx browse` belongs here.
         evaluation: "precision and recall, calibration, sequence logos; evaluation.json",
         tracks: "the table: tracks/ has every base, sites/ the likely splice sites (docs/table.md)",
+        report: "the report: coverage, scores, called sites, how it was computed (docs/report.md)",
+        page: "the page: scores, transcripts, sites and variants, to zoom and pan (docs/browse.md)",
     }
 
 
