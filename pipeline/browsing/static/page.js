@@ -71,7 +71,7 @@ function tellOf({ version, tables, annotation, variants }) {
       `run ${table.fingerprint}`,
       table.precision,
       `flanks ${table.flanks}`,
-      `${table.tissues.length} tissues`,
+      table.tissues.length ? `${table.tissues.length} tissues` : "",
     ]
     const name = element("b", {
       textContent: tables.length > 1 ? `${"AB"[k]}: ${table.name}` : table.name,
@@ -94,6 +94,7 @@ function tellOf({ version, tables, annotation, variants }) {
       ),
     )
   at("tables").replaceChildren(...parts)
+  at("usage-legend").hidden = !tables.some(({ tissues }) => tissues.length)
   at("annotation").textContent = annotation ? `Annotation: ${annotation}. ` : ""
   document.title = `${tables.map(({ name }) => name).join(" and ") || variants?.name || "sptx"} – sptx browse`
   tellUnfinished(tables)
@@ -129,11 +130,9 @@ function switches({ tables, variants }) {
     ["+", "+ strand", true],
     ["-", "− strand", true],
     ["introns", "introns", true],
-    ...tables.map(({ tissues }, k) => [
-      `usage ${k}`,
-      both ? `usage ${"AB"[k]}` : "usage",
-      k === 0 && tissues.length > 0,
-    ]),
+    ...tables.flatMap(({ tissues }, k) =>
+      tissues.length ? [[`usage ${k}`, both ? `usage ${"AB"[k]}` : "usage", k === 0]] : [],
+    ),
     ["bases", "bases", true],
     ...(variants ? [["variants", "variants", true]] : []),
   ]

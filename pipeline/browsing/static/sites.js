@@ -79,7 +79,7 @@ export class SitesTable {
 
   draw() {
     const { tissues } = this.config.tables[this.of]
-    const columns = SHOWN.filter(({ by }) => (this.columns ?? []).includes(by))
+    const columns = SHOWN.filter(({ by }) => (this.columns ?? []).includes(by) && (tissues.length || by !== "tau"))
     const heads = columns.map(({ head, by }) => this.head(head, by, NUMBERS.includes(by) ? "number" : ""))
     heads.push(...tissues.map((tissue) => this.head(tissueName(tissue), tissue, "tissue")))
     const body = element("tbody")
