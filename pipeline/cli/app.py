@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import compute, config, diff, export, look, network, publish, report, sites, train
+from pipeline.cli import browse, compute, config, diff, export, look, network, publish, report, sites, train
 from pipeline.cli import variants as alleles
 from pipeline.cli.console import (
     BAD_INPUT,
@@ -36,7 +36,7 @@ from sptx_core.errors import InputError, UnfinishedError
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Tracks": (
         *(compute.run, compute.plan, look.status, look.verify, look.query, look.plot, look.evaluate),
-        *(sites.sites, diff.diff, report.report, export.export, publish.publish),
+        *(sites.sites, browse.browse, report.report, diff.diff, export.export, publish.publish),
     ),
     "Variants": (alleles.variants, alleles.saturate),
     "Training": (compute.usage, train.finetune, compute.simulate),

@@ -31,6 +31,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "sptx evaluate mane --gtf gencode.gtf.gz",
         "sptx evaluate mane --gtf gencode.gtf.gz --usage usage.parquet --to evaluation",
     ),
+    "browse": (
+        "sptx browse tp53 TP53",
+        "sptx browse mane mane-bfloat16 TP53 --gtf gencode.gtf.gz --port 8000 --no-open",
+    ),
     "diff": (
         "sptx diff tp53 tp53-finetuned",
         "sptx diff s3://bucket/mane mane --region chr17:7,661,779-7,687,550 --least 0.1 --to changed.tsv --exit-code",
@@ -64,7 +68,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "sptx finetune --config finetune.yaml --junctions brain=brain.SJ.out.tab --freeze encoders --output training",
     ),
     "simulate": ("sptx simulate genome --contigs 2", "sptx simulate gencode-sized --annotation-only"),
-    "example": ("sptx example demo", "sptx example elsewhere/demo"),
+    "example": ("sptx example demo", "sptx example elsewhere/demo --generated"),
     "config": ("sptx config --to settings.yaml", "sptx config finetune --to finetune.yaml"),
     "convert": (
         "sptx convert SpTransformer_pytorch.ckpt sptransformer",
@@ -72,7 +76,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     ),
     "bench": (
         "sptx bench --windows 4 --repeats 1",
-        "sptx bench --device cuda --paths reference,shared,triton --windows 960 --save bench.json",
+        "sptx bench --cores 1000,2000,4000,6000 --checkpoint SpTransformer_pytorch.ckpt --fasta GRCh38.fa.gz",
     ),
 }
 """Command -> its examples."""

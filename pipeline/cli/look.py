@@ -5,7 +5,7 @@ Modules that load PyTorch or draw are imported when a command runs, so that help
 
 from __future__ import annotations
 
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,11 +32,12 @@ PRINTED_WIDTH = 130  # columns of tables that go to a file or another program
 
 
 def status(output: TableRoot, as_json: AsJson = False) -> None:
-    """Say what is done, missing and failed; ends with 3 while anything is missing."""
+    """Say what is done, missing and failed, and how long it took; ends with 3 while anything is missing."""
+    from pipeline.batch.history import in_words, read_history
     from pipeline.batch.published import PublishedStore
 
     store = PublishedStore(absolute(output))
-    found = _status(store)
+    found, history = _status(store), read_history(store)
     missing = len(found.missing)
     total = found.done + missing + len(found.failed)
     if as_json:
@@ -44,9 +45,12 @@ def status(output: TableRoot, as_json: AsJson = False) -> None:
             {"shard": failure.unit, "attempts": failure.attempts, "error": failure.error, "cause": failure.cause}
             for failure in found.failed
         ]
-        print_json({"shards": total, "done": found.done, "missing": list(found.missing), "failed": failed})
+        counted = {"shards": total, "done": found.done, "missing": list(found.missing), "failed": failed}
+        print_json(counted | {"history": [asdict(start) for start in history]})
     else:
         typer.echo(f"{found.done:,} of {total:,} shards done, {missing:,} missing, {len(found.failed):,} failed")
+        if history:
+            typer.echo(f"wall time: {in_words(history)}")
         if missing:
             more = ", ..." if missing > MAX_SHARDS_SHOWN else ""
             typer.echo(f"missing: {', '.join(map(str, found.missing[:MAX_SHARDS_SHOWN]))}{more}")

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pipeline.batch.history import Start
 from pipeline.batch.record import RunRecord
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -88,6 +89,8 @@ class Findings:
         and lie between the ends of such a transcript). A site counts for each biotype that has it.
     usage : Usage or None
         None for a network without tissues.
+    history : tuple of Start
+        How long each start of the run computed, as far as it is recorded.
     record : RunRecord
         What defines the run, and how it began to be executed.
     executions : dict
@@ -113,6 +116,7 @@ class Findings:
     biotypes: pl.DataFrame
     usage: Usage | None
     record: RunRecord
+    history: tuple[Start, ...]
     executions: Mapping[str, int]
     parts: int
     tracks_bytes: int

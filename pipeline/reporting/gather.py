@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pipeline.batch.history import read_history
 from pipeline.batch.manifest import read_manifest
 from pipeline.batch.record import read_record
 from pipeline.coordinates import Cover, Interval
@@ -98,6 +99,7 @@ def gather(tracks: Tracks, annotation: Annotation | None = None, threshold: floa
         biotypes=tally.biotypes(),
         usage=tally.usage(),
         record=record,
+        history=read_history(tracks.store),
         executions=dict(sorted(tally.executions.items())),
         parts=done,
         tracks_bytes=sum(part.bytes for part in tracks.parts),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from pipeline.batch.history import in_words
 from pipeline.coordinates import Strand
 from pipeline.inputs.splice_sites import KINDS
 from pipeline.reporting import charts
@@ -283,7 +284,11 @@ def _run(found: Findings) -> Iterator[str]:
     """What the record of the run tells."""
     begun, fields = found.record.execution, found.record.fields
     size = f"{found.tracks_bytes:,} bytes, {found.tracks_bytes / max(1, found.rows):.2f} bytes a row"
-    lines = [["shards", f"{found.parts:,} of {found.record.units:,}"], ["tracks", size]]
+    lines = [
+        ["shards", f"{found.parts:,} of {found.record.units:,}"],
+        ["wall time", _wall_time(found)],
+        ["tracks", size],
+    ]
     if found.sites_bytes is not None:
         lines.append(["table of sites", f"{found.sites_bytes:,} bytes, scores from {_threshold(found)} on"])
     windows = f"{begun.batch:,} window{'s' if begun.batch > 1 else ''}"
@@ -301,6 +306,13 @@ def _run(found: Findings) -> Iterator[str]:
         text = str(value)[:SHOWN_DIGITS] if name in _DIGESTS else str(value).replace(",", ", ")
         rows.append([f"{name} (digest)" if name in _DIGESTS else name, Html(escape(text))])  # channels, all of them
     yield table(["", ""], rows, left=2)
+
+
+def _wall_time(found: Findings) -> str:
+    seconds, bases = (sum(getattr(start, name) for start in found.history) for name in ("seconds", "size"))
+    if not seconds:
+        return "not recorded"
+    return f"{in_words(found.history)}, {bases / seconds:,.0f} bases a second"
 
 
 def _threshold(found: Findings) -> str:

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, reduce
 from operator import or_
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import polars as pl
 import yaml
@@ -69,6 +69,11 @@ class Tracks:
         self.parts = tuple(ShardPart(ShardKey.of(part), part.name, part.bytes) for part in found)
         if verify:
             self._require_parts()
+
+    @classmethod
+    def open(cls, uri: str | Path, *, verify: bool = False) -> Self:
+        """Open a table; as `open_tracks`."""
+        return cls(PublishedStore(uri), verify=verify)
 
     def _require_parts(self) -> None:
         """Refuse a table that lacks parts which its manifest lists."""
@@ -177,8 +182,8 @@ class Tracks:
         sites: bool = False,
     ) -> pl.DataFrame:
         """Rows of some committed shards for which `holds` is true."""
-        chosen = set(keys)
-        parts = [part for part in self.parts if part.key in chosen]
+        found = [self._by_key[key] for key in dict.fromkeys(keys) if key in self._by_key]
+        parts = sorted(found, key=lambda part: part.key.index)
         return self._collected(self._scan(parts, columns, sites=sites).filter(holds))
 
     def region(
@@ -274,6 +279,10 @@ class Tracks:
     def status(self) -> RunStatus:
         """What is done, missing and failed at this moment."""
         return status_of(self.store, self.header)
+
+    @cached_property
+    def _by_key(self) -> dict[ShardKey, ShardPart]:
+        return {part.key: part for part in self.parts}
 
     @cached_property
     def _planned(self) -> dict[int, Planned]:
@@ -422,7 +431,7 @@ def open_tracks(uri: str | Path, *, verify: bool = False) -> Tracks:
         There is no table. With `verify`, when rows are asked for: a part is damaged; the message names it.
 
     """
-    return Tracks(PublishedStore(uri), verify=verify)
+    return Tracks.open(uri, verify=verify)
 
 
 def status_of(store: Store, header: Header) -> RunStatus:

@@ -25,6 +25,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -94,7 +95,7 @@ class TrackSchema:
         """Whether rows carry a transcript."""
         return self.spec.flanks is Flanks.TRANSCRIPT
 
-    @property
+    @cached_property
     def columns(self) -> tuple[Column, ...]:
         """All columns in the order in which they are stored."""
         others = (name for name in SPLICE if name not in KINDS)
@@ -108,7 +109,7 @@ class TrackSchema:
             )
         )
 
-    @property
+    @cached_property
     def scores(self) -> tuple[Column, ...]:
         """The columns that hold a channel of the network."""
         return tuple(column for column in self.columns if column.steps)

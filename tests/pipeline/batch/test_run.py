@@ -25,6 +25,7 @@ from material.toy_job import SquaresJob
 
 from pipeline.batch import actors, cluster, patience
 from pipeline.batch.cluster import Cluster
+from pipeline.batch.history import read_history
 from pipeline.batch.record import Execution, RunRecord, create_or_resume, read_record
 from pipeline.batch.run import Outcome, run_job
 from pipeline.batch.storage import PROBE, Store
@@ -139,6 +140,8 @@ def test_what_failed_is_tried_again_by_the_next_run_and_all_bytes_are_those_of_a
     assert any(f"({UNITS - 1} done, 1 to do)" in line for line in said)
     assert not list(output.glob("failures/*"))
     assert digests(output) == digests(undisturbed)
+    counted = [start.units for start in read_history(Store(output))]  # the first driver was killed within a minute
+    assert counted == [UNITS - 1 - len(disturbed.survivors), 1]
 
 
 def job(output: Path | None, count: int = 400) -> SquaresJob:

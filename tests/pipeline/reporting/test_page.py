@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from material.reported import MARKUP
 
+from pipeline.batch.history import Start
 from pipeline.reporting.findings import Findings, Usage
 from pipeline.reporting.page import MAX_BIOTYPES, MAX_CONTIGS, page
 
@@ -174,6 +175,12 @@ def test_parts_of_several_machines_are_told(found: Findings) -> None:
     lines = Page(text).cells
     assert [row for row in lines if row[0].startswith("H100")] == [["H100, native engine, float32", "3"]]
     assert ["not given", "1"] in lines
+
+
+def test_the_wall_time_is_the_sum_of_the_starts(found: Findings) -> None:
+    starts = tuple(Start(f"2026-01-02T0{hour}:00:00+00:00", 1800.0, 1, 9_000, 2, "here") for hour in (3, 5))
+    assert "1 h 00 min in 2 starts, 5 bases a second" in page(dataclasses.replace(found, history=starts))
+    assert "not recorded" in page(found)
 
 
 def test_rows_of_transcripts_are_called_so(found: Findings) -> None:
