@@ -1,10 +1,11 @@
-"""How long and how much memory `sptx sites` takes on a large table: a generated one, without a network.
+"""How long and how much memory `sptx sites` or `report` takes on a large table: a generated one, without a network.
 
-    python benchmarks/named_sites.py [--bases 80000000] [--folder KEPT]
+    python benchmarks/named_sites.py [--bases 80000000] [--folder KEPT] [--command report]
 
 One contig of that length with an annotation as dense as GENCODE's, and the table of all its bases: 9 in 10 annotated
 sites score 0.9, the others 0.002, a third as many other bases 0.3, and the rest noise below the table of sites. All
-sites are then read with names (TSV, to nowhere) in a process of its own, whose seconds and peak memory are printed.
+sites are then read with names (TSV, to nowhere), or the report is made, in a process of its own, whose seconds and peak
+memory are printed.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from sptx_core.channels import CHANNELS, SPLICE
 from sptx_core.windows import WindowSpec
 
 CONTIG, WINDOWS_PER_SHARD = "chr1", 256
+COMMANDS: dict[str, list[str]] = {"sites": ["--format", "tsv"], "report": []}
 HIT, MISSED, NOVEL, NOISE = 0.9, 0.002, 0.3, 0.005
 
 
@@ -87,6 +89,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--bases", type=int, default=80_000_000)
     options.add_argument("--folder", type=Path)
+    options.add_argument("--command", choices=COMMANDS, default="sites")
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as aside:
         folder = given.folder or Path(aside)
@@ -97,7 +100,7 @@ def main() -> None:
         size = sum(file.stat().st_size for file in root.rglob("*.parquet"))
         program = [sys.executable, "-c", "from pipeline.cli import main; main()"]
         began = time.monotonic()
-        subprocess.run([*program, "sites", root, "--to", os.devnull, "--format", "tsv"], check=True)
+        subprocess.run([*program, given.command, root, "--to", os.devnull, *COMMANDS[given.command]], check=True)
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds, processor = time.monotonic() - began, used.ru_utime + used.ru_stime
     print(f"{size / 1e6:,.0f} MB: {seconds:.1f} s, {processor:.1f} processor s, peak {used.ru_maxrss / 2**20:.2f} GiB")

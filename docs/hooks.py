@@ -34,6 +34,7 @@ BESIDE = {  # file of the repository -> its place on the site
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "sptx_core/demo/network/README.md": "demo-network.md",
+    "pipeline/example/data/checkpoint/README.md": "example-network.md",
     "configs/demo-network.yaml": "configs/demo-network.yaml",
 }
 SETTINGS: dict[str, type[Settings]] = {"run": RunConfig, "finetune": FinetuneConfig}  # those with keys for YAML alone

@@ -1,8 +1,8 @@
+from .browsing.notebook import Tracks as Tracks
+from .browsing.notebook import open_tracks as open_tracks
 from .evaluation.evaluate import evaluate as evaluate
 from .inputs.annotation import read_annotation as read_annotation
 from .inputs.usage import read_usage as read_usage
-from .tracks.reader import Tracks as Tracks
-from .tracks.reader import open_tracks as open_tracks
 from .tracks.run import plan as plan
 from .tracks.run import run as run
 from .tracks.settings import RunConfig as RunConfig

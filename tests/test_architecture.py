@@ -26,14 +26,18 @@ ALLOWED = {
     "pipeline.tracks": {*SHARED, "pipeline.batch", "pipeline.inputs"},
     "pipeline.variants": TRACKS_AND_BELOW,
     "pipeline.simulation": {*SHARED, "pipeline.inputs"},
+    "pipeline.example": {CORE},
     "pipeline.evaluation": TRACKS_AND_BELOW,
     "pipeline.finetuning": {*TRACKS_AND_BELOW, "pipeline.evaluation"},
     "pipeline.exporting": TRACKS_AND_BELOW,
+    "pipeline.browsing": {*TRACKS_AND_BELOW, "pipeline.variants"},
+    "pipeline.reporting": TRACKS_AND_BELOW,
+    "pipeline.publishing": {*TRACKS_AND_BELOW, "pipeline.variants"},
     "pipeline.views": {*TRACKS_AND_BELOW, "pipeline.evaluation", "pipeline.variants"},
 }
 JOBS = {
-    *("pipeline.evaluation", "pipeline.exporting", "pipeline.finetuning", "pipeline.simulation"),
-    *("pipeline.variants", "pipeline.views"),
+    *("pipeline.browsing", "pipeline.evaluation", "pipeline.example", "pipeline.exporting", "pipeline.finetuning"),
+    *("pipeline.publishing", "pipeline.reporting", "pipeline.simulation", "pipeline.variants", "pipeline.views"),
 }
 ALLOWED["pipeline.cli"] = {*TRACKS_AND_BELOW, *JOBS}
 ALLOWED["pipeline"] = {*TRACKS_AND_BELOW, *JOBS}  # the door
@@ -158,6 +162,7 @@ NO_MODULE += ("pipeline/test_whole_job.py", "pipeline/test_doors.py", "benchmark
 NO_MODULE += ("workflows/",)  # run by the tools that they are written for
 NO_MODULE += ("pipeline/variants/test_against_spliceai.py",)  # what others published of their network
 NO_MODULE += ("test_docs.py",)  # what people read
+NO_MODULE += ("pipeline/browsing/test_page.py",)  # the page in a browser
 NO_MODULE += ("pipeline/batch/test_faults.py",)  # a faulty network and server
 NO_MODULE += ("pipeline/batch/test_hosts.py",)  # a whole cluster
 NO_MODULE += ("sptx_core/multimolecule/test_page.py", "sptx_core/multimolecule/test_against_port.py")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds an image of the Dockerfile with docker, podman or buildah, and runs sptx on a generated gene in it:
+# Builds an image of the Dockerfile with docker, podman or buildah, and runs sptx on a human gene in it:
 #
 #     workflows/check-image.sh cpu --secret id=pip,src=pip.conf
 #     workflows/check-image.sh cuda
@@ -18,7 +18,7 @@ ls /opt/sptx/lib/python3*/site-packages/sptx_core/engine/native/_native*.so
 cd "$(mktemp -d)"
 sptx example demo
 sptx run --fasta demo/genome.fa.gz --gtf demo/annotation.gtf.gz --checkpoint demo/checkpoint --output tracks \
-    --genes SYN1-16 --gpus-per-worker 0
+    --genes CBWD1 --gpus-per-worker 0
 sptx verify tracks'
 
 if docker info > /dev/null 2>&1; then

@@ -1,7 +1,9 @@
-"""The whole job on a generated genome with a known answer: `python workflows/demo.py FOLDER`.
+"""The whole job on real human genes: `python workflows/demo.py FOLDER`.
 
-Example, tracks, evaluation, picture of a gene, a query with Polars and one with DuckDB, a variant and its picture. A
-second time it goes on where it stopped.
+Half a megabase of chromosome 9 with its genes and a trained network: tracks, a picture of a gene, evaluation, queries
+with Polars and DuckDB, three changes of a base and a picture of one, a report, a page to look at. That network predicts
+no usage by tissue; so at the end a generated genome, whose known answer has it. A second time it goes on where it
+stopped.
 """
 
 from __future__ import annotations
@@ -14,80 +16,111 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from pipeline.simulation.example import GENE, write_example
+from pipeline.example.human import GENE, GENES, HumanExample, write_human_example
+from pipeline.inputs.annotation import read_annotation
+from pipeline.simulation.example import GENE as GENERATED_GENE
+from pipeline.simulation.example import write_example
 from pipeline.tracks.reader import open_tracks
 from pipeline.variants.reader import open_variants
 
-VARIANT = "chr1-70798-C-G"
-"""The first base behind an exon of GENE, which lies on the minus strand: the G of the donor's GT becomes C."""
-VCF = """\
-##fileformat=VCFv4.3
-#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO
-chr1\t70798\tdonor\tC\tG\t.\t.\t.
-chr1\t70841\tmiddle_of_the_exon\tA\tT\t.\t.\t.
-"""
+VARIANT = "chr9-154708-C-T"
+"""The first base behind an exon of GENE, which lies on the minus strand: the G of the donor's GT becomes A."""
 POLARS_QUERY = """\
-open_tracks("{tracks}").sites().filter(
-    (pl.col("donor") > 0.5) & (pl.col("heart") > pl.col("liver") + 0.3)
-).select("chrom", "strand", "pos", "donor", "heart", "liver").collect()"""
+sites = open_tracks("{tracks}").sites(named=True, annotation=read_annotation("{annotation}"))
+sites.filter(pl.col("called") & ~pl.col("annotated")).sort("score", descending=True).head(5).select(
+    "chrom", "strand", "pos", "kind", "motif", "score", "nearest_pos", "nearest_distance"
+).collect()"""
 DUCKDB_QUERY = """\
-SELECT strand, count(*) FILTER (acceptor > 0.5) AS acceptors, count(*) FILTER (donor > 0.5) AS donors,
-       round(avg(brain) FILTER (donor > 0.5), 3) AS brain_usage_of_donors
+SELECT strand, count(*) FILTER (acceptor > 0.5) AS acceptors, count(*) FILTER (donor > 0.5) AS donors
 FROM read_parquet('{tracks}/sites/**/*.parquet', hive_partitioning = true) GROUP BY strand ORDER BY strand"""
 
 
 def main() -> None:
-    """Generate, run, evaluate, draw, query."""
+    """Write the example, run, draw, evaluate, query, change; then the generated genome."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder
-    tracks, evaluation, picture = folder / "tracks", folder / "evaluation", folder / "gene.png"
+    step("Half a megabase of human chromosome 9, its genes, and a trained network")
+    example = write_human_example(folder)
+    print(f"written to {folder}. Whose the files are, and their licences: {example.notice}")
+    found = real_genes(folder, example)
+    pictures = generated_genome(folder / "generated") | found
+    step("Look at")
+    for path, what in pictures.items():
+        print(f"{path!s:<30}  {what}")
+    print()
+    for path in found:
+        if path.suffix == ".html":
+            print(path.absolute().as_uri())
 
-    step(
-        "A generated genome of one contig, its genes, the known usage of its splice sites, and a small trained network"
-    )
-    genome, annotation, usage, checkpoint = write_example(folder)
-    print(f"written to {folder}. It is synthetic: nothing here says anything about real genes.")
 
-    step("Splice-site and usage scores of every base of every gene, as Parquet")
-    sptx("run", "--fasta", genome, "--gtf", annotation, "--checkpoint", checkpoint, "--output", tracks)
+def real_genes(folder: Path, example: HumanExample) -> dict[Path, str]:
+    """The job on the human genes; returns what to look at."""
+    tracks, scores, evaluation = folder / "tracks", folder / "scores", folder / "evaluation"
+    picture, before_and_after = folder / "gene.png", folder / "variant.png"
+    report, page = folder / "report.html", folder / "page.html"
+    genome, annotation, vcf, checkpoint, _ = example
+    inputs = ("--fasta", genome, "--gtf", annotation, "--checkpoint", checkpoint)
 
-    step("How good are they? Against the known answer")
-    sptx("evaluate", tracks, "--gtf", annotation, "--usage", usage, "--to", evaluation)
+    step(f"Scores of every base of {' and '.join(GENES)}, a gene on each strand, as Parquet")
+    sptx("run", *inputs, "--genes", ",".join(GENES), "--tags", "basic", "--output", tracks)
 
-    step(f"One gene, {GENE}: scores, and predicted usage above the known one")
-    sptx("plot", tracks, GENE, "--usage", usage, "--to", picture)
+    step(f"One gene, {GENE}: do the predicted sites meet its exons?")
+    sptx("plot", tracks, GENE, "--short-introns", "--to", picture)
 
-    step("Donors that heart uses more than liver, with Polars")
-    print(POLARS_QUERY.format(tracks=tracks))
-    sites = open_tracks(tracks).sites()
-    found = sites.filter((pl.col("donor") > 0.5) & (pl.col("heart") > pl.col("liver") + 0.3))
-    with pl.Config(tbl_rows=6, float_precision=3):
-        print(found.select("chrom", "strand", "pos", "donor", "heart", "liver").collect())
+    step("How good are they? Against GENCODE's transcripts")
+    sptx("evaluate", tracks, "--gtf", annotation, "--to", evaluation)
+
+    step("Called sites that no transcript has, with Polars")
+    print(POLARS_QUERY.format(tracks=tracks, annotation=annotation))
+    show_novel_sites(tracks, annotation)
 
     step("Likely sites by strand, with DuckDB")
     sql = DUCKDB_QUERY.format(tracks=tracks)
     print(sql)
     print(duckdb.sql(sql))
 
-    step("Two changes of a base in it: one breaks a donor, one lies in the middle of the exon")
-    vcf, scores, before_and_after = folder / "two.vcf", folder / "scores", folder / "variant.png"
-    vcf.write_text(VCF)
-    print(VCF, end="")
-    inputs = ("--vcf", vcf, "--fasta", genome, "--gtf", annotation, "--checkpoint", checkpoint)
-    sptx("variants", *inputs, "--output", scores, "--sites", "--quiet")
-    with pl.Config(float_precision=3):
-        print(open_variants(scores).gene(GENE).select("pos", "id", "d_splice", "ds_dl", "dl_pos", "ds_dg", "dg_pos"))
+    step(f"Three changes of a base in {GENE}: two break a donor, one lies in the middle of an exon")
+    print(vcf.read_text(), end="")
+    sptx("variants", "--vcf", vcf, *inputs, "--output", scores, "--sites", "--quiet")
+    with pl.Config(float_precision=3, tbl_cols=-1):
+        print(open_variants(scores).gene(GENE).select("pos", "id", "d_splice", "ds_dl", "ds_dg", "dg_pos", "ds_al"))
     sptx("plot", scores, VARIANT, "--gtf", annotation, "--to", before_and_after)
 
-    step("Look at")
-    for path, what in (
-        (picture, f"the picture of {GENE}"),
-        (before_and_after, "the broken donor: scores before and after, usage by tissue (docs/variants.md)"),
-        (evaluation, "precision and recall, calibration, sequence logos, usage by tissue; evaluation.json"),
-        (tracks, "the table: tracks/ has every base, sites/ the likely splice sites (docs/table.md)"),
-    ):
-        print(f"{path!s:<18}  {what}")
+    step("All of the table on one page")
+    sptx("report", tracks, "--gtf", annotation, "--to", report)
+
+    step(f"{GENE} in a genome browser, in one file; without --to, `sptx browse` serves all of the table")
+    sptx("browse", tracks, scores, GENE, "--gtf", annotation, "--to", page)
+    return {
+        picture: f"{GENE}: exons of its transcripts above the predicted sites (docs/plot.md)",
+        before_and_after: "a broken donor, and the one that takes its place (docs/variants.md)",
+        evaluation: "precision and recall, calibration, sequence logos; evaluation.json",
+        tracks: "the table: tracks/ has every base, sites/ the likely splice sites (docs/table.md)",
+        report: "the report: coverage, scores, called sites, how it was computed (docs/report.md)",
+        page: "the page: scores, transcripts, sites and variants, to zoom and pan (docs/browse.md)",
+    }
+
+
+def generated_genome(folder: Path) -> dict[Path, str]:
+    """Usage by tissue on a generated genome; returns what to look at."""
+    tracks, picture = folder / "tracks", folder / "gene.png"
+    step("Usage by tissue, on a generated genome with a known answer and a small network for such genomes")
+    genome, annotation, usage, checkpoint = write_example(folder)
+    print(f"written to {folder}. It is synthetic: nothing here says anything about real genes.")
+    sptx("run", "--fasta", genome, "--gtf", annotation, "--checkpoint", checkpoint, "--output", tracks, "--quiet")
+    sptx("plot", tracks, GENERATED_GENE, "--usage", usage, "--to", picture)
+    sptx("evaluate", tracks, "--gtf", annotation, "--usage", usage, "--to", folder / "evaluation")
+    return {picture: "a generated gene: predicted usage above the known one"}
+
+
+def show_novel_sites(tracks: Path, annotation: Path) -> None:
+    """What `POLARS_QUERY` says."""
+    named = open_tracks(tracks).sites(named=True, annotation=read_annotation(str(annotation)))
+    novel = named.filter(pl.col("called") & ~pl.col("annotated")).sort("score", descending=True).head(5)
+    shown = ("chrom", "strand", "pos", "kind", "motif", "score", "nearest_pos", "nearest_distance")
+    with pl.Config(float_precision=3, tbl_cols=-1):
+        print(novel.select(shown).collect())
 
 
 def step(title: str) -> None:

@@ -6,6 +6,7 @@
     <table>/<place>/<part>      a unit's part of each of the job's tables
     strikes/, failures/         what is known of units that killed their process or were given up; empty in the end
     receipts/                   rows, bytes and SHA-256 of parts that are committed, until the manifest has them
+    history/                    how long each start computed (`pipeline.batch.history`)
 
 A job may put small files of its own beside these. A part is named
 
@@ -27,7 +28,7 @@ from pipeline.batch.storage import Store
 RUN_FILE = "run.json"
 SETTINGS_FILE = "settings.yaml"
 MANIFEST = "manifest.parquet"
-STRIKES, FAILURES, RECEIPTS = "strikes/", "failures/", "receipts/"
+STRIKES, FAILURES, RECEIPTS, HISTORY = "strikes/", "failures/", "receipts/", "history/"
 NAME_DIGITS = 12  # of the fingerprint in a part's name
 
 ANY_PART = re.compile(r".*")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -54,6 +54,13 @@ class Manifest(NamedTuple):
             unit: tuple(Measure(*values[start : start + size]) for start in range(0, len(values), size))
             for unit, *values in self.frame.select("shard", *columns).iter_rows()
         }
+
+    def parts(self) -> Iterator[tuple[str, int]]:
+        """Name and bytes of each part, of every table."""
+        for path in self.frame.columns:
+            size = f"{path.removesuffix('path')}bytes"
+            if path.endswith("path") and size in self.frame.columns:
+                yield from self.frame.select(path, size).iter_rows()
 
     def lists(self, tables: Sequence[str], done: Mapping[int, tuple[Part, ...]]) -> bool:
         """Whether its rows are those of just these parts, by their names and sizes."""

@@ -21,6 +21,7 @@ from pipeline.batch import actors, cluster
 from pipeline.batch.actors import SecondCrew
 from pipeline.batch.cluster import Cluster, Pool
 from pipeline.batch.crews import Second, choose_second, two_assignments
+from pipeline.batch.history import History
 from pipeline.batch.job import Assignment, Job, Say
 from pipeline.batch.layout import FAILURES, MANIFEST, RECEIPTS, STRIKES, Part, held
 from pipeline.batch.manifest import Manifest, make_manifest, read_manifest
@@ -247,14 +248,15 @@ def _collect(
         begun=time.time(),
     )
     unwaiting = Store(store.root)
-    book = MeasureBook(unwaiting)
+    book, history = MeasureBook(unwaiting), History(unwaiting, pool.workers, str(record.execution))
     found = job.size - sum(unit.size for unit in units)
     with (
         closing(book),
+        closing(history),
         Progress(job.size, found, counted=job.counted, shown=progress) as line,
         Watch(unwaiting, line) as watch,
     ):
-        tally = Tally({unit.index for unit in units}, {record.execution.hardware}, job.called, book, line, say)
+        tally = Tally({unit.index for unit in units}, {record.execution.hardware}, job.called, book, history, line, say)
         rows = [unit.to_row() for unit in units]
         other = None
         if second:

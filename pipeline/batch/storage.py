@@ -1,8 +1,9 @@
 """Where a run's files live: one folder, on a disk or in an object store, behind fsspec.
 
-A `Store` is a root URI (`/data/tracks`, `file://...`, `s3://bucket/tracks`, `gs://`, `az://`, `memory://`) and
-what is done below it. Names are relative, with `/` between their parts. Credentials, end points and other options
-are fsspec's own: its configuration files, `FSSPEC_*` and the client's variables (`AWS_ENDPOINT_URL`, ...).
+A `Store` is a root URI (`/data/tracks`, `file://...`, `s3://bucket/tracks`, `gs://`, `az://`, `memory://`, and to be
+read only `https://`, `http://`, `hf://`) and what is done below it. Names are relative, with `/` between their parts.
+Credentials, end points and other options are fsspec's own: its configuration files, `FSSPEC_*` and the client's
+variables (`AWS_ENDPOINT_URL`, ...). How web servers are read: `pipeline.batch.web`.
 
 `write_atomic` is what makes an object a receipt: a name appears with all of its bytes or not at all. On a disk the
 bytes go to a hidden file in the same folder, are synced and renamed; an object store gets one PUT (of bytes past
@@ -10,9 +11,9 @@ the client's limit, 100 MB for s3fs, a multi-part upload, which shows nothing be
 killed writer can leave a hidden file behind: no listing shows it and `sweep` removes it.
 
 Errors: whatever keeps a store from being read or written is a `StorageError`, an `InputError` that tells what may pass
-by itself from what does not. Reading a name that does not exist is a `FileNotFoundError`, a folder an
-`IsADirectoryError`. A protocol that is not known or cannot commit atomically and a missing client package are plain
-`InputError`.
+by itself from what does not; so is asking a web server for a listing, which it does not give. Reading a name that does
+not exist is a `FileNotFoundError`, a folder an `IsADirectoryError`. A protocol that is not known or cannot commit
+atomically and a missing client package are plain `InputError`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,6 +33,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from pyarrow import PythonFile, fs
 
+from pipeline.batch import web
 from sptx_core.errors import InputError
 from sptx_core.files import is_abandoned, reason, replacing, tells_of_a_file, write_atomic
 from sptx_core.redaction import without_secrets
@@ -80,6 +82,8 @@ class Store:
             # Listings must show what other processes committed since, so none is ever cached.
             if self.is_local:  # a path is taken as it is, whatever `::` it may hold
                 self._fs, self._base = LocalFileSystem(use_listings_cache=False), _path_of(self.root)
+            elif self.protocol in web.WEB:
+                self._fs, self._base = web.file_system(), web.address(self.root)
             else:
                 self._fs, self._base = url_to_fs(self.root, use_listings_cache=False)
         except ImportError as error:
@@ -88,6 +92,8 @@ class Store:
             raise InputError(f"{self.root}: {error}; {remedy}") from None
         except ValueError as error:
             raise InputError(f"{self.root}: {error}") from None
+        except OSError as error:  # of a protocol whose client connects at once
+            raise StorageError(f"{self.root} cannot be reached: {reason(error)}", transient=True) from error
         # s3fs would ask for the size first, to read what is large by several requests at once.
         self._whole = {"max_concurrency": 1} if self.protocol in ("s3", "s3a") else {}
 
@@ -100,7 +106,7 @@ class Store:
     @property
     def protocol(self) -> str:
         """The URI's protocol, `file` for a path."""
-        return self.root.split("://", 1)[0] if "://" in self.root else "file"
+        return self.root.split("://", 1)[0].lower() if "://" in self.root else "file"
 
     @property
     def is_local(self) -> bool:
@@ -109,16 +115,21 @@ class Store:
 
     def uri(self, name: str = "") -> str:
         """The address of `name` as it may be shown: without the secrets of the root."""
-        return without_secrets(f"{self.root}/{name}" if name else self.root)
+        folder, mark, query = self.root.partition("?") if self.protocol in web.WEB else (self.root, "", "")
+        return without_secrets(f"{folder.rstrip('/') if mark else folder}/{name}{mark}{query}" if name else self.root)
 
     def path(self, name: str = "") -> str:
-        """The address of `name` inside its file system: an absolute path, or bucket and key."""
+        """The address of `name` inside its file system: an absolute path, bucket and key, or a URL."""
+        if self.protocol in web.WEB:
+            return web.address(self.root, name)
         return f"{self._base.rstrip('/')}/{name}" if name else self._base
 
     def exists(self, name: str) -> bool:
         """Whether `name` is a file that is there: one request."""
         if self.protocol in OBJECT_STORES:
             return name in self.list(name)  # asked for a name that is missing, clients send two requests
+        if self.protocol in web.READ_ONLY:
+            return self._is_read(name)
         with self._told("read", name):
             if not self.is_local:
                 self._fs.invalidate_cache()
@@ -132,6 +143,8 @@ class Store:
         """All bytes of `name`; `FileNotFoundError` where there is none, `IsADirectoryError` where it is a folder."""
         try:
             with self._told("read", name):
+                if self.protocol in web.READ_ONLY:
+                    return web.read_whole(self._fs, self.path(name))
                 content: bytes = self._fs.cat_file(self.path(name), **self._whole)
                 return content
         except StorageError as error:
@@ -142,6 +155,8 @@ class Store:
     def list(self, prefix: str = "") -> dict[str, int]:
         """Name -> bytes of every file whose name starts with `prefix`, sorted by name; hidden files are not listed."""
         folder, _, beginning = prefix.rpartition("/")
+        if self.protocol in web.NEVER_LISTED:
+            raise StorageError(f"{self.uri(folder)} cannot be listed: web servers give no listing of files")
         with self._told("listed", folder):
             sizes = list(self._list_disk(folder) if self.is_local else self._list_objects(folder, beginning))
         return {name: size for name, size in sorted(sizes) if name.startswith(prefix) and not _is_hidden(name)}
@@ -196,6 +211,19 @@ class Store:
         with self._told("removed", name), suppress(FileNotFoundError):
             self._fs.rm_file(self.path(name))
 
+    def delete_folder(self, folder: str) -> None:
+        """Remove all that lies below `folder`, hidden files too, and the folder; nothing happens when there is none."""
+        with self._told("removed", folder):
+            path = self.path(folder)
+            if not self.is_local:
+                self._fs.invalidate_cache()
+                with suppress(FileNotFoundError):
+                    self._fs.rm(path, recursive=True)
+                return
+            while Path(path).exists():  # a file that another process removes meanwhile ends `rmtree` midway
+                with suppress(FileNotFoundError):
+                    shutil.rmtree(path)
+
     def sweep(self, prefix: str = "", *, older_than: float = STALE_SECONDS) -> tuple[str, ...]:
         """Remove hidden files that killed writers left below the folder `prefix`.
 
@@ -223,7 +251,21 @@ class Store:
 
     def arrow_filesystem(self) -> fs.FileSystem:
         """The same files for pyarrow; takes the addresses of `path`."""
+        if self.protocol in web.READ_ONLY:
+            return fs.PyFileSystem(_CheckedRanges(self._fs, {self.path(name): n for name, n in self._sizes().items()}))
         return fs.LocalFileSystem() if self.is_local else fs.PyFileSystem(_RangeReads(self._fs))
+
+    def _sizes(self) -> Mapping[str, int]:
+        """Bytes of files, as far as they are known: a server need not be asked for them."""
+        return {}
+
+    def _is_read(self, name: str) -> bool:
+        """Whether `name` is a file that can be read: clients of servers call missing what they may not ask for."""
+        try:
+            self.read_bytes(name)
+        except (FileNotFoundError, IsADirectoryError):
+            return False
+        return True
 
     def _write(self, name: str, content: bytes) -> None:
         if self.is_local:
@@ -245,7 +287,8 @@ class Store:
             if self.is_local and not isinstance(error, OSError):
                 raise
             transient, total, remedy = self._judged(error, done)
-            sentence = f"{self.uri(name)} cannot be {done}: {reason(error).rstrip('.')}{remedy and f'; {remedy}'}"
+            told = web.said(error) or reason(error).rstrip(".")
+            sentence = f"{self.uri(name)} cannot be {done}: {told}{remedy and f'; {remedy}'}"
             raise StorageError(sentence, transient=transient, total=total) from error
 
     def _judged(self, error: Exception, done: str) -> tuple[bool, bool, str]:
@@ -262,6 +305,10 @@ class Store:
             return False, True, "make the bucket, or correct its name"
         if code in _LASTING or isinstance(error, NotImplementedError) or not tells_of_a_file(error):
             return False, False, ""
+        if self.protocol in web.READ_ONLY:
+            return web.may_pass(error), False, web.remedy(error)
+        if type(error).__name__ == "NoCredentialsError":  # of boto
+            return True, False, "check the credentials; a public bucket is read without any by FSSPEC_S3_ANON=true"
         if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
             return True, False, "check the credentials and what they permit"
         return True, False, "try again when the store answers"
@@ -296,6 +343,17 @@ class _RangeReads(fs.FSSpecHandler):  # type: ignore[misc]  # pyarrow is not typ
 
     def open_input_file(self, path: str) -> PythonFile:
         return PythonFile(self.fs.open(path, mode="rb", cache_type="none"), mode="r")
+
+
+class _CheckedRanges(fs.FSSpecHandler):  # type: ignore[misc]  # pyarrow is not typed
+    """Files of a server for pyarrow, of which ranges are read and checked; `sizes` are those that are known."""
+
+    def __init__(self, files: Any, sizes: Mapping[str, int]) -> None:
+        super().__init__(files)
+        self._sizes = sizes
+
+    def open_input_file(self, path: str) -> PythonFile:
+        return PythonFile(web.RangeFile(self.fs, path, self._sizes.get(path)), mode="r")
 
 
 def _path_of(root: str) -> str:

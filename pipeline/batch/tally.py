@@ -1,13 +1,14 @@
 """What the receipts of a run say, together: each unit counts once, whoever computes it and however often it is told.
 
 Comes in: receipts in any order, two of a unit where two crews work on it. Goes out: failed units, measures for the
-manifest, the progress line, and sentences for what a person should know.
+manifest, the history of the run, the progress line, and sentences for what a person should know.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pipeline.batch.history import History
 from pipeline.batch.job import Say
 from pipeline.batch.measures import MeasureBook
 from pipeline.batch.progress import Progress
@@ -23,6 +24,7 @@ class Tally:
     hardware: set[str]
     called: str
     book: MeasureBook
+    history: History
     line: Progress
     say: Say
     failed: dict[int, str] = field(default_factory=dict)
@@ -44,6 +46,8 @@ class Tally:
         self.failed.pop(receipt.unit, None)
         if receipt.error:
             self.failed[receipt.unit] = receipt.error
+        else:
+            self.history.add(receipt.size)
         self.book.add(receipt.unit, receipt.measures)
         if receipt.hardware not in self.hardware:
             self.hardware.add(receipt.hardware)

@@ -1,8 +1,9 @@
 """The `sptx` program: its commands, and how it ends.
 
-Exit codes: 0 done; 2 bad input or settings (one sentence, no traceback); 3 incomplete (`run`, `status`, `export`),
-ended early (one sentence) or unsound (`verify`); 130 interrupted; 141 when whoever reads standard output has closed it
-(`| head`), without a word. Results go to standard output, what is said on the way to standard error.
+Exit codes: 0 done; 1 tables differ (`diff --exit-code`); 2 bad input or settings (one sentence, no traceback); 3
+incomplete (`run`, `status`, `sites`, `diff`, `report`, `export`), ended early (one sentence) or unsound (`verify`); 130
+interrupted; 141 when whoever reads standard output has closed it (`| head`), without a word. Results go to standard
+output, what is said on the way to standard error.
 
 Whatever is wrong with a user's file is an `InputError` where the file is read or written (`sptx_core.files`), and a run
 that cannot go on is an `UnfinishedError`; both are printed here; any other exception is a bug and shows its traceback.
@@ -17,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import compute, config, export, look, network, sites, train
+from pipeline.cli import browse, compute, config, diff, export, look, network, publish, report, sites, train
 from pipeline.cli import variants as alleles
 from pipeline.cli.console import (
     BAD_INPUT,
@@ -35,7 +36,7 @@ from sptx_core.errors import InputError, UnfinishedError
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Tracks": (
         *(compute.run, compute.plan, look.status, look.verify, look.query, look.plot, look.evaluate),
-        *(sites.sites, export.export),
+        *(sites.sites, browse.browse, report.report, diff.diff, export.export, publish.publish),
     ),
     "Variants": (alleles.variants, alleles.saturate),
     "Training": (compute.usage, train.finetune, compute.simulate),

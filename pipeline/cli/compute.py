@@ -1,4 +1,4 @@
-"""Commands that compute: `run` and `plan` tables, measure `usage`, and make generated genomes (`example`, `simulate`).
+"""Commands that compute: `run` and `plan` tables, measure `usage`, write an `example`, `simulate` genomes.
 
 Modules that load PyTorch or Ray are imported when a command runs, so that help and errors come at once.
 """
@@ -6,7 +6,7 @@ Modules that load PyTorch or Ray are imported when a command runs, so that help 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,6 +38,7 @@ def run(settings: RunConfig, quiet: Quiet = False, as_json: AsJson = False) -> N
         f"done: {outcome.size:,} bases in {outcome.units:,} parts ({outcome.computed:,} computed now), "
         f"{outcome.bytes:,} bytes, {outcome.bytes / outcome.size:.2f} bytes per base, at {settings.output}"
     )
+    tell(f"what it holds, on one page: sptx report {settings.output} --to report.html")
 
 
 @with_flags(RunConfig)
@@ -104,8 +105,35 @@ def usage(
     say(f"{len(measured):,} splice sites in {len(files):,} tissues written to {to}")
 
 
-def example(folder: Annotated[Path, typer.Argument(help="Folder to write to.")]) -> None:
-    """Write a small generated genome with a known answer, and a checkpoint for it, and say what to try on them."""
+def example(
+    folder: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    generated: Annotated[
+        bool,
+        typer.Option("--generated", help="A generated genome instead, with the known usage of its sites by tissue."),
+    ] = False,
+) -> None:
+    """Write half a megabase of the human genome, its genes and a trained network, and say what to try on them.
+
+    GRCh38 chr9:1-500,000 with GENCODE's genes, and a network of CI-SpliceAI, which predicts sites and no usage by
+    tissue; NOTICE.txt says whose they are. With --generated a synthetic genome, and a network for it, which does.
+    """
+    if generated:
+        _generated_example(folder)
+        return
+    from pipeline.example.human import GENE, GENES, write_human_example
+
+    made = write_human_example(folder)
+    tracks, scores = folder / "tracks", folder / "scores"
+    say(f"real genes: GRCh38 chr9:1-500,000, GENCODE 27, a network of CI-SpliceAI; whose they are: {made.notice}")
+    inputs = f"--fasta {made.genome} --gtf {made.annotation} --checkpoint {made.checkpoint}"
+    typer.echo(f"sptx run {inputs} --genes {','.join(GENES)} --tags basic --output {tracks}")
+    typer.echo(f"sptx plot {tracks} {GENE} --short-introns --to {folder / 'gene.png'}")
+    typer.echo(f"sptx evaluate {tracks} --gtf {made.annotation} --to {folder / 'evaluation'}")
+    typer.echo(f"sptx variants --vcf {made.variants} {inputs} --output {scores} --sites")
+
+
+def _generated_example(folder: Path) -> None:
+    """`sptx example --generated`."""
     from pipeline.simulation.example import GENE, write_example
 
     genome, annotation, usage, checkpoint = write_example(folder)
@@ -123,6 +151,10 @@ def simulate(
         int | None, typer.Option(help="Contigs (default: 4); each is the same however many there are.")
     ] = None,
     bases: Annotated[int | None, typer.Option(help="Bases of each contig (default: 250,000, about 50 genes).")] = None,
+    clusters: Annotated[
+        bool,
+        typer.Option("--clusters", help="Regulators of cassette exons in threes, whose mean profile is flat."),
+    ] = False,
     annotation_only: Annotated[
         bool, typer.Option("--annotation-only", help="Only a GTF as large as GENCODE's, to measure `plan` with.")
     ] = False,
@@ -140,13 +172,13 @@ def simulate(
     from pipeline.simulation.simulate import simulate as write_genome
     from pipeline.simulation.simulate import simulate_annotation
 
-    of_genome = {"contigs": contigs, "bases": bases}
+    of_genome = {"contigs": contigs, "bases": bases, "clusters": clusters or None}
     of_annotation = {"genes": genes, "transcripts": transcripts, "exons": exons}
     meant, other = (of_annotation, of_genome) if annotation_only else (of_genome, of_annotation)
     for name, value in other.items():
         if value is not None:
             raise InputError(f"--{name} is an option {'without' if annotation_only else 'of'} --annotation-only")
-    sizes = {name: value for name, value in meant.items() if value is not None}
+    sizes: dict[str, Any] = {name: value for name, value in meant.items() if value is not None}
     if annotation_only:
         say(f"synthetic annotation written to {simulate_annotation(folder, seed=seed, **sizes)}")
         return

@@ -31,9 +31,25 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "sptx evaluate mane --gtf gencode.gtf.gz",
         "sptx evaluate mane --gtf gencode.gtf.gz --usage usage.parquet --to evaluation",
     ),
+    "browse": (
+        "sptx browse tp53 TP53",
+        "sptx browse mane mane-bfloat16 TP53 --gtf gencode.gtf.gz --port 8000 --no-open",
+    ),
+    "diff": (
+        "sptx diff tp53 tp53-finetuned",
+        "sptx diff s3://bucket/mane mane --region chr17:7,661,779-7,687,550 --least 0.1 --to changed.tsv --exit-code",
+    ),
+    "report": (
+        "sptx report tp53 --to tp53.html",
+        "sptx report s3://bucket/mane --gtf gencode.gtf.gz --to s3://bucket/mane.html",
+    ),
     "export": (
         "sptx export tp53 --to tp53-browser",
         "sptx export s3://bucket/mane --to s3://bucket/hub --genome hg38",
+    ),
+    "publish": (
+        "sptx publish mane --to hf://datasets/OWNER/splicing --licence CC-BY-4.0",
+        "sptx publish s3://bucket/mane --to tracks --at https://host/tracks",
     ),
     "variants": (
         f"sptx variants --vcf in.vcf.gz {INPUTS} --output scores --to out.vcf.gz",
@@ -52,7 +68,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "sptx finetune --config finetune.yaml --junctions brain=brain.SJ.out.tab --freeze encoders --output training",
     ),
     "simulate": ("sptx simulate genome --contigs 2", "sptx simulate gencode-sized --annotation-only"),
-    "example": ("sptx example demo", "sptx example elsewhere/demo"),
+    "example": ("sptx example demo", "sptx example elsewhere/demo --generated"),
     "config": ("sptx config --to settings.yaml", "sptx config finetune --to finetune.yaml"),
     "convert": (
         "sptx convert SpTransformer_pytorch.ckpt sptransformer",
@@ -60,7 +76,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     ),
     "bench": (
         "sptx bench --windows 4 --repeats 1",
-        "sptx bench --device cuda --paths reference,shared,triton --windows 960 --save bench.json",
+        "sptx bench --cores 1000,2000,4000,6000 --checkpoint SpTransformer_pytorch.ckpt --fasta GRCh38.fa.gz",
     ),
 }
 """Command -> its examples."""

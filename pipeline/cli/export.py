@@ -9,7 +9,8 @@ from pydantic import TypeAdapter
 
 from pipeline.cli.console import INCOMPLETE, say, speaker
 from pipeline.cli.flags import Quiet, TableRoot
-from pipeline.settings import Names, Regions, absolute
+from pipeline.cli.outcome import uninterrupted
+from pipeline.settings import EXECUTION, JobSettings, Names, Regions, absolute
 from sptx_core.errors import InputError
 
 
@@ -35,13 +36,48 @@ def export(
         list[str] | None,
         typer.Option(help="Regions alone, such as chr9:214,854-220,000 (1-based inclusive).", show_default=False),
     ] = None,
+    verified: Annotated[
+        bool, typer.Option("--verify", help="Check the checksums of each part that is read; reads these parts whole.")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Actors of Ray (default: one a core for over 300 million bases, else this process alone).",
+            min=1,
+            rich_help_panel=EXECUTION,
+            show_default=False,
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Ray cluster to join (auto, host:port), as RAY_ADDRESS; without it an embedded Ray.",
+            rich_help_panel=EXECUTION,
+            show_default=False,
+        ),
+    ] = None,
+    shared_output: Annotated[
+        bool,
+        typer.Option(
+            "--shared-output", help="A local --to is one file system on every node.", rich_help_panel=EXECUTION
+        ),
+    ] = False,
+    object_store_mb: Annotated[
+        int | None,
+        typer.Option(
+            help="Memory of the embedded Ray's object store in MiB (default: 200).",
+            min=80,
+            rich_help_panel=EXECUTION,
+            show_default=False,
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Write a table as files for genome browsers: bigWig, bigBed, a track hub, an IGV session.
 
     acceptor and donor of each base and strand, usage by tissue at likely sites, the sites, and what was computed.
-    Killed, the same command goes on; the same table gives the same bytes. Ends with 3 when the table is unfinished.
-    How to load the files: docs/export.md.
+    Killed, the same command goes on; the same table gives the same bytes, on a cluster too. Ends with 3 when the table
+    is unfinished. How to load the files: docs/export.md.
     """
     from pipeline.batch.storage import Store
     from pipeline.exporting.export import export as export_table
@@ -58,9 +94,20 @@ def export(
         TypeAdapter(Names).validate_python(genes or ()),
         TypeAdapter(Regions).validate_python(regions or ()),
     )
-    done = export_table(open_tracks(absolute(output)), Store(absolute(to)), options, speaker(quiet), progress=not quiet)
+    execution = {
+        "workers": workers,
+        "address": address,
+        "object_store_mb": object_store_mb,
+        "shared_output": shared_output or None,
+    }
+    on_ray = any(value is not None for value in execution.values())
+    workbench = JobSettings.load(None, {"threads": 1, **execution}) if on_ray else None
+    tracks, target = open_tracks(absolute(output), verify=verified), Store(absolute(to))
+    done = uninterrupted(
+        lambda: export_table(tracks, target, options, speaker(quiet), progress=not quiet, workbench=workbench)
+    )
     kept = f", {len(done.kept)} kept" if done.kept else ""
-    typer.echo(f"{len(done.written)} files written{kept}: {Store(absolute(to)).uri()}")
+    typer.echo(f"{len(done.written)} files written{kept}: {target.uri()}")
     if genome is None:
         speaker(quiet)("there is no hub.txt without --genome, such as --genome hg38")
     if done.unfinished:

@@ -5,7 +5,7 @@ Modules that load PyTorch or draw are imported when a command runs, so that help
 
 from __future__ import annotations
 
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,11 +32,12 @@ PRINTED_WIDTH = 130  # columns of tables that go to a file or another program
 
 
 def status(output: TableRoot, as_json: AsJson = False) -> None:
-    """Say what is done, missing and failed; ends with 3 while anything is missing."""
-    from pipeline.batch.storage import Store
+    """Say what is done, missing and failed, and how long it took; ends with 3 while anything is missing."""
+    from pipeline.batch.history import in_words, read_history
+    from pipeline.batch.published import PublishedStore
 
-    store = Store(absolute(output))
-    found = _status(store)
+    store = PublishedStore(absolute(output))
+    found, history = _status(store), read_history(store)
     missing = len(found.missing)
     total = found.done + missing + len(found.failed)
     if as_json:
@@ -44,9 +45,12 @@ def status(output: TableRoot, as_json: AsJson = False) -> None:
             {"shard": failure.unit, "attempts": failure.attempts, "error": failure.error, "cause": failure.cause}
             for failure in found.failed
         ]
-        print_json({"shards": total, "done": found.done, "missing": list(found.missing), "failed": failed})
+        counted = {"shards": total, "done": found.done, "missing": list(found.missing), "failed": failed}
+        print_json(counted | {"history": [asdict(start) for start in history]})
     else:
         typer.echo(f"{found.done:,} of {total:,} shards done, {missing:,} missing, {len(found.failed):,} failed")
+        if history:
+            typer.echo(f"wall time: {in_words(history)}")
         if missing:
             more = ", ..." if missing > MAX_SHARDS_SHOWN else ""
             typer.echo(f"missing: {', '.join(map(str, found.missing[:MAX_SHARDS_SHOWN]))}{more}")
@@ -97,12 +101,12 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Read every part back: schema, rows, coverage of the plan, checksums, probabilities; ends with 3 if unsound."""
+    from pipeline.batch.published import PublishedStore
     from pipeline.batch.readback import Workbench
-    from pipeline.batch.storage import Store
     from pipeline.tracks.verify import VerifyReport
     from pipeline.tracks.verify import verify as verify_table
 
-    store = Store(absolute(output))
+    store = PublishedStore(absolute(output))
     if _holds_variants(store):
         from pipeline.variants.verify import verify as verify_variants
 
@@ -165,12 +169,12 @@ def query(
     ] = None,
 ) -> None:
     """Print the rows of a region, a gene, a transcript or a variant; of variants all that --min-splice lets through."""
-    from pipeline.batch.storage import Store
+    from pipeline.batch.published import PublishedStore
     from pipeline.tracks.reader import open_tracks
 
     chosen = choose_format(form, to)
     names = [name.strip() for name in columns.split(",") if name.strip()] if columns else None
-    if _holds_variants(Store(absolute(output))):
+    if _holds_variants(PublishedStore(absolute(output))):
         if strand is not None or sites or verified:
             raise InputError("--strand, --sites and --verify are of tracks; this output holds variants")
         rows = _variants(output, what, gene, min_splice, tissue, names)
@@ -264,7 +268,7 @@ def plot(
     they must have been scored with --sites; or a gene or region: a map of its single-base changes (docs/variants.md).
     One strand, positions from left to right as in the genome; needs matplotlib (the extra plots).
     """
-    from pipeline.batch.storage import Store
+    from pipeline.batch.published import PublishedStore
     from pipeline.inputs.annotation import read_annotation
     from pipeline.inputs.usage import read_usage
     from pipeline.tracks.reader import open_tracks
@@ -273,7 +277,7 @@ def plot(
     from pipeline.views.pictures import picture_path, write_picture
 
     picture_path(to)
-    if _holds_variants(Store(absolute(output))):
+    if _holds_variants(PublishedStore(absolute(output))):
         if usage is not None or short_introns:
             raise InputError("--usage and --short-introns are of tracks; this output holds variants")
         _plot_variants(output, what, to, strand=strand, gene=gene, threshold=threshold, gtf=gtf)

@@ -16,6 +16,12 @@ from sptx_core.windows import TRAINED_CORE, WindowSpec
 if TYPE_CHECKING:
     from sptx_core.model import SpTransformerModel
 
+if TYPE_CHECKING:
+    from sptx_core.alphabet import Codes
+
+CORES = "Cores"  # a panel of the help
+MIN_CORE_BASES = 10_000  # that are compared where no region says which
+
 
 def convert(
     sources: Annotated[
@@ -81,11 +87,41 @@ def bench(
         ),
     ] = None,
     core: Annotated[int, typer.Option(help="Predicted bases of a window; not with --variants.")] = TRAINED_CORE,
+    cores: Annotated[
+        str | None,
+        typer.Option(
+            help="Measure these cores instead, separated by commas: cost, and how scores differ from the smallest.",
+            rich_help_panel=CORES,
+            show_default=False,
+        ),
+    ] = None,
+    fasta: Annotated[
+        str | None,
+        typer.Option(help="Genome that --checkpoint is run on.", rich_help_panel=CORES, show_default=False),
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            help="Both strands of which bases (default: --windows of the largest core, mid-contig).",
+            rich_help_panel=CORES,
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Measure the engine's paths against the plain network on this machine; needs no files."""
+    """Measure the engine's paths against the plain network on this machine; needs no files.
+
+    With --cores cost by core, and with --checkpoint and --fasta how scores move between cores (docs/performance.md).
+    """
     from pipeline.inputs.network import load_network
     from sptx_core.engine.bench import BenchReport, format_report, pairs, run_bench
 
+    if cores is not None:
+        if core != TRAINED_CORE or variants or compare:
+            raise InputError("--cores measures by itself: leave --core, --variants and --compare out")
+        _bench_cores(cores, checkpoint, fasta, region, device, paths, precisions, batch, windows, repeats, save)
+        return
+    if given := [name for name, value in (("fasta", fasta), ("region", region)) if value]:
+        raise InputError(f"--{given[0]} is an option of --cores")
     model = None if checkpoint is None else load_network(checkpoint).model
     if variants:
         if core != TRAINED_CORE:
@@ -117,16 +153,14 @@ def _bench_variants(
     """`sptx bench --variants`: one path beside the plain network."""
     from sptx_core.engine.variant_bench import format_variants, run_variant_bench
 
-    others = [path for path in paths.split(",") if path != "reference"]
-    if len(others) != 1:
-        raise InputError(f"--variants measures one engine path beside the plain network, not {paths!r}: name one.")
+    path = _only_path(paths, "--variants measures one engine path beside the plain network")
     if compare:
         raise InputError("--compare has no reports of --variants yet: leave it out.")
     if save:
         require_writable(save)
     report = run_variant_bench(
         precisions=precisions.split(","),
-        path=others[0],
+        path=path,
         device=device,
         batch=batch,
         alleles=alleles,
@@ -136,3 +170,83 @@ def _bench_variants(
     if save:
         report.save(save)
     typer.echo(format_variants(report))
+
+
+def _bench_cores(
+    cores: str,
+    checkpoint: str | None,
+    fasta: str | None,
+    region: str | None,
+    device: str,
+    paths: str,
+    precisions: str,
+    batch: int | None,
+    windows: int,
+    repeats: int,
+    save: Path | None,
+) -> None:
+    """`sptx bench --cores`: one path."""
+    from pipeline.inputs.network import load_network
+    from sptx_core.engine.bench import seeded_model
+    from sptx_core.engine.core_bench import format_cores, margin_of, run_core_bench
+
+    path = _only_path(paths, "--cores measures one engine path")
+    try:
+        sizes = [int(core) for core in cores.split(",")]
+    except ValueError:
+        raise InputError(f"--cores {cores}: give whole numbers, separated by commas") from None
+    if fasta is not None and checkpoint is None:
+        raise InputError("--fasta without --checkpoint shows nothing: scores of random weights mean nothing")
+    if region is not None and fasta is None:
+        raise InputError("--region is a part of --fasta: name the genome too")
+    if save:
+        require_writable(save)
+    model = load_network(checkpoint).model if checkpoint else seeded_model(SpTransformerConfig(), 0)
+    bases = max(windows * max(sizes), MIN_CORE_BASES)
+    stretches = _stretches(fasta, region, margin_of(model.sizes.context, sizes), bases)
+    report = run_core_bench(
+        *(model, stretches, sizes),
+        trained=fasta is not None,
+        precisions=precisions.split(","),
+        path=path,
+        device=device,
+        batch=batch,
+        repeats=repeats,
+    )
+    if save:
+        report.save(save)
+    typer.echo(format_cores(report))
+
+
+def _stretches(fasta: str | None, region: str | None, margin: int, bases: int) -> list[Codes]:
+    """Both strands of a region with `margin` bases around it, or of the middle of the first contig; else at random."""
+    import numpy as np
+
+    from pipeline.coordinates import parse_region, reconcile_contigs
+    from pipeline.inputs.genome import Genome
+    from sptx_core.alphabet import reverse_complement
+
+    if fasta is None:
+        return [np.random.default_rng(0).integers(0, 4, bases + 2 * margin, dtype=np.uint8)]
+    genome = Genome(fasta)
+    if region is None:
+        contig, length = next(iter(genome.lengths.items()))
+        start = max(0, (length - bases) // 2)
+        end = min(length, start + bases)
+    else:
+        wanted = parse_region(region, genome.lengths)
+        named = reconcile_contigs([wanted.contig], genome.lengths).mapping.get(wanted.contig)
+        if named is None or wanted.start >= genome.lengths[named]:
+            raise InputError(f"--region {region}: {fasta} has no such bases")
+        contig, start = named, wanted.start
+        end = min(wanted.end or genome.lengths[contig], genome.lengths[contig])
+    codes = genome.fetch(contig, start - margin, end + margin)
+    return [codes, reverse_complement(codes)]
+
+
+def _only_path(paths: str, rule: str) -> str:
+    """The one engine path of a list, besides the plain network."""
+    others = [path for path in paths.split(",") if path != "reference"]
+    if len(others) != 1:
+        raise InputError(f"{rule}, not {paths!r}: name one.")
+    return others[0]

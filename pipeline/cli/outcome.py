@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 MAX_FAILURES_SHOWN = 10
 
+T = TypeVar("T")
 
-def uninterrupted(run: Callable[[], Outcome]) -> Outcome:
+
+def uninterrupted(run: Callable[[], T]) -> T:
     """What `run` returns; an interrupted one says how to go on, and ends the program."""
     try:
         return run()

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import polars as pl
 import typer
@@ -18,6 +20,9 @@ from rich.table import Table
 
 from sptx_core.errors import InputError
 from sptx_core.files import replacing, require_writable, writing
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 SCREEN_ROWS = 60  # of a table for people, on standard output
 _ROWS_AT_A_TIME = 100_000  # of text: what a reader that closes the pipe does not want is not made
@@ -84,6 +89,41 @@ def write_rows(frame: pl.DataFrame, form: Format, to: Path | None) -> None:
             _write(frame, form, file)
 
 
+class Rows:
+    """A file of rows that come some at a time; each call writes some."""
+
+    def __init__(self, form: Format, file: BinaryIO) -> None:
+        self._form, self._file = form, file
+        self._parquet: pq.ParquetWriter | None = None
+        self.count: int | None = None
+        """Rows written so far; None before the first call."""
+
+    def __call__(self, frame: pl.DataFrame) -> None:
+        """Write rows; all calls have the same columns, and the first one may have no row."""
+        if self._form is Format.PARQUET:
+            import pyarrow.parquet as pq  # late: help and errors come at once
+
+            rows = frame.to_arrow(compat_level=pl.CompatLevel.oldest())  # types that every reader knows
+            if self._parquet is None:
+                self._parquet = pq.ParquetWriter(self._file, rows.schema, compression="zstd")
+            self._parquet.write_table(rows)
+        else:
+            frame.write_csv(self._file, separator=SEPARATORS[self._form], include_header=self.count is None)
+        self.count = (self.count or 0) + frame.height
+
+    def close(self) -> None:
+        """Complete the file."""
+        if self._parquet is not None:
+            self._parquet.close()
+
+
+@contextmanager
+def rows_to(to: Path, form: Format) -> Iterator[Rows]:
+    """Write rows to a file as they come; it appears at the end, whole, or not at all."""
+    with writing(to), replacing(to) as target, target.open("wb") as file, closing(Rows(form, file)) as rows:
+        yield rows
+
+
 def _write(frame: pl.DataFrame, form: Format, file: BinaryIO) -> None:
     if form is Format.PARQUET:
         content = io.BytesIO()  # Polars would report a closed pipe in words of its own
@@ -102,11 +142,14 @@ def _as_table(frame: pl.DataFrame, rows: int) -> str:
         return f"{frame}\n"
 
 
-def print_table(frame: pl.DataFrame, title: str) -> None:
-    """Print a short frame with its title."""
+def print_table(frame: pl.DataFrame, title: str, *, width: int | None = None) -> None:
+    """Print a short frame with its title, where no terminal says how wide in `width` columns."""
+    console = Console()
+    if width is not None and not console.is_terminal:
+        console = Console(width=width)
     table = Table(title=title)
     for name in frame.columns:
         table.add_column(name, justify="left" if frame[name].dtype == pl.String else "right")
     for row in frame.iter_rows():
         table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row))
-    Console().print(table)
+    console.print(table)

@@ -50,6 +50,10 @@ DEFINITIONS = {
     "usage": "Spearman (tied values get their mean rank) and Pearson correlation over (site, tissue) pairs with a "
     "measured usage; specific: after each site's mean over its measured tissues is subtracted from both sides, for "
     "sites with at least two measured tissues",
+    "alternative": "correlation with the measured specific parts over the sites that a transcript of their gene lacks "
+    "although it lies on both sides of them; network: of the predicted specific parts; profile: of the mean profile of "
+    "these sites over tissues, the same for all; beyond: of prediction with measurement after means of sites and of "
+    "tissues, fitted together by least squares, are subtracted from both sides",
 }
 
 
@@ -150,8 +154,7 @@ class Evaluation:
                 for metrics in self.sites
             ],
             "calibration": {kind: [group._asdict() for group in groups] for kind, groups in self.calibration().items()},
-            "usage": self.usage
-            and self.usage._asdict() | {"by_tissue": [tissue._asdict() for tissue in self.usage.by_tissue]},
+            "usage": self.usage and _usage_json(self.usage),
         }
         return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
@@ -220,6 +223,14 @@ def evaluate(
     )
     _say_omissions(evaluation, say)
     return evaluation
+
+
+def _usage_json(usage: UsageMetrics) -> dict[str, Any]:
+    """Metrics of usage as plain values."""
+    return usage._asdict() | {
+        "by_tissue": [tissue._asdict() for tissue in usage.by_tissue],
+        "alternative": usage.alternative and usage.alternative._asdict(),
+    }
 
 
 def _coverage(tracks: Tracks, counter: SiteCounter) -> Coverage:

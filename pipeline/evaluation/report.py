@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
+from pipeline.evaluation.alternative import AlternativeUsage
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.evaluation.ranking import TOP_FACTORS
 from pipeline.evaluation.site_metrics import SiteMetrics
@@ -38,6 +39,8 @@ def tables(evaluation: Evaluation) -> Iterator[Table]:
             yield _site_table(title, shown)
     if evaluation.usage is not None:
         yield _usage_table(evaluation.usage)
+        if evaluation.usage.alternative is not None:
+            yield _alternative_table(evaluation.usage.alternative)
 
 
 def _site_table(title: str, shown: Sequence[SiteMetrics]) -> Table:
@@ -66,6 +69,22 @@ def _usage_table(usage: UsageMetrics) -> Table:
         whole = f"{line.pairs:,}", _number(line.spearman, 3), _number(line.pearson, 3)
         part = f"{line.specific_pairs:,}", _number(line.specific_spearman, 3), _number(line.specific_pearson, 3)
         table.add_row(line.tissue, *whole, *part)
+    return table
+
+
+def _alternative_table(usage: AlternativeUsage) -> Table:
+    counts = f"{usage.sites:,} sites that some transcripts skip, {usage.pairs:,} pairs of site and tissue"
+    table = Table(title="Differences between tissues at alternative sites", caption=counts)
+    table.add_column("specific part of")
+    table.add_column("Spearman", justify="right")
+    table.add_column("Pearson", justify="right")
+    rows = (
+        ("the network", usage.network_spearman, usage.network_pearson),
+        ("the mean profile, for comparison", usage.profile_spearman, usage.profile_pearson),
+        ("the network, beyond its mean profile", usage.beyond_spearman, usage.beyond_pearson),
+    )
+    for name, *values in rows:
+        table.add_row(name, *(_number(value, 3) for value in values))
     return table
 
 

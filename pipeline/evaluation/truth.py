@@ -30,7 +30,7 @@ class Truth(NamedTuple):
         transcript_id, biotype (the transcript's), chrom, strand, pos (int32, 1-based) and kind; a row for each
         transcript that has the site.
     transcripts : DataFrame
-        transcript_id, biotype, chrom, strand, first and last (int32, 1-based inclusive).
+        transcript_id, gene_id, biotype, chrom, strand, first and last (int32, 1-based inclusive).
     contigs : dict of str to str
         Name in the annotation -> name in the table, of the contigs that both have.
 
@@ -76,7 +76,7 @@ def read_truth(annotation: Annotation, tracks: Tracks) -> Truth:
     if sites.is_empty():
         raise InputError(f"{annotation.uri} holds no splice site: no transcript has two exons with an intron between")
     spans = transcripts.select(
-        *("transcript_id", "biotype", "chrom", "strand"),
+        *("transcript_id", "gene_id", "biotype", "chrom", "strand"),
         (pl.col("start") + 1).cast(pl.Int32).alias("first"),
         pl.col("end").cast(pl.Int32).alias("last"),
     )

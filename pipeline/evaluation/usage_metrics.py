@@ -5,7 +5,8 @@ usage table (`pipeline.inputs.usage`); the true sites.
 
 Out: `UsageMetrics`. Compared are the sites (contig, strand, position, kind) that annotation, table and usage table
 have in common, each once: with flanks: transcript, by the mean of the predictions in the transcripts that have the
-site. How correlations are defined: `pipeline.evaluation.correlation`.
+site. How correlations are defined: `pipeline.evaluation.correlation`; those of alternative sites,
+`pipeline.evaluation.alternative`.
 
 Errors: `InputError` for a usage table that has no tissue or no contig in common with the table.
 """
@@ -18,7 +19,8 @@ import numpy as np
 import polars as pl
 
 from pipeline.coordinates import shortened
-from pipeline.evaluation.correlation import Correlation, correlate
+from pipeline.evaluation.alternative import AlternativeUsage, alternative_sites, compare_alternative
+from pipeline.evaluation.correlation import Correlation, Floats, correlate
 from pipeline.evaluation.part_rows import read_part
 from pipeline.evaluation.truth import Truth
 from pipeline.tracks.reader import ShardPart, Tracks
@@ -46,6 +48,8 @@ class UsageMetrics(NamedTuple):
         Columns of the usage table that are no tissue of the table.
     by_tissue : tuple of Correlation
         Correlations of each tissue that both have, and of "all" of them.
+    alternative : AlternativeUsage or None
+        Differences between tissues at the compared sites that some transcripts skip; None without a compared site.
 
     """
 
@@ -54,6 +58,7 @@ class UsageMetrics(NamedTuple):
     compared: int
     ignored: tuple[str, ...]
     by_tissue: tuple[Correlation, ...]
+    alternative: AlternativeUsage | None = None
 
 
 class UsageComparison:
@@ -96,6 +101,7 @@ class UsageComparison:
         row_key = [*(["transcript_id"] if tracks.header.schema.by_transcript else []), *_SITE]
         measured_sites = self._measured.select(_SITE)
         self._wanted = truth.sites.select(row_key).unique().join(measured_sites, on=_SITE, how="semi")
+        self._alternative = alternative_sites(truth)
         self._predicted: list[pl.DataFrame] = []
 
     def read(self, part: ShardPart) -> None:
@@ -133,6 +139,12 @@ class UsageComparison:
         rows = pl.concat(self._predicted).with_columns(values)
         sites = rows.group_by(_SITE).agg(pl.col(self.tissues).mean().round(_DECIMALS))
         both = sites.join(self._measured, on=_SITE, suffix=_MEASURED).sort(_SITE)
+        predicted, measured = self._values(both)
+        by_tissue = correlate(self.tissues, predicted, measured)
+        alternative = compare_alternative(*self._values(both.join(self._alternative, on=_SITE, how="semi")))
+        return UsageMetrics(*counts, len(both), self.ignored, by_tissue, alternative)
+
+    def _values(self, both: pl.DataFrame) -> tuple[Floats, Floats]:
+        """Predicted and measured usage, float64 [sites, tissues]."""
         predicted = both.select(self.tissues).to_numpy()
-        measured = both.select(name + _MEASURED for name in self.tissues).to_numpy()
-        return UsageMetrics(*counts, len(both), self.ignored, correlate(self.tissues, predicted, measured))
+        return predicted, both.select(name + _MEASURED for name in self.tissues).to_numpy()

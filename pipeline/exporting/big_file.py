@@ -1,8 +1,11 @@
 """What bigWig and bigBed have in common: a file of compressed blocks with an index, zoom levels and a summary.
 
-A `BigFile` is written from front to back into any binary file that can seek; `close` goes back to fill in what was not
-known before, the head last. Until then nothing in the file says that it is a bigWig or bigBed. The same calls give the
-same bytes: no date, name or path goes in. Positions are 0-based and half-open.
+A `Section` is a stretch of a contig as it goes into the file: compressed blocks, with what index, zoom levels and
+summary need to know of them. It may be made anywhere, and kept. A `BigFile` takes sections in the order of the genome
+and is written from front to back into any binary file that can seek; `close` goes back to fill in what was not known
+before, the head last. Until then nothing in the file says that it is a bigWig or bigBed. The same sections give the
+same bytes, whether they come by themselves or joined: no date, name or path goes in. Positions are 0-based and
+half-open.
 
 Why a writer of our own. pyBigWig 0.3.29 ends the process when the disk is full or the folder is missing, leaves a file
 that looks valid and lacks its end after an exception midway, and takes values beyond the end of a contig. pybigtools
@@ -18,14 +21,15 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from pipeline.exporting.block_index import BLOCK, index_bytes
-from pipeline.exporting.zoom import SUMMARY, Positions, Summaries, Values, coarsen, level_bases, summarise
+from pipeline.exporting.block_index import BLOCK, Blocks, index_bytes
+from pipeline.exporting.zoom import FIRST_BASES, SUMMARY, Positions, Summaries, Values, coarsen, level_bases, summarise
 from sptx_core.errors import InputError
 
 VERSION = 4
@@ -37,6 +41,8 @@ _HEAD = struct.Struct("<IHHQQQHHQQIQ")
 _ZOOM_HEAD = struct.Struct("<IxxxxQQ")
 _BLOCK = struct.Struct("<IIIIQQ")  # a row of BLOCK
 _TOTAL = struct.Struct("<Qdddd")
+TOTAL = np.dtype([(name, "<f8") for name in ("valid", "least", "greatest", "sum", "squares")])
+"""Bases with a value, and of these values the least, the greatest, the sum and the sum of squares."""
 
 
 class Contig(NamedTuple):
@@ -52,6 +58,68 @@ class Fields(NamedTuple):
     autosql: str
     columns: int
     standard: int
+
+
+class Section(NamedTuple):
+    """A stretch of one contig as it goes into a file.
+
+    `content` are its compressed blocks one after the other, `blocks` a row of `BLOCK` for each, whose offset counts
+    from the beginning of `content`, and `largest` the most bytes that one has uncompressed. `summaries` are rows of
+    `SUMMARY` in bins of `FIRST_BASES`, `totals` one row of `TOTAL` for each section that was joined to it.
+    """
+
+    content: bytes
+    blocks: Blocks
+    summaries: Summaries
+    totals: npt.NDArray[np.void]
+    largest: int
+
+
+NOTHING = Section(b"", np.zeros(0, BLOCK), np.zeros(0, SUMMARY), np.zeros(0, TOTAL), 0)
+
+
+def section(
+    contig: int, blocks: Iterable[tuple[int, int, bytes]], starts: Positions, ends: Positions, values: Values
+) -> Section:
+    """Make a section.
+
+    Parameters
+    ----------
+    contig
+        Its number in the file.
+    blocks
+        Least start, greatest end and content of each block, in order.
+    starts, ends, values
+        Runs of equal values, ascending and apart from each other, at least one: what summary and zoom levels tell.
+
+    """
+    packed, rows, offset, largest = [], bytearray(), 0, 0
+    for start, end, content in blocks:
+        packed.append(zlib.compress(content, COMPRESSION))
+        rows += _BLOCK.pack(contig, start, contig, end, offset, len(packed[-1]))
+        offset += len(packed[-1])
+        largest = max(largest, len(content))
+    width, value = (ends - starts).astype(np.float64), values.astype(np.float64)
+    spread = (value.min(), value.max(), (width * value).sum(), (width * value**2).sum())
+    total = np.array([(width.sum(), *spread)], TOTAL)
+    summaries = summarise(contig, starts, ends, values, FIRST_BASES)
+    return Section(b"".join(packed), np.frombuffer(bytes(rows), BLOCK), summaries, total, largest)
+
+
+def joined(sections: Sequence[Section]) -> Section:
+    """Sections that follow each other as one; a file that takes it has the bytes that it has of them."""
+    if not sections:
+        return NOTHING
+    rows = np.concatenate([held.blocks for held in sections])
+    before = np.cumsum([0, *(len(held.content) for held in sections[:-1])])
+    rows["offset"] += np.repeat(before, [len(held.blocks) for held in sections]).astype(np.uint64)
+    return Section(
+        b"".join(held.content for held in sections),
+        rows,
+        np.concatenate([held.summaries for held in sections]),
+        np.concatenate([held.totals for held in sections]),
+        max(held.largest for held in sections),
+    )
 
 
 class BigFile:
@@ -80,14 +148,12 @@ class BigFile:
         names = [contig.name.encode() for contig in contigs]
         if names != sorted(set(names)):
             raise ValueError("contigs are each there once, in the order of their names")
-        for name, length in contigs:
-            if length > MAX_BASES:
-                raise InputError(f"contig {name} has {length:,} bases; a bigWig or bigBed holds up to {MAX_BASES:,}")
+        require_lengths(contigs)
         self._file, self._magic, self._fields = file, magic, fields
         self._levels = level_bases(max(length for _, length in contigs))
         self._blocks = bytearray()  # rows of BLOCK: millions of a genome's every base
         self._summaries: list[Summaries] = []
-        self._total = [0, np.inf, -np.inf, 0.0, 0.0]
+        self._total: tuple[float, ...] = (0.0, np.inf, -np.inf, 0.0, 0.0)  # as TOTAL
         self._largest = SUMMARIES_PER_BLOCK * SUMMARY.itemsize  # bytes of a block before it is compressed
         file.write(bytes(_HEAD.size + _ZOOM_HEAD.size * len(self._levels)))
         self._autosql_at = file.tell() if fields else 0
@@ -99,27 +165,23 @@ class BigFile:
         self._data_at = file.tell()
         file.write(bytes(8))
 
-    def add_block(self, contig: int, start: int, end: int, content: bytes) -> None:
-        """Write a block of items of one contig; `start` and `end` are their least start and greatest end."""
-        self._largest = max(self._largest, len(content))
-        packed = zlib.compress(content, COMPRESSION)
-        self._blocks += _BLOCK.pack(contig, start, contig, end, self._file.tell(), len(packed))
-        self._file.write(packed)
-
-    def summarise(self, contig: int, starts: Positions, ends: Positions, values: Values) -> None:
-        """Take runs of equal values into the summary and the zoom levels, in order."""
-        if not len(starts):
-            return
-        width, value = (ends - starts).astype(np.float64), values.astype(np.float64)
-        valid, least, greatest, total, squares = self._total
-        self._total = [
-            valid + int(width.sum()),
-            min(least, float(value.min())),
-            max(greatest, float(value.max())),
-            total + float((width * value).sum()),
-            squares + float((width * value**2).sum()),
-        ]
-        self._summaries.append(summarise(contig, starts, ends, values, self._levels[0]))
+    def append(self, held: Section) -> None:
+        """Write a section; sections come in the order of contigs and positions."""
+        rows = held.blocks.copy()
+        rows["offset"] += self._file.tell()
+        self._blocks += rows.tobytes()
+        self._file.write(held.content)
+        self._largest = max(self._largest, held.largest)
+        self._summaries.append(held.summaries)
+        for valid, least, greatest, total, squares in held.totals.tolist():  # one by one: sums depend on their order
+            before = self._total
+            self._total = (
+                before[0] + valid,
+                min(before[1], least),
+                max(before[2], greatest),
+                before[3] + total,
+                before[4] + squares,
+            )
 
     def close(self, count: int, per_block: int) -> None:
         """Write what follows the blocks, then the head; `count` is that of the blocks, or of a bigBed's items."""
@@ -128,7 +190,8 @@ class BigFile:
         file = self._file
         file.write(struct.pack("<I", self._magic))
         file.seek(self._total_at)
-        file.write(_TOTAL.pack(*(self._total if self._total[0] else (0, 0.0, 0.0, 0.0, 0.0))))
+        valid, *others = self._total if self._total[0] else [0.0] * 5
+        file.write(_TOTAL.pack(int(valid), *others))
         file.seek(self._data_at)
         file.write(struct.pack("<Q", count))
         file.seek(_HEAD.size)
@@ -163,8 +226,15 @@ class BigFile:
         return heads
 
 
-def require_order(contig: Contig, starts: Positions, ends: Positions, after: int) -> None:
-    """Check that items of a contig begin at or after `after`, ascend, are not empty and end within the contig.
+def require_lengths(contigs: Sequence[Contig]) -> None:
+    """Raise `InputError` where a contig is too long for the format."""
+    for name, length in contigs:
+        if length > MAX_BASES:
+            raise InputError(f"contig {name} has {length:,} bases; a bigWig or bigBed holds up to {MAX_BASES:,}")
+
+
+def require_order(contig: Contig, starts: Positions, ends: Positions) -> None:
+    """Check that items of a contig ascend, are not empty and lie within it.
 
     Raises
     ------
@@ -173,7 +243,7 @@ def require_order(contig: Contig, starts: Positions, ends: Positions, after: int
 
     """
     if len(starts) and not (
-        starts[0] >= after and (np.diff(starts) >= 0).all() and (starts < ends).all() and ends.max() <= contig.length
+        starts[0] >= 0 and (np.diff(starts) >= 0).all() and (starts < ends).all() and ends.max() <= contig.length
     ):
         raise InputError(
             f"rows of {contig.name} between {starts.min() + 1} and {ends.max()} do not ascend, occur twice or leave "

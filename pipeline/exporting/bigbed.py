@@ -9,12 +9,12 @@ Format: Kent et al., Bioinformatics 26 (2010) 2204, supplement, table 18.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
 
-from pipeline.exporting.big_file import BigFile, Contig, Fields, require_order
+from pipeline.exporting.big_file import BigFile, Contig, Fields, require_order, section
 from pipeline.exporting.zoom import Positions, Values
 
 MAGIC = 0x8789F2EB
@@ -44,18 +44,23 @@ class BigBed:
         if number < self._next:
             raise ValueError(f"{contig} was written before")
         self._next = number + 1
-        require_order(self._big.contigs[number], starts, ends, 0)
-        for begin in range(0, len(starts), FEATURES_PER_BLOCK):
-            held = slice(begin, begin + FEATURES_PER_BLOCK)
-            places = zip(starts[held].tolist(), ends[held].tolist(), others[held], strict=True)
-            content = b"".join(_PLACE.pack(number, *place) + text.encode() + b"\0" for *place, text in places)
-            self._big.add_block(number, int(starts[begin]), int(ends[held].max()), content)
+        require_order(self._big.contigs[number], starts, ends)
         self.features += len(starts)
-        self._big.summarise(number, *depth_of(starts, ends))
+        if len(starts):
+            self._big.append(section(number, _blocks(number, starts, ends, others), *depth_of(starts, ends)))
 
     def close(self) -> None:
         """Complete the file."""
         self._big.close(self.features, FEATURES_PER_BLOCK)
+
+
+def _blocks(contig: int, starts: Positions, ends: Positions, others: Sequence[str]) -> Iterator[tuple[int, int, bytes]]:
+    """Blocks of features: least start, greatest end, content."""
+    for begin in range(0, len(starts), FEATURES_PER_BLOCK):
+        held = slice(begin, begin + FEATURES_PER_BLOCK)
+        places = zip(starts[held].tolist(), ends[held].tolist(), others[held], strict=True)
+        content = b"".join(_PLACE.pack(contig, *place) + text.encode() + b"\0" for *place, text in places)
+        yield int(starts[begin]), int(ends[held].max()), content
 
 
 def depth_of(starts: Positions, ends: Positions) -> tuple[Positions, Positions, Values]:

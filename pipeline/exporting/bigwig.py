@@ -2,7 +2,8 @@
 
 `add` takes runs of one contig, 0-based and half-open, ascending and apart from each other, contigs in their order;
 `close` completes the file. Bases without a run have no value. Where less than everything is written, the file is no
-bigWig (`pipeline.exporting.big_file`).
+bigWig (`pipeline.exporting.big_file`). What `add` writes can also be made elsewhere (`runs_section`) and given to
+`append`: the file is the same.
 
 A block of runs is stored as runs (bedGraph, 12 bytes each), or where values change at almost every base as one value a
 base (fixedStep, 4 bytes each), which compresses to a third.
@@ -19,7 +20,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.exporting.big_file import BigFile, Contig, require_order
+from pipeline.exporting.big_file import NOTHING, BigFile, Contig, Section, require_order, section
 from pipeline.exporting.zoom import Positions, Values
 from sptx_core.errors import InputError
 
@@ -49,32 +50,54 @@ class BigWig:
 
         """
         number = self._numbers[contig]
-        after = self._last[1] if number == self._last[0] else 0
-        require_order(self._big.contigs[number], starts, ends, after)
-        if not len(starts):
+        self.append(runs_section(number, self._big.contigs[number], starts, ends, values))
+
+    def append(self, held: Section) -> None:
+        """Write a section of runs.
+
+        Raises
+        ------
+        InputError
+            It does not lie after what is written.
+
+        """
+        if not len(held.blocks):
             return
-        if number < self._last[0] or (starts[1:] < ends[:-1]).any() or not np.isfinite(values).all():
-            raise InputError(
-                f"values of {contig} between {starts[0] + 1} and {ends[-1]} overlap or are no numbers; `sptx verify` "
-                "names what is damaged"
-            )
-        self._last = (number, int(ends[-1]))
-        self.values += int((ends - starts).sum())
-        runs = np.empty(len(starts), _RUN)
-        runs["start"], runs["end"], runs["value"] = starts, ends, values
-        for begin in range(0, len(runs), RUNS_PER_BLOCK):
-            held = runs[begin : begin + RUNS_PER_BLOCK]
-            start, end = int(held["start"][0]), int(held["end"][-1])
-            self._big.add_block(number, start, end, _section(number, held))
-            self._blocks += 1
-        self._big.summarise(number, starts, ends, values)
+        first, last = held.blocks[0], held.blocks[-1]
+        if (first["first_contig"], first["start"]) < self._last:
+            raise _disorder(self._big.contigs[first["first_contig"]].name, int(first["start"]), int(last["end"]))
+        self._last = (int(last["last_contig"]), int(last["end"]))
+        self._blocks += len(held.blocks)
+        self.values += int(held.totals["valid"].sum())
+        self._big.append(held)
 
     def close(self) -> None:
         """Complete the file."""
         self._big.close(self._blocks, RUNS_PER_BLOCK)
 
 
-def _section(contig: int, runs: npt.NDArray[np.void]) -> bytes:
+def runs_section(number: int, contig: Contig, starts: Positions, ends: Positions, values: Values) -> Section:
+    """The section of runs of a contig, which has this number in the file; errors as of `BigWig.add`."""
+    require_order(contig, starts, ends)
+    if not len(starts):
+        return NOTHING
+    if (starts[1:] < ends[:-1]).any() or not np.isfinite(values).all():
+        raise _disorder(contig.name, int(starts[0]), int(ends[-1]))
+    runs = np.empty(len(starts), _RUN)
+    runs["start"], runs["end"], runs["value"] = starts, ends, values
+    pieces = (runs[begin : begin + RUNS_PER_BLOCK] for begin in range(0, len(runs), RUNS_PER_BLOCK))
+    blocks = ((int(held["start"][0]), int(held["end"][-1]), _block(number, held)) for held in pieces)
+    return section(number, blocks, starts, ends, values)
+
+
+def _disorder(contig: str, start: int, end: int) -> InputError:
+    return InputError(
+        f"values of {contig} between {start + 1} and {end} overlap, do not ascend or are no numbers; `sptx verify` "
+        "names what is damaged"
+    )
+
+
+def _block(contig: int, runs: npt.NDArray[np.void]) -> bytes:
     """A block of runs, in the form that takes fewer bytes."""
     start, end = int(runs["start"][0]), int(runs["end"][-1])
     lengths = runs["end"] - runs["start"]

@@ -121,7 +121,7 @@ def hub_text(genome: str, signals: Sequence[Signal], unfinished: str = "") -> st
             "longLabel": f"Bases that were computed; elsewhere nothing is known{note}",
             "type": "bigBed 6",
             "color": COVERED_COLOUR,
-            "visibility": "dense",
+            "visibility": "pack",  # the strands below each other
         },
     ]
     return "\n".join("".join(f"{key} {value}\n" for key, value in stanza.items()) for stanza in stanzas)

@@ -13,7 +13,11 @@ object store. The same table and options give the same bytes, wherever they are 
 export that was interrupted goes on with the first file that lacks. Memory grows with the size of a part of the table,
 and with the genome by 32 bytes for each 1,024 bases that hold a value, in each of the files under way (15 tissues).
 
-Errors: `InputError` before anything is written; `UnfinishedError` when storage fails after that.
+The bigWigs of a large table are computed in pieces on the workbench (`pipeline.exporting.job`) and put together here,
+with the same bytes. A small one is written by this process alone, because Ray takes longer to start than that lasts.
+
+Errors: `InputError` before anything is written, or for a damaged part of the table; `UnfinishedError` when storage or
+pieces fail after that.
 """
 
 from __future__ import annotations
@@ -27,12 +31,14 @@ from typing import BinaryIO
 import numpy as np
 import polars as pl
 
+from pipeline.batch.patience import PatientStore
 from pipeline.batch.progress import Progress
+from pipeline.batch.run import run_job
 from pipeline.batch.storage import StorageError, Store
 from pipeline.coordinates import Strand, shortened
-from pipeline.exporting.big_file import Contig, Fields
+from pipeline.exporting.big_file import Fields
 from pipeline.exporting.bigbed import BigBed
-from pipeline.exporting.bigwig import BigWig, runs_of
+from pipeline.exporting.bigwig import BigWig
 from pipeline.exporting.browsers import (
     COLOURS,
     COVERED_FILE,
@@ -42,15 +48,16 @@ from pipeline.exporting.browsers import (
     Signal,
     hub_text,
     session_text,
-    signals_of,
     tags_of,
 )
-from pipeline.exporting.record import RECORD, Options, Record, begin
-from pipeline.exporting.rows import Choice, Place, Stretch, covered, rows_of
-from pipeline.exporting.ucsc_names import ucsc_names
+from pipeline.exporting.job import SPLICE_PIECES, USAGE_PIECES, PiecesJob, require_pieces
+from pipeline.exporting.pieces import append_pieces
+from pipeline.exporting.record import RECORD, WORK, Options, Record, begin, require_record
+from pipeline.exporting.rows import Place, Stretch, rows_of
+from pipeline.exporting.scope import Scope
 from pipeline.inputs.splice_sites import KINDS
+from pipeline.settings import JobSettings
 from pipeline.tracks.reader import Tracks
-from sptx_core.channels import SPLICE
 from sptx_core.errors import InputError, UnfinishedError
 
 SITE_SCORE = 1000  # of a bigBed: a probability of 1
@@ -67,6 +74,8 @@ _BED_FIELDS = (
     ("uint", "reserved", "colour"),
 )
 
+WORKBENCH_BASES = 300_000_000  # half a minute of one core, or three: beyond it actors are worth their start
+
 Say = Callable[[str], None]
 
 
@@ -80,7 +89,15 @@ class Exported:
     """What is missing of the table, in a few words; empty when nothing is."""
 
 
-def export(tracks: Tracks, store: Store, options: Options, say: Say, *, progress: bool = True) -> Exported:
+def export(
+    tracks: Tracks,
+    store: Store,
+    options: Options,
+    say: Say,
+    *,
+    progress: bool = True,
+    workbench: JobSettings | None = None,
+) -> Exported:
     """Write the files of an export, or those that lack.
 
     Parameters
@@ -95,6 +112,8 @@ def export(tracks: Tracks, store: Store, options: Options, say: Say, *, progress
         Called with sentences for a person.
     progress : bool
         Whether to show the progress line, on standard error.
+    workbench : JobSettings, optional
+        How Ray computes the bigWigs. When None, this process does, unless they hold more than `WORKBENCH_BASES`.
 
     Returns
     -------
@@ -105,31 +124,57 @@ def export(tracks: Tracks, store: Store, options: Options, say: Say, *, progress
     InputError
         The table lacks what is asked for or cannot be read, or the place cannot be written or holds something else.
     UnfinishedError
-        Storage failed on the way. The same call goes on.
+        Storage failed on the way, or pieces on the workbench did. The same call goes on.
 
     """
     if store.root == tracks.store.root:
         raise InputError(f"--to {store.uri()} is the table itself; give another folder")
-    job = _Export(tracks, store, options)
-    if job.unnamed:
-        say(f"UCSC's names are not known of {shortened(job.unnamed)}: these contigs keep the names that they have")
+    scope = Scope(tracks, options)
+    if scope.unnamed:
+        say(f"UCSC's names are not known of {shortened(scope.unnamed)}: these contigs keep the names that they have")
     record = Record.of(tracks, options)
-    if not any(job.stretches.values()):
+    if not any(scope.stretches.values()):
         _refuse_nothing(tracks, options, record.unfinished)
     store.ensure_writable()
     if store.exists(RECORD):  # else hidden files there are not ours
         store.sweep()
-    names = [signal.file for signal in job.signals] + [SITES_FILE, COVERED_FILE, SESSION]
+    names = [signal.file for signal in scope.signals] + [SITES_FILE, COVERED_FILE, SESSION]
     names += [HUB] if options.genome else []
     kept = begin(store, record, names, say)
     missing = [name for name in names if name not in kept]
+    files = _Files(scope, store, record)
+    lacking = [signal for signal in scope.signals if signal.file in missing]
     try:
-        job.write(missing, record.unfinished, progress=progress)
+        if workbench is None and scope.bases({signal.strand for signal in lacking}) <= WORKBENCH_BASES:
+            files.write_signals(lacking, progress=progress)
+        elif lacking:
+            _by_pieces(files, lacking, workbench or JobSettings(threads=1), say, progress=progress)
+        files.write_others(missing)
+        if store.list(f"{WORK}/"):
+            store.delete_folder(WORK)
     except StorageError as error:
         raise UnfinishedError(
             f"{error}; the export has ended early: the files that it has written stay, and the same command goes on"
         ) from error
     return Exported(tuple(missing), tuple(sorted(kept)), record.unfinished)
+
+
+def _by_pieces(files: _Files, lacking: Sequence[Signal], settings: JobSettings, say: Say, *, progress: bool) -> None:
+    """Have pieces of bigWigs computed on the workbench, and put the bigWigs together."""
+    work = f"{files.store.root}/{WORK}/{files.record.digest}"
+    job = PiecesJob(files.scope, files.record, settings.model_copy(update={"output": work, "gpus_per_worker": 0.0}))
+    pieces = PatientStore(work, patience=settings.storage_patience, proven=True, notice=say)
+    try:
+        require_pieces(run_job(job, say, progress=progress), pieces)
+        say(f"putting {len(lacking)} bigWigs together")
+        files.put_together(lacking, job, pieces)
+    except (FileNotFoundError, InputError, UnfinishedError) as error:
+        held = files.store.list()
+        if all(signal.file in held for signal in lacking):
+            return  # another process was at the same export, and has removed the pieces because it was done
+        if isinstance(error, FileNotFoundError):
+            raise UnfinishedError(f"{error} is not there any more; the same command goes on") from error
+        raise
 
 
 def _refuse_nothing(tracks: Tracks, options: Options, unfinished: str) -> None:
@@ -141,92 +186,79 @@ def _refuse_nothing(tracks: Tracks, options: Options, unfinished: str) -> None:
     raise InputError(f"{nothing}; ask for what its loci cover (loci.parquet)")
 
 
-class _Export:
-    """An export under way: which bases go to which contigs, and the writers of its files."""
+class _Files:
+    """An export under way: the writers of its files."""
 
-    def __init__(self, tracks: Tracks, store: Store, options: Options) -> None:
-        self.tracks, self.store, self.genome = tracks, store, options.genome
-        self.least = np.float32(options.least)  # as the table holds it: 0.001 is a value from 0.001 on
-        self.choice = Choice.of(tracks, options.genes, options.regions)
-        lengths = dict(tracks.contigs.select("chrom", "length").iter_rows())
-        named = ucsc_names(lengths, options.genome) if options.genome else None
-        self.unnamed = named.unknown if named else ()
-        names = named.of if named else {name: name for name in lengths}
-        self.chroms = {names[chrom]: chrom for chrom in sorted(lengths, key=lambda chrom: names[chrom].encode())}
-        """Name in the files -> name in the table, in the order of the files."""
-        self.contigs = [Contig(name, lengths[chrom]) for name, chrom in self.chroms.items()]
-        self.tissues = [channel for channel in tracks.channels if channel not in SPLICE]
-        self.signals = signals_of(self.tissues)
-        self.stretches = {
-            (name, strand.value): covered(tracks, self.choice, (chrom, strand.value))
-            for name, chrom in self.chroms.items()
-            for strand in Strand
-        }
-        """Name in the files and strand -> what has rows."""
+    def __init__(self, scope: Scope, store: Store, record: Record) -> None:
+        self.scope, self.store, self.record = scope, store, record
 
-    def write(self, missing: Sequence[str], unfinished: str, *, progress: bool) -> None:
-        """Write the files of these names; those that are filled from the same rows together."""
-        stretches = self.stretches
-        lacking = [signal for signal in self.signals if signal.file in missing]
-        of_bases = {signal.strand for signal in lacking if not signal.is_usage}
-        spans = [span for (_, strand), held in stretches.items() if strand in of_bases for span in held]
-        bases = sum(last - first + 1 for first, last in spans)
-        with Progress(bases, 0, counted="bases", shown=progress and bases > 0) as line:
-            for strand in Strand:
-                for sites in (False, True):
-                    wanted = [one for one in lacking if one.strand is strand and one.is_usage is sites]
-                    if wanted:
-                        self._write_signals(wanted, strand, None if sites else line)
+    def write_others(self, missing: Sequence[str]) -> None:
+        """Write the files of these names that are no bigWigs."""
+        scope = self.scope
         if SITES_FILE in missing:
             self._write_sites()
         if COVERED_FILE in missing:
             self._write_covered()
-        shown = [signal for signal in self.signals if any(stretches[name, signal.strand] for name in self.chroms)]
-        if HUB in missing and self.genome:
-            self.store.write_atomic(HUB, hub_text(self.genome, shown, unfinished).encode())
+        shown = [one for one in scope.signals if any(scope.stretches[name, one.strand] for name in scope.chroms)]
+        require_record(self.store, self.record)
+        if HUB in missing and scope.options.genome:
+            self.store.write_atomic(HUB, hub_text(scope.options.genome, shown, self.record.unfinished).encode())
         if SESSION in missing:
-            text = session_text(self.genome, _longest(stretches), shown)
+            text = session_text(scope.options.genome, _longest(scope.stretches), shown)
             self.store.write_atomic(SESSION, text.encode())
+
+    def write_signals(self, lacking: Sequence[Signal], *, progress: bool) -> None:
+        """Write bigWigs in this process; those that are filled from the same rows together."""
+        bases = self.scope.bases({signal.strand for signal in lacking if not signal.is_usage})
+        with Progress(bases, 0, counted="bases", shown=progress and bases > 0) as line:
+            for signals, strand, sites in _together(lacking):
+                with self._bigwigs(signals) as writers:
+                    for number, (contig, _) in enumerate(self.scope.contigs):
+                        for rows in self.scope.frames(number, strand, signals, sites=sites, within=None):
+                            for signal in signals:
+                                writers[signal.channel].add(contig, *self.scope.runs(signal, rows))
+                            if not sites:
+                                line.advance(len(rows), failures=0)
+
+    def put_together(self, lacking: Sequence[Signal], job: PiecesJob, pieces: Store) -> None:
+        """Write bigWigs from the pieces that `job` has committed."""
+        for signals, strand, sites in _together(lacking):
+            with self._bigwigs(signals) as writers:
+                append_pieces(pieces, job.pieces(pieces, USAGE_PIECES if sites else SPLICE_PIECES, strand), writers)
+
+    @contextmanager
+    def _bigwigs(self, signals: Sequence[Signal]) -> Iterator[dict[str, BigWig]]:
+        """Channel -> a bigWig, each of which appears when all are written."""
+        with ExitStack() as stack:
+            files = {signal.channel: stack.enter_context(self._file(signal.file)) for signal in signals}
+            writers = {channel: BigWig(file, self.scope.contigs) for channel, file in files.items()}
+            yield writers
+            for writer in writers.values():
+                writer.close()
 
     @contextmanager
     def _file(self, name: str) -> Iterator[BinaryIO]:
         """A file that appears under its name when all is written."""
-        with self.store.replacing(name) as path, path.open("xb") as file:
-            yield file
-
-    def _write_signals(self, signals: Sequence[Signal], strand: Strand, line: Progress | None) -> None:
-        """Write bigWigs of one strand in one pass over its rows; without a progress line over its likely sites."""
-        with ExitStack() as stack:
-            files = [stack.enter_context(self._file(signal.file)) for signal in signals]
-            writers = [BigWig(file, self.contigs) for file in files]
-            channels = [signal.channel for signal in signals]
-            for name, chrom in self.chroms.items():
-                for rows in rows_of(self.tracks, self.choice, (chrom, strand.value), channels, sites=line is None):
-                    pos = rows["pos"].to_numpy().astype(np.int64)
-                    for writer, channel in zip(writers, channels, strict=True):
-                        values = rows[channel].to_numpy()
-                        kept = ~(values < self.least)  # what is no number is for the writer to refuse
-                        writer.add(name, *runs_of(pos[kept], values[kept]))
-                    if line:
-                        line.advance(len(rows), failures=0)
-            for writer in writers:
-                writer.close()
+        with self.store.replacing(name) as path:
+            with path.open("xb") as file:
+                yield file
+            require_record(self.store, self.record)
 
     def _write_sites(self) -> None:
-        columns = [*KINDS, *self.tissues]
+        scope, columns = self.scope, [*KINDS, *self.scope.tissues]
         extra = [
             ("float", tag, tag if channel in KINDS else f"usage in {tag}")
             for channel, tag in zip(columns, tags_of(columns), strict=True)
         ]
         fields = _fields("sites", "Likely splice sites with their probabilities and usage", extra)
-        decimals = DECIMALS_EXACT if self.tracks.header.spec.exact else DECIMALS
+        decimals = DECIMALS_EXACT if scope.tracks.header.spec.exact else DECIMALS
         with self._file(SITES_FILE) as file:
-            writer = BigBed(file, self.contigs, fields)
-            for name, chrom in self.chroms.items():
+            writer = BigBed(file, scope.contigs, fields)
+            for name, chrom in scope.chroms.items():
                 frames = [
                     rows.with_columns(strand=pl.lit(strand.value))
                     for strand in Strand
-                    for rows in rows_of(self.tracks, self.choice, (chrom, strand.value), columns, sites=True)
+                    for rows in rows_of(scope.tracks, scope.choice, (chrom, strand.value), columns, sites=True)
                 ]
                 if frames:
                     rows = pl.concat(frames).sort("pos", maintain_order=True)
@@ -237,13 +269,22 @@ class _Export:
     def _write_covered(self) -> None:
         fields = _fields("covered", "Bases that were computed", [], columns=6)
         with self._file(COVERED_FILE) as file:
-            writer = BigBed(file, self.contigs, fields)
-            for name in self.chroms:
-                held = sorted((*span, strand) for strand in Strand for span in self.stretches[name, strand.value])
+            writer = BigBed(file, self.scope.contigs, fields)
+            for name in self.scope.chroms:
+                held = sorted((*span, strand) for strand in Strand for span in self.scope.stretches[name, strand.value])
                 places = np.array([(first - 1, last) for first, last, _ in held], np.int64).reshape(-1, 2)
                 texts = [f"{strand.partition}\t{SITE_SCORE}\t{strand}" for _, _, strand in held]
                 writer.add(name, places[:, 0], places[:, 1], texts)
             writer.close()
+
+
+def _together(signals: Iterable[Signal]) -> Iterator[tuple[list[Signal], Strand, bool]]:
+    """Those that are filled from the same rows, their strand, and whether the rows are of likely sites alone."""
+    held = list(signals)
+    for strand in Strand:
+        for usage in (False, True):
+            if wanted := [one for one in held if one.strand is strand and one.is_usage is usage]:
+                yield wanted, strand, usage
 
 
 def _site_texts(rows: pl.DataFrame, columns: Iterable[str], decimals: int) -> list[str]:

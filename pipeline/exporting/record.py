@@ -20,6 +20,7 @@ from sptx_core.errors import InputError
 from sptx_core.files import reading
 
 RECORD = "export.json"
+WORK = ".pieces"  # folder of what is computed on the way (`pipeline.exporting.job`)
 FORMAT_VERSION = 1
 SHOWN_DIGITS = 12  # of the table's fingerprint, as in the names of its parts
 LEAST = 0.001  # below it the mean over a pixel hides sites: IGV shows nothing at 1 Mb
@@ -81,6 +82,11 @@ class Record:
         """The file, the same bytes for the same record."""
         return (json.dumps(asdict(self), indent=1) + "\n").encode()
 
+    @property
+    def digest(self) -> str:
+        """12 hexadecimal digits that tell it from others."""
+        return hashlib.sha256(self.to_json()).hexdigest()[:SHOWN_DIGITS]
+
     def defining(self) -> dict[str, object]:
         """What makes it this export, whatever the table holds by now."""
         return {"format_version": self.format_version, "table": self.table[:SHOWN_DIGITS], **self.options}
@@ -119,12 +125,19 @@ def begin(store: Store, record: Record, files: Sequence[str], say: Callable[[str
     held = store.list()
     present = {name for name in files if name in held}
     if RECORD not in held:
-        if present:
+        if present or any(name.startswith(f"{WORK}/") for name in held):
             raise InputError(
-                f"{store.uri()} holds {shortened(sorted(present))} but no {RECORD}, so nothing says what they are; "
-                "choose another --to or remove them"
+                f"{store.uri()} holds {shortened(sorted(present) or [WORK])} but no {RECORD}, so nothing says what "
+                "they are; choose another --to or remove them"
             )
         store.write_atomic(RECORD, record.to_json())
+        now = store.list()
+        if begun := [name for name in files if name in now]:  # since the listing before; of what, nobody can say now
+            store.delete(RECORD)
+            raise InputError(
+                f"another export has begun in {store.uri()} at the same time and has written {shortened(begun)}; "
+                "remove what is there, and give each export another --to"
+            )
         return set()
     stored = _read(store)
     if stored == record:
@@ -139,6 +152,12 @@ def begin(store: Store, record: Record, files: Sequence[str], say: Callable[[str
         store.delete(name)
     store.write_atomic(RECORD, record.to_json())
     return set()
+
+
+def require_record(store: Store, record: Record) -> None:
+    """Raise `InputError` where the record is another one by now: two exports have begun there at once."""
+    if _read(store) != record:
+        raise InputError(f"{store.uri()} is being written by another export, too; choose another --to for one of them")
 
 
 def _read(store: Store) -> Record:

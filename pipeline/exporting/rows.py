@@ -1,7 +1,8 @@
 """The rows that an export takes of a table: by contig and strand, in order, each base once.
 
 `Choice` says which bases are wanted: all, or those of genes, transcripts and regions. `rows_of` gives frames of `pos`
-(1-based, ascending) and score columns, one for each part, so that memory is bounded by that of a part. Values are those
+(1-based, ascending) and score columns, one for each part, so that memory is bounded by that of a part; `cuts` are the
+stretches that a part's rows lie in, by which an export can be divided. Values are those
 of the table: rows of the sites table are rounded to its steps, as the same rows of the tracks are, unless it is exact.
 Where rows belong to transcripts, a base has the greatest value of all transcripts there.
 
@@ -74,8 +75,24 @@ class Choice:
         return [(max(first, begin), min(last, end)) for begin, end in spans if begin <= last and end >= first]
 
 
+def cuts(tracks: Tracks, place: Place) -> list[Stretch]:
+    """Stretches that hold all rows, each with about those of a part: parts that belong to transcripts overlap."""
+    keys = [part.key for part in tracks.parts if (part.key.chrom, part.key.strand) == place]
+    if not keys:
+        return []
+    firsts = sorted({key.first for key in keys})
+    ends = [first - 1 for first in firsts[1:]] + [max(key.last for key in keys)]
+    return list(zip(firsts, ends, strict=True))
+
+
 def rows_of(
-    tracks: Tracks, choice: Choice, place: Place, columns: Sequence[str], *, sites: bool = False
+    tracks: Tracks,
+    choice: Choice,
+    place: Place,
+    columns: Sequence[str],
+    *,
+    sites: bool = False,
+    within: Iterable[Stretch] | None = None,
 ) -> Iterator[pl.DataFrame]:
     """Rows of a contig and strand, in order of position; see the module.
 
@@ -91,10 +108,12 @@ def rows_of(
         Score columns.
     sites
         Whether to take the likely sites alone.
+    within
+        Some of the `cuts`, in order; all of them when None.
 
     """
     chrom, strand = place
-    for stretch in _cuts(tracks, place):
+    for stretch in cuts(tracks, place) if within is None else within:
         for first, last in choice.within(place, stretch):
             interval = Interval(chrom, first - 1, last)
             rows = tracks.region(interval, strand=strand, columns=list(columns), sites=sites)
@@ -121,16 +140,6 @@ def merged(stretches: Iterable[Stretch]) -> list[Stretch]:
         else:
             joined.append((first, last))
     return joined
-
-
-def _cuts(tracks: Tracks, place: Place) -> list[Stretch]:
-    """Stretches that hold all rows, each with about those of a part: parts that belong to transcripts overlap."""
-    keys = [part.key for part in tracks.parts if (part.key.chrom, part.key.strand) == place]
-    if not keys:
-        return []
-    firsts = sorted({key.first for key in keys})
-    ends = [first - 1 for first in firsts[1:]] + [max(key.last for key in keys)]
-    return list(zip(firsts, ends, strict=True))
 
 
 def _rounded(tracks: Tracks, rows: pl.DataFrame) -> pl.DataFrame:

@@ -20,6 +20,7 @@ from sptx_core.errors import InputError
 
 _SEED = 9_010  # the network was trained on genomes of other seeds
 _CONTIGS, _BASES = 1, 200_000
+_CLUSTERS = False  # regulators come singly, as in the genomes that the network was trained on
 GENE = "SYN1-16"
 """A gene worth a look, on the minus strand: brain and nerve skip one of its exons and prefer two others."""
 
@@ -55,7 +56,7 @@ def write_example(folder: Path) -> Example:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as aside:
-            made = simulate(Path(aside) / "genome", seed=_SEED, contigs=_CONTIGS, bases=_BASES)
+            made = simulate(Path(aside) / "genome", seed=_SEED, contigs=_CONTIGS, bases=_BASES, clusters=_CLUSTERS)
             for file in made.genome.parent.iterdir():
                 file.replace(folder / file.name)
         shutil.copytree(trained, checkpoint, dirs_exist_ok=True)

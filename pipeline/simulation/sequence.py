@@ -1,15 +1,15 @@
 """The sequence of a generated contig: random bases, planted signals, decoys, runs of N, soft-masking. SYNTHETIC.
 
-In: the seed of the genome, and the number and length of a contig. Out: a `Contig`: its layout
-(`pipeline.simulation.layout`), codes of the plus strand, which bases are soft-masked, the decoys, and the usage of each
-exon. Coordinates are 0-based half-open. A contig depends on these three numbers alone, so it is the same in every
-genome that holds it.
+In: the seed of the genome, the number and length of a contig, and what regulates cassette exons. Out: a `Contig`: its
+layout (`pipeline.simulation.layout`), codes of the plus strand, which bases are soft-masked, the decoys, and the usage
+of each exon. Coordinates are 0-based half-open. A contig depends on these alone, so it is the same in every genome that
+holds it.
 
 The first exon of a gene gets a donor, the last an acceptor, every other exon both. Constitutive exons hold two
-enhancers; cassette exons hold two to four tissue-specific regulators in or beside them. Decoys lie in the gaps between
-exons: a site's core without its partner, or a partner with GT or AG but without the core. After planting, `_clear`
-removes by single substitutions what chance has made: sites above the ceiling, and regulators near exons that were not
-planted there. Runs of N lie in gaps, so they change no site, and neither does lower case.
+enhancers; cassette exons hold tissue-specific regulators in or beside them (`signals.Regulation`). Decoys lie in the
+gaps between exons: a site's core without its partner, or a partner with GT or AG but without the core. After planting,
+`_clear` removes by single substitutions what chance has made: sites above the ceiling, and regulators near exons that
+were not planted there. Runs of N lie in gaps, so they change no site, and neither does lower case.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from pipeline.simulation.signals import (
     BACKGROUND,
     ENHANCER,
     FLANK,
-    REGULATORS,
+    SCATTERED,
     SITES,
-    SPECIFIC,
     WORD,
     Flags,
     Floats,
+    Regulation,
     Site,
     candidates,
     occurrences,
@@ -39,7 +39,6 @@ from sptx_core.alphabet import N_CODE, Codes, encode, reverse_complement
 from sptx_core.channels import TISSUES
 
 _ENHANCERS = 2  # of a constitutive exon
-_REGULATORS = (2, 4)  # of a cassette exon, all different: minimum and maximum
 _DECOY_STRETCH, _DECOY_SHARE = 250, 0.7  # gaps are divided into stretches of so many bases; this share holds a decoy
 _DECOY_BASES = 100  # of a decoy, its junction in the middle; no motif reaches beyond them
 _MIN_N_GAP, _N_SHARE, _N_RUN = 400, 0.05, (50, 200)  # this share of gaps as long as that has a run of N: min and max
@@ -92,7 +91,7 @@ class Contig(NamedTuple):
     usage: tuple[Floats, ...]
 
 
-def make_contig(seed: int, number: int, bases: int) -> Contig:
+def make_contig(seed: int, number: int, bases: int, regulation: Regulation = SCATTERED) -> Contig:
     """Make contig `chr<number>` of a genome.
 
     Parameters
@@ -103,6 +102,8 @@ def make_contig(seed: int, number: int, bases: int) -> Contig:
         The contig's number, from 1.
     bases : int
         Its length.
+    regulation : Regulation
+        What its cassette exons hold.
 
     Returns
     -------
@@ -124,13 +125,14 @@ def make_contig(seed: int, number: int, bases: int) -> Contig:
     for gene in layout.genes:
         for exon in gene.exons:
             around = slice(exon.start - FLANK, exon.end + FLANK)
-            block = stranded(_block(exon.end - exon.start, exon.role, random), gene.strand)
+            block = stranded(_block(exon.end - exon.start, exon.role, random, regulation), gene.strand)
             planted[around] = block != N_CODE
             codes[around] = np.where(planted[around], block, codes[around])
             near[gene.strand][around] = exon.role in INNER_ROLES
-    _clear(codes, planted, near)
+    _clear(codes, planted, near, regulation)
     intact = tuple(decoy for decoy in decoys if _is_intact(codes, decoy))
-    return Contig(layout, codes, _masked(bases, random), intact, _usage(layout, codes, random))
+    masked = _masked(bases, random)
+    return Contig(layout, codes, masked, intact, _usage(layout, codes, random, regulation))
 
 
 def stranded(codes: Codes, strand: str) -> Codes:
@@ -138,7 +140,7 @@ def stranded(codes: Codes, strand: str) -> Codes:
     return codes if strand == "+" else reverse_complement(codes)
 
 
-def _block(length: int, role: str, random: np.random.Generator) -> Codes:
+def _block(length: int, role: str, random: np.random.Generator, regulation: Regulation) -> Codes:
     """An exon's signals with its flanks, 5' to 3'; N where no signal decides the base."""
     junctions = {"acceptor": FLANK, "donor": FLANK + length}
     junctions.pop({"first": "acceptor", "last": "donor"}.get(role, ""), None)
@@ -147,7 +149,7 @@ def _block(length: int, role: str, random: np.random.Generator) -> Codes:
         for site in SITES:
             if site.kind in junctions:
                 _put_site(codes, site, junctions[site.kind], random)
-        _put_words(codes, role, random)
+        _put_words(codes, role, random, regulation)
         stray = [
             set(candidates(codes, site, site.ceiling).junction.tolist()) - {junctions.get(site.kind)} for site in SITES
         ]
@@ -166,14 +168,15 @@ def _put_site(codes: Codes, site: Site, junction: int, random: np.random.Generat
         _put(codes, junction + offset, site.partner.draw(random))
 
 
-def _put_words(codes: Codes, role: str, random: np.random.Generator) -> None:
+def _put_words(codes: Codes, role: str, random: np.random.Generator, regulation: Regulation) -> None:
     """Write the regulators of an exon of this role where no other signal lies."""
     if role == "constitutive":
         words, first, end = [ENHANCER.word] * _ENHANCERS, FLANK, len(codes) - FLANK
     elif role == "cassette":
-        minimum, maximum = _REGULATORS
-        chosen = random.choice(len(SPECIFIC), int(random.integers(minimum, maximum + 1)), replace=False)
-        words, first, end = [SPECIFIC[index].word for index in chosen], 0, len(codes)
+        number = int(random.integers(regulation.min_words, regulation.max_words + 1))
+        chosen = random.choice(len(regulation.specific), number, replace=False)
+        words = [regulation.specific[index].word for index in chosen for _ in range(regulation.copies)]
+        first, end = 0, len(codes)
     else:
         return
     for word in words:
@@ -220,7 +223,7 @@ def _n_runs(gaps: Iterable[tuple[int, int]], bases: int, random: np.random.Gener
             yield slice(first, first + length)
 
 
-def _clear(codes: Codes, planted: Flags, near: dict[str, Flags]) -> None:
+def _clear(codes: Codes, planted: Flags, near: dict[str, Flags], regulation: Regulation) -> None:
     """Remove chance sites, and chance regulators near exons, from both strands; planted bases stay.
 
     `codes` [bases] is changed in place; `near` says for each strand which bases lie within reach of an exon.
@@ -230,7 +233,8 @@ def _clear(codes: Codes, planted: Flags, near: dict[str, Flags]) -> None:
         for strand in "+-":
             step = 1 if strand == "+" else -1
             own, fixed, within = stranded(codes, strand).copy(), planted[::step], near[strand][::step]
-            changed += sum(_break_sites(own, fixed, site) for site in SITES) + _break_words(own, fixed, within)
+            changed += sum(_break_sites(own, fixed, site) for site in SITES)
+            changed += sum(_break_word(own, fixed, within, regulator.word) for regulator in regulation.regulators)
             codes[:] = stranded(own, strand)
         if not changed:
             return
@@ -251,15 +255,14 @@ def _break_sites(codes: Codes, fixed: Flags, site: Site) -> int:
     return changed
 
 
-def _break_words(codes: Codes, fixed: Flags, within: Flags) -> int:
-    """Substitute one free base of each regulator that lies `within` reach of an exon; return how many."""
+def _break_word(codes: Codes, fixed: Flags, within: Flags, word: str) -> int:
+    """Substitute one free base of each occurrence of a word `within` reach of an exon; return how many."""
     changed = 0
-    for regulator in REGULATORS:
-        for start in occurrences(codes, regulator.word):
-            free = np.flatnonzero(~fixed[start : start + WORD])
-            if len(free) and within[start] and within[start + WORD - 1]:
-                codes[start + free[0]] = (codes[start + free[0]] + 1) % N_CODE
-                changed += 1
+    for start in occurrences(codes, word):
+        free = np.flatnonzero(~fixed[start : start + WORD])
+        if len(free) and within[start] and within[start + WORD - 1]:
+            codes[start + free[0]] = (codes[start + free[0]] + 1) % N_CODE
+            changed += 1
     return changed
 
 
@@ -272,14 +275,15 @@ def _masked(bases: int, random: np.random.Generator) -> Flags:
     return np.pad(masked, (0, bases - len(masked)))
 
 
-def _usage(layout: Layout, codes: Codes, random: np.random.Generator) -> tuple[Floats, ...]:
+def _usage(layout: Layout, codes: Codes, random: np.random.Generator, regulation: Regulation) -> tuple[Floats, ...]:
     """Usage of the exons of each gene, [exons, tissues]; a gene is silent (NaN) in some tissues, never in all."""
     tables = []
     for gene in layout.genes:
         table = np.ones((len(gene.exons), len(TISSUES)))
         for row, exon in zip(table, gene.exons, strict=True):
             if exon.role in INNER_ROLES:
-                row[:] = usage_of_exon(stranded(codes[exon.start - FLANK : exon.end + FLANK], gene.strand))
+                around = stranded(codes[exon.start - FLANK : exon.end + FLANK], gene.strand)
+                row[:] = usage_of_exon(around, regulation)
         silent = random.random(len(TISSUES)) < _SILENT_SHARE
         table[:, silent & ~silent.all()] = np.nan
         tables.append(table)

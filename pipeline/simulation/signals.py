@@ -24,7 +24,8 @@ Every other exon is included independently of the others, with a probability tha
                            + sum of effect[tissue] over all occurrences of regulators in the exon and the FLANK bases
                              on each side of it
 
-The words and effects of the regulators are made up; TGCATG alone is a real motif, that of RBFOX in brain.
+The words and effects of the regulators are made up; TGCATG alone is a real motif, that of RBFOX in brain. Which of them
+a cassette exon holds, and how many, is its genome's `Regulation`: `SCATTERED` or `CLUSTERED`.
 """
 
 from __future__ import annotations
@@ -222,8 +223,46 @@ SPECIFIC = (
     Regulator("ACGACTC", -3.0 * _in("kidney", "liver", "lung")),
     Regulator("TACGCAC", -3.0 * _in("brain", "nerve", "skin", "adipose_tissue")),
 )
-REGULATORS = (ENHANCER, *SPECIFIC)
 WORD = len(ENHANCER.word)  # bases of every regulator
+_GROUPS = (  # of tissues, each pair with words that favour the one and disfavour the other
+    (("brain", "nerve"), ("heart", "muscle", "blood_vessel")),
+    (("colon", "small_intestine", "stomach"), ("kidney", "liver", "lung")),
+    (("blood", "spleen"), ("skin", "adipose_tissue")),
+)
+_CONTRASTS = tuple(_in(*first) - _in(*second) for pair in _GROUPS for first, second in (pair, pair[::-1]))
+_CONTRAST_WORDS = ("TGCATGA", "TACGCAC", "CGCTTGC", "ACGACTC", "CCGATAC", "CGATCAC")
+
+
+class Regulation(NamedTuple):
+    """What regulates the cassette exons of a genome.
+
+    Attributes
+    ----------
+    specific : tuple of Regulator
+        The regulators that cassette exons hold.
+    min_words, max_words : int
+        How many different ones an exon holds.
+    copies : int
+        How often it holds each of them.
+    """
+
+    specific: tuple[Regulator, ...]
+    min_words: int
+    max_words: int
+    copies: int
+
+    @property
+    def regulators(self) -> tuple[Regulator, ...]:
+        """All words that change usage in such a genome."""
+        return (ENHANCER, *self.specific)
+
+
+SCATTERED = Regulation(SPECIFIC, 2, 4, 1)
+"""Single words of several kinds. Their mean is a profile that predicts much of every exon's differences."""
+CLUSTERED = Regulation(
+    tuple(Regulator(word, effect) for word, effect in zip(_CONTRAST_WORDS, _CONTRASTS, strict=True)), 2, 2, 3
+)
+"""Three copies of two words. Each tissue has a word for it and one against it: on the mean over exons they cancel."""
 
 
 def candidates(codes: Codes, site: Site, min_bits: float = -np.inf) -> Candidates:
@@ -277,13 +316,15 @@ def occurrences(codes: Codes, word: str) -> Ints:
     return np.flatnonzero(found)
 
 
-def usage_of_exon(codes: Codes) -> Floats:
+def usage_of_exon(codes: Codes, regulation: Regulation = SCATTERED) -> Floats:
     """Compute the usage of an exon that is neither first nor last, by the formula in the module's docstring.
 
     Parameters
     ----------
     codes : numpy.ndarray
         The exon with `FLANK` bases on each side, 5' to 3'.
+    regulation : Regulation
+        Whose words count.
 
     Returns
     -------
@@ -293,7 +334,7 @@ def usage_of_exon(codes: Codes) -> Floats:
     acceptor = ACCEPTOR.core.score(codes, np.array([FLANK - ACCEPTOR.before]))
     donor = DONOR.core.score(codes, np.array([len(codes) - FLANK - DONOR.before]))
     logit = SLOPE * (acceptor + donor - MEAN_STRENGTH) + TISSUE_OFFSETS
-    for regulator in REGULATORS:
+    for regulator in regulation.regulators:
         logit = logit + len(occurrences(codes, regulator.word)) * regulator.effect
     usage: Floats = 1 / (1 + np.exp(-logit))
     return usage

@@ -40,6 +40,7 @@ from pipeline.inputs.genome import Genome
 from pipeline.simulation.annotation_only import EXONS, GENES, TRANSCRIPTS, write_annotation
 from pipeline.simulation.layout import MIN_CONTIG_BASES, Gene
 from pipeline.simulation.sequence import Contig, make_contig
+from pipeline.simulation.signals import CLUSTERED, SCATTERED
 from sptx_core.alphabet import BASES
 from sptx_core.channels import TISSUES
 from sptx_core.errors import InputError
@@ -69,7 +70,7 @@ USAGE_SCHEMA = pa.schema(
 _README = """\
 SYNTHETIC DATA: a generated genome, not of any organism.
 
-Made by: sptx simulate FOLDER --seed {seed} --contigs {contigs} --bases {bases}
+Made by: sptx simulate FOLDER --seed {seed} --contigs {contigs} --bases {bases}{clusters}
 Holds: {genes} genes, {transcripts} transcripts, {sites} splice sites.
 
 {genome}: sequence. {annotation}: genes. {usage}: the known answer, for each splice site the fraction of
@@ -92,7 +93,9 @@ class Simulated(NamedTuple):
     sites: int
 
 
-def simulate(folder: Path, *, seed: int = 1, contigs: int = 4, bases: int = 250_000) -> Simulated:
+def simulate(
+    folder: Path, *, seed: int = 1, contigs: int = 4, bases: int = 250_000, clusters: bool = False
+) -> Simulated:
     """Write a generated genome.
 
     Parameters
@@ -105,6 +108,8 @@ def simulate(folder: Path, *, seed: int = 1, contigs: int = 4, bases: int = 250_
         Number of contigs, 1 or more.
     bases : int
         Length of each contig, `MIN_CONTIG_BASES` or more.
+    clusters : bool
+        Whether cassette exons hold regulators in clusters, whose effects cancel on the mean over exons.
 
     Returns
     -------
@@ -129,7 +134,7 @@ def simulate(folder: Path, *, seed: int = 1, contigs: int = 4, bases: int = 250_
         ):
             gtf.write(_GTF_HEADER.encode())
             for number in range(1, contigs + 1):
-                contig = make_contig(seed, number, bases)
+                contig = make_contig(seed, number, bases, CLUSTERED if clusters else SCATTERED)
                 fasta.write(_fasta(contig))
                 gtf.write("".join(line for gene in contig.layout.genes for line in _gtf_lines(gene)).encode())
                 table = usage_table(contig)
@@ -140,7 +145,8 @@ def simulate(folder: Path, *, seed: int = 1, contigs: int = 4, bases: int = 250_
         Genome(str(aside / GENOME))  # builds the indexes beside it
         about = {"seed": seed, "contigs": contigs, "bases": bases, "genes": genes, "transcripts": transcripts}
         files = {"sites": sites, "genome": GENOME, "annotation": ANNOTATION, "usage": USAGE}
-        (aside / README).write_text(_README.format(**about, **files))
+        flag = " --clusters" if clusters else ""
+        (aside / README).write_text(_README.format(**about, **files, clusters=flag))
     return Simulated(folder / GENOME, folder / ANNOTATION, folder / USAGE, genes, transcripts, sites)
 
 

@@ -19,11 +19,10 @@ from pipeline.batch.record import Execution
 from pipeline.inputs.network import Network
 from pipeline.inputs.uris import local_path
 from pipeline.settings import JobSettings, Precision
+from pipeline.tracks.schema import EXECUTION_KEY
 from sptx_core.engine import Calibration, calibrate, hardware
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
-
-EXECUTION_KEY = b"sptx.execution"  # of a part's metadata
 
 
 def choose_execution(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -18,17 +18,18 @@ from pipeline.tracks.settings import TableSpec
 from sptx_core.errors import InputError
 from sptx_core.files import reading
 
-NOTHING: Mapping[str, str] = MappingProxyType({})
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 _REMEDY = "the same `sptx run` writes it again"
 
 
 class Header(NamedTuple):
-    """What `run.json` says of the table; `rows` are those of all its shards together."""
+    """What `run.json` says of the table; `rows` are those of all its shards together, `fields` what defines it."""
 
     fingerprint: str
     schema: TrackSchema
     shards: int
     rows: int
+    fields: Mapping[str, Any] = NOTHING
 
     @property
     def spec(self) -> TableSpec:
@@ -54,7 +55,7 @@ def header_of(record: RunRecord, where: str) -> Header:
         spec = TableSpec.from_record(record.fields, record.about)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{where} is not the record of a table of tracks ({error!r})") from None
-    return Header(record.fingerprint, TrackSchema(spec), record.units, record.size)
+    return Header(record.fingerprint, TrackSchema(spec), record.units, record.size, record.fields)
 
 
 def read_table(store: Store, name: str, recorded: Mapping[str, str] = NOTHING) -> pl.DataFrame:

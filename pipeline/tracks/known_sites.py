@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -62,8 +63,14 @@ class KnownSites:
             pos, gene_ids, gene_names, transcripts, within: a row for each position that a transcript holds.
         """
         wanted = positions.unique().alias("pos").to_frame()
+        near = self.stretches.clear()
+        if not wanted.is_empty():
+            touching = (pl.col("first") <= positions.max()) & (pl.col("last") >= positions.min())
+            near = self.stretches.filter(touching)
         held = wanted.join_where(
-            self.stretches.with_row_index("order"), pl.col("pos") >= pl.col("first"), pl.col("pos") <= pl.col("last")
+            near.with_row_index("order"),
+            pl.col("pos") >= pl.col("first"),
+            pl.col("pos") <= pl.col("last"),
         )
         return _named(held.sort("pos", "order"), ["pos"])
 
@@ -82,11 +89,15 @@ class KnownSites:
         """
         found = np.full(sites.height, -1, np.int32)
         kinds, pos = sites["kind"].to_numpy(), sites["pos"].to_numpy()
-        for kind in KINDS:
-            known, rows = self.sites.filter(kind=kind)["pos"].to_numpy(), kinds == kind
+        for kind, known in self._pos_by_kind.items():
+            rows = kinds == kind
             if len(known):
                 found[rows] = _nearest(known, pos[rows], left_first=self.strand == "+")
         return pl.Series("nearest_pos", found).replace(-1, None)
+
+    @cached_property
+    def _pos_by_kind(self) -> dict[str, npt.NDArray[np.int32]]:
+        return {kind: self.sites.filter(kind=kind)["pos"].to_numpy() for kind in KINDS}
 
 
 def known_sites(transcripts: pl.DataFrame, strand: str) -> KnownSites:

@@ -206,9 +206,35 @@ def named_sites(
             wanted = None if places is None else [*places.get((chrom, strand), ())]
             if wanted is None or wanted:
                 known = known_sites(by_place.get((chrom, strand), transcripts.clear()), strand)
-                yield from _Strand(table, tuple(group), known, threshold, wanted).batches()
+                yield from strand_sites(table, tuple(group), known, threshold=threshold, regions=wanted)
 
     return batches()
+
+
+def strand_sites(
+    table: Table,
+    keys: Sequence[ShardKey],
+    known: KnownSites,
+    *,
+    threshold: float,
+    regions: Sequence[Interval] | None = None,
+) -> Iterator[Batch]:
+    """As `named_sites`, of one strand of a contig whose annotated sites are known.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    keys : sequence of ShardKey
+        All committed shards of the strand, in the order of the table.
+    known : KnownSites
+        The annotated sites of the strand.
+    threshold : float
+        The least score of a called site, not below that of the table of sites.
+    regions : sequence of Interval, optional
+        Stretches that sites must lie in; others are not read.
+    """
+    return _Strand(table, keys, known, threshold, regions).batches()
 
 
 def _require_threshold(table: Table, threshold: float) -> None:
@@ -350,6 +376,8 @@ class _Strand:
 
     def _rows_at(self, positions: pl.Series, keys: Sequence[ShardKey]) -> pl.DataFrame:
         """Rows at positions: of the table of sites if it holds them, else of the tracks."""
+        if positions.is_empty():
+            return pl.DataFrame(schema=frame_types(self.table.header.schema))
         at = pl.col("pos").is_in(positions.unique().implode())
         keys = _holding(keys, positions)
         likely = self.table.rows_where(keys, at, sites=True)

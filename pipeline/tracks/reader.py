@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, reduce
 from operator import or_
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import polars as pl
 import yaml
@@ -33,6 +33,7 @@ from pydantic import ValidationError
 from pipeline.batch.layout import MANIFEST, SETTINGS_FILE, committed
 from pipeline.batch.manifest import Manifest, read_manifest
 from pipeline.batch.measures import Measures
+from pipeline.batch.published import PublishedStore, is_listed
 from pipeline.batch.status import RunStatus, read_status
 from pipeline.batch.storage import Store
 from pipeline.coordinates import Interval, Strand, parse_region, reconcile_contigs, shortened
@@ -69,6 +70,11 @@ class Tracks:
         if verify:
             self._require_parts()
 
+    @classmethod
+    def open(cls, uri: str | Path, *, verify: bool = False) -> Self:
+        """Open a table; as `open_tracks`."""
+        return cls(PublishedStore(uri), verify=verify)
+
     def _require_parts(self) -> None:
         """Refuse a table that lacks parts which its manifest lists."""
         missing = sorted(self._recorded.keys() - {part.key.index for part in self.parts})
@@ -80,8 +86,9 @@ class Tracks:
 
     @property
     def _side_files(self) -> Mapping[str, str]:
-        """Name -> SHA-256 of the small tables that are to be checked."""
-        return self._manifest.side_files if self.verify and self._manifest else {}
+        """Name -> SHA-256 of the small tables that are to be checked: all that come from a web server."""
+        checked = self.verify or not is_listed(self.store)
+        return self._manifest.side_files if checked and self._manifest else {}
 
     @property
     def fingerprint(self) -> str:
@@ -175,8 +182,8 @@ class Tracks:
         sites: bool = False,
     ) -> pl.DataFrame:
         """Rows of some committed shards for which `holds` is true."""
-        chosen = set(keys)
-        parts = [part for part in self.parts if part.key in chosen]
+        found = [self._by_key[key] for key in dict.fromkeys(keys) if key in self._by_key]
+        parts = sorted(found, key=lambda part: part.key.index)
         return self._collected(self._scan(parts, columns, sites=sites).filter(holds))
 
     def region(
@@ -274,6 +281,10 @@ class Tracks:
         return status_of(self.store, self.header)
 
     @cached_property
+    def _by_key(self) -> dict[ShardKey, ShardPart]:
+        return {part.key: part for part in self.parts}
+
+    @cached_property
     def _planned(self) -> dict[int, Planned]:
         """The shards of the plan, which is checked where the manifest has its checksum."""
         files = self._manifest.side_files if self._manifest else {}
@@ -282,7 +293,7 @@ class Tracks:
 
     @cached_property
     def _manifest(self) -> Manifest | None:
-        return read_manifest(self.store)
+        return self.store.manifest if isinstance(self.store, PublishedStore) else read_manifest(self.store)
 
     @cached_property
     def _recorded(self) -> dict[int, Measures]:
@@ -408,7 +419,8 @@ def open_tracks(uri: str | Path, *, verify: bool = False) -> Tracks:
     Parameters
     ----------
     uri : str or Path
-        Its root: a folder or an fsspec URI such as `s3://bucket/tracks`.
+        Its root: a folder or an fsspec URI such as `s3://bucket/tracks`; of a finished table also
+        `https://host/tracks` or `hf://datasets/OWNER/NAME[@REVISION]/tracks`, of which what is asked for is read alone.
     verify : bool
         Whether to check each part that is read: its bytes against the manifest of a complete table, page checksums,
         rows and values. Parts are then read whole, also for a few rows.
@@ -419,7 +431,7 @@ def open_tracks(uri: str | Path, *, verify: bool = False) -> Tracks:
         There is no table. With `verify`, when rows are asked for: a part is damaged; the message names it.
 
     """
-    return Tracks(Store(uri), verify=verify)
+    return Tracks.open(uri, verify=verify)
 
 
 def status_of(store: Store, header: Header) -> RunStatus:

@@ -8,15 +8,19 @@ chromosome, strand and span of every part from its name, so that a filter on the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.dataset as ds
 
+from pipeline.batch.parquet import part_format
 from pipeline.batch.storage import Store
 from pipeline.coordinates import Strand
 from pipeline.tracks.layout import ShardKey
 from pipeline.tracks.schema import TrackSchema
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 _POLARS: dict[pa.DataType, pl.DataType] = {pa.string(): pl.String(), pa.int32(): pl.Int32(), pa.float32(): pl.Float32()}
 _PARTITIONS: dict[str, pl.DataType] = {"chrom": pl.String(), "strand": pl.String()}
@@ -48,7 +52,9 @@ def _scan_files(schema: TrackSchema, paths: list[str]) -> pl.LazyFrame:
 
 
 def _scan_dataset(store: Store, schema: TrackSchema, parts: Sequence[tuple[ShardKey, str]]) -> pl.LazyFrame:
-    files, form = store.arrow_filesystem(), ds.ParquetFileFormat()
+    import pyarrow.dataset as ds  # late: loads pandas, a third of the time in which a table on a disk is opened
+
+    files, form = store.arrow_filesystem(), part_format(store)
     fields = [(name, pa.string()) for name in _PARTITIONS] + [(column.name, column.type) for column in schema.columns]
     fragments = [
         form.make_fragment(store.path(name), filesystem=files, partition_expression=_holds(key)) for key, name in parts
@@ -58,6 +64,8 @@ def _scan_dataset(store: Store, schema: TrackSchema, parts: Sequence[tuple[Shard
 
 def _holds(key: ShardKey) -> ds.Expression:
     """What is true of every row of the part."""
+    import pyarrow.dataset as ds
+
     pos = ds.field("pos")
     return (
         (ds.field("chrom") == key.chrom) & (ds.field("strand") == key.strand) & (pos >= key.first) & (pos <= key.last)

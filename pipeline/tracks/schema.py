@@ -25,6 +25,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -45,6 +46,7 @@ USAGE_STEPS = 1_000  # steps of 1e-3
 UNROUNDED = 0
 PAGE_BYTES = 1 << 30  # never reached: rows alone end a page
 ZSTD_LEVEL = 1
+EXECUTION_KEY = b"sptx.execution"  # of a part's metadata: how it was computed, as JSON
 COORDINATES = "1-based inclusive positions on the plus strand"
 RESERVED = ("chrom", "strand", "transcript_id", "pos", "ref")
 
@@ -93,7 +95,7 @@ class TrackSchema:
         """Whether rows carry a transcript."""
         return self.spec.flanks is Flanks.TRANSCRIPT
 
-    @property
+    @cached_property
     def columns(self) -> tuple[Column, ...]:
         """All columns in the order in which they are stored."""
         others = (name for name in SPLICE if name not in KINDS)
@@ -107,7 +109,7 @@ class TrackSchema:
             )
         )
 
-    @property
+    @cached_property
     def scores(self) -> tuple[Column, ...]:
         """The columns that hold a channel of the network."""
         return tuple(column for column in self.columns if column.steps)

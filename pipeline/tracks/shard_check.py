@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from pipeline.batch.layout import MANIFEST
 from pipeline.batch.measures import Measure, Measures
+from pipeline.batch.published import is_listed
 from pipeline.batch.readback import UNREAD
 from pipeline.batch.storage import StorageError, Store
 from pipeline.tracks.header import NOTHING, Header, read_table
@@ -118,6 +119,9 @@ class ShardChecker:
             try:
                 content = self.store.read_bytes(name)
             except FileNotFoundError:
+                if not is_listed(self.store):
+                    problems.append(f"{name}: missing, though {MANIFEST} lists it")
+                    continue
                 unread = True
                 problems.append(f"{name}: was removed while the table was verified, {VERIFY_AGAIN}")
                 continue

@@ -14,12 +14,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from pipeline.batch.layout import committed
+from pipeline.batch.parquet import part_format
+from pipeline.batch.published import PublishedStore
 from pipeline.batch.status import RunStatus, read_status
 from pipeline.batch.storage import Store
 from pipeline.coordinates import Interval, parse_region, reconcile_contigs, shortened
@@ -30,6 +32,9 @@ from pipeline.variants.layout import SHARD_PARTS, ShardKey
 from pipeline.variants.schema import SITES, VARIANTS
 from sptx_core.errors import InputError
 from sptx_core.files import reason, tells_of_a_file
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 _VARIANT_PARTS = 4  # of chrom-pos-ref-alt; a contig's name may hold more dashes
 
@@ -190,7 +195,9 @@ class Variants:
         return frame.select("chrom", *types)
 
     def _dataset(self, parts: Sequence[tuple[ShardKey, str]], schema: pa.Schema) -> ds.FileSystemDataset:
-        files, form = self.store.arrow_filesystem(), ds.ParquetFileFormat()
+        import pyarrow.dataset as ds  # late: loads pandas
+
+        files, form = self.store.arrow_filesystem(), part_format(self.store)
         fragments = [
             form.make_fragment(
                 self.store.path(name), filesystem=files, partition_expression=ds.field("chrom") == key.chrom
@@ -207,7 +214,7 @@ def open_variants(uri: str | Path) -> Variants:
     Parameters
     ----------
     uri : str or Path
-        Its root: a folder or an fsspec URI such as `s3://bucket/scores`.
+        Its root: a folder or an fsspec URI such as `s3://bucket/scores`, or `https://host/scores` of a finished table.
 
     Raises
     ------
@@ -215,7 +222,7 @@ def open_variants(uri: str | Path) -> Variants:
         There is no table of variants.
 
     """
-    return Variants(Store(uri))
+    return Variants(PublishedStore(uri))
 
 
 def status_of(store: Store, header: Header) -> RunStatus:

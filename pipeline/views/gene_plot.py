@@ -2,7 +2,8 @@
 
 From top to bottom: the transcripts (exons as boxes, introns as lines with arrows in the direction of transcription);
 the scores along the position, acceptors and donors in their colours, called sites with a dot; and usage by tissue,
-predicted and, if given, measured, with one column for each called site, which a line joins to the site's position.
+predicted and, if given, measured, with one column for each called site, which a line joins to the site's position. Of
+a table without tissues the columns have their labels alone.
 
 The x axis is the position on the plus strand, 1-based; base p extends from p - 0.5 to p + 0.5. A gene on the minus
 strand therefore reads from right to left. With `short_introns`, stretches without exon or called site are drawn at most
@@ -43,6 +44,7 @@ _MIN_SCORE = 0.005  # of a line that is drawn: lower ones are less than a pixel 
 # Sizes in inches.
 _WIDTH = 12.0
 _ROW, _SCORES, _CELL = 0.24, 1.8, 0.165  # heights: a transcript, the scores, a tissue
+_LABELS_ALONE = 0.01  # height of columns without tissues
 _BELOW_SCORES = 0.6  # room for the lines from positions to columns
 _TOP, _BOTTOM, _RIGHT = 0.85, 1.05, 0.8  # margins
 _LETTER = 0.07  # mean width of a letter of the labels
@@ -99,33 +101,37 @@ def draw_view(view: GeneView, *, short_introns: bool = False) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        From top to bottom the axes of transcripts, scores, and one or two heat maps (none without a
-        called site or without tissues).
+        From top to bottom the axes of transcripts, scores, and one or two heat maps (none without a called site).
     """
     scale = Scale(view, short_introns=short_introns)
     usage = _usage_by_title(view)
     figure, (transcripts, scores, *heat_maps) = _panels(view, len(usage))
+    meshes = list[QuadMesh]()
     for axes in (transcripts, scores):
         axes.set_xscale("function", functions=(scale.place, scale.position))
         axes.set_xlim(view.first - 0.5, view.last + 0.5)
     _draw_transcripts(transcripts, view, scale)
     _draw_scores(scores, view)
     for axes, (title, values) in zip(heat_maps, usage.items(), strict=True):
-        mesh = _draw_usage(axes, view, title, values)
+        _draw_columns(axes, view)
+        if view.tissues:
+            meshes.append(_draw_usage(axes, view, title, values))
     if heat_maps:
         _join_sites_to_columns(figure, scores, heat_maps[0], view)
         _label_columns(heat_maps[-1], view)
-        _draw_colour_bar(figure, heat_maps, mesh)
+    if meshes:
+        _draw_colour_bar(figure, heat_maps, meshes[0])
     return figure
 
 
 def _panels(view: GeneView, heat_maps: int) -> tuple[Figure, list[Axes]]:
     """A figure with title and legend, and its axes from top to bottom: transcripts, scores, heat maps."""
     rows = len(view.transcripts) + bool(view.more_transcripts)
-    panels = [(_ROW * max(2, rows), 0.15), (_SCORES, _BELOW_SCORES), *[(_CELL * len(view.tissues), 0.15)] * heat_maps]
+    usage = max(_CELL * len(view.tissues), _LABELS_ALONE), 0.15
+    panels = [(_ROW * max(2, rows), 0.15), (_SCORES, _BELOW_SCORES), *[usage] * heat_maps]
     height = _TOP + sum(map(sum, panels)) + _BOTTOM
     words = [*view.tissues, *_labels(view)]
-    left = 0.45 + max(map(len, words)) * _LETTER
+    left = 0.45 + max(map(len, words), default=0) * _LETTER
     figure = Figure(figsize=(_WIDTH, height))
     top, axes = height - _TOP, list[Axes]()
     for tall, gap in panels:
@@ -207,6 +213,15 @@ def _draw_scores(axes: Axes, view: GeneView) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def _draw_columns(axes: Axes, view: GeneView) -> None:
+    """Room for a column for each called site, without frame or ticks."""
+    axes.set_xlim(0, len(view.called))
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
 def _draw_usage(axes: Axes, view: GeneView, title: str, values: _Floats) -> QuadMesh:
     """A heat map of `values` [tissues, called sites], from 0 to 1; NaN is grey."""
     colours = colormaps["viridis"].with_extremes(bad=UNKNOWN)
@@ -215,11 +230,8 @@ def _draw_usage(axes: Axes, view: GeneView, title: str, values: _Floats) -> Quad
     )
     names = [name.replace("_", " ") for name in view.tissues]
     axes.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=SMALL)
-    axes.set_xticks([])
-    axes.tick_params(length=0)
-    axes.invert_yaxis()
+    axes.set_ylim(len(names), 0)
     axes.set_ylabel(title, fontsize=MEDIUM)
-    axes.spines[:].set_visible(False)
     return mesh
 
 
@@ -232,8 +244,8 @@ def _labels(view: GeneView) -> list[str]:
 
 
 def _usage_by_title(view: GeneView) -> dict[str, _Floats]:
-    """Title of each heat map and its values [tissues, called sites]; empty without a called site or a tissue."""
-    if view.called.is_empty() or not view.tissues:
+    """Title of each heat map and its values [tissues, called sites]; nothing without a called site."""
+    if view.called.is_empty():
         return {}
     frames = {"predicted usage": view.called} | ({} if view.measured is None else {"measured usage": view.measured})
     return {title: frame.select(view.tissues).to_numpy().T.astype(float) for title, frame in frames.items()}

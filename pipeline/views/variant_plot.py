@@ -2,7 +2,7 @@
 
 From top to bottom: the transcripts, where there is an annotation; the scores of the reference; the gains and losses,
 each joined to its place in both sequences; the scores of the alternative, hollow dots where the reference's stood; and
-the largest change of usage by tissue. A band marks the variant.
+the largest change of usage by tissue, where the network has tissues. A band marks the variant.
 
 Both score panels share one x axis, from left to right as in the genome: a column a base, see `variant_view`. Scores go
 from 0 to 1, changes of usage from -1 to 1, in every picture. matplotlib's global state is not changed.
@@ -43,6 +43,7 @@ _MINUS = "\N{MINUS SIGN}"
 _WIDTH, _RIGHT = 8.5, 0.35
 _ROW, _SCORES, _STRIP, _BAR = 0.22, 1.25, 0.62, 0.18  # heights: a transcript, scores, labels of events, a tissue
 _TOP, _AXIS, _BOTTOM = 0.7, 0.75, 0.75  # heights: title, position axis, what stands below the bars
+_LEGEND = 0.3  # height of the legend, where there are no bars
 _LETTER = 0.068  # mean width of a letter of the labels
 _LABEL = 1.3  # width that the label of an event takes
 
@@ -58,8 +59,8 @@ def draw_variant(view: VariantView) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        From top to bottom the axes of transcripts (only with an annotation), reference, events, alternative, and
-        usage (only where the network has tissues).
+        From top to bottom the axes of transcripts (only with an annotation), reference, events, alternative, and usage
+        (only with tissues).
     """
     figure, (transcripts, reference, strip, alternative, usage) = _panels(view)
     along = [axes for axes in (transcripts, reference, strip, alternative) if axes is not None]
@@ -87,7 +88,7 @@ def _panels(view: VariantView) -> tuple[Figure, tuple[Axes | None, Axes, Axes, A
     heights = [(_ROW * max(2, rows), 0.1)] if view.models else []
     heights += [(_SCORES, 0.0), (_STRIP, 0.0), (_SCORES, _AXIS)]
     heights += [(_BAR * max(3, len(view.tissues)), 0.0)] if view.tissues else []
-    height = _TOP + sum(map(sum, heights)) + _BOTTOM
+    height = _TOP + sum(map(sum, heights)) + (_BOTTOM if view.tissues else _LEGEND)
     left = max(0.75, 0.3 + max(map(len, [*view.tissues, *_labels(view)]), default=0) * _LETTER)
     figure = Figure(figsize=(_WIDTH, height))
     top, axes = height - _TOP, list[Axes]()
@@ -108,8 +109,10 @@ def _panels(view: VariantView) -> tuple[Figure, tuple[Axes | None, Axes, Axes, A
         handlelength=1.4,
         columnspacing=1.3,
     )
-    models, usage = axes.pop(0) if view.models else None, axes.pop() if view.tissues else None
-    return figure, (models, *axes, usage)  # type: ignore[return-value]  # three are left
+    models = axes.pop(0) if view.models else None
+    usage = axes.pop() if view.tissues else None
+    reference, strip, alternative = axes
+    return figure, (models, reference, strip, alternative, usage)
 
 
 def _draw_models(axes: Axes, view: VariantView) -> None:

@@ -56,7 +56,7 @@ def download(repository: str, files: Sequence[str], *, revision: str | None = No
     InputError
         There is no such repository or revision, it may not be read, or the hub cannot be reached.
     """
-    with _faults_named(f"cannot load the checkpoint {repository}: there is no such file or folder, and "):
+    with faults_named(f"cannot load the checkpoint {repository}: there is no such file or folder, and "):
         import huggingface_hub  # late: takes a while, and only hub ids need it
 
         return Path(
@@ -68,7 +68,7 @@ def upload(save: Callable[[Path], None], repository: str, *, private: bool, toke
     """Commit what `save` writes into the folder that it is given; see `PretrainedNetwork.push_to_hub`."""
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder))
-        with _faults_named(f"cannot push to {repository}: "):
+        with faults_named(f"cannot push to {repository}: "):
             import huggingface_hub  # late: see download
 
             hub = huggingface_hub.HfApi(token=token)
@@ -78,7 +78,7 @@ def upload(save: Callable[[Path], None], repository: str, *, private: bool, toke
 
 
 @contextmanager
-def _faults_named(failure: str) -> Iterator[None]:
+def faults_named(failure: str) -> Iterator[None]:
     """Turn faults of the hub and of the way to it into an `InputError` that begins with `failure`."""
     from huggingface_hub.errors import HfHubHTTPError  # late: see download
 
@@ -89,11 +89,11 @@ def _faults_named(failure: str) -> Iterator[None]:
     try:
         yield
     except faults as error:
-        raise InputError(failure + _reason(error)) from error
+        raise InputError(failure + reason(error)) from error
 
 
-def _reason(error: BaseException) -> str:
-    """The fault as a part of a sentence that says what to do."""
+def reason(error: BaseException) -> str:
+    """A fault of the hub, or of the way to it, as a part of a sentence that says what to do."""
     from huggingface_hub import constants, errors  # late: see download
 
     if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__:

@@ -1,8 +1,8 @@
-"""A Hugging Face hub on this machine's loopback interface, for repositories of models, with its refusals on order.
+"""A Hugging Face hub on this machine's loopback interface, for models and datasets, with its refusals on order.
 
 `hub_server` starts it; `use_hub` leads huggingface_hub to it for a test, with an empty cache and no token. It answers
-the calls that snapshot_download, create_repo and upload_folder make, and records them. What it says when it refuses is
-what the hub says: status, `X-Error-Code` and `X-Error-Message`.
+the calls that snapshot_download, create_repo, upload_folder, create_commit and HfFileSystem make, and records them.
+What it says when it refuses is what the hub says: status, `X-Error-Code` and `X-Error-Message`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import huggingface_hub
 import pytest
@@ -134,6 +135,7 @@ def use_hub(url: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", url)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
     huggingface_hub.close_session()  # one that was made for other settings
+    huggingface_hub.HfFileSystem.clear_instance_cache()
 
 
 class _Call(BaseHTTPRequestHandler):
@@ -141,12 +143,18 @@ class _Call(BaseHTTPRequestHandler):
     server: HubServer
 
     def _answer(self) -> None:
-        path = self.path.partition("?")[0]
+        path = unquote(self.path.partition("?")[0])
         content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if path == "/api/repos/create":
             wanted = json.loads(content)
             path = f"/api/models/{wanted['organization']}/{wanted['name']}/create"
-        match = re.fullmatch(r"(?:/api/models)?/([\w.-]+/[\w.-]+)(?:/(\w+))?(?:/([^/]+))?(?:/([^/]+))?", path)
+            if wanted.get("type") == "dataset":  # a new one has a first commit
+                self.server.put(f"{wanted['organization']}/{wanted['name']}", {".gitattributes": b"*.parquet lfs"})
+        elif path == "/api/validate-yaml":
+            self._send(json.dumps({"errors": [], "warnings": []}).encode())
+            return
+        kind = "(?:/api/models|/api/datasets|/datasets)?"
+        match = re.fullmatch(kind + r"/([\w.-]+/[\w.-]+)(?:/([\w-]+))?(?:/([^/]+))?(?:/(.+))?", path)
         repository, verb, revision, file = match.groups() if match else ("api/", "", "", "")
         if repository.startswith("api/"):  # what huggingface_hub asks for on its own account
             self._refuse(Refusal(404))
@@ -189,12 +197,15 @@ class _Call(BaseHTTPRequestHandler):
             siblings = [{"rfilename": name} for name in files]
             self._send(json.dumps({"id": repository, "sha": commit, "siblings": siblings}).encode())
         elif verb == "tree":
-            listing = [{"type": "file", "path": x, "size": len(y), "oid": _oid(y)} for x, y in files.items()]
+            listing = [_listed(name, content) for name, content in files.items()]
             self._send(json.dumps(listing).encode())
         elif file not in files:
             self._refuse(Refusal(404, "EntryNotFound", "Entry not found"))
         else:
-            self._send(files[file], {"X-Repo-Commit": commit, "ETag": f'"{_oid(files[file])}"'})
+            span = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+            first, last = map(int, span.groups()) if span else (0, len(files[file]))
+            told = {"X-Repo-Commit": commit, "ETag": f'"{_oid(files[file])}"'}
+            self._send(files[file][first : last + 1], told, HTTPStatus.PARTIAL_CONTENT if span else HTTPStatus.OK)
 
     def _refuse(self, refusal: Refusal) -> None:
         if refusal is CUT_OFF:
@@ -219,6 +230,13 @@ class _Call(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Say nothing: the tests' own output matters."""
+
+
+def _listed(name: str, content: bytes) -> dict[str, Any]:
+    """A file as the hub lists it; tables lie in its storage of large files."""
+    large = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
+    listed = {"type": "file", "path": name, "size": len(content), "oid": _oid(content)}
+    return listed | ({"lfs": large} if name.endswith(".parquet") else {})
 
 
 def _oid(content: bytes) -> str:

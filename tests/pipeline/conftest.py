@@ -113,14 +113,17 @@ def table(example: Example, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def parts_of(root: Path) -> dict[str, str]:
-    """Relative name -> digest of every file of a table but the settings, which hold its own path.
+    """Relative name -> digest of every file of a table but the settings, which hold its own path, and its history.
 
     Hidden files are what a killed writer leaves behind; nothing reads them and a later run removes them.
     """
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name != "settings.yaml" and not path.name.startswith(".")
+        if path.is_file()
+        and path.name != "settings.yaml"
+        and path.parent.name != "history"
+        and not path.name.startswith(".")
     }
 
 

@@ -85,6 +85,7 @@ def test_the_job_killed_and_run_again_with_more_workers_gives_the_table_of_the_d
     (tmp_path / "pipeline" / "__init__.py").write_text("raise RuntimeError('not this one')\n")
     done = sptx(*job, "--workers", 2, cwd=tmp_path, env={**s3, "PYTHONSAFEPATH": "1"})
     assert "done: 34,740 bases" in done.stderr
+    assert f"sptx report {ROOT} --to report.html" in done.stderr
     sptx_here("verify", ROOT)
     here = {str(path.relative_to(table)): path.read_bytes() for path in table.glob("*/**/*.parquet")}
     there = {name.removeprefix(f"{BUCKET}/table/"): files.cat_file(name) for name in parts(files)}

@@ -9,7 +9,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from pipeline.batch.parquet import from_parquet
+from pipeline.batch.parquet import from_parquet, part_format
+from pipeline.batch.storage import Store
 
 FRAME = pl.DataFrame(
     {"id": [f"T{i}" for i in range(50)], "starts": [[i, i + 1] for i in range(50)], "at": [{"a": i} for i in range(50)]}
@@ -43,3 +44,11 @@ def test_flipped_bits_are_errors_or_rows_but_never_a_panic() -> None:
         except (OSError, UnicodeError, pa.ArrowException):
             refused += 1
     assert refused > 50
+
+
+@pytest.mark.parametrize(
+    ("root", "checked"), [("https://host/table", True), ("hf://datasets/a/b", True), ("/t", False)]
+)
+def test_pages_that_come_from_a_server_are_checked(root: str, checked: bool) -> None:
+    options = part_format(Store(root)).default_fragment_scan_options
+    assert options.page_checksum_verification is checked

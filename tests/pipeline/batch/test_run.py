@@ -17,6 +17,7 @@ import polars as pl
 import psutil
 import pytest
 from material import toy_job
+from material.disks import remount, small_disk
 from material.fault_proxy import NO_BUCKET, REFUSED, Asked, Fault, faulty_bucket
 from material.local_run import compute
 from material.processes import PATIENCE, started_by, wait_for
@@ -24,6 +25,7 @@ from material.toy_job import SquaresJob
 
 from pipeline.batch import actors, cluster, patience
 from pipeline.batch.cluster import Cluster
+from pipeline.batch.history import read_history
 from pipeline.batch.record import Execution, RunRecord, create_or_resume, read_record
 from pipeline.batch.run import Outcome, run_job
 from pipeline.batch.storage import PROBE, Store
@@ -138,6 +140,8 @@ def test_what_failed_is_tried_again_by_the_next_run_and_all_bytes_are_those_of_a
     assert any(f"({UNITS - 1} done, 1 to do)" in line for line in said)
     assert not list(output.glob("failures/*"))
     assert digests(output) == digests(undisturbed)
+    counted = [start.units for start in read_history(Store(output))]  # the first driver was killed within a minute
+    assert counted == [UNITS - 1 - len(disturbed.survivors), 1]
 
 
 def job(output: Path | None, count: int = 400) -> SquaresJob:
@@ -260,27 +264,22 @@ def test_a_first_access_that_fails_is_bad_input(quickly: None) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 100 kB, a third of what the job needs."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", folder], check=False)
-    if mounted.returncode:
-        pytest.skip("disks cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    with small_disk(tmp_path / "disk", "100k") as folder:
+        yield folder
 
 
-def test_a_full_or_read_only_disk_ends_the_run_at_once(undisturbed: Path, small_disk: Path, quickly: None) -> None:
-    output = small_disk / "out"
+def test_a_full_or_read_only_disk_ends_the_run_at_once(undisturbed: Path, disk: Path, quickly: None) -> None:
+    output = disk / "out"
     with pytest.raises(UnfinishedError, match=f"{output}/.* cannot be written: No space left on device; make room"):
         run_job(job(output), print)
     done = len(parts(output))
     assert 0 < done < UNITS
-    subprocess.run(["mount", "-o", "remount,size=10m,ro", small_disk], check=True)
+    remount(disk, "size=10m,ro")
     with pytest.raises(InputError, match=f"{output} cannot be written: Read-only file system"):
         run_job(job(output), print)
-    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+    remount(disk, "rw")
     assert not [path for path in output.rglob("*") if path.parent.name == "failures"]
     assert run_job(job(output), print).computed == UNITS - done
     assert (output / "manifest.parquet").read_bytes() == (undisturbed / "manifest.parquet").read_bytes()

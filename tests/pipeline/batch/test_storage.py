@@ -120,6 +120,15 @@ def test_delete_forgives_what_is_not_there(store: Store) -> None:
     assert store.list() == {}
 
 
+def test_a_folder_goes_with_all_below_it_and_nothing_else(store: Store) -> None:
+    for name in ("work/a", "work/deep/.hidden.tmp", "work/deep/b", "work2/c", "d"):
+        store.write_atomic(name, b"")
+    for _ in range(2):  # and forgives what is not there
+        store.delete_folder("work")
+        assert list(store.list()) == ["d", "work2/c"]
+    assert not store.is_local or not Path(store.path("work")).exists()
+
+
 def test_absent_name_is_not_found(store: Store) -> None:
     with pytest.raises(FileNotFoundError):
         store.read_bytes("run.json")
@@ -306,7 +315,8 @@ def test_a_disk_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.
 
 def test_no_error_and_no_address_shows_a_secret() -> None:
     store = Store("http://me:pass@127.0.0.1:9/out?X-Amz-Signature=0a1b")
-    assert store.uri("x") == "http://***@127.0.0.1:9/out?***"
+    assert store.uri() == "http://***@127.0.0.1:9/out?***"
+    assert store.uri("x") == "http://***@127.0.0.1:9/out/x?***"
     with pytest.raises(InputError) as raised:
         store.read_bytes("x")
     assert "pass" not in str(raised.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.batch.history import History
 from pipeline.batch.measures import MeasureBook
 from pipeline.batch.progress import Progress
 from pipeline.batch.storage import Store
@@ -13,7 +14,8 @@ from pipeline.batch.worker import Receipt
 
 def tally_of(folder: Path, said: list[str]) -> Tally:
     line = Progress(30, 0, counted="numbers", shown=False)
-    return Tally({0, 1, 2}, {"GPU"}, "units", MeasureBook(Store(str(folder))), line, said.append)
+    store = Store(str(folder))
+    return Tally({0, 1, 2}, {"GPU"}, "units", MeasureBook(store), History(store, 1, "here"), line, said.append)
 
 
 def test_a_unit_counts_once_however_often_it_is_told(tmp_path: Path) -> None:

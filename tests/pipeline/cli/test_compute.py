@@ -134,6 +134,7 @@ def test_an_incomplete_run_names_its_failed_shards_and_ends_with_3(
     shard = int(blocked.name.split("-")[0])
     assert f"shard {shard} failed" in run.err
     assert "incomplete: " in run.err
+    assert "sptx report" not in run.err
     status = sptx_here("status", output, code=None)
     assert status.code == 3
     assert f"shard {shard} failed after 3 tries" in status.out

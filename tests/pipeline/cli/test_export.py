@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from material import tables
 
+from pipeline.batch import actors
+
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -53,6 +55,7 @@ def test_an_unfinished_table_ends_with_3(sptx_here: Any, tmp_path: Path) -> None
         (("--genes", "GENE9"), "the nearest is GENE"),
         (("--genome", "hg 38"), "is no id of a genome"),
         (("--regions", "chr9:1-100"), "has no rows of chr9:1-100; ask for what its loci cover"),
+        (("--genes", "CLIPPED"), "has no rows of CLIPPED; ask for what its loci cover"),
         (("--to", ""), "--to is empty"),
     ],
 )
@@ -66,3 +69,33 @@ def test_what_cannot_be_meant_is_refused(
 
 def test_a_place_without_a_table_is_refused(sptx_here: Any, tmp_path: Path) -> None:
     assert "holds no table" in sptx_here("export", tmp_path, "--to", tmp_path / "out", code=2).err
+
+
+def test_with_workers_it_writes_the_same_on_the_workbench(
+    table: Path, sptx_here: Any, tmp_path: Path, without_ray: None, digests: Any
+) -> None:
+    sptx_here("export", table, "--to", tmp_path / "one", "--verify", code=0)
+    done = sptx_here("export", table, "--to", tmp_path / "workers", "--workers", "2", code=0)
+    assert "export of 1,000 bases, 3 pieces (0 done, 3 to do) on 2 x" in done.err
+    assert digests(tmp_path / "workers") == digests(tmp_path / "one")
+
+
+def test_an_interrupted_one_says_how_to_go_on(
+    table: Path, sptx_here: Any, tmp_path: Path, without_ray: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(actors, "execute", interrupted)
+    done = sptx_here("export", table, "--to", tmp_path / "out", "--shared-output", "--object-store-mb", 80, code=130)
+    assert "interrupted; the same command again goes on" in done.err
+
+
+def test_a_damaged_part_is_refused_where_parts_are_checked(sptx_here: Any, tmp_path: Path) -> None:
+    store = tables.write_example(tmp_path / "table")
+    part = next(iter(store.list("tracks/")))
+    content = bytearray(store.read_bytes(part))
+    content[len(content) // 3] ^= 1
+    store.write_atomic(part, bytes(content))
+    done = sptx_here("export", tmp_path / "table", "--to", tmp_path / "out", "--verify", code=2)
+    assert part in done.err

@@ -15,6 +15,7 @@ from material.fault_proxy import BROKEN, NO_BUCKET, REFUSED, faulty_bucket
 from material.genomes import write_gtf
 from s3fs import S3FileSystem
 
+from pipeline.batch.history import History
 from pipeline.batch.storage import StorageError, Store
 
 
@@ -69,11 +70,22 @@ def test_verify_and_status_of_a_whole_table(table: Path, sptx_here: Any) -> None
     assert (verified.code, status.code) == (0, 0)
     assert verified.out.startswith("sound: ")
     assert " 0 missing, 0 failed" in status.out
+    assert "wall time" not in status.out
+
+
+def test_status_tells_how_long_it_took(small_table: Path, tmp_path: Path, sptx_here: Any) -> None:
+    table = shutil.copytree(small_table, tmp_path / "table")
+    history = History(Store(table), 3, "native engine")
+    history.add(100)
+    history.close()
+    assert "\nwall time: 0 s in 1 start\n" in sptx_here("status", table).out
+    (start,) = json.loads(sptx_here("status", table, "--json").out)["history"]
+    assert (start["units"], start["size"], start["workers"], start["execution"]) == (1, 100, 3, "native engine")
 
 
 def test_a_script_gets_json(table: Path, tmp_path: Path, sptx_here: Any) -> None:
     status = json.loads(sptx_here("status", table, "--json").out)
-    assert status == {"shards": status["done"], "done": 37, "missing": [], "failed": []}
+    assert status == {"shards": status["done"], "done": 37, "missing": [], "failed": [], "history": []}
     verified = json.loads(sptx_here("verify", table, "--json").out)
     assert (verified["sound"], verified["problems"], verified["rows"]) == (True, [], 34_740)
 
@@ -215,7 +227,7 @@ def test_verify_says_where_nothing_is_known(small_table: Path, sptx_here: Any, m
 @pytest.mark.parametrize(
     ("command", "folders"),
     [
-        (("status",), ["failures/", "sites/", "tracks/"]),
+        (("status",), ["failures/", "history/", "sites/", "tracks/"]),
         (("verify",), ["sites/", "tracks/"]),
         (("query", "chr9:300"), ["tracks/"]),
         (("query", "chr9:300", "--verify"), ["tracks/"]),

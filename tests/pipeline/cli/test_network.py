@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,34 @@ def test_bench_of_variants_measures_shows_and_saves(
     assert asked["alleles"] == 9
     assert (asked["path"], asked["precisions"]) == ("auto", ["bfloat16"])
     assert '"alleles": 9' in target.read_text()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--cores", "16,many"), "--cores 16,many: give whole numbers"),
+        (("--cores", "16", "--fasta", "x"), "--fasta without --checkpoint shows nothing"),
+        (("--cores", "16", "--core", "20"), "--cores measures by itself: leave --core, --variants and --compare out"),
+        (("--cores", "16", "--region", "chr1"), "--region is a part of --fasta"),
+        (("--cores", "16", "--paths", "shared,native"), "--cores measures one engine path, not 'shared,native'"),
+        (("--fasta", "x"), "--fasta is an option of --cores"),
+    ],
+)
+def test_what_bench_cannot_do_of_cores_is_told(sptx_here: Any, flags: tuple[str, ...], message: str) -> None:
+    assert message in sptx_here("bench", *flags, code=2).err
+
+
+def test_bench_of_cores_compares_both_strands_of_a_region(example: Any, sptx_here: Any, tmp_path: Path) -> None:
+    inputs = ("--checkpoint", example.checkpoint, "--fasta", example.genome)
+    shared = ("--precisions", "float32", "--repeats", 1, "--save", tmp_path / "cores.json")
+    done = sptx_here("bench", "--cores", "100,200", *inputs, "--region", "chr1:2,001-2,500", *shared)
+    report = json.loads((tmp_path / "cores.json").read_text())
+    assert report["bases"] == 2 * 500
+    assert [(row["core"], row["shift"]) for row in report["rows"]] == [(100, 0), (100, 50), (200, 0)]
+    assert report["rows"][0]["elsewhere"] is None
+    assert report["rows"][2]["crossed"] >= 0
+    assert "100, shifted by 50" in done.out
+    none = sptx_here("bench", "--cores", "100", *inputs, "--region", "chr77:1-9", "--repeats", 1, code=2)
+    assert "--region chr77:1-9: " in none.err
+    large = sptx_here("bench", "--cores", "100,9000", *inputs, "--repeats", 1, code=2)
+    assert "this network predicts 1 to" in large.err

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.cli.printing import SCREEN_ROWS, Format, choose_format, print_table, write_rows
+from pipeline.cli.printing import SCREEN_ROWS, Format, choose_format, print_table, rows_to, write_rows
 from sptx_core.errors import InputError
 
 FRAME = pl.DataFrame({"chrom": ["chr1", "chr2"], "bases": [1_000_000, 5]})
@@ -52,6 +52,38 @@ def test_text_in_slices_is_the_text_of_the_whole(tmp_path: Path) -> None:
     assert (tmp_path / "rows.csv").read_text() == frame.write_csv()
     write_rows(frame.clear(), Format.CSV, tmp_path / "rows.csv")
     assert (tmp_path / "rows.csv").read_text() == "chrom,usage\n"
+
+
+@pytest.mark.parametrize("form", [Format.CSV, Format.TSV, Format.PARQUET])
+def test_rows_that_come_some_at_a_time_are_those_written_at_once(form: Format, tmp_path: Path) -> None:
+    with rows_to(tmp_path / "pieces", form) as rows:
+        assert rows.count is None
+        for some in (FRAME.clear(), FRAME, FRAME):
+            rows(some)
+        assert not (tmp_path / "pieces").exists()
+    assert rows.count == 4
+    write_rows(pl.concat([FRAME, FRAME]), form, tmp_path / "whole")
+    if form is Format.PARQUET:
+        assert pl.read_parquet(tmp_path / "pieces").equals(pl.read_parquet(tmp_path / "whole"))
+    else:
+        assert (tmp_path / "pieces").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_rows_that_end_midway_leave_no_file(tmp_path: Path) -> None:
+    def fails() -> None:
+        with rows_to(tmp_path / "rows.parquet", Format.PARQUET) as rows:
+            rows(FRAME)
+            raise InputError("a part cannot be read")
+
+    with pytest.raises(InputError, match="a part cannot be read"):
+        fails()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_table_has_the_width_that_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    wide = pl.DataFrame({f"column {at}": ["x" * 20] for at in range(5)})
+    print_table(wide, "wide", width=130)
+    assert "x" * 20 in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from pipeline.evaluation.alternative import AlternativeUsage
 from pipeline.evaluation.correlation import Correlation
 from pipeline.evaluation.evaluate import Coverage, Evaluation
 from pipeline.evaluation.report import MAX_NAMES, tables
@@ -87,3 +88,13 @@ def test_usage_by_tissue(printed: Callable[[Any], str]) -> None:
         ["brain", "1,234", "0.512", "-0.250", "0", "-", "-"],
         ["all", "1,234", "0.500", "0.250", "7", "1.000", "0.000"],
     ]
+
+
+def test_usage_of_alternative_sites_stands_beside_their_mean_profile(printed: Callable[[Any], str]) -> None:
+    lines = (Correlation("all", 9, 0.5, 0.25, 7, 1, 0),)
+    alternative = AlternativeUsage(12, 1234, 0.61, 0.6, 0.15, 0.1, 0.59, None)
+    table = list(tables(evaluation(usage=UsageMetrics(9, 9, 9, (), lines, alternative))))[-1]
+    words = printed(table)
+    assert "12 sites that some transcripts skip, 1,234 pairs" in words
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in words.splitlines() if line[0] == "│"]
+    assert [row[1:] for row in rows] == [["0.610", "0.600"], ["0.150", "0.100"], ["0.590", "-"]]

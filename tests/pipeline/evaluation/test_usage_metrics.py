@@ -108,3 +108,17 @@ def test_usage_without_a_site_in_common_has_no_metrics(evaluated: Evaluated) -> 
     assert found.usage is not None
     assert (found.usage.given, found.usage.annotated, found.usage.compared) == (2, 0, 0)
     assert json.loads(found.to_json())["usage"]["by_tissue"][0]["pearson"] is None
+
+
+def test_usage_of_an_exon_that_a_transcript_skips_is_told_apart(evaluated: Evaluated) -> None:
+    given = HEADER + line(120, "acceptor", 0.2, 1, 0.9) + line(151, "donor", 0.5, 1, 0.3)
+    given += line(160, "acceptor", 0.4, 1, 0.5) + line(201, "donor", 0.6, 1, 0.1)
+    whole, skipping = (Transcript(str(len(of)), "chr1", "-", of, gene="G") for of in (EXONS, EXONS[::2]))
+    found = evaluated([Part("chr1", "-", SPAN, usage=PREDICTED)], whole, skipping, usage=given)
+    assert found.usage is not None
+    alternative = found.usage.alternative
+    assert alternative is not None
+    assert (alternative.sites, alternative.pairs) == (2, 4)  # 151 and 160, in brain and liver
+    parts = [0.05, -0.05, 0, 0], [0.1, -0.1, -0.05, 0.05]
+    assert alternative.network_pearson == pytest.approx(stats.pearsonr(*parts).statistic)
+    assert json.loads(found.to_json())["usage"]["alternative"] == alternative._asdict()

@@ -42,27 +42,78 @@ def test_a_hub_is_one_file_that_names_all_others() -> None:
     hub, genome, *tracks = stanzas(hub_text("hg38", SIGNALS))
     assert hub["useOneFile"] == "on"
     assert {"hub", "shortLabel", "longLabel", "email"} <= hub.keys()
+    assert next(iter(hub)) == "hub"
+    assert re.fullmatch(r"\w+", hub["hub"], re.ASCII)
+    assert "@" in hub["email"]
     assert genome == {"genome": "hg38"}
     assert {track["bigDataUrl"] for track in tracks if "bigDataUrl" in track} == FILES
 
 
-def test_tracks_of_a_hub_keep_the_rules() -> None:
-    hub, _, *tracks = stanzas(hub_text("hg38", SIGNALS, "unfinished: 3 of 5 shards"))
+# Settings that UCSC documents for a track of each kind (trackDb hub, version 3), and what their values may be.
+NAME, TAG = r"[A-Za-z]\w*", r"\w+"
+COMMON = {
+    "track": NAME,
+    "shortLabel": r"\S.*",
+    "longLabel": r"\S.{,119}",
+    "visibility": "hide|dense|squish|pack|full",
+    "color": r"\d{1,3},\d{1,3},\d{1,3}",
+    "parent": rf"{NAME} (on|off)",
+    "bigDataUrl": r"[\w/.-]+",
+    "type": r"bigWig 0 1|bigBed (6|9 \+)",
+}
+SIGNAL = {
+    "autoScale": "off",
+    "viewLimits": "0:1",
+    "maxHeightPixels": r"\d+:\d+:\d+",
+    "windowingFunction": "maximum",
+}
+MEMBER = {"subGroups": rf"({TAG}={TAG} ?)+"}
+COMPOSITE = {
+    "compositeTrack": "on",
+    "subGroup1": rf"{TAG} {TAG}( {TAG}={TAG})+",
+    "subGroup2": rf"{TAG} {TAG}( {TAG}={TAG})+",
+    "dimensions": rf"dimX={TAG} dimY={TAG}",
+    "sortOrder": rf"({TAG}=\+ ?)+",
+}
+KINDS_OF_TRACKS = {"bigWig": COMMON | SIGNAL | MEMBER | COMPOSITE, "bigBed": COMMON | {"itemRgb": "on"}}
+
+
+@pytest.mark.parametrize("unfinished", ["", "unfinished: 1,234 of 56,789 shards"])
+def test_tracks_of_a_hub_have_the_settings_that_ucsc_documents(unfinished: str) -> None:
+    hub, _, *tracks = stanzas(hub_text("hg38", SIGNALS, unfinished))
+    assert unfinished in hub["longLabel"]
     names = [track["track"] for track in tracks]
     assert len(set(names)) == len(names)
-    assert all(re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) for name in names)
-    assert all(len(track["longLabel"]) <= 120 for track in tracks)
-    assert "unfinished: 3 of 5 shards" in hub["longLabel"]
-    composites = {track["track"]: track for track in tracks if "compositeTrack" in track}
     for track in tracks:
-        if track["type"].startswith("bigWig"):
-            assert track["viewLimits"] == "0:1"
-        if "parent" in track:
-            parent = composites[track["parent"].split()[0]]
-            groups = [parent[key].split() for key in ("subGroup1", "subGroup2")]
-            members = {group[0]: {member.split("=")[0] for member in group[2:]} for group in groups}
-            chosen = dict(pair.split("=") for pair in track["subGroups"].split())
-            assert all(chosen[group] in members[group] for group in members)
+        assert {"track", "shortLabel", "longLabel", "type"} <= track.keys()
+        assert next(iter(track)) == "track"  # which begins a stanza
+        allowed = KINDS_OF_TRACKS[track["type"].split()[0]]
+        for setting, value in track.items():
+            assert re.fullmatch(allowed[setting], value, re.ASCII), (setting, value)
+        highest, usual, lowest = map(int, track.get("maxHeightPixels", "3:2:1").split(":"))
+        assert highest > usual > lowest
+        assert all(int(part) < 256 for part in track.get("color", "0").split(","))
+
+
+def test_tracks_of_a_group_are_members_of_all_that_it_sorts_by() -> None:
+    """What UCSC's hubCheck asks of composites and of their tracks."""
+    tracks = stanzas(hub_text("hg38", SIGNALS))[2:]
+    composites = {track["track"]: track for track in tracks if "compositeTrack" in track}
+    members = [track for track in tracks if "parent" in track]
+    assert {track["parent"].split()[0] for track in members} == composites.keys()
+    assert not any("bigDataUrl" in track for track in composites.values())
+    assert all(("bigDataUrl" in track) != ("compositeTrack" in track) for track in tracks)
+    for track in members:
+        parent = composites[track["parent"].split()[0]]
+        groups = [parent[key].split() for key in ("subGroup1", "subGroup2")]
+        tags = {group[0]: [member.split("=")[0] for member in group[2:]] for group in groups}
+        chosen = dict(pair.split("=") for pair in track["subGroups"].split())
+        assert chosen.keys() == tags.keys()
+        assert all(tag in tags[group] for group, tag in chosen.items())
+        for key in ("dimensions", "sortOrder"):
+            named = [half for pair in parent[key].split() for half in pair.split("=")]
+            assert set(tags) <= set(named)
+        assert all(len(set(held)) == len(held) for held in tags.values())
 
 
 def test_a_hub_of_one_strand_without_tissues() -> None:

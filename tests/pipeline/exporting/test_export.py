@@ -6,8 +6,10 @@ import hashlib
 import os
 import resource
 import signal
+import struct
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,10 +20,13 @@ import polars as pl
 import pytest
 from material import tables
 from material.big_readers import READERS, Reader
+from material.disks import remount, small_disk
+from material.fault_proxy import ANSWER_LOST, OVERLOADED, faulty_bucket
 
 from pipeline.batch.storage import StorageError, Store
 from pipeline.exporting.export import Exported, export
-from pipeline.exporting.record import Options
+from pipeline.exporting.record import Options, Record
+from pipeline.settings import JobSettings
 from pipeline.tracks.reader import Tracks, open_tracks
 from sptx_core.channels import TISSUES
 from sptx_core.errors import InputError, UnfinishedError
@@ -150,6 +155,17 @@ def test_without_a_genome_there_is_no_hub_and_all_else(tracks: Tracks, exported:
     assert digests(tmp_path).keys() == digests(exported).keys() - {"hub.txt"}
 
 
+def test_the_hub_tells_how_many_columns_its_bigbeds_have(exported: Path) -> None:
+    """UCSC's hubCheck holds `type bigBed 9 +` against the file."""
+    stanzas = [stanza.splitlines() for stanza in (exported / "hub.txt").read_text().split("\n\n")]
+    held = [dict(line.split(" ", 1) for line in stanza) for stanza in stanzas]
+    told = {track["bigDataUrl"]: track["type"] for track in held if track.get("type", "").startswith("bigBed")}
+    for name, kind in told.items():
+        columns, standard = struct.unpack_from("<HH", (exported / name).read_bytes(), 32)
+        assert kind == f"bigBed {standard}{' +' if columns > standard else ''}"
+    assert told.keys() == {"sites.bb", "covered.bb"}
+
+
 def test_contigs_of_ensembl_get_ucscs_names(tmp_path: Path) -> None:
     parts = [tables.Part(chrom, "+", range(1, 101), donor={50: 0.5}) for chrom in ("10", "2", "GL000220.1")]
     said: list[str] = []
@@ -262,3 +278,79 @@ def test_hidden_files_of_others_stay(tracks: Tracks, tmp_path: Path) -> None:
     os.utime(hidden, (0, 0))
     export_to(tracks, tmp_path, genes=("GENE4",))
     assert hidden.exists()
+
+
+@pytest.mark.parametrize("workbench", [None, JobSettings(workers=1, threads=1)], ids=["one process", "pieces"])
+def test_a_disk_that_fills_up_or_cannot_be_written_ends_it_in_a_sentence(
+    tracks: Tracks, exported: Path, tmp_path: Path, without_ray: None, workbench: JobSettings | None
+) -> None:
+    with small_disk(tmp_path / "disk", "300k") as disk:
+        root, options = disk / "hub", Options(genome="hg38")
+        ballast = disk / "ballast"
+        ballast.write_bytes(bytes(200_000))
+        with pytest.raises(UnfinishedError, match=f"{root}/.* No space left on device; make room there; .*goes on"):
+            export(tracks, Store(root), options, print, progress=False, workbench=workbench)
+        whole = digests(exported)
+        assert all(whole[name] == digest for name, digest in digests(root).items() if not name.startswith("."))
+        ballast.unlink()
+        remount(disk, "ro,size=3m")
+        with pytest.raises(StorageError, match=f"{root} cannot be written: Read-only file system; see to it"):
+            export(tracks, Store(root), options, print, progress=False, workbench=workbench)
+        with pytest.raises(StorageError, match=f"{disk}/new cannot be written: Read-only file system"):
+            export(tracks, Store(disk / "new"), options, print, progress=False, workbench=workbench)
+        remount(disk, "rw")
+        export(tracks, Store(root), options, print, progress=False, workbench=workbench)
+        assert digests(root) == whole
+
+
+@pytest.mark.slow
+def test_an_object_store_gets_each_file_at_once_or_not(tracks: Tracks, exported: Path) -> None:
+    whole = digests(exported)
+    with faulty_bucket("hubs") as (uri, proxy):
+        proxy.fault = lambda asked: OVERLOADED if asked.method == "PUT" and "stomach.plus" in asked.path else None
+        with pytest.raises(UnfinishedError, match=r"s3://hubs/hub/usage/stomach.plus.bw cannot be written: .* goes on"):
+            export_to(tracks, f"{uri}/hub", genome="hg38")
+        left = in_store(f"{uri}/hub")
+        assert "acceptor.minus.bw" not in left
+        assert left.items() <= whole.items()
+
+        proxy.requests.clear()
+        proxy.fault = lambda asked: (
+            ANSWER_LOST
+            if "sites.bb" in asked.path and asked.method == "PUT" and proxy.requests.count(asked) == 1
+            else None
+        )
+        done = export_to(tracks, f"{uri}/hub", genome="hg38")
+        assert set(done.kept) == left.keys() - {"export.json"}
+        assert in_store(f"{uri}/hub") == whole
+        written = Counter(asked.path.removeprefix("/hubs/hub/") for asked in proxy.requests if asked.method == "PUT")
+        assert {name: written[name] for name in done.written} == dict.fromkeys(done.written, 1) | {"sites.bb": 2}
+
+
+def in_store(uri: str) -> dict[str, str]:
+    store = Store(uri)
+    return {name: hashlib.sha256(store.read_bytes(name)).hexdigest() for name in store.list()}
+
+
+def test_a_bit_that_flipped_in_a_part_is_found_where_parts_are_checked(tmp_path: Path) -> None:
+    store = tables.write_example(tmp_path / "table")
+    part = next(name for name in store.list("tracks/") if "minus" in name)
+    content = bytearray(store.read_bytes(part))
+    content[len(content) // 3] ^= 1
+    store.write_atomic(part, bytes(content))
+    with pytest.raises(InputError, match=part):
+        export_to(open_tracks(tmp_path / "table", verify=True), tmp_path / "hub")
+
+
+def test_another_export_at_the_same_time_ends_one_of_them(tracks: Tracks, tmp_path: Path) -> None:
+    class Shared(Store):
+        @contextmanager
+        def replacing(self, name: str) -> Iterator[Path]:
+            if name == "usage/brain.plus.bw":  # what another process does after it saw an empty folder
+                Store(self.root).write_atomic("export.json", Record.of(tracks, Options(least=0.5)).to_json())
+            with super().replacing(name) as path:
+                yield path
+
+    with pytest.raises(InputError, match="is being written by another export, too; choose another --to"):
+        export(tracks, Shared(tmp_path / "hub"), Options(), print, progress=False)
+    assert "usage/brain.plus.bw" not in digests(tmp_path / "hub")

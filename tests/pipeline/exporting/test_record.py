@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.batch.storage import Store
-from pipeline.exporting.record import RECORD, Options, Record, begin
+from pipeline.exporting.record import RECORD, WORK, Options, Record, begin, require_record
 from sptx_core.errors import InputError
 
 WHOLE = Record(1, "0123", {"least": 0.001}, 5, 5, "all")
@@ -86,3 +86,34 @@ def test_options_that_cannot_be_meant_are_refused(wrong: dict[str, object]) -> N
 def test_what_is_unfinished_is_told() -> None:
     assert WHOLE.unfinished == ""
     assert replace(WHOLE, shards=3).unfinished == "unfinished: 3 of 5 shards"
+
+
+def test_pieces_without_a_record_are_not_taken_for_an_export(store: Store) -> None:
+    store.write_atomic(f"{WORK}/0123/run.json", b"{}")
+    with pytest.raises(InputError, match=f"holds {WORK} but no {RECORD}"):
+        begin(store, WHOLE, FILES, nothing_said)
+
+
+def test_a_file_that_appears_while_an_export_begins_is_nobodys(store: Store) -> None:
+    class Late(Store):
+        def write_atomic(self, name: str, content: bytes) -> None:
+            Store(self.root).write_atomic("sites.bb", b"of another export")
+            super().write_atomic(name, content)
+
+    with pytest.raises(InputError, match=r"another export has begun in .* has written sites.bb; remove what is there"):
+        begin(Late(store.root), WHOLE, FILES, nothing_said)
+    assert list(store.list()) == ["sites.bb"]
+
+
+def test_a_record_that_was_replaced_is_noticed(store: Store) -> None:
+    begun(store)
+    require_record(store, WHOLE)
+    begin(Store(f"{store.root}/other"), replace(WHOLE, options={}), FILES, nothing_said)
+    with pytest.raises(InputError, match="is being written by another export, too"):
+        require_record(Store(f"{store.root}/other"), WHOLE)
+
+
+def test_the_digest_tells_exports_apart() -> None:
+    digests = {replace(WHOLE, **other).digest for other in ({}, {"parts": "some"}, {"options": {"least": 0.5}})}
+    assert len(digests) == 3
+    assert all(re.fullmatch("[0-9a-f]{12}", digest) for digest in digests)

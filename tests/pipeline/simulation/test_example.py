@@ -87,7 +87,7 @@ def test_the_shipped_checkpoint_names_the_tissues() -> None:
 
 @pytest.mark.slow
 def test_the_command_says_what_to_try(stand_in: Path, tmp_path: Path, sptx_here: Callable[..., Any]) -> None:
-    lines = [shlex.split(line) for line in sptx_here("example", tmp_path).out.splitlines()]
+    lines = [shlex.split(line) for line in sptx_here("example", tmp_path, "--generated").out.splitlines()]
     assert [words[:2] for words in lines] == [["sptx", command] for command in ("run", "evaluate", "plot")]
     assert "164,636 bases" in sptx_here("plan", *lines[0][2:]).out
     named = {word for words in lines for word in words if word.startswith(str(tmp_path))}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.simulation.sequence import Contig, make_contig, stranded
-from pipeline.simulation.signals import ENHANCER, SITES, candidates, occurrences
+from pipeline.simulation.signals import CLUSTERED, ENHANCER, FLANK, SITES, candidates, occurrences
 
 
 def test_another_seed_is_another_genome(sizes: Any, contig: Contig) -> None:
@@ -44,3 +44,18 @@ def test_enhancers_lie_in_constitutive_exons(contig: Contig) -> None:
     assert len(exons) > 20
     for strand, exon in exons:
         assert len(occurrences(stranded(contig.codes[exon.start : exon.end], strand), ENHANCER.word)) == 2
+
+
+def test_clusters_come_in_threes_of_two_kinds(sizes: Any) -> None:
+    contig = make_contig(sizes.seed, 1, sizes.bases, CLUSTERED)
+    seen = set()
+    for gene in contig.layout.genes:
+        for exon in gene.exons:
+            if exon.role == "cassette":
+                around = stranded(contig.codes[exon.start - FLANK : exon.end + FLANK], gene.strand)
+                counts = {word.word: len(occurrences(around, word.word)) for word in CLUSTERED.specific}
+                held = {word for word, count in counts.items() if count}
+                assert len(held) == 2
+                assert {counts[word] for word in held} <= {3, 4}  # a fourth by chance, of bases that others need
+                seen |= held
+    assert seen == {regulator.word for regulator in CLUSTERED.specific}

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from pipeline.simulation.sequence import Contig, stranded
 from pipeline.simulation.signals import (
     BACKGROUND,
+    CLUSTERED,
     FLANK,
-    REGULATORS,
+    SCATTERED,
     SITES,
     TISSUE_OFFSETS,
+    Regulation,
     Site,
     candidates,
     occurrences,
@@ -77,18 +79,27 @@ def test_occurrences_are_all_starts_of_a_word(codes: list[int], word: str) -> No
     assert occurrences(np.array(codes, np.uint8), word).tolist() == expected
 
 
-def test_each_regulator_adds_its_effect_wherever_it_lies() -> None:
+@pytest.mark.parametrize("regulation", [SCATTERED, CLUSTERED])
+def test_each_regulator_adds_its_effect_wherever_it_lies(regulation: Regulation) -> None:
     plain = np.full(100 + 2 * FLANK, N_CODE, np.uint8)
 
     def logit(codes: np.ndarray) -> np.ndarray:
-        usage = usage_of_exon(codes)
+        usage = usage_of_exon(codes, regulation)
         return np.log(usage / (1 - usage))
 
     plain[FLANK - 20 : FLANK + 1] = SITES[1].core.bits[:, :N_CODE].argmax(1)
     plain[-FLANK - 3 : -FLANK + 6] = SITES[0].core.bits[:, :N_CODE].argmax(1)
     assert np.diff(logit(plain)) == pytest.approx(np.diff(TISSUE_OFFSETS))
-    for regulator in REGULATORS:
+    for regulator in regulation.regulators:
         for at in (3, FLANK + 40, len(plain) - 20):
             codes = plain.copy()
             codes[at : at + len(regulator.word)] = encode(regulator.word)
             np.testing.assert_allclose(logit(codes) - logit(plain), regulator.effect, atol=1e-9)
+
+
+def test_clustered_effects_cancel_on_the_mean_and_every_tissue_has_one() -> None:
+    effects = np.stack([regulator.effect for regulator in CLUSTERED.specific])
+    assert (effects.sum(0) == 0).all()
+    assert (np.abs(effects).sum(0) > 0).all()
+    words = [regulator.word for regulator in CLUSTERED.regulators]
+    assert len({*words}) == len(words)

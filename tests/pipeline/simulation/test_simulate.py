@@ -22,9 +22,10 @@ from pipeline.simulation.sequence import Contig, make_contig, stranded
 from pipeline.simulation.signals import (
     ACCEPTOR,
     BACKGROUND,
+    CLUSTERED,
     DONOR,
     MEAN_STRENGTH,
-    REGULATORS,
+    SCATTERED,
     SLOPE,
     TISSUE_OFFSETS,
     Motif,
@@ -119,7 +120,7 @@ def test_usage_follows_the_stated_formula(contig: Contig, truth: pl.DataFrame, g
             donor = naive_bits(DONOR.core, text[len(text) - 83 : len(text) - 74])
             for place, tissue in enumerate(TISSUES):
                 logit = SLOPE * (acceptor + donor - MEAN_STRENGTH) + TISSUE_OFFSETS[place]
-                for word, effect in REGULATORS:
+                for word, effect in SCATTERED.regulators:
                     logit += effect[place] * sum(text.startswith(word, at) for at in range(len(text)))
                 expected = 1 / (1 + math.exp(-logit))
                 for key in ((five, gene.strand, "acceptor"), (three, gene.strand, "donor")):
@@ -231,3 +232,11 @@ def test_the_command_prints_flags_that_run_takes(tmp_path: Path, sptx_here: Call
     code, out, _ = sptx_here("simulate", folder, "--contigs", 1, "--bases", MIN_CONTIG_BASES)
     assert code == 0
     assert f"--fasta {folder / 'genome.fa.gz'} --gtf {folder / 'annotation.gtf.gz'}" in out
+
+
+def test_clusters_are_another_genome_and_said(tmp_path: Path, sptx_here: Callable[..., Any]) -> None:
+    sptx_here("simulate", tmp_path / "new", "--contigs", 1, "--bases", MIN_CONTIG_BASES, "--clusters")
+    assert "--clusters" in (tmp_path / "new" / "README.txt").read_text()
+    expected = make_contig(1, 1, MIN_CONTIG_BASES, CLUSTERED)
+    assert (Genome(str(tmp_path / "new" / "genome.fa.gz")).fetch("chr1", 0, MIN_CONTIG_BASES) == expected.codes).all()
+    assert (make_contig(1, 1, MIN_CONTIG_BASES).codes != expected.codes).any()

@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 from material import tables
 from material.servers import object_store
+from material.web_server import web_server
 from s3fs import S3FileSystem
 
 from pipeline.batch.status import Failure, RunStatus
@@ -44,19 +45,26 @@ def bucket() -> Iterator[str]:
         yield uri
 
 
-@pytest.fixture(scope="module", params=["disk", "disk below a partition", "s3", "memory"])
-def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+@pytest.fixture(scope="module", params=["disk", "disk below a partition", "s3", "memory", "http"])
+def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if request.param == "s3":
-        return f"{request.getfixturevalue('bucket')}/run"
-    if request.param == "memory":
-        return "memory://tracks"
-    folder = "table" if request.param == "disk" else "strand=other/x=y"
-    return str(tmp_path_factory.mktemp("tracks") / folder)
+        yield f"{request.getfixturevalue('bucket')}/run"
+    elif request.param == "memory":
+        yield "memory://tracks"
+    elif request.param == "http":
+        folder = tmp_path_factory.mktemp("tracks")
+        tables.write_example(folder / "strand=other" / "x y+")
+        with web_server(folder) as server:
+            yield f"{server.url}/strand=other/x y+"
+    else:
+        folder = tmp_path_factory.mktemp("tracks")
+        yield str(folder / ("table" if request.param == "disk" else "strand=other/x=y"))
 
 
 @pytest.fixture(scope="module")
 def tracks(root: str) -> Tracks:
-    tables.write_example(root)
+    if not root.startswith("http"):
+        tables.write_example(root)
     return open_tracks(root)
 
 
@@ -396,3 +404,17 @@ def test_duckdb_reads_the_same_files_by_glob(tmp_path: Path, bucket: str) -> Non
         )
         assert found["unrounded"].to_list() == pytest.approx(expected["donor"].to_list(), abs=1e-6)
         assert found["donor"].to_list() == pytest.approx(expected["donor"].to_list(), abs=5.1e-5)
+
+
+def test_an_unfinished_table_over_http_says_so(tmp_path: Path) -> None:
+    tables.write_example(tmp_path, manifest=False)
+    with web_server(tmp_path) as server, pytest.raises(InputError, match=r"is unfinished, or was copied in part"):
+        open_tracks(server.url)
+
+
+def test_a_small_table_that_is_not_the_manifest_s_is_refused_over_http(tmp_path: Path) -> None:
+    store = tables.write_example(tmp_path)
+    tables.put(store, "contigs.parquet", open_tracks(tmp_path).contigs.with_columns(length=pl.lit(5, pl.Int64)))
+    assert open_tracks(tmp_path).contigs["length"].to_list() == [5, 5]
+    with web_server(tmp_path) as server, pytest.raises(InputError, match=r"contigs.parquet was edited"):
+        open_tracks(server.url).region("chr9:101-110")

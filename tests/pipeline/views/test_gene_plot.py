@@ -45,12 +45,6 @@ def drawn_lines(axes: Axes, marker: str) -> dict[str, list[tuple[float, float, s
     return found
 
 
-def test_there_is_no_heat_map_for_a_network_without_tissues(tracks: Tracks) -> None:
-    view = view_of(tracks, "GENE")
-    assert len(panels(draw_view(view))) == 3
-    assert len(draw_view(dataclasses.replace(view, tissues=())).axes) == 2  # no colour bar either
-
-
 def test_exons_lie_at_their_bases(tracks: Tracks) -> None:
     axes = panels(draw_view(view_of(tracks, "GENE")))[0]
     boxes = {
@@ -130,6 +124,19 @@ def test_columns_are_joined_to_their_positions(tracks: Tracks) -> None:
     assert [to_hex(patch.get_edgecolor()) for patch in joined] == [COLOURS[kind] for kind in view.called["kind"]]
     labels = panels(figure)[-1].get_xticklabels()
     assert [label.get_text() for label in labels] == [f"{pos:,}" for pos in view.called["pos"]]
+
+
+def test_a_table_without_tissues_has_labels_and_no_heat_map(tracks: Tracks) -> None:
+    view = view_of(tracks, "GENE")
+    figure = draw_view(dataclasses.replace(view, tissues=(), called=view.called.drop(TISSUES)))
+    assert len(figure.axes) == 3  # no colour bar
+    assert not any(isinstance(drawn, QuadMesh) for axes in figure.axes for drawn in axes.collections)
+    joined = [patch for patch in figure.artists if isinstance(patch, ConnectionPatch)]
+    assert [patch.xy1[0] for patch in joined] == view.called["pos"].to_list()
+    assert [label.get_text() for label in figure.axes[2].get_xticklabels()] == [
+        f"{pos:,}" for pos in view.called["pos"]
+    ]
+    assert figure.axes[2].get_xlim() == (0, len(view.called))
 
 
 def test_the_title_says_where_and_how_many(tracks: Tracks, monkeypatch: pytest.MonkeyPatch) -> None:

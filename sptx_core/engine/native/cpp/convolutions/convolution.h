@@ -68,8 +68,7 @@ INLINE void transform_channels(const Convolution& c, const float* const (&x)[POI
         UNROLLED_FOR (int i = 0; i < POINTS; i++) {
             y[i] = x[i] ? _mm512_loadu_ps(x[i] + at16) : _mm512_setzero_ps();
             if (c.scale && x[i])
-                y[i] = relu(c, _mm512_fmadd_ps(y[i], _mm512_loadu_ps(c.scale + at16),
-                                               _mm512_loadu_ps(c.shift + at16)));
+                y[i] = relu(c, _mm512_fmadd_ps(y[i], _mm512_loadu_ps(c.scale + at16), _mm512_loadu_ps(c.shift + at16)));
         }
         __m512 found[POINTS];
         values_at_points(y, found);

@@ -1,0 +1,156 @@
+"""The command that compares two tables: `diff`."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import polars as pl
+import typer
+
+from pipeline.cli.console import INCOMPLETE, print_json, say
+from pipeline.cli.flags import AsJson
+from pipeline.cli.printing import choose_format, print_table, rows_to
+from pipeline.coordinates import shortened
+from pipeline.settings import absolute
+from sptx_core.channels import SPLICE
+
+if TYPE_CHECKING:
+    from pipeline.tracks.difference import Difference
+    from pipeline.tracks.reader import Tracks
+
+DIFFERENT = 1  # exit code, where it is asked for
+WIDTH = 130  # columns of what is printed to a file or another program
+DECIMALS = 6
+
+
+def diff(
+    first: Annotated[str, typer.Argument(help="Root of a table: a folder or a URI.", show_default=False)],
+    second: Annotated[str, typer.Argument(help="Root of the table to compare it with.", show_default=False)],
+    gene: Annotated[str | None, typer.Option(help="Only rows of this gene, by name or id.", show_default=False)] = None,
+    region: Annotated[
+        str | None, typer.Option(help="Only rows in this region, such as chr9:214,854-220,000.", show_default=False)
+    ] = None,
+    least: Annotated[float, typer.Option(help="Least difference of a row that is listed.", min=0, max=1)] = 0.01,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Least acceptor or donor score of a called site (default: 0.1).", show_default=False),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            "--to",
+            help="File for all rows that differ by --least or more: .tsv, .csv or .parquet.",
+            show_default=False,
+        ),
+    ] = None,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="End with 1 when the tables differ, as diff does.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two tables of one genome: rows by size of difference, the largest, and sites gained and lost.
+
+    Rows that both hold are compared, whatever their plans; settings that differ are told. Two runs of one plan have no
+    difference. Ends with 0 whether they differ or not, unless --exit-code is given, and with 3 when a table is
+    unfinished: what both hold is compared then.
+    """
+    from pipeline.tracks.difference import compare
+    from pipeline.tracks.reader import open_tracks
+
+    form = None if to is None else choose_format(None, to)
+    tables = open_tracks(absolute(first)), open_tracks(absolute(second))
+    asked = partial(compare, *tables, gene=gene, region=region, least=least, threshold=threshold)
+    if to is None or form is None:
+        found = asked()
+    else:
+        with rows_to(to, form) as rows:
+            found = asked(take=rows)
+            if rows.count is None:
+                rows(found.largest.clear())
+        say(f"{rows.count or 0:,} rows that differ by {least:g} or more: {to}")
+    if as_json:
+        print_json(_as_json(found))
+    else:
+        _print(tables, found, least)
+    for name, missing in zip((first, second), found.unfinished, strict=True):
+        if missing:
+            say(f"{name} is {missing}; what both tables hold was compared")
+    if exit_code and not found.is_none:
+        raise typer.Exit(DIFFERENT)
+    if any(found.unfinished):
+        raise typer.Exit(INCOMPLETE)
+
+
+def _print(tables: tuple[Tracks, Tracks], found: Difference, least: float) -> None:
+    """Print what differs as tables for people."""
+    for letter, tracks, rows in zip("AB", tables, (found.rows_first, found.rows_second), strict=True):
+        typer.echo(f"{letter}: {tracks.store.uri()}, {rows:,} rows")
+    typer.echo(
+        f"rows of both: {found.shared:,}; of A alone: {found.rows_first - found.shared:,}; of B alone: "
+        f"{found.rows_second - found.shared:,}"
+    )
+    for letter, only in (("A", found.only_first), ("B", found.only_second)):
+        if only:
+            typer.echo(f"{letter} alone has {shortened(only)}")
+    if found.other_bases:
+        typer.echo(f"{found.other_bases:,} rows of both have another reference base: the genomes differ")
+    if found.settings:
+        _table(_frame(["setting", "A", "B"], found.settings), "Settings that differ")
+    if not any(channel.greatest for channel in found.channels):
+        typer.echo("no difference" if found.is_none else "no difference in the rows of both")
+        return
+    _table(_steps(found), "Rows of both by their greatest difference")
+    channels = [(name, f"{greatest:.4f}", f"{mean:.3g}") for name, greatest, mean in found.channels]
+    _table(_frame(["channel", "greatest difference", "mean"], channels), "Channels")
+    _table(found.sites.rename(_NAMES), f"Called sites, score of {found.threshold:g} or more")
+    if found.changed.height:
+        _table(_rounded(found.changed), "Sites gained and lost that differ most")
+    if found.largest.height:
+        _table(_rounded(found.largest), f"Rows that differ most, by {least:g} or more")
+
+
+_NAMES = {"first": "A", "second": "B"}
+
+
+def _steps(found: Difference) -> pl.DataFrame:
+    """Steps as text."""
+    rows = [
+        ("0" if above is None else f"above {above:g}, up to {up_to:g}", splice, usage)
+        for above, up_to, splice, usage in found.steps.iter_rows()
+    ]
+    has_usage = any(name not in SPLICE for name, *_ in found.channels)
+    frame = _frame(["difference", "acceptor, donor, no splice", "usage"], rows)
+    return frame if has_usage else frame.drop("usage")
+
+
+def _rounded(frame: pl.DataFrame) -> pl.DataFrame:
+    """Values as people read them; positions with thousands separators come from the table itself."""
+    values = [name for name in ("first", "second", "difference") if name in frame.columns]
+    texts = [pl.col(name).map_elements(lambda value: f"{value:.4f}", pl.String) for name in values]
+    return frame.with_columns(texts).rename(_NAMES)
+
+
+def _frame(names: list[str], rows: Any) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), names, orient="row")
+
+
+def _table(frame: pl.DataFrame, title: str) -> None:
+    print_table(frame, title, width=WIDTH)
+
+
+def _as_json(found: Difference) -> dict[str, Any]:
+    """All of it as plain values."""
+    frames = {
+        name: [
+            {column: round(value, DECIMALS) if isinstance(value, float) else value for column, value in row.items()}
+            for row in getattr(found, name).iter_rows(named=True)
+        ]
+        for name in ("steps", "largest", "sites", "changed")
+    }
+    channels = [channel._asdict() for channel in found.channels]
+    settings = [dict(zip(("setting", "first", "second"), values, strict=True)) for values in found.settings]
+    plain = {field.name: getattr(found, field.name) for field in fields(found)}
+    return {"different": not found.is_none, **plain, **frames, "channels": channels, "settings": settings}

@@ -1,0 +1,53 @@
+"""The command that puts a finished table where others read it: `publish`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.console import speaker
+from pipeline.cli.flags import Quiet, TableRoot
+from pipeline.settings import absolute
+from sptx_core.errors import InputError
+from sptx_core.redaction import without_secrets
+
+
+def publish(
+    output: TableRoot,
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            help="Folder, s3://bucket/tracks or hf://datasets/OWNER/NAME; the table itself for the card alone.",
+        ),
+    ],
+    licence: Annotated[
+        str, typer.Option(help="Licence of the table, such as CC-BY-4.0 (default: left open).", show_default=False)
+    ] = "",
+    at: Annotated[
+        str,
+        typer.Option(
+            help="Address at which readers will find it, such as https://host/tracks (default: --to).",
+            show_default=False,
+        ),
+    ] = "",
+    quiet: Quiet = False,
+) -> None:
+    """Copy a finished table to where others read it, with a dataset card, checksums and Croissant metadata.
+
+    Parts first, the manifest last; killed, the same command goes on. The same table gives the same bytes. An unfinished
+    table ends with 3, an unsound one with 2. How others read it: docs/publish.md.
+    """
+    from pipeline.batch.published import PublishedStore
+    from pipeline.publishing.publish import Options
+    from pipeline.publishing.publish import publish as publish_table
+
+    if not to.strip():
+        raise InputError("--to is empty: give a folder or a URI")
+    place = absolute(to)
+    done = publish_table(
+        PublishedStore(absolute(output)), place, Options(licence, at), speaker(quiet), progress=not quiet
+    )
+    kept = f", {len(done.kept):,} kept" if done.kept else ""
+    typer.echo(f"{len(done.written):,} files written{kept}: {without_secrets(place)}")
