@@ -24,15 +24,42 @@ MIN_CORE_BASES = 10_000  # that are compared where no region says which
 
 
 def convert(
-    source: Annotated[str, typer.Argument(help="Official .ckpt, safetensors file or folder, or hub id.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="An official .ckpt, safetensors file or folder, or hub id; or files of SpliceAI (.h5), CI-SpliceAI "
+            "(.pb) or OpenSpliceAI (.pt), folders or wheels of them: each network becomes a member of an ensemble.",
+        ),
+    ],
     target: Annotated[Path, typer.Argument(help="Folder to write model.safetensors and config.json to.")],
+    usage: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Pangolin's networks, as usage beside networks of splice sites: a file final.FOLD.OUTPUT.3.v2, which "
+            "may be given again, their folder, or the hub id of MultiMolecule's port."
+        ),
+    ] = None,
 ) -> None:
-    """Convert a checkpoint to safetensors + config.json."""
+    """Convert a checkpoint, or the networks of SpliceAI's family, to safetensors + config.json."""
+    from sptx_core.checkpoint.family.convert import is_of_family, read_family
     from sptx_core.model import SpTransformerModel
 
-    model = SpTransformerModel.from_pretrained(source)
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target} is a file: the last argument is the folder to write to")
+    if len(sources) == 1 and not usage and not is_of_family(sources[0]):
+        model = SpTransformerModel.from_pretrained(sources[0])
+    else:
+        checkpoint, notes = read_family(sources, usage or ())
+        for note in notes:
+            say(note)
+        model = SpTransformerModel.from_checkpoint(checkpoint)
     model.save_pretrained(target)
-    say(f"{source}: {sum(p.numel() for p in model.parameters()):,} parameters written to {target}")
+    sizes = model.sizes
+    say(
+        f"{', '.join(sources)}: {sum(p.numel() for p in model.parameters()):,} parameters written to {target}"
+        + (f" ({sizes.members} members, context {sizes.context:,})" if not sizes.layers else "")
+    )
 
 
 def bench(

@@ -7,6 +7,7 @@ The modules, each of which uses those before it:
 - `shapes`: the shape of every tensor from the sizes of a network, and the sizes from the shapes;
 - `hub`: folders from and to the Hugging Face hub;
 - `sources`: where the files are, and their tensors, read without running code;
+- `family`: networks of SpliceAI's family as they were published;
 - `checkpoint`: `Checkpoint` with its digest, load and save;
 - `pretrained`: what networks inherit to be built from a checkpoint, saved and pushed.
 

@@ -3,7 +3,8 @@
 Read:
 
 - official `.ckpt` files: a state dict, bare or under "state_dict";
-- MultiMolecule's safetensors, with or without a head on top of the network;
+- MultiMolecule's safetensors, with or without a head on top of the network, and its port of OpenSpliceAI
+  (`sptx_core.checkpoint.family` reads the files of SpliceAI's family as they were published);
 - our own folders: `model.safetensors` and `config.json`.
 
 A folder, a hub id or a single file may be given, and safetensors may lie in several files with an index
@@ -34,6 +35,9 @@ from torch import Tensor
 
 from sptx_core.channels import TISSUES
 from sptx_core.checkpoint import multimolecule_settings
+from sptx_core.checkpoint.family import ports
+from sptx_core.checkpoint.family.network import ensemble
+from sptx_core.checkpoint.family.state_dicts import is_openspliceai, is_pangolin
 from sptx_core.checkpoint.hub import Token
 from sptx_core.checkpoint.names import (
     MEMBER,
@@ -170,8 +174,14 @@ def load_checkpoint(source: Source, *, revision: str | None = None, token: Token
         found = read_tensors(files.tensors)
     except OSError as error:
         raise InputError(f"cannot read the checkpoint {source}: {error}") from error
+    if files.config is not None and (port := _port(found, files.config)) is not None:
+        return dataclasses.replace(port, source=str(source), revision=commit_of(source, files))
     tensors = network_part(found)
     layout = layout_of(tensors)
+    if is_openspliceai(tensors) or is_pangolin(tensors):
+        raise InputError(
+            f"{files.tensors} is a file of OpenSpliceAI or Pangolin: sptx convert makes a checkpoint of it"
+        )
     if layout is None:
         raise InputError(f"{files.tensors} holds no SpTransformer network: none of its {len(tensors)} tensors is known")
     if files.config is not None:
@@ -181,10 +191,10 @@ def load_checkpoint(source: Source, *, revision: str | None = None, token: Token
     else:
         config = _infer_config(tensors, layout, files.tensors)
     head = {name: _copied(tensor, torch.float32) for name, tensor in head_part(found).items()}
-    dtype = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), torch.float32)
     beside = {} if files.config is None else read_beside(files.config)
     fitted = _fitted(tensors, layout, config, files.tensors)
-    return Checkpoint(config, fitted, head, str(source), dtype=dtype, beside=beside, revision=commit_of(source, files))
+    revision = commit_of(source, files)
+    return Checkpoint(config, fitted, head, str(source), dtype=_dtype(tensors), beside=beside, revision=revision)
 
 
 def load_config(source: Source, *, revision: str | None = None, token: Token = None) -> SpTransformerConfig:
@@ -287,9 +297,25 @@ def _read_config(path: Path) -> SpTransformerConfig:
             return SpTransformerConfig.from_dict(sizes)
         if model_type == multimolecule_settings.MODEL_TYPE:
             return multimolecule_settings.config_of(content)
+        if model_type in ports.PORTS:
+            return ports.splice_config(content)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     raise InputError(f"{path} describes no SpTransformer network: model_type is {model_type!r}")
+
+
+def _port(tensors: Mapping[str, Tensor], path: Path) -> Checkpoint | None:
+    """The network of one of MultiMolecule's ports of SpliceAI's family; None if a config.json is of no port."""
+    model_type, settings = _read_json(path)
+    if model_type not in ports.PORTS:
+        return None
+    network = ports.read_splice_port(tensors, settings, str(path.parent))
+    return Checkpoint(*ensemble([[network]]), dtype=_dtype(tensors))
+
+
+def _dtype(tensors: Mapping[str, Tensor]) -> torch.dtype:
+    """The type of the floating-point tensors, of the first if they differ."""
+    return next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), torch.float32)
 
 
 def _read_json(path: Path) -> tuple[Any, dict[str, Any]]:

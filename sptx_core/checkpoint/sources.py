@@ -37,6 +37,7 @@ INDEX_FILE = "model.safetensors.index.json"
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 NEWEST = (None, "main")  # revisions that a folder on this machine may be asked for: scripts pass the default along
 ZIP_ARCHIVE = b"PK\x03\x04"  # first bytes of what torch.save writes
+KERAS_FILE = b"\x89HDF"  # and of HDF5 files
 LEGACY_ARCHIVE = b"\x80\x02\x8a\x0a"  # the same before PyTorch 1.6: a pickled number
 
 
@@ -188,7 +189,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     if _is_safetensors(path):
         return _read_safetensors(path)
-    return _read_shards(path) if _is_index(path) else _read_state_dict(path)
+    if _is_index(path):
+        return _read_shards(path)
+    with path.open("rb") as file:
+        return read_state_dict(file, path)
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -240,27 +244,48 @@ def _is_plain(name: Any) -> bool:
     return isinstance(name, str) and Path(name).name == name and bool(name.strip("."))
 
 
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
-    with path.open("rb") as file:
-        if file.read(4) not in (ZIP_ARCHIVE, LEGACY_ARCHIVE):
-            raise InputError(f"{path} is neither a PyTorch checkpoint nor a safetensors file")
-        file.seek(0)
-        content = _unpickle(file, path)
+def read_state_dict(file: BinaryIO, name: Source) -> dict[str, Tensor]:
+    """Read what `torch.save` wrote, without running code.
+
+    Parameters
+    ----------
+    file
+        Open for reading, from its beginning.
+    name
+        What messages call it.
+
+    Returns
+    -------
+    dict
+        Tensors on the CPU by their names in the file, in their own types.
+
+    Raises
+    ------
+    InputError
+        The file is of another kind, damaged, holds no state dict, or would run code.
+    """
+    begin = file.read(4)
+    if begin == KERAS_FILE:
+        raise InputError(f"{name} is a file of Keras: sptx convert makes a checkpoint of SpliceAI's networks")
+    if begin not in (ZIP_ARCHIVE, LEGACY_ARCHIVE):
+        raise InputError(f"{name} is neither a PyTorch checkpoint nor a safetensors file")
+    file.seek(0)
+    content = _unpickle(file, name)
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise InputError(f"{path} holds no state dict: expected names with tensors, bare or under 'state_dict'")
-    return {str(name): tensor for name, tensor in state.items()}
+        raise InputError(f"{name} holds no state dict: expected names with tensors, bare or under 'state_dict'")
+    return {str(key): tensor for key, tensor in state.items()}
 
 
-def _unpickle(file: BinaryIO, path: Path) -> Any:
+def _unpickle(file: BinaryIO, name: Source) -> Any:
     """What `torch.save` wrote. The file comes open because PyTorch, given a path, also goes by the file's name."""
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         culprit = re.search(r"GLOBAL (\S+)", str(error))  # torch names what it would have to import
         raise InputError(
-            f"{path} is refused: besides tensors it holds {culprit[1] if culprit else 'objects'}, and loading that "
+            f"{name} is refused: besides tensors it holds {culprit[1] if culprit else 'objects'}, and loading that "
             "would run code; if you trust the file, save its state dict alone with torch.save and use that"
         ) from error
     except Exception as error:  # a damaged archive fails in many ways
-        raise InputError(f"{path} is damaged or incomplete ({str(error).partition('. ')[0] or 'empty'})") from error
+        raise InputError(f"{name} is damaged or incomplete ({str(error).partition('. ')[0] or 'empty'})") from error

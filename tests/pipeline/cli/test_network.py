@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from material.family_networks import PUBLISHED, openspliceai_state, pangolin_state, random_weights
 from material.networks import tiny_network
 
+from sptx_core.checkpoint import load_config
 from sptx_core.engine import variant_bench
 from sptx_core.engine.variant_bench import VariantReport
 
@@ -17,6 +20,44 @@ def test_convert_writes_what_from_pretrained_reads(example: Any, sptx_here: Any,
     sptx_here("convert", example.checkpoint, tmp_path / "converted")
     assert (tmp_path / "converted" / "config.json").exists()
     assert "no checkpoint" in sptx_here("convert", tmp_path / "none.ckpt", tmp_path / "other", code=None).err
+
+
+@pytest.fixture
+def splice(tmp_path: Path) -> list[Path]:
+    """Two networks as OpenSpliceAI publishes them."""
+    paths = [tmp_path / f"model_80nt_rs{seed}.pt" for seed in (1, 2)]
+    for seed, path in enumerate(paths):
+        torch.save(openspliceai_state(random_weights(seed, PUBLISHED[:1], channels=4)), path)
+    return paths
+
+
+def test_convert_makes_members_of_published_files(sptx_here: Any, splice: list[Path], tmp_path: Path) -> None:
+    done = sptx_here("convert", *splice, tmp_path / "out")
+    assert "written to" in done.err
+    assert "(2 members, context 40)" in done.err
+    config = load_config(tmp_path / "out")
+    assert (config.members, config.layers, config.tissues) == (2, 0, 0)
+
+
+def test_convert_puts_usage_beside_splice_sites(sptx_here: Any, splice: list[Path], tmp_path: Path) -> None:
+    usage = tmp_path / "final.1.3.3.v2"
+    heads = random_weights(9, channels=3, outputs=12)
+    torch.save(pangolin_state(random_weights(8, PUBLISHED, channels=3), heads), usage)
+    sptx_here("convert", splice[0], tmp_path / "out", "--usage", usage)
+    assert load_config(tmp_path / "out").tissue_names == ("liver",)
+    done = sptx_here("convert", *splice, tmp_path / "more", "--usage", usage, code=2)
+    assert "networks of splice sites: 2, members of usage" in done.err
+    assert not (tmp_path / "more").exists()
+
+
+def test_convert_says_what_counts_twice(sptx_here: Any, splice: list[Path], tmp_path: Path) -> None:
+    done = sptx_here("convert", splice[0], splice[0], tmp_path / "out")
+    assert "it counts twice in the mean" in done.err
+
+
+def test_convert_tells_a_folder_that_was_forgotten(sptx_here: Any, splice: list[Path]) -> None:
+    done = sptx_here("convert", *splice, code=2)
+    assert "model_80nt_rs2.pt is a file: the last argument is the folder to write to" in done.err
 
 
 def test_bench_tells_a_place_that_it_cannot_write_before_it_measures(sptx_here: Any, tmp_path: Path) -> None:
