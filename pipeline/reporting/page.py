@@ -111,7 +111,7 @@ def _head(found: Findings) -> str:
         )
     shown = "".join(f"<div><b>{value}</b><span>{text}</span></div>" for value, text in tiles)
     digest = found.record.fingerprint[:SHOWN_DIGITS]
-    held = "Splice-site and usage tracks" if found.usage.tissues else "Splice-site tracks"
+    held = "Splice-site and usage tracks" if found.usage else "Splice-site tracks"
     return (
         f'<h1>{escape(found.name)}</h1><p class="under">{held}, run <code>{digest}</code></p>'
         f'{warning}<div class="tiles">{shown}</div>'

@@ -99,6 +99,17 @@ def test_usage_is_that_of_the_strongest_sites(session: Session, tracks: Tracks, 
         assert values == [round(value, 3) for value in kept[tissue].to_list()]
 
 
+def test_a_table_without_usage_shows_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "CHANNELS", ("no_splice", "acceptor", "donor"))
+    monkeypatch.setattr(tables, "TISSUES", ())
+    session = Session([tables.write(tmp_path / "t", [tables.Part(CHROM, "+", range(1, 50), {9: 0.8}, {20: 0.4})])])
+    assert session.config()["tables"][0]["tissues"] == []
+    found = session.usage(0, CHROM, "+", 0, 50)
+    assert (found["pos"], found["donor"], found["usage"]) == ([9, 20], [0.0, 0.4], [])
+    assert [row[1] for row in session.sites(0, CHROM, 0, 50)["rows"]] == [9, 20]
+    assert session.scores(0, CHROM, "+", 0, 50, 50)["bin"] == [8, 19]
+
+
 def test_introns_have_the_score_of_their_weaker_site(session: Session, tracks: Tracks) -> None:
     rows = {(row["strand"], row["pos"]): row for row in tracks.scan().collect().iter_rows(named=True)}
     for strand, start, end in (("+", 0, 400_000), ("-", 2_000, 3_000)):
