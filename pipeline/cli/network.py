@@ -27,7 +27,6 @@ def convert(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...",
             help="An official .ckpt, safetensors file or folder, or hub id; or files of SpliceAI (.h5), CI-SpliceAI "
             "(.pb) or OpenSpliceAI (.pt), folders or wheels of them: each network becomes a member of an ensemble.",
         ),
