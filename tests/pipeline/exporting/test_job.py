@@ -307,6 +307,7 @@ def test_a_large_export_takes_the_workbench_by_itself(
 
 
 @pytest.mark.slow
+@pytest.mark.operations
 def test_from_bucket_to_bucket_on_ray_killed_twice_on_the_way(
     tmp_path: Path, clean_environment: dict[str, str]
 ) -> None:
