@@ -129,6 +129,17 @@ def test_a_library_is_imported_where_it_belongs(library: str) -> None:
     assert not [path for path in users if not path.startswith(HELD[library])]
 
 
+def test_bytes_are_read_without_threads_that_outlive_the_reading() -> None:
+    """pq.read_table lets go of Python's bytes in a thread of Arrow: as Python ends, that ends the process with 134."""
+    calls = {
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in modules().values()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr == "read_table" and ast.unparse(node.value) == "pq"
+    }
+    assert not calls
+
+
 @pytest.mark.parametrize(
     ("statement", "unloaded"),
     [

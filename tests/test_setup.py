@@ -5,6 +5,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,14 @@ def test_it_is_compiled_again_when_a_source_changes(project: Path) -> None:
     later = next(project.glob(LIBRARIES)).stat().st_mtime + 1000
     os.utime(project / CPP / "ops" / "vectors.h", (later, later))
     assert build(project, recorder)
+
+
+def test_the_package_has_the_licences_of_all_of_its_files() -> None:
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    notices = {path.relative_to(ROOT).as_posix() for path in (ROOT / "pipeline").rglob("NOTICE*.txt")}
+    assert {"LICENSE", *notices} == set(told["license-files"])
+    # "MIT licence" is a head of igv.js' notices, CC BY 4.0 in words in the example's.
+    assert {"Apache-2.0", "CC-BY-4.0", "MIT", "ISC", "Zlib", "BSD-3-Clause"} <= set(told["license"].split(" AND "))
 
 
 def test_without_a_compiler_installation_goes_on(project: Path) -> None:

@@ -98,7 +98,7 @@ def hub_text(genome: str, signals: Sequence[Signal], unfinished: str = "") -> st
         {
             "hub": "sptx",
             "shortLabel": "Splice sites",
-            "longLabel": f"Splice sites and their usage in tissues, by SpTransformer{note}",
+            "longLabel": f"Splice sites{' and their usage in tissues' if usage else ''}, predicted from sequence{note}",
             "useOneFile": "on",
             "email": EMAIL,
         },

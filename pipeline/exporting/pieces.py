@@ -66,7 +66,7 @@ def to_parquet(sections: Mapping[str, Section]) -> bytes:
 
 def from_parquet(content: bytes) -> dict[str, Section]:
     """Channel -> section of a piece."""
-    table = pq.read_table(pa.BufferReader(content))
+    table = pq.ParquetFile(pa.BufferReader(content)).read()
     return {
         row.pop("channel"): Section(**row | {name: np.frombuffer(row[name], kind) for name, kind in _ARRAYS.items()})
         for row in table.to_pylist()

@@ -17,7 +17,7 @@ import yaml
 from pipeline.publishing.contents import Contents, Table
 from pipeline.publishing.snippets import snippets
 from pipeline.tracks.layout import TRACKS
-from sptx_core.channels import CHANNELS
+from sptx_core.channels import CHANNELS, SPLICE
 
 CARD = "README.md"
 HERE = "."
@@ -69,23 +69,36 @@ def card(contents: Contents, publication: Publication) -> str:
 
 def title(contents: Contents) -> str:
     """The name of the dataset, for people."""
-    what = "Splice-site probabilities and usage" if contents.job == TRACKS else "Variants scored for splicing"
+    of_tracks = "Splice-site probabilities and usage" if has_usage(contents) else "Splice-site probabilities"
+    what = of_tracks if contents.job == TRACKS else "Variants scored for splicing"
     genome = contents.input_name("fasta")
     return f"{what}, {genome}" if genome else what
 
 
+def counted(number: int, noun: str) -> str:
+    """The number with its noun."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def summary(contents: Contents) -> str:
     """What it is, in a sentence or two."""
+    rows = contents.tables[0].rows
     if contents.job == TRACKS:
-        rows = contents.tables[0].rows
+        usage = ", and its usage by tissue," if has_usage(contents) else ","
         return (
-            f"The probability that a base is a splice acceptor or donor, and its usage by tissue, for {rows:,} bases "
-            "of the transcripts of a genome, each strand by itself."
+            f"The probability that a base is a splice acceptor or donor{usage} for {rows:,} bases of the transcripts "
+            "of a genome, each strand by itself."
         )
+    usage = ", and changes of their usage by tissue," if has_usage(contents) else ","
     return (
-        "What changes of the genome do to splice sites: gains and losses of acceptors and donors, and changes of their "
-        f"usage by tissue, in {contents.tables[0].rows:,} rows."
+        f"What changes of the genome do to splice sites: gains and losses of acceptors and donors{usage} in {rows:,} "
+        "rows."
     )
+
+
+def has_usage(contents: Contents) -> bool:
+    """Whether the network gives usage by tissue, beside probabilities of splice sites."""
+    return set(_channels(contents)) > set(SPLICE)
 
 
 def _summary(contents: Contents) -> str:
@@ -97,15 +110,14 @@ def _summary(contents: Contents) -> str:
 
 def _origin(contents: Contents) -> str:
     fields = contents.record.fields
-    plan = "transcripts" if contents.job == TRACKS else "alleles"
     rows = [
         ("genome", contents.input_name("fasta"), f"SHA-256 of its contigs `{fields.get('genome', '')}`"),
-        ("annotation", contents.input_name("gtf"), _digest_of(fields, plan)),
-        ("variants", contents.input_name("vcf"), ""),
+        ("annotation", contents.input_name("gtf"), _digest_of(fields, "transcripts")),
+        ("variants", contents.input_name("vcf"), _digest_of(fields, "alleles")),
         ("checkpoint", contents.input_name("checkpoint"), f"SHA-256 of its tensors `{fields.get('checkpoint', '')}`"),
         ("table", "", f"fingerprint `{contents.fingerprint}`"),
     ]
-    lines = [f"| {kind} | {_plain(name)} | {digest} |" for kind, name, digest in rows if name or kind == "table"]
+    lines = [f"| {kind} | {_plain(name)} | {digest} |" for kind, name, digest in rows if name or digest]
     kept = ("precision", "core", "context", "overlap", "flanks", "exact", "sites_threshold", "distance", "windows")
     said = ", ".join(f"{name} {str(fields[name]).lower()}" for name in kept if name in fields)
     return (
@@ -123,7 +135,8 @@ def _tables(contents: Contents) -> Iterator[str]:
     for table in contents.tables:
         yield f"## {table.name}"
         yield (
-            f"`{table.name}/{folders[table.depth]}/*.parquet`: {table.rows:,} rows in {len(table.parts):,} parts, "
+            f"`{table.name}/{folders[table.depth]}/*.parquet`: {counted(table.rows, 'row')} in "
+            f"{counted(len(table.parts), 'part')}, "
             f"{sum(part.bytes for part in table.parts):,} bytes. {_purpose(contents, table)}".rstrip()
         )
         lines = [f"| `{one.name}` | {one.type} | {one.unit} | {one.meaning} |" for one in table.columns]
@@ -167,7 +180,8 @@ def _header(contents: Contents, publication: Publication) -> dict[str, Any]:
 
 
 def _channels(contents: Contents) -> list[str]:
-    return list(contents.record.about.get("channels", ()))
+    about = contents.record.about
+    return list(about.get("channels", ()) if contents.job == TRACKS else (*SPLICE, *about["tissues"]))
 
 
 def _plain(text: str) -> str:

@@ -7,6 +7,7 @@ at length: docs/table.md and docs/variants.md.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -18,6 +19,8 @@ from pipeline.variants.schema import VARIANTS, VariantSchema
 from sptx_core.channels import SPLICE
 
 PROBABILITY = "probability, 0 to 1"
+_EVENTS = {"ag": "gain of an acceptor", "al": "loss of an acceptor", "dg": "gain of a donor", "dl": "loss of a donor"}
+_EVENT = f"(?P<event>{'|'.join(_EVENTS)})"
 _MEANING = {
     "transcript_id": ("id", "the transcript that the row belongs to"),
     "pos": ("1-based position", "position on the contig's plus strand, as in GTF and VCF"),
@@ -27,26 +30,41 @@ _MEANING = {
     "no_splice": (PROBABILITY, "that the base is neither"),
 }
 _OF_VARIANTS = (
-    ("record|alt_index", "number", "the record in the file from 0, the ALT in the record from 1"),
+    ("record", "number from 0", "the record's place in the file"),
+    ("alt_index", "number from 1", "the ALT's place in the record"),
+    ("pos|id|ref|alt", "as in a VCF", "as the file of the variants has it"),
     ("norm_(pos|ref|alt)", "as in a VCF", "the normal form of the change"),
-    (r"(\w+_)?pos(_masked)?", "1-based position", "of the change, or of the site that gains or loses most"),
-    ("id|ref|alt", "text", "as the file of the variants has it"),
-    ("strand", "+ or -", "of the gene"),
-    ("gene_id|gene_name|transcripts", "text", "the gene and its transcripts; null without one"),
+    ("strand", "+ or -", "of the gene; null without one"),
+    ("gene_id|gene_name", "text", "the gene; null without one"),
+    ("transcripts", "ids", "the gene's transcripts; null without one"),
     ("status", "text", "scored, or why not"),
     ("d_splice", "0 to 1", "the largest change of max(acceptor, donor)"),
-    (r"ds_\w+_masked", "0 to 1", "the same, without gains at annotated sites and losses elsewhere"),
-    (r"ds_\w+", "0 to 1", "largest gain or loss (g, l) of an acceptor or donor (a, d)"),
-    (r"dp_\w+", "bases", "from norm_pos to that site, along the plus strand"),
-    (r"ins_offset\w*", "bases", "place of the site among inserted bases, from 1; else null"),
-    (r"[ad][gl]_(ref|alt)", PROBABILITY, "score of the reference or alternative at that site"),
-    (r"d_\w+", "0 to 1", "the largest change of usage in the tissue"),
-    (r"signed_\w+", "-1 to 1", "that change with its sign"),
-    (r"z_\w+", "standard deviations", "that change against the other tissues"),
-    ("tissues|calibrated", "text", "tissues that are called, and whether the constants for it hold"),
+    ("dp_splice", "bases", "from norm_pos to the site of d_splice, along the plus strand"),
+    ("splice_pos", "1-based position", "the site of d_splice"),
+    (rf"ds_{_EVENT}", "0 to 1", "the largest {event}"),
+    (rf"ds_{_EVENT}_masked", "0 to 1", "the largest {event}, without gains at annotated sites and losses elsewhere"),
+    (rf"dp_{_EVENT}(_masked)?", "bases", "from norm_pos to the site of that {event}, along the plus strand"),
+    (rf"{_EVENT}_pos(_masked)?", "1-based position", "the site of that {event}"),
+    (r"ins_offset_\w+", "bases", "place of that site among inserted bases, from 1; else null"),
+    (rf"{_EVENT}_ref", PROBABILITY, "score of the reference at the site of that {event}"),
+    (rf"{_EVENT}_alt", PROBABILITY, "score of the alternative at the site of that {event}"),
+    (r"d_(?P<channel>.+)", "0 to 1", "the largest change of usage in {channel}"),
+    (r"signed_(?P<channel>.+)", "-1 to 1", "that change with its sign"),
+    (r"z_(?P<channel>.+)", "standard deviations", "that change against the other tissues"),
+    ("tissues", "names", "tissues that are called"),
+    ("calibrated", "true or false", "whether the constants for the calls hold"),
     ("tie", "true or false", "other arithmetic may give another value"),
-    ("sample|haplotype|phase_set|joint", "text", "where the allele lies in the genotypes, if these were used"),
-    (r"(ref|alt)_\w+", PROBABILITY, "score or usage of the reference or alternative at the base"),
+    ("sample", "text", "whose genotypes say where the allele lies; null where none were used"),
+    ("haplotype", "number from 1, 0 for both", "which of the sample's holds the allele"),
+    ("phase_set", "text", "within which the haplotype holds"),
+    ("joint", "true or false", "whether the row is of several variants of a haplotype together"),
+)
+_OF_VARIANT_SITES = (
+    ("pos", "1-based position", "the base; of an inserted one the base left of it"),
+    ("ins_offset", "bases", "place of the base among inserted ones, from 1; else null"),
+    (r"ref_(?P<channel>.+)", PROBABILITY, "{channel} of the reference at the base; null at an inserted one"),
+    (r"alt_(?P<channel>.+)", PROBABILITY, "{channel} of the alternative at the base; null at a deleted one"),
+    *_OF_VARIANTS,
 )
 
 
@@ -71,8 +89,9 @@ def columns_of_tracks(schema: TrackSchema) -> dict[str, tuple[Column, ...]]:
 
 def columns_of_variants(schema: VariantSchema) -> dict[str, tuple[Column, ...]]:
     """Of `variants` and the bases about them."""
-    tables: dict[str, pa.Schema] = {VARIANTS: schema.variants(), VARIANT_SITES: schema.sites()}
-    return {table: (CHROM, *(_of_variants(field) for field in fields)) for table, fields in tables.items()}
+    tables = (VARIANTS, schema.variants(), _OF_VARIANTS), (VARIANT_SITES, schema.sites(), _OF_VARIANT_SITES)
+    chrom = CHROM._replace(meaning="named as in the file of the variants; the folder's name, percent-encoded")
+    return {table: (chrom, *(_explained(field, words) for field in fields)) for table, fields, words in tables}
 
 
 def _scored(schema: TrackSchema, *, rounded: bool) -> list[Column]:
@@ -88,9 +107,13 @@ def _scored(schema: TrackSchema, *, rounded: bool) -> list[Column]:
     return found
 
 
-def _of_variants(field: pa.Field) -> Column:
-    unit, meaning = next((unit, text) for names, unit, text in _OF_VARIANTS if re.fullmatch(names, field.name))
-    return Column(field.name, _type(field.type), unit, meaning)
+def _explained(field: pa.Field, words: Sequence[tuple[str, str, str]]) -> Column:
+    for pattern, unit, text in words:
+        if match := re.fullmatch(pattern, field.name):
+            names = match.groupdict()
+            event = _EVENTS.get(names.get("event", ""), "")
+            return Column(field.name, _type(field.type), unit, text.format(**names | {"event": event}))
+    raise ValueError(field.name)
 
 
 def _type(kind: pa.DataType) -> str:

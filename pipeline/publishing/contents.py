@@ -13,16 +13,15 @@ Errors: `UnfinishedError` where shards are missing, `InputError` where there is 
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import pyarrow.parquet as pq
 import yaml
 
 from pipeline.batch.layout import MANIFEST, RUN_FILE, SETTINGS_FILE
 from pipeline.batch.manifest import Manifest
+from pipeline.batch.parquet import from_parquet
 from pipeline.batch.published import PublishedStore
 from pipeline.batch.record import RunRecord, read_record
 from pipeline.batch.status import RunStatus
@@ -196,8 +195,7 @@ def _read(store: Store, name: str) -> bytes:
 def _gene_of(beside: Mapping[str, bytes]) -> str:
     """A gene that the table has rows of, to ask for in examples: a short one, with introns if there is such."""
     columns = ["gene_name", "start", "end", "exon_starts", "locus"]
-    table = pq.read_table(io.BytesIO(beside["transcripts.parquet"]), columns=columns)
-    rows = zip(*(table.column(name).to_pylist() for name in columns), strict=True)
+    rows = from_parquet(beside["transcripts.parquet"]).select(columns).iter_rows()
     named = [
         (len(exons) < MIN_EXONS, end - start, gene)
         for gene, start, end, exons, loci in rows

@@ -15,7 +15,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.publishing.card import CITATION, HERE, TO_FILL_IN, Publication, summary, title
+from pipeline.publishing.card import CITATION, HERE, TO_FILL_IN, Publication, counted, summary, title
 from pipeline.publishing.columns import Column
 from pipeline.publishing.contents import Contents, Table
 
@@ -112,7 +112,7 @@ def _set(table: Table) -> dict[str, Any]:
         "@type": "cr:FileSet",
         "@id": f"{table.name}-parts",
         "name": f"{table.name}-parts",
-        "description": f"{len(table.parts):,} parts with {table.rows:,} rows",
+        "description": f"{counted(len(table.parts), 'part')} with {counted(table.rows, 'row')}",
         "encodingFormat": PARQUET,
         "includes": f"{table.name}/{'*/' * table.depth}*.parquet",
     }

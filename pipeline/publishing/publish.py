@@ -34,7 +34,7 @@ from pipeline.publishing.croissant import CROISSANT, croissant
 from pipeline.publishing.destinations import Destination, HubDestination, StoreDestination
 from pipeline.variants.schema import FORMAT_VERSION
 from sptx_core.errors import InputError, UnfinishedError
-from sptx_core.redaction import without_secrets
+from sptx_core.redaction import HIDDEN, without_secrets
 
 CHECKSUMS = "SHA256SUMS"
 THREADS = 4  # parts that are copied at once
@@ -190,6 +190,8 @@ def _file(name: str, content: bytes) -> File:
 def _address(to: str, at: str) -> str:
     """What the card calls the place."""
     where = without_secrets((at.strip() or to).rstrip("/"))
+    if HIDDEN in where:
+        raise InputError(f"{where} holds a secret, which is no part of a card; give the address without it with --at")
     if not _ADDRESS.fullmatch(where):
         raise InputError(f"{where} cannot stand in code: give an address without spaces and quotes with --at")
     return where

@@ -95,6 +95,13 @@ def test_tracks_of_a_hub_have_the_settings_that_ucsc_documents(unfinished: str) 
         assert all(int(part) < 256 for part in track.get("color", "0").split(","))
 
 
+def test_a_hub_speaks_of_usage_where_there_is_usage_and_of_no_network() -> None:
+    with_usage, without = (hub_text("hg38", signals_of(tissues)) for tissues in (["brain"], []))
+    assert "usage in tissues" in stanzas(with_usage)[0]["longLabel"]
+    assert "usage" not in without.lower()
+    assert "SpTransformer" not in with_usage + without
+
+
 def test_tracks_of_a_group_are_members_of_all_that_it_sorts_by() -> None:
     """What UCSC's hubCheck asks of composites and of their tracks."""
     tracks = stanzas(hub_text("hg38", SIGNALS))[2:]

@@ -67,3 +67,23 @@ def test_the_paper_of_the_network_is_cited_where_the_columns_are_its(table: Path
     about = {**contents.record.about, "channels": ["no_splice", "acceptor", "donor"]}
     other = contents._replace(record=replace(contents.record, about=about))
     assert "10.1038" not in card(other, Publication())
+
+
+def test_usage_is_spoken_of_where_there_is_usage(either: PublishedStore) -> None:
+    contents = read_contents(either)
+    lines = card(contents, Publication()).split("## What it was made from")[0]
+    assert "usage" in lines
+    about = {**contents.record.about, "channels": ["no_splice", "acceptor", "donor"], "tissues": []}
+    other = contents._replace(record=replace(contents.record, about=about))
+    lines = card(other, Publication()).split("## What it was made from")[0]
+    assert "usage" not in lines
+    assert "splice" in lines
+
+
+def test_the_digest_of_alleles_is_that_of_the_variants(scores: Path) -> None:
+    contents = read_contents(PublishedStore(scores))
+    fields = {**contents.record.fields, "alleles": "abc"}
+    text = card(contents._replace(record=replace(contents.record, fields=fields)), Publication())
+    assert "| variants | `in.vcf.gz` | SHA-256 of the alleles `abc` |" in text
+    assert "| annotation | `gencode.gtf.gz` |  |" in text
+    assert "1 row in 1 part," in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -40,7 +41,25 @@ def test_every_column_of_variants_is_explained() -> None:
             assert all(column.meaning and column.unit for column in columns)
     by_name = {column.name: column for column in columns_of_variants(VariantSchema(TISSUES))["variants"]}
     assert by_name["tissues"].type == "list of string"
-    assert "masked" not in by_name["ds_ag"].meaning
-    assert by_name["ds_ag_masked"].meaning.startswith("the same, without gains at annotated")
-    assert by_name["d_brain"].meaning == "the largest change of usage in the tissue"
-    assert by_name["dl_alt"].meaning.startswith("score of the reference or alternative")
+    assert by_name["ds_ag"].meaning == "the largest gain of an acceptor"
+    assert by_name["ds_dl_masked"].meaning == (
+        "the largest loss of a donor, without gains at annotated sites and losses elsewhere"
+    )
+    assert by_name["d_brain"].meaning == "the largest change of usage in brain"
+    assert by_name["dl_alt"].meaning == "score of the alternative at the site of that loss of a donor"
+    assert by_name["pos"].meaning == "as the file of the variants has it"
+    assert (by_name["joint"].unit, by_name["haplotype"].unit) == ("true or false", "number from 1, 0 for both")
+    sites = {column.name: column for column in columns_of_variants(VariantSchema(TISSUES))["sites"]}
+    assert sites["pos"].meaning.startswith("the base;")
+    assert sites["alt_brain"].meaning.startswith("brain of the alternative at the base;")
+
+
+def test_no_two_columns_of_variants_are_explained_alike_but_parts_of_one_thing() -> None:
+    columns = columns_of_variants(VariantSchema(TISSUES))["variants"]
+    alike = Counter((column.type, column.meaning) for column in columns if not column.name.startswith("ins_offset"))
+    shared = {meaning for (_, meaning), count in alike.items() if count > 1}
+    assert not {meaning for meaning in shared if "that" not in meaning} - {
+        "as the file of the variants has it",
+        "the normal form of the change",
+        "the gene; null without one",
+    }

@@ -198,6 +198,10 @@ def test_a_place_that_holds_something_else_is_refused(table: Path, tmp_path: Pat
         published(table, table / "tracks" / "out")
     with pytest.raises(InputError, match="cannot stand in code"):
         published(table, tmp_path / "x", at='https://host/"; rm')
+    for address in ("https://host/table?sig=abc", "https://me:abc@host/table"):
+        with pytest.raises(InputError, match=r"holds a secret, .* without it with --at") as refused:
+            published(table, tmp_path / "x", at=address)
+        assert "abc" not in str(refused.value)
 
 
 @pytest.mark.slow
