@@ -9,6 +9,7 @@ here is for people: no byte of a table depends on it, and a table without it is 
 from __future__ import annotations
 
 import json
+import math
 import time
 import uuid
 from collections.abc import Sequence
@@ -67,12 +68,22 @@ def read_history(store: Store) -> tuple[Start, ...]:
     starts = []
     for name in store.list(HISTORY):
         try:
-            starts.append(Start(**json.loads(store.read_bytes(name))))
+            starts.append(_checked(Start(**json.loads(store.read_bytes(name)))))
         except StorageError:
             raise
         except (OSError, ValueError, TypeError):
             continue
     return tuple(sorted(starts, key=lambda start: start.began))
+
+
+def _checked(start: Start) -> Start:
+    """A start whose values are of their kinds; `ValueError` else."""
+    texts, counts = (start.began, start.execution), (start.units, start.size, start.workers)
+    whole = all(type(count) is int and count >= 0 for count in counts)
+    timed = type(start.seconds) in (int, float) and 0 <= start.seconds < math.inf
+    if not (whole and timed and all(isinstance(text, str) for text in texts)):
+        raise ValueError("no start of a run")
+    return start
 
 
 def in_words(starts: Sequence[Start]) -> str:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-STATIC = Path(__file__).parent / "static"
-INDEX = "index.html"
+from pipeline.browsing.bundle import STATIC
+
 KINDS = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",

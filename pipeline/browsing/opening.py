@@ -9,15 +9,13 @@ from collections.abc import Sequence
 
 from pipeline.batch.layout import RUN_FILE
 from pipeline.batch.published import PublishedStore
-from pipeline.batch.record import read_record
 from pipeline.batch.storage import Store
 from pipeline.browsing.session import Session
 from pipeline.inputs.annotation import Annotation
 from pipeline.settings import absolute
 from pipeline.tracks.reader import open_tracks
-from pipeline.variants.header import is_variants
+from pipeline.variants.header import holds_variants
 from pipeline.variants.reader import open_variants
-from pipeline.variants.schema import FORMAT_VERSION
 from sptx_core.errors import InputError
 
 
@@ -60,7 +58,7 @@ def open_session(
         nothing.
     """
     stores = [PublishedStore(absolute(place)) for place in places]
-    of_variants = [_holds_variants(store) for store in stores]
+    of_variants = [holds_variants(store) for store in stores]
     tables = [store.root for store, other in zip(stores, of_variants, strict=True) if not other]
     variants = [store.root for store, other in zip(stores, of_variants, strict=True) if other]
     if len(variants) > 1:
@@ -86,11 +84,3 @@ def open_session(
 
 def _holds_run(place: str) -> bool:
     return Store(absolute(place)).exists(RUN_FILE)
-
-
-def _holds_variants(store: Store) -> bool:
-    """Whether a table is of variants; what is wrong with it else is for the reader to say."""
-    try:
-        return is_variants(read_record(store, FORMAT_VERSION))
-    except InputError:
-        return False

@@ -28,7 +28,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from pipeline.browsing.assets import INDEX, Asset, read_assets
+from pipeline.browsing.assets import Asset, read_assets
+from pipeline.browsing.bundle import INDEX
 from pipeline.browsing.questions import answer
 from pipeline.browsing.session import BadQuestionError, Session, UnknownPlaceError
 from sptx_core.errors import InputError

@@ -60,7 +60,7 @@ def diff(
     from pipeline.tracks.difference import compare
     from pipeline.tracks.reader import open_tracks
 
-    form = None if to is None else choose_format(None, to)
+    form = None if to is None else choose_format(None, to, by_flag=False)
     tables = open_tracks(absolute(first)), open_tracks(absolute(second))
     asked = partial(compare, *tables, gene=gene, region=region, least=least, threshold=threshold)
     if to is None or form is None:
@@ -99,8 +99,9 @@ def _print(tables: tuple[Tracks, Tracks], found: Difference, least: float) -> No
         typer.echo(f"{found.other_bases:,} rows of both have another reference base: the genomes differ")
     if found.settings:
         _table(_frame(["setting", "A", "B"], found.settings), "Settings that differ")
-    if not any(channel.greatest for channel in found.channels):
-        typer.echo("no difference" if found.is_none else "no difference in the rows of both")
+    if not found.rows_differ:
+        no = "no other difference" if found.other_bases else "no difference"
+        typer.echo("no difference" if found.is_none else f"{no} in the rows of both")
         return
     _table(_steps(found), "Rows of both by their greatest difference")
     channels = [(name, f"{greatest:.4f}", f"{mean:.3g}") for name, greatest, mean in found.channels]

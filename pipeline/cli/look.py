@@ -67,21 +67,9 @@ def _status(store: Store) -> RunStatus:
     from pipeline.variants import header as variants_header
     from pipeline.variants import reader as variants_reader
 
-    if _holds_variants(store):
+    if variants_header.holds_variants(store):
         return variants_reader.status_of(store, variants_header.read_header(store))
     return reader.status_of(store, header.read_header(store))
-
-
-def _holds_variants(store: Store) -> bool:
-    """Whether an output is of `variants` or `saturate`; what is wrong with it else is for the reader to say."""
-    from pipeline.batch.record import read_record
-    from pipeline.variants.header import is_variants
-    from pipeline.variants.schema import FORMAT_VERSION
-
-    try:
-        return is_variants(read_record(store, FORMAT_VERSION))
-    except InputError:
-        return False
 
 
 def verify(
@@ -105,9 +93,10 @@ def verify(
     from pipeline.batch.readback import Workbench
     from pipeline.tracks.verify import VerifyReport
     from pipeline.tracks.verify import verify as verify_table
+    from pipeline.variants.header import holds_variants
 
     store = PublishedStore(absolute(output))
-    if _holds_variants(store):
+    if holds_variants(store):
         from pipeline.variants.verify import verify as verify_variants
 
         if workers is not None or address is not None:
@@ -171,10 +160,11 @@ def query(
     """Print the rows of a region, a gene, a transcript or a variant; of variants all that --min-splice lets through."""
     from pipeline.batch.published import PublishedStore
     from pipeline.tracks.reader import open_tracks
+    from pipeline.variants.header import holds_variants
 
     chosen = choose_format(form, to)
     names = [name.strip() for name in columns.split(",") if name.strip()] if columns else None
-    if _holds_variants(PublishedStore(absolute(output))):
+    if holds_variants(PublishedStore(absolute(output))):
         if strand is not None or sites or verified:
             raise InputError("--strand, --sites and --verify are of tracks; this output holds variants")
         rows = _variants(output, what, gene, min_splice, tissue, names)
@@ -272,12 +262,13 @@ def plot(
     from pipeline.inputs.annotation import read_annotation
     from pipeline.inputs.usage import read_usage
     from pipeline.tracks.reader import open_tracks
+    from pipeline.variants.header import holds_variants
     from pipeline.views.gene_plot import draw_view
     from pipeline.views.gene_view import gene_view
     from pipeline.views.pictures import picture_path, write_picture
 
     picture_path(to)
-    if _holds_variants(PublishedStore(absolute(output))):
+    if holds_variants(PublishedStore(absolute(output))):
         if usage is not None or short_introns:
             raise InputError("--usage and --short-introns are of tracks; this output holds variants")
         _plot_variants(output, what, to, strand=strand, gene=gene, threshold=threshold, gtf=gtf)

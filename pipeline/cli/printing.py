@@ -41,7 +41,7 @@ SEPARATORS = {Format.CSV: ",", Format.TSV: "\t"}
 _ENDINGS = {f".{form}": form for form in (*SEPARATORS, Format.PARQUET)}
 
 
-def choose_format(form: Format | None, to: Path | None) -> Format:
+def choose_format(form: Format | None, to: Path | None, *, by_flag: bool = True) -> Format:
     """The form in which rows are written, before any work is done.
 
     Parameters
@@ -50,6 +50,8 @@ def choose_format(form: Format | None, to: Path | None) -> Format:
         What was asked for, None for whatever fits.
     to
         File to write, None for standard output.
+    by_flag
+        Whether the command has a --format.
 
     Returns
     -------
@@ -68,7 +70,8 @@ def choose_format(form: Format | None, to: Path | None) -> Format:
         raise InputError(f"--to {to} is the name of a {named} file, but --format is {form}; change one of the two")
     chosen = form or named
     if chosen is None:
-        raise InputError(f"--to {to} does not tell its form: end its name in {', '.join(_ENDINGS)}, or give --format")
+        otherwise = ", or give --format" if by_flag else ""
+        raise InputError(f"--to {to} does not tell its form: end its name in {', '.join(_ENDINGS)}{otherwise}")
     require_writable(to)
     return chosen
 

@@ -31,14 +31,14 @@ from pipeline.reporting.findings import QUANTILES, Findings, Floats, Ints, Usage
 from pipeline.tracks.known_sites import SITE, KnownSites, known_sites
 from pipeline.tracks.layout import ShardKey
 from pipeline.tracks.motifs import with_motifs
-from pipeline.tracks.named_sites import THRESHOLD, transcripts_of
+from pipeline.tracks.named_sites import THRESHOLD, require_threshold, transcripts_of
 from pipeline.tracks.reader import Tracks
 from pipeline.tracks.ref_bases import RefBases
 from pipeline.tracks.schema import FORMAT_VERSION, USAGE_STEPS
 from pipeline.tracks.site_choice import MIN_USAGE
 from pipeline.tracks.specificity import SPECIFIC, tau
 from sptx_core.channels import SPLICE
-from sptx_core.errors import InputError, UnfinishedError
+from sptx_core.errors import UnfinishedError
 
 BINS = 20  # of a score or of tau, between 0 and 1
 MAX_ROWS = 4_000_000  # of the shards whose sites are read at a time
@@ -112,11 +112,7 @@ def _threshold(tracks: Tracks, threshold: float | None) -> float:
     """Least score of a called site, which the table of sites holds."""
     held = tracks.header.spec.sites_threshold
     least = max(THRESHOLD, held) if threshold is None else threshold
-    if not held <= least <= 1:
-        raise InputError(
-            f"--threshold {least:g}: give a score from {held:g} to 1; the table of sites holds none below {held:g} "
-            "(--sites-threshold of the run)"
-        )
+    require_threshold(tracks, least)
     return least
 
 

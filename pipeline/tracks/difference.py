@@ -91,9 +91,14 @@ class Difference:
 
     @property
     def is_none(self) -> bool:
-        """Whether both hold the same rows with the same values and bases."""
+        """Whether both hold the same rows with the same values, bases and called sites."""
         same = self.shared == self.rows_first == self.rows_second and not self.other_bases
-        return same and not (self.only_first or self.only_second or any(one.greatest for one in self.channels))
+        return same and not (self.only_first or self.only_second or self.rows_differ)
+
+    @property
+    def rows_differ(self) -> bool:
+        """Whether shared rows differ in a value, or in what is called: sites are unrounded, the rows may not be."""
+        return any(one.greatest for one in self.channels) or not self.changed.is_empty()
 
 
 def compare(

@@ -197,7 +197,7 @@ def named_sites(
     InputError
         See the module's docstring; what is wrong with the arguments is told at once.
     """
-    _require_threshold(table, threshold)
+    require_threshold(table, threshold)
     frame_schema(table.header.schema)
     by_place = transcripts.partition_by("chrom", "strand", as_dict=True, include_key=True)
 
@@ -237,7 +237,8 @@ def strand_sites(
     return _Strand(table, keys, known, threshold, regions).batches()
 
 
-def _require_threshold(table: Table, threshold: float) -> None:
+def require_threshold(table: Table, threshold: float) -> None:
+    """Refuse a least score of called sites (`InputError`) below which the table of sites holds none, or above 1."""
     held = table.header.spec.sites_threshold
     if not held <= threshold <= 1:
         raise InputError(
@@ -262,7 +263,7 @@ def scan_named(
     types = frame_schema(table.header.schema)
     transcripts = transcripts_of(table, annotation)
     least = THRESHOLD if threshold is None else threshold
-    _require_threshold(table, least)
+    require_threshold(table, least)
 
     def read(
         columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, _: int | None

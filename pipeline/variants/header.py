@@ -29,6 +29,14 @@ def is_variants(record: RunRecord | None) -> bool:
     return record is not None and record.fields.get("job") == JOB
 
 
+def holds_variants(store: Store) -> bool:
+    """Whether an output is of this job; what is wrong with it else is for its reader to say."""
+    try:
+        return is_variants(read_record(store, FORMAT_VERSION))
+    except InputError:
+        return False
+
+
 def read_header(store: Store) -> Header:
     """The header; `InputError` where there is no table of variants, or one of another format version."""
     record = read_record(store, FORMAT_VERSION)

@@ -103,8 +103,11 @@ function tellOf({ version, tables, annotation, variants }) {
 function tellUnfinished(tables) {
   const waiting = tables.filter(({ unfinished }) => unfinished)
   at("unfinished").hidden = !waiting.length
+  const [is, grey] = ONE_FILE
+    ? ["was unfinished when this file was written", "were done. The file does not change."]
+    : ["is unfinished", "are done. Grey stretches may still come."]
   at("unfinished").textContent = waiting
-    .map(({ name, unfinished }) => `${name} is unfinished: ${unfinished} are done. Grey stretches may still come.`)
+    .map(({ name, unfinished }) => `${name} ${is}: ${unfinished} ${grey}`)
     .join(" ")
   return waiting.length > 0
 }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -36,9 +39,14 @@ def test_a_start_that_committed_nothing_leaves_nothing_and_a_damaged_one_counts_
     History(store, 1, "").close()
     assert read_history(store) == ()
     (tmp_path / "history").mkdir()
-    for name, content in (("a", "{"), ("b", '{"began": 1}'), ("c", "[]")):
-        (tmp_path / "history" / f"{name}.json").write_text(content)
+    sound = asdict(start_of(3.0))
+    wrong = [{"seconds": "3"}, {"seconds": math.nan}, {"seconds": -1}, {"began": 1}, {"size": None}, {"units": 1.5}]
+    contents = ["{", '{"began": 1}', "[]", *(json.dumps(sound | values) for values in wrong)]
+    for at, content in enumerate(contents):
+        (tmp_path / "history" / f"{at}.json").write_text(content)
     assert read_history(store) == ()
+    (tmp_path / "history" / "sound.json").write_text(json.dumps(sound))
+    assert read_history(store) == (start_of(3.0),)
 
 
 def test_a_store_that_fails_does_not_end_the_run(tmp_path: Path) -> None:

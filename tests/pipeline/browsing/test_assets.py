@@ -6,7 +6,8 @@ import gzip
 import hashlib
 from pathlib import Path
 
-from pipeline.browsing.assets import INDEX, KINDS, read_assets
+from pipeline.browsing.assets import KINDS, read_assets
+from pipeline.browsing.bundle import INDEX
 
 
 def test_every_file_has_a_kind_and_the_page_is_there() -> None:

@@ -347,6 +347,10 @@ def test_an_unfinished_table_says_so_and_shows_what_has_come(visit: Callable[...
     window = visit(server.url).go("chr1:1,001-4,500")
     assert "table is unfinished: 1 of 6 shards are done" in window.page.text_content("#unfinished")
     assert window.ask(SCORES_OF, "scores 0 +")["loci"] == [[1_000, 3_000]]
+    write_page(server.session, Interval("chr1", 1_000, 2_000), tmp_path / "part.html")
+    alone = visit((tmp_path / "part.html").as_uri(), offline=True).go()
+    told = "table was unfinished when this file was written: 1 of 6 shards were done. The file does not change."
+    assert alone.page.text_content("#unfinished") == told
     browsed.commit_rest(whole)
     window.page.wait_for_selector("#unfinished", state="hidden")  # it looks again every ten seconds
     window.page.wait_for_function(f"(end) => ({SCORES_OF})('scores 0 +').loci?.[0][1] === end", arg=4_500)

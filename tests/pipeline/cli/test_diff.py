@@ -9,7 +9,8 @@ from typing import Any
 
 import polars as pl
 import pytest
-from material import two_tables
+from material import tables, two_tables
+from material.tables import Part
 
 from pipeline.tracks.difference import compare
 from pipeline.tracks.reader import open_tracks
@@ -52,6 +53,19 @@ def test_two_tables_that_differ(roots: tuple[Path, Path], sptx_here: Any) -> Non
     assert sptx_here("diff", *roots, "--exit-code", code=1).out == done.out
 
 
+def test_a_site_that_is_gained_below_a_step_is_printed(sptx_here: Any, tmp_path: Path) -> None:
+    for name, score, bases in (("a", 0.09998, "A"), ("b", 0.10001, "A"), ("c", 0.10001, "C")):
+        tables.write(tmp_path / name, [Part("chr1", "+", range(1, 9), donor={3: score}, bases=bases * 8)])
+    done = sptx_here("diff", tmp_path / "a", tmp_path / "b", "--exit-code", code=1)
+    assert "Sites gained and lost that differ most" in done.out
+    assert "no difference" not in done.out
+    done = sptx_here("diff", tmp_path / "b", tmp_path / "c", "--exit-code", code=1)
+    assert done.out.splitlines()[-2:] == [
+        "8 rows of both have another reference base: the genomes differ",
+        "no other difference in the rows of both",
+    ]
+
+
 @pytest.mark.parametrize("name", ["rows.tsv", "rows.parquet"])
 def test_all_rows_that_differ_go_to_a_file(name: str, roots: tuple[Path, Path], sptx_here: Any, tmp_path: Path) -> None:
     sptx_here("diff", *roots, "--to", tmp_path / name, "--least", "0.2", "--region", "chr1:200-400")
@@ -86,7 +100,7 @@ def test_an_unfinished_table_is_told_and_ends_with_3(roots: tuple[Path, Path], s
     ("flags", "told"),
     [
         (("--gene", "GENF"), "has no gene GENF; the nearest is GENE"),
-        (("--to", "rows.txt"), "does not tell its form: end its name in .csv, .tsv, .parquet"),
+        (("--to", "rows.txt"), "does not tell its form: end its name in .csv, .tsv, .parquet\n"),
         (("--to", "none/rows.csv"), "there is no folder"),
     ],
 )

@@ -198,6 +198,18 @@ def test_an_exact_table_differs_from_its_steps_by_half_of_one(tmp_path: Path) ->
     assert not found.is_none
 
 
+def test_a_site_that_is_gained_below_a_step_is_a_difference(tmp_path: Path) -> None:
+    first, second = (
+        tables.write(tmp_path / str(score), [Part("chr1", "+", range(1, 9), donor={3: score})])
+        for score in (0.09998, 0.10001)
+    )
+    found = compare(first, second)
+    assert (found.steps["splice"][0], found.sites["gained"].to_list()) == (8, [0, 1])
+    assert not any(channel.greatest for channel in found.channels)
+    assert found.rows_differ
+    assert not found.is_none
+
+
 def test_another_base_is_a_difference(tmp_path: Path) -> None:
     one, other = (
         tables.write(tmp_path / base, [Part("chr1", "+", range(1, 9), bases="A" * 7 + base)]) for base in "AC"

@@ -13,7 +13,7 @@ from material.variant_runs import Line, Place
 from pipeline.batch.record import read_record
 from pipeline.batch.storage import Store
 from pipeline.tracks.reader import open_tracks
-from pipeline.variants.header import is_variants, read_header
+from pipeline.variants.header import holds_variants, is_variants, read_header
 from pipeline.variants.reader import Variants, open_variants
 from pipeline.variants.schema import FORMAT_VERSION
 from sptx_core.channels import TISSUES
@@ -33,6 +33,14 @@ def test_a_table_says_what_it_holds(table: Variants) -> None:
     assert header.fields["distance"] == 100
     assert is_variants(read_record(table.store, FORMAT_VERSION))
     assert not is_variants(None)
+    assert holds_variants(table.store)
+
+
+def test_what_is_no_table_of_variants_holds_none(tmp_path: Path) -> None:
+    assert not holds_variants(Store(tmp_path / "nothing"))
+    assert not holds_variants(write_tracks(tmp_path / "tracks"))
+    (tmp_path / "run.json").write_text("{")
+    assert not holds_variants(Store(tmp_path))
 
 
 def test_a_place_without_a_table_is_refused(tmp_path: Path) -> None:
