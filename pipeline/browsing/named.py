@@ -22,7 +22,7 @@ from pipeline.browsing.models import Models
 from pipeline.browsing.view import TableView
 from pipeline.coordinates import Interval, Strand
 from pipeline.tracks.layout import ShardKey
-from pipeline.tracks.named_sites import THRESHOLD, frame_schema, strand_sites
+from pipeline.tracks.named_sites import called_from, frame_schema, strand_sites
 from pipeline.tracks.reader import Tracks
 from pipeline.tracks.scan import frame_types
 
@@ -81,7 +81,7 @@ class NamedSites:
     def __init__(self, view: TableView, models: Models, kept: ByteCache) -> None:
         self._view, self._models, self._kept = view, models, kept
         self._pool = ThreadPoolExecutor(len(Strand), "sptx-sites")  # both at once: two thirds of the time on two cores
-        self._threshold = max(THRESHOLD, view.header.spec.sites_threshold)
+        self._threshold = called_from(None, view.header)
 
     @cached_property
     def columns(self) -> list[str]:

@@ -48,7 +48,10 @@ def sites(
             show_default=False,
         ),
     ] = None,
-    threshold: Annotated[float, typer.Option(help="Least acceptor or donor score of a called site.")] = 0.1,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Least acceptor or donor score of a called site (default: 0.1).", show_default=False),
+    ] = None,
     genes: Annotated[
         list[str] | None,
         typer.Option(help="Only sites of these genes: names or ids, separated by commas.", show_default=False),
@@ -87,7 +90,7 @@ def sites(
     import polars as pl
 
     from pipeline.inputs.annotation import read_annotation
-    from pipeline.tracks.named_sites import frame_schema
+    from pipeline.tracks.named_sites import called_from, frame_schema
     from pipeline.tracks.reader import open_tracks
     from pipeline.tracks.site_choice import SiteChoice, choose_sites
 
@@ -105,10 +108,11 @@ def sites(
     chosen = choose_sites(tracks, annotation, choice)
     counts = _Counts()
     empty = pl.DataFrame(schema=frame_schema(tracks.header.schema))
-    _write(_CONTENT[chosen_form](counts.counted(chosen.batches(threshold)), empty), to)
+    least = called_from(threshold, tracks.header)
+    _write(_CONTENT[chosen_form](counts.counted(chosen.batches(least)), empty), to)
     for remark in annotation.remarks if annotation else (_OWN_TRANSCRIPTS.format(tracks.transcripts.height),):
         say(remark)
-    say(counts.sentence(threshold))
+    say(counts.sentence(least))
     if counts.without_row:
         say(f"left out, as the table has no row there: {counts.without_row:,} annotated")
     missing = chosen.missing_shards()

@@ -31,7 +31,7 @@ from pipeline.reporting.findings import QUANTILES, Findings, Floats, Ints, Usage
 from pipeline.tracks.known_sites import SITE, KnownSites, known_sites
 from pipeline.tracks.layout import ShardKey
 from pipeline.tracks.motifs import with_motifs
-from pipeline.tracks.named_sites import THRESHOLD, require_threshold, transcripts_of
+from pipeline.tracks.named_sites import called_from, transcripts_of
 from pipeline.tracks.reader import Tracks
 from pipeline.tracks.ref_bases import RefBases
 from pipeline.tracks.schema import FORMAT_VERSION, USAGE_STEPS
@@ -70,7 +70,7 @@ def gather(tracks: Tracks, annotation: Annotation | None = None, threshold: floa
     InputError, UnfinishedError
         See the module's docstring.
     """
-    least = _threshold(tracks, threshold)
+    least = called_from(threshold, tracks.header)
     done, planned = len(tracks.parts), tracks.header.shards
     unfinished = f"unfinished: {done:,} of {planned:,} shards" if done < planned else ""
     if not done:
@@ -106,14 +106,6 @@ def gather(tracks: Tracks, annotation: Annotation | None = None, threshold: floa
         sites_bytes=None if sites_bytes is None else int(sites_bytes),
         by_transcript=tracks.header.schema.by_transcript,
     )
-
-
-def _threshold(tracks: Tracks, threshold: float | None) -> float:
-    """Least score of a called site, which the table of sites holds."""
-    held = tracks.header.spec.sites_threshold
-    least = max(THRESHOLD, held) if threshold is None else threshold
-    require_threshold(tracks, least)
-    return least
 
 
 def _coverage(tracks: Tracks) -> pl.DataFrame:

@@ -23,7 +23,7 @@ from pipeline.batch.record import read_record
 from pipeline.coordinates import Interval, Strand, shortened
 from pipeline.tracks.comparison import STEPS, Comparison, Spans, Take, rows_within
 from pipeline.tracks.lookup import genes_called, merged_spans
-from pipeline.tracks.named_sites import THRESHOLD
+from pipeline.tracks.named_sites import called_from
 from pipeline.tracks.reader import Tracks
 from pipeline.tracks.schema import FORMAT_VERSION
 from sptx_core.errors import InputError
@@ -140,7 +140,7 @@ def compare(
     kinds = {tracks.header.schema.by_transcript for tracks in (first, second)}
     if len(kinds) > 1:
         raise InputError("rows of one table belong to transcripts (--flanks transcript), those of the other do not")
-    called = _threshold(first, second, threshold)
+    called = called_from(threshold, first.header, second.header)
     spans = _spans(first, second, gene, region)
     work = Comparison((first, second), spans, least, called, take or (lambda _: None))
     for chrom in contigs:
@@ -165,17 +165,6 @@ def compare(
         threshold=called,
         unfinished=(_unfinished(first), _unfinished(second)),
     )
-
-
-def _threshold(first: Tracks, second: Tracks, threshold: float | None) -> float:
-    """Least score of a called site, which both tables of sites hold."""
-    held = max(tracks.header.spec.sites_threshold for tracks in (first, second))
-    called = max(THRESHOLD, held) if threshold is None else threshold
-    if not held <= called <= 1:
-        raise InputError(
-            f"--threshold {called:g}: give a score from {held:g} to 1; the tables of sites hold none below {held:g}"
-        )
-    return called
 
 
 def _place(work: Comparison) -> list[str]:

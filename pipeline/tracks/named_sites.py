@@ -169,7 +169,7 @@ def named_sites(
     keys: Sequence[ShardKey],
     transcripts: pl.DataFrame,
     *,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
     places: Places | None = None,
 ) -> Iterator[Batch]:
     """Read called and annotated sites with their names.
@@ -183,7 +183,7 @@ def named_sites(
     transcripts : polars.DataFrame
         As `transcripts_of` returns them.
     threshold : float
-        The least score of a called site.
+        The least score of a called site, as for `called_from`.
     places : mapping of (str, str) to Interval, optional
         Contig and strand -> the stretches of it that sites must lie in; others are not read.
 
@@ -197,7 +197,7 @@ def named_sites(
     InputError
         See the module's docstring; what is wrong with the arguments is told at once.
     """
-    require_threshold(table, threshold)
+    least = called_from(threshold, table.header)
     frame_schema(table.header.schema)
     by_place = transcripts.partition_by("chrom", "strand", as_dict=True, include_key=True)
 
@@ -206,7 +206,7 @@ def named_sites(
             wanted = None if places is None else [*places.get((chrom, strand), ())]
             if wanted is None or wanted:
                 known = known_sites(by_place.get((chrom, strand), transcripts.clear()), strand)
-                yield from strand_sites(table, tuple(group), known, threshold=threshold, regions=wanted)
+                yield from strand_sites(table, tuple(group), known, threshold=least, regions=wanted)
 
     return batches()
 
@@ -237,14 +237,24 @@ def strand_sites(
     return _Strand(table, keys, known, threshold, regions).batches()
 
 
-def require_threshold(table: Table, threshold: float) -> None:
-    """Refuse a least score of called sites (`InputError`) below which the table of sites holds none, or above 1."""
-    held = table.header.spec.sites_threshold
+def called_from(threshold: float | None, *tables: Header) -> float:
+    """The least score of a called site: `threshold`, by default `THRESHOLD` or what the tables of sites hold from on.
+
+    Raises
+    ------
+    InputError
+        It is below what the tables of sites hold, or above 1.
+
+    """
+    held = max(header.spec.sites_threshold for header in tables)
+    if threshold is None:
+        return max(THRESHOLD, held)
     if not held <= threshold <= 1:
         raise InputError(
             f"--threshold {threshold:g}: give a score from {held:g} to 1; the table of sites holds none below {held:g} "
             "(--sites-threshold of the run)"
         )
+    return threshold
 
 
 def scan_named(
@@ -262,8 +272,7 @@ def scan_named(
 
     types = frame_schema(table.header.schema)
     transcripts = transcripts_of(table, annotation)
-    least = THRESHOLD if threshold is None else threshold
-    require_threshold(table, least)
+    least = called_from(threshold, table.header)
 
     def read(
         columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, _: int | None

@@ -27,7 +27,7 @@ from pipeline.coordinates import Cover, Interval, Strand, shortened
 from pipeline.inputs.annotation import Annotation
 from pipeline.inputs.selection import Selection, select
 from pipeline.tracks.layout import TRANSCRIPTS
-from pipeline.tracks.named_sites import THRESHOLD, Batch, Places, named_sites, transcripts_of
+from pipeline.tracks.named_sites import Batch, Places, named_sites, transcripts_of
 from pipeline.tracks.reader import Tracks
 from pipeline.tracks.specificity import MIN_TISSUES, SPECIFIC
 from sptx_core.channels import SPLICE
@@ -70,8 +70,8 @@ class ChosenSites:
     places: Places | None
     holds: pl.Expr
 
-    def batches(self, threshold: float = THRESHOLD) -> Iterator[Batch]:
-        """Read the sites, called from `threshold` on; some batches are empty."""
+    def batches(self, threshold: float | None = None) -> Iterator[Batch]:
+        """Read the sites, called from `threshold` on (`called_from`); some batches are empty."""
         keys = [part.key for part in self.tracks.parts]
         batches = named_sites(self.tracks, keys, self.transcripts, threshold=threshold, places=self.places)
         return (batch._replace(sites=batch.sites.filter(self.holds)) for batch in batches)

@@ -20,7 +20,8 @@ from pipeline.batch.storage import Store
 from pipeline.coordinates import Interval
 from pipeline.inputs.annotation import read_annotation
 from pipeline.tracks import named_sites as module
-from pipeline.tracks.named_sites import Batch, frame_schema, named_sites, transcripts_of
+from pipeline.tracks.header import Header
+from pipeline.tracks.named_sites import Batch, called_from, frame_schema, named_sites, transcripts_of
 from pipeline.tracks.reader import Tracks
 from pipeline.tracks.schema import TrackSchema
 from pipeline.tracks.settings import Flanks, TableSpec
@@ -184,6 +185,16 @@ def test_networks_with_other_tissues(tissues: tuple[str, ...]) -> None:
 def test_a_threshold_that_the_table_of_sites_cannot_answer_is_refused(threshold: float) -> None:
     with pytest.raises(InputError, match=r"give a score from 0\.01 to 1; the table of sites holds none below 0\.01"):
         named(SCENE, threshold=threshold)
+
+
+def test_without_a_threshold_sites_are_called_from_a_tenth_or_from_where_the_tables_hold_them() -> None:
+    def header(held: float) -> Header:
+        spec = TableSpec(("no_splice", "acceptor", "donor"), Flanks.GENOMIC, False, held, WindowSpec())
+        return Header("", TrackSchema(spec), 1, 1)
+
+    assert called_from(None, header(0.01)) == 0.1
+    assert called_from(None, header(0.01), header(0.3)) == 0.3
+    assert called_from(0.3, header(0.3)) == 0.3
 
 
 def test_a_channel_with_the_name_of_a_column_is_refused() -> None:
