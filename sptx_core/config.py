@@ -25,6 +25,7 @@ TRANSFORMS = (None, "linear", "nonlinear")
 """The layer before the last layer of a head."""
 LATER = {"members": 1, "leak": 0.0}
 """Settings that earlier versions did not have. Dictionaries leave out these defaults: digests stay what they were."""
+MAX_MEMBERS = 1000
 ATTENTION = ("max_seq_len", "heads", "local_heads", "bucket_size", "feed_forward_size")
 """Settings that change no prediction of a network without attention."""
 
@@ -156,6 +157,8 @@ class SpTransformerConfig:
         self._require_names()
         if not isinstance(self.head, HeadConfig | None):
             raise InputError(f"head must be a HeadConfig, not {self.head!r}")
+        if self.members > MAX_MEMBERS:
+            raise InputError(f"members must be at most {MAX_MEMBERS:,}, not {self.members:,}")
         if self.head is not None and self.members > 1:
             raise InputError(f"a head reads one network, and members is {self.members}: put it on one of them")
 

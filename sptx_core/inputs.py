@@ -204,6 +204,7 @@ def _check_length(width: int, config: SpTransformerConfig, flanked: bool) -> Non
         )
     if length > config.max_seq_len:
         raise InputError(
-            f"{length} bases to predict are more than the {config.max_seq_len} that the network's position "
-            "embedding covers (max_seq_len); predict them in windows"
+            f"{length} bases to predict are more than the {config.max_seq_len} that "
+            + ("the network's position embedding covers" if config.layers else "the network predicts at once")
+            + " (max_seq_len); predict them in windows"
         )

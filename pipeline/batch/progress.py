@@ -47,12 +47,12 @@ class Progress:
         if shown and sys.stderr.isatty():
             self.bar = RichProgress(
                 BarColumn(),
-                TextColumn(f"{{task.completed:,.0f}} of {{task.total:,.0f}} {counted}, {{task.fields[rate]:,.0f}}/s,"),
+                TextColumn(f"{{task.completed:,.0f}} of {{task.total:,.0f}} {counted}, {{task.fields[rate]}}/s,"),
                 TimeRemainingColumn(compact=True),
                 TextColumn("left, {task.fields[failures]} failures{task.fields[waiting]}", markup=False),
                 console=Console(stderr=True),
             )
-            self.task = self.bar.add_task("", total=total, completed=done, rate=0.0, failures=0, waiting="")
+            self.task = self.bar.add_task("", total=total, completed=done, rate=_shown(0.0), failures=0, waiting="")
 
     def __enter__(self) -> Self:
         if self.bar:
@@ -73,7 +73,7 @@ class Progress:
             self.done += size
             self.failures = failures
             if self.bar:
-                self.bar.update(self.task, completed=self.done, rate=self.rate, failures=failures)
+                self.bar.update(self.task, completed=self.done, rate=_shown(self.rate), failures=failures)
             elif time.monotonic() - self.printed >= PLAIN_SECONDS:
                 self._line()
 
@@ -114,8 +114,13 @@ class Progress:
         eta = f"{left / 60:,.1f} min left" if left < float("inf") else "time left unknown"
         print(
             f"{self.done:,} of {self.total:,} {self.counted} ({self.done / max(self.total, 1):.1%}), "
-            f"{self.rate:,.0f} {self.counted}/s, "
+            f"{_shown(self.rate)} {self.counted}/s, "
             f"{eta}, {self.failures} failures{self.waiting}{reason}",
             file=sys.stderr,
             flush=True,
         )
+
+
+def _shown(rate: float) -> str:
+    """A rate in whole units, a small one with two digits: alleles may take seconds each."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"

@@ -65,8 +65,8 @@ def run(job: TrainingJob, say: Say) -> dict[str, Any]:
     if note := shadowed():
         say(note)
     store = Store(job.order.root)
-    pinned = job.checkpoint_revision
-    create_or_resume(store, job.fields, {"checkpoint_revision": pinned} if pinned else {})
+    revisions = {"checkpoint_revision": job.checkpoint_revision, "encoders_revision": job.encoders_revision}
+    create_or_resume(store, job.fields, {name: pinned for name, pinned in revisions.items() if pinned})
     if store.exists(REPORT_FILE):
         say(f"finished before: {store.uri(REPORT_FILE)}; give another --output to train again")
     else:

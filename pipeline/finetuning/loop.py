@@ -174,11 +174,11 @@ class Training:
         self.say: Say = say if worker.rank == 0 else lambda _: None
         # The driver has written there before it started the workers.
         self.store = PatientStore(order.root, patience=STORAGE_PATIENCE, proven=True, notice=self.say)
-        start = starting_network(config.checkpoint, config.network, order.usage_tissues, config.seed)
+        start = starting_network(config.checkpoint, config.network, order.usage_tissues, config.seed, config.encoders)
         set_new_biases(start, order.train.sites, order.train.genes.bases, site_weight=config.site_weight)
         self.network = start.model.to(worker.device)
         self.network.gradient_checkpointing_enable(config.gradient_checkpointing)
-        self._frozen = freeze(self.network, config.freeze)
+        self._frozen = freeze(self.network, config.freeze, new=start.checkpoint_tissues is None)
         self.optimizer = make_optimizer(self.network, config)
         with_loss: nn.Module = NetworkWithLoss(self.network, config.site_weight)
         self._with_loss = DistributedDataParallel(with_loss) if worker.world_size > 1 else with_loss

@@ -1,7 +1,8 @@
 """The settings of `sptx finetune`: one validated model behind its flags and YAML files (`pipeline.settings`).
 
 A training starts either from a `checkpoint`, or from random weights of a new network with the sizes in `network`
-(fields of `SpTransformerConfig`; only in a YAML file). Lengths are in bases.
+(fields of `SpTransformerConfig`; only in a YAML file). A new network may have the trained `encoders` of another one,
+which then also give the sizes that `network` leaves out. Lengths are in bases.
 
 The settings fall into three classes. Those in `EXECUTION_SETTINGS` say how the training is executed and may change when
 it is resumed. Those in `INPUT_SETTINGS` say where inputs lie; they may change too, but the content may not, of which
@@ -27,7 +28,7 @@ EXECUTION_SETTINGS = frozenset(
         *("gradient_checkpointing", "checkpoint_every"),
     }
 )
-INPUT_SETTINGS = frozenset({"fasta", "gtf", "usage", "junctions", "checkpoint"})
+INPUT_SETTINGS = frozenset({"fasta", "gtf", "usage", "junctions", "checkpoint", "encoders"})
 
 
 class TrainingFlanks(StrEnum):
@@ -62,6 +63,9 @@ class FinetuneConfig(Settings):
     )
     checkpoint: Annotated[str | None, BeforeValidator(checkpoint_location)] = setting(
         None, INPUTS, "network to start from: official .ckpt, safetensors file or folder, or a hub id"
+    )
+    encoders: Annotated[str | None, BeforeValidator(checkpoint_location)] = setting(
+        None, INPUTS, "network whose trained encoders a new one starts with; a checkpoint as above"
     )
     network: dict[str, Any] | None = setting(None, None, "sizes of a new network, instead of a checkpoint")
     output: Location | None = setting(None, INPUTS, "folder or URI of the training")
@@ -112,8 +116,11 @@ class FinetuneConfig(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if (self.checkpoint is None) == (self.network is None):
-            raise ValueError("give either a checkpoint to start from (--checkpoint) or `network` in a settings file")
+        if (self.checkpoint is None) == (self.network is None and self.encoders is None):
+            raise ValueError(
+                "give either a checkpoint to start from (--checkpoint) or `network` in a settings file or --encoders, "
+                "which make a new one"
+            )
         if self.usage is not None and self.junctions:
             raise ValueError("usage is given twice: give either --usage or --junctions")
         if not self.validation:
@@ -126,9 +133,13 @@ class FinetuneConfig(Settings):
                 )
         if self.batch % self.workers:
             raise ValueError(f"batch ({self.batch}) must be a multiple of workers ({self.workers}), which share it")
-        if self.freeze is not Freeze.NOTHING and self.checkpoint is None:
-            raise ValueError("a new network has nothing to freeze: its weights are random")
+        if self.checkpoint is None and self.freeze not in self._trained_before():
+            raise ValueError("a new network has nothing to freeze: its weights are random, but for those of --encoders")
         return self
+
+    def _trained_before(self) -> tuple[Freeze, ...]:
+        """What can be frozen in a new network."""
+        return (Freeze.NOTHING,) if self.encoders is None else (Freeze.NOTHING, Freeze.ENCODERS)
 
     def defining(self) -> dict[str, Any]:
         """Settings that define what is learned, by name, as JSON values; they must not change when it is resumed."""

@@ -52,8 +52,9 @@ class TrainingJob:
         What defines the training, as JSON values: settings, and digests of genome, examples and checkpoint.
     parameters : int
         Number of parameters of the network.
-    checkpoint_revision : str or None
-        Hub id and commit of the checkpoint, if it came from the hub: what the workers load.
+    checkpoint_revision, encoders_revision : str or None
+        Hub id and commit of the checkpoint, or of the network of trained encoders, if it came from the hub: what the
+        workers load.
 
     """
 
@@ -61,6 +62,7 @@ class TrainingJob:
     fields: dict[str, Any]
     parameters: int
     checkpoint_revision: str | None = None
+    encoders_revision: str | None = None
 
 
 def prepare(config: FinetuneConfig, say: Say) -> TrainingJob:
@@ -97,7 +99,7 @@ def prepare(config: FinetuneConfig, say: Say) -> TrainingJob:
     selected = _on_genome(_selected(config, annotation), contigs)
     usage = _measured_usage(config, genome, say)
     usage_tissues = () if usage is None else tuple(name for name in usage.columns if name not in _KEY_COLUMNS)
-    start = starting_network(config.checkpoint, config.network, usage_tissues, config.seed)
+    start = starting_network(config.checkpoint, config.network, usage_tissues, config.seed, config.encoders)
     network = start.model
     if config.core > network.config.max_seq_len:
         raise InputError(
@@ -115,13 +117,13 @@ def prepare(config: FinetuneConfig, say: Say) -> TrainingJob:
         "genome": genome.digest(used),
         "examples": _digest(examples),
         "checkpoint": None if start.checkpoint is None else start.checkpoint.digest(),
+        "encoders": None if start.encoders is None else start.encoders.digest(),
         "tissues": list(network.config.output_channels[len(SPLICE) :]),
     }
-    pinned = start.pinned or config.checkpoint
-    order = TrainingOrder(
-        config.model_copy(update={"checkpoint": pinned}), usage_tissues, train, validation, test, config.output
-    )
-    return TrainingJob(order, fields, sum(x.numel() for x in network.parameters()), start.pinned)
+    pinned = {} if start.pinned is None else {"encoders" if config.encoders else "checkpoint": start.pinned}
+    order = TrainingOrder(config.model_copy(update=pinned), usage_tissues, train, validation, test, config.output)
+    revisions = (pinned.get("checkpoint"), pinned.get("encoders"))
+    return TrainingJob(order, fields, sum(x.numel() for x in network.parameters()), *revisions)
 
 
 def _split_contigs(config: FinetuneConfig, genome: Genome) -> dict[str, list[str]]:

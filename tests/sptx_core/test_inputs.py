@@ -148,3 +148,8 @@ def test_impossible_ids_are_refused_with_the_reason(
 ) -> None:
     with pytest.raises(InputError, match=message):
         model(ids, flanked=flanked)
+
+
+def test_a_network_without_attention_has_no_position_embedding_to_blame() -> None:
+    with pytest.raises(InputError, match=r"than the 16 that the network predicts at once \(max_seq_len\)"):
+        tiny_network(layers=0)(torch.zeros(1, 17, dtype=torch.long))

@@ -38,3 +38,16 @@ def test_nothing_is_printed_where_it_is_not_shown(capsys: pytest.CaptureFixture[
         line.advance(10, failures=0)
     assert line.done == 10
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(3.0, " 3.7 alleles/s,"), (32.0, " 0.34 alleles/s,"), (0.5, " 22 alleles/s,")]
+)
+def test_a_small_rate_is_not_nought(
+    seconds: float, shown: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.chain([0.0], itertools.repeat(seconds))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with Progress(11, 0, counted="alleles") as line:
+        line.advance(11, failures=0)
+    assert shown in capsys.readouterr().err

@@ -180,6 +180,17 @@ def test_frozen_parts_stay_as_they_are_with_the_statistics_of_their_norms(
     assert {"splice_head.weight", "splice_head.bias", "usage_head.weight", "usage_head.bias"} <= changed
 
 
+def test_encoders_of_a_new_network_stay_where_they_are_frozen(order: Order, start: Path, tmp_path: Path) -> None:
+    sizes = {"max_seq_len": 128, "hidden_size": 16, "heads": 4, "bucket_size": 16, "input_path_channels": 5}
+    settings = {"network": sizes, "encoders": str(start), "freeze": "encoders", "epochs": 0.5, "test": ()}
+    ended = training(order(tmp_path, **settings))
+    path = ended.network.state_dict()["input_path.0.weight"].clone()
+    best, _ = ended.run()
+    trained = SpTransformerModel.from_pretrained(start).encoders.state_dict()
+    assert all(torch.equal(x, best[f"encoders.{name}"]) for name, x in trained.items())
+    assert not torch.equal(path, best["input_path.0.weight"])
+
+
 def test_tissues_without_usage_learn_nothing(order: Order, start: Path, tmp_path: Path) -> None:
     settings = {"network": None, "checkpoint": str(start), "usage": None, "epochs": 0.5, "test": ()}
     best, _ = training(order(tmp_path, **settings, weight_decay=0.5)).run()

@@ -162,3 +162,67 @@ def test_biases_of_known_tissues_stay(checkpoint: Path) -> None:
     assert usage_rows(start.model)["brain"] == before["brain"]
     assert usage_rows(start.model)["new"][-1] == pytest.approx(math.log(9), rel=1e-5)
     assert torch.equal(start.model.splice_head.bias, splice)
+
+
+def encoders_of(model: SpTransformerModel) -> list[dict[str, torch.Tensor]]:
+    return [encoder.state_dict() for member in model.networks for encoder in member.encoders]
+
+
+@pytest.mark.parametrize(("members", "wanted"), [(1, None), (2, None), (2, 1)])
+def test_a_new_network_starts_with_trained_encoders(tmp_path: Path, members: int, wanted: int | None) -> None:
+    trained = tiny_network(layers=0, input_path_channels=0, input_channels=4, tissues=0, members=members)
+    trained.save_pretrained(tmp_path)
+    encoders = trained.config.to_dict()["encoders"]
+    sizes = {**SIZES, "input_channels": 4, "encoders": list(encoders) * (wanted or members)}
+    random = starting_network(None, sizes, ("a", "b"), 1).model
+    start = starting_network(None, {"encoders": encoders} if wanted else None, ("a", "b"), 1, str(tmp_path))
+    given = starting_network(None, sizes, ("a", "b"), 1, str(tmp_path))
+    for made in (start.model, given.model):
+        found, source = encoders_of(made), encoders_of(trained)
+        assert len(found) == (wanted or members)
+        for one, other in zip(found, source, strict=False):
+            assert one.keys() == other.keys()
+            assert all(torch.equal(one[name], other[name]) for name in one)
+    rest = {name: x for name, x in given.model.state_dict().items() if not name.startswith("encoders.")}
+    assert all(torch.equal(x, random.state_dict()[name]) for name, x in rest.items())
+    assert (start.checkpoint, start.checkpoint_tissues) == (None, None)
+    assert start.encoders is not None
+    assert start.model.config.context == trained.config.context
+    assert start.model.output_channels[3:] == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ({"encoders": [{"channels": 7, "stages": [{"blocks": 1, "kernel_size": 3, "dilation": 1}]}]}, "1 with 6 ch"),
+        (
+            {"encoders": [{"channels": 6, "stages": [{"blocks": 1, "kernel_size": 3, "dilation": 2}]}]},
+            r"are not those of .*, which are 1 with 6 channels, leak 0 and stages 1x\(3, 1\): leave `encoders` out",
+        ),
+        (
+            {"encoders": [{"channels": 6, "leak": 0.1, "stages": [{"blocks": 1, "kernel_size": 3, "dilation": 1}]}]},
+            "leak 0 and",
+        ),
+        ({"encoders": SIZES["encoders"] * 2}, "1 with 6 channels"),
+        ({"input_channels": 4}, "read 5 input channels, and those of `network` 4"),
+        ({"members": 2}, "holds 2 networks"),
+        ({"hidden_size": 63}, "multiple of heads"),
+    ],
+)
+def test_encoders_of_other_sizes(checkpoint: Path, network: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        starting_network(None, network, ("a",), 1, str(checkpoint))
+
+
+def test_a_new_network_of_splice_sites_alone(checkpoint: Path) -> None:
+    for encoders in (None, str(checkpoint)):
+        start = starting_network(None, {**SIZES, "tissues": 0}, (), 1, encoders)
+        assert start.model.output_channels == ("no_splice", "acceptor", "donor")
+    with pytest.raises(InputError, match="or say `tissues: 0` in `network`"):
+        starting_network(None, None, (), 1, str(checkpoint))
+
+
+def test_the_input_path_of_a_new_network_learns() -> None:
+    model = tiny_network()
+    assert freeze(model, Freeze.ENCODERS, new=True) == (model.encoders,)
+    assert all(x.requires_grad for x in model.input_path.parameters())

@@ -39,6 +39,8 @@ def load(**changed: Any) -> FinetuneConfig:
         ({"core": 0}, "setting `core` = 0"),
         ({"batch": 7, "workers": 2}, "batch (7) must be a multiple of workers (2)"),
         ({"checkpoint": None, "network": {"heads": 4}, "freeze": "body"}, "a new network has nothing to freeze"),
+        ({"encoders": "owner/other"}, "give either a checkpoint to start from (--checkpoint) or `network`"),
+        ({"checkpoint": None, "encoders": "owner/other", "freeze": "body"}, "but for those of --encoders"),
         ({"usage_weigth": 2}, "unknown setting `usage_weigth`"),
         ({"learning_rate": 0}, "setting `learning_rate` = 0"),
         ({"warmup": 1}, "setting `warmup` = 1"),

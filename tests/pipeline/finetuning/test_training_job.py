@@ -12,9 +12,12 @@ import polars as pl
 import pytest
 from material.genomes import gtf_line
 
+from pipeline.batch.storage import Store
+from pipeline.finetuning.finetune import create_or_resume
 from pipeline.finetuning.loop import TrainingOrder
 from pipeline.finetuning.settings import FinetuneConfig
-from pipeline.finetuning.training_job import prepare
+from pipeline.finetuning.training_job import TrainingJob, prepare
+from pipeline.inputs.network import load_network
 from pipeline.simulation.simulate import Simulated
 from sptx_core.errors import InputError
 
@@ -164,3 +167,27 @@ def test_workers_load_the_commit_of_the_hub_that_was_checked(
     assert here.checkpoint_revision is None
     assert here.order.config.checkpoint == str(start)
     assert here.fields == job.fields
+
+
+def test_encoders_are_recorded_and_pinned(tiny_settings: dict[str, Any], start: Path, hub: Any, tmp_path: Path) -> None:
+    commit = hub.put_folder("someone/network", start)
+    sizes = {"max_seq_len": 128, "hidden_size": 16, "heads": 4, "bucket_size": 16}
+    changed = {"network": sizes, "output": str(tmp_path / "training"), "freeze": "encoders"}
+
+    def job_with(place: str | None, **others: Any) -> TrainingJob:
+        settings = {**tiny_settings, **changed, "encoders": place, **others}
+        return prepare(FinetuneConfig.load(None, settings), lambda _: None)
+
+    from_hub, here = job_with("someone/network"), job_with(str(start))
+    assert from_hub.encoders_revision == from_hub.order.config.encoders == f"someone/network@{commit}"
+    assert from_hub.checkpoint_revision is None
+    assert here.encoders_revision is None
+    assert here.fields == from_hub.fields
+    assert here.fields["encoders"] == load_network(str(start)).digest()
+    without = job_with(None, network={**tiny_settings["network"], **sizes}, freeze="nothing").fields
+    assert without["encoders"] is None
+    store = Store(str(tmp_path / "record"))
+    create_or_resume(store, {name: x for name, x in without.items() if name != "encoders"})  # of an older version
+    create_or_resume(store, without)
+    with pytest.raises(InputError, match="differs in encoders"):
+        create_or_resume(store, {**without, "encoders": here.fields["encoders"]})
