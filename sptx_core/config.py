@@ -25,7 +25,8 @@ TRANSFORMS = (None, "linear", "nonlinear")
 """The layer before the last layer of a head."""
 LATER = {"members": 1, "leak": 0.0}
 """Settings that earlier versions did not have. Dictionaries leave out these defaults: digests stay what they were."""
-MAX_MEMBERS = 1000
+MOST = {"members": 1000, "layers": 1000, "blocks": 1000}
+"""More parts of a kind than any network has: a damaged file shall not keep a machine busy."""
 ATTENTION = ("max_seq_len", "heads", "local_heads", "bucket_size", "feed_forward_size")
 """Settings that change no prediction of a network without attention."""
 
@@ -37,6 +38,8 @@ def _require_integers(config: Any, zero_allowed: tuple[str, ...] = ()) -> None:
         if field.type == "int" and (type(value) is not int or value < minimum):
             name = f"{field.name} of a {type(config).__name__}"
             raise InputError(f"{name} must be an integer of at least {minimum}, not {value!r}")
+        if field.name in MOST and value > (most := MOST[field.name]):
+            raise InputError(f"{field.name} of a {type(config).__name__} must be at most {most:,}, not {value:,}")
 
 
 def _require_tuple(config: Any, name: str, of: type) -> None:
@@ -157,8 +160,6 @@ class SpTransformerConfig:
         self._require_names()
         if not isinstance(self.head, HeadConfig | None):
             raise InputError(f"head must be a HeadConfig, not {self.head!r}")
-        if self.members > MAX_MEMBERS:
-            raise InputError(f"members must be at most {MAX_MEMBERS:,}, not {self.members:,}")
         if self.head is not None and self.members > 1:
             raise InputError(f"a head reads one network, and members is {self.members}: put it on one of them")
 

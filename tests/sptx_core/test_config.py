@@ -65,7 +65,8 @@ def test_zero_is_refused_where_it_means_nothing(name: str) -> None:
         ({"encoders": ()}, "encoders must be a tuple of one or more"),
         ({"encoders": [SpTransformerFeatureEncoderConfig()]}, "encoders must be a tuple"),
         ({"encoders": (128, 64)}, "encoders must be a tuple"),
-        ({"members": 10**9}, "members must be at most 1,000, not 1,000,000,000"),
+        ({"members": 10**9}, "members of a SpTransformerConfig must be at most 1,000, not 1,000,000,000"),
+        ({"layers": 10**9}, "layers of a SpTransformerConfig must be at most 1,000, not 1,000,000,000"),
         ({"members": 2, "head": HeadConfig()}, "a head reads one network, and members is 2"),
     ],
 )
