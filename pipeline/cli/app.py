@@ -1,9 +1,9 @@
 """The `sptx` program: its commands, and how it ends.
 
 Exit codes: 0 done; 1 tables differ (`diff --exit-code`); 2 bad input or settings (one sentence, no traceback); 3
-incomplete (`run`, `status`, `sites`, `diff`, `report`, `export`), ended early (one sentence) or unsound (`verify`); 130
-interrupted; 141 when whoever reads standard output has closed it (`| head`), without a word. Results go to standard
-output, what is said on the way to standard error.
+incomplete (`run`, `status`, `sites`, `diff`, `report`, `export`, `browse --to`), ended early (one sentence) or unsound
+(`verify`); 130 interrupted; 141 when whoever reads standard output has closed it (`| head`), without a word. Results go
+to standard output, what is said on the way to standard error.
 
 Whatever is wrong with a user's file is an `InputError` where the file is read or written (`sptx_core.files`), and a run
 that cannot go on is an `UnfinishedError`; both are printed here; any other exception is a bug and shows its traceback.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.console import INTERRUPTED, say
+from pipeline.cli.console import INCOMPLETE, INTERRUPTED, say
 from pipeline.settings import absolute
 from sptx_core.errors import InputError
 from sptx_core.files import require_writable
@@ -55,7 +55,8 @@ def browse(
     """Show tables as a page in the browser: transcripts, scores, usage by tissue, sites with names.
 
     Reads Parquet as it lies, on a disk or in an object store, also of an unfinished run. Nothing leaves this machine.
-    Prints the page's address and serves it until it is interrupted. Keys and tracks: docs/browse.md.
+    Prints the page's address and serves it until it is interrupted; --to ends with 3 when a table is unfinished.
+    Keys and tracks: docs/browse.md.
     """
     from pipeline.browsing.opening import open_session, split_locus
     from pipeline.inputs.annotation import read_annotation
@@ -69,9 +70,9 @@ def browse(
     session = open_session(tables, locus=locus, annotation=annotation, fasta=fasta)
     for remark in annotation.remarks if annotation else ():
         say(remark)
-    for view in session.tables:
-        if view.unfinished:
-            say(f"{view.store.uri()}: {view.unfinished} so far; what is missing is shown as it comes")
+    unfinished = [f"{view.store.uri()}: {view.unfinished} so far" for view in session.tables if view.unfinished]
+    for line in unfinished:
+        say(f"{line}; what is missing {'is shown as it comes' if to is None else 'is grey on the page'}")
     if to is None:
         _serve(session, host, port or 0, opened=not no_open)
         return
@@ -79,6 +80,8 @@ def browse(
 
     write_page(session, session.locus, to)
     say(f"{session.locus}: written to {to}")
+    if unfinished:
+        raise typer.Exit(INCOMPLETE)
 
 
 def _serve(session: Session, host: str, port: int, *, opened: bool) -> None:

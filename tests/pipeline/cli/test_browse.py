@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -67,3 +68,11 @@ def test_the_page_of_a_locus_is_written(
     assert (locus, path) == (Interval("chr1", 1_100, 3_050), tmp_path / "page.html")
     assert session.locus == locus
     assert done.err == f"chr1:1101-3050: written to {tmp_path / 'page.html'}\n"
+
+
+def test_the_page_of_an_unfinished_table_is_written_and_said(root: Path, sptx_here: Any, tmp_path: Path) -> None:
+    table = shutil.copytree(root, tmp_path / "table")
+    sorted((table / "tracks").rglob("*.parquet"))[-1].unlink()
+    done = sptx_here("browse", table, "DOCK8", "--to", tmp_path / "page.html", code=3)
+    assert "shards so far; what is missing is grey on the page" in done.err
+    assert (tmp_path / "page.html").exists()
