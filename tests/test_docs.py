@@ -424,4 +424,5 @@ def test_the_reference_holds_every_command_and_flag(site: Path) -> None:
         assert f">sptx {name}<" in text
         for option in command.params:
             shown = max(option.opts, key=len)  # of an argument its name
+            shown += "..." if option.nargs < 0 else ""  # one that may be given again
             assert option.hidden or option.name == "help" or f"{shown}</code>" in text, f"sptx {name} {shown}"
