@@ -212,7 +212,6 @@ def test_what_no_node_has_is_refused() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.operations
 @pytest.mark.filterwarnings("ignore")
 def test_the_job_on_three_nodes_of_which_one_is_lost(
     cluster: Any, example: Any, table: Path, sptx: Run, sptx_here: Any, tmp_path: Path, digests: Any
