@@ -75,7 +75,7 @@ def export(
 ) -> None:
     """Write a table as files for genome browsers: bigWig, bigBed, a track hub, an IGV session.
 
-    acceptor and donor of each base and strand, usage by tissue at likely sites, the sites, and what was computed.
+    Scores of acceptors and donors by strand, usage by tissue at likely sites, the sites, and what was computed.
     Killed, the same command goes on; the same table gives the same bytes, on a cluster too. Ends with 3 when the table
     is unfinished. How to load the files: docs/export.md.
     """

@@ -414,23 +414,7 @@ class Tracks:
 
 
 def open_tracks(uri: str | Path, *, verify: bool = False) -> Tracks:
-    """Open a table.
-
-    Parameters
-    ----------
-    uri : str or Path
-        Its root: a folder or an fsspec URI such as `s3://bucket/tracks`; of a finished table also
-        `https://host/tracks` or `hf://datasets/OWNER/NAME[@REVISION]/tracks`, of which what is asked for is read alone.
-    verify : bool
-        Whether to check each part that is read: its bytes against the manifest of a complete table, page checksums,
-        rows and values. Parts are then read whole, also for a few rows.
-
-    Raises
-    ------
-    InputError
-        There is no table. With `verify`, when rows are asked for: a part is damaged; the message names it.
-
-    """
+    """Open a table; parameters and errors as of `pipeline.open_tracks`, whose tables can also be browsed."""
     return Tracks.open(uri, verify=verify)
 
 
