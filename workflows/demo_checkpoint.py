@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,8 +35,8 @@ class Size(NamedTuple):
     settings: tuple[str, ...]
 
 
-# Five times the windows of `configs/demo-network.yaml`, in batches four times as large.
-WHOLE = Size(36, 1_000_000, 2, ("--epochs", "5", "--batch", "16"))
+# More windows than in `configs/demo-network.yaml`, and in batches four times as large.
+WHOLE = Size(36, 1_000_000, 2, ("--epochs", "2.5", "--batch", "16"))
 SMALL = Size(4, 60_000, 1, ("--epochs", "0.2", "--batch", "4", "--validation", "chr3", "--test", "chr4"))
 
 
@@ -77,10 +78,12 @@ def inputs(folder: Path) -> tuple[object, ...]:
 
 
 def sptx(*arguments: object) -> None:
-    """Run the command line and show its command."""
+    """Show and run a command of `sptx`; what fails there has said why."""
     command = ["sptx", *map(str, arguments)]
     print("$", *command, flush=True)
-    subprocess.run(command, check=True)
+    done = subprocess.run(command, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
 
 
 if __name__ == "__main__":
