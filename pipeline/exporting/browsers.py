@@ -2,7 +2,7 @@
 
 `hub_text` is a track hub of the UCSC Genome Browser in one file, `session_text` a session of IGV. Both name the other
 files relative to themselves, so that the folder can be moved and published as it is, and hold nothing of where or when
-it was made.
+it was made. The page that describes the hub is made in `pipeline.exporting.description`.
 
 Every signal is drawn from 0 to 1, on both strands, and by its greatest value where a pixel is many bases wide. Negative
 limits for the minus strand would make it vanish in igv.js, which reads hubs too.
@@ -22,7 +22,8 @@ from xml.etree import ElementTree
 from pipeline.coordinates import Strand
 from pipeline.inputs.splice_sites import KINDS
 
-HUB, SESSION, SITES_FILE, COVERED_FILE = "hub.txt", "igv-session.xml", "sites.bb", "covered.bb"
+HUB, HUB_PAGE = "hub.txt", "hub.html"
+SESSION, SITES_FILE, COVERED_FILE = "igv-session.xml", "sites.bb", "covered.bb"
 COLOURS = {"acceptor": "0,114,178", "donor": "213,94,0"}  # Okabe and Ito's blue and vermilion: all can tell them apart
 USAGE_COLOUR, COVERED_COLOUR = "0,158,115", "120,120,120"
 EMAIL = "unset@example.org"  # UCSC requires one; whoever publishes a hub enters theirs
@@ -51,6 +52,13 @@ class Signal:
     def label(self) -> str:
         """A few words for people."""
         return f"{self.tag.replace('_', ' ')} {self.strand}"
+
+    @property
+    def title(self) -> str:
+        """A line for people."""
+        words = self.tag.replace("_", " ")
+        what = f"Usage of likely sites in {words}" if self.is_usage else f"Probability of a splice {words}"
+        return f"{what}, {self.strand.partition} strand"
 
     @property
     def colour(self) -> str:
@@ -101,9 +109,10 @@ def hub_text(genome: str, signals: Sequence[Signal], unfinished: str = "") -> st
             "longLabel": f"Splice sites{' and their usage in tissues' if usage else ''}, predicted from sequence{note}",
             "useOneFile": "on",
             "email": EMAIL,
+            "descriptionUrl": HUB_PAGE,
         },
         {"genome": genome},
-        *_composite("sptx_splice", "Splice sites", f"Probability of a splice site{note}", splice, "full"),
+        *_composite("sptx_splice", "Splice sites", f"Probability of a splice site{note}", splice, "full", 1),
         {
             "track": "sptx_sites",
             "bigDataUrl": SITES_FILE,
@@ -112,8 +121,10 @@ def hub_text(genome: str, signals: Sequence[Signal], unfinished: str = "") -> st
             "type": "bigBed 9 +",
             "itemRgb": "on",
             "visibility": "dense",
+            "priority": "2",
+            "html": HUB_PAGE,
         },
-        *_composite("sptx_usage", "Usage", f"Usage of likely splice sites by tissue{note}", usage, "hide"),
+        *_composite("sptx_usage", "Usage", f"Usage of likely splice sites by tissue{note}", usage, "hide", 3),
         {
             "track": "sptx_covered",
             "bigDataUrl": COVERED_FILE,
@@ -122,15 +133,17 @@ def hub_text(genome: str, signals: Sequence[Signal], unfinished: str = "") -> st
             "type": "bigBed 6",
             "color": COVERED_COLOUR,
             "visibility": "pack",  # the strands below each other
+            "priority": "4",
+            "html": HUB_PAGE,
         },
     ]
     return "\n".join("".join(f"{key} {value}\n" for key, value in stanza.items()) for stanza in stanzas)
 
 
 def _composite(
-    name: str, short: str, long: str, signals: Sequence[Signal], visibility: str
+    name: str, short: str, long: str, signals: Sequence[Signal], visibility: str, priority: int
 ) -> Iterator[dict[str, str]]:
-    """The stanzas of a group of bigWigs, sorted by channel and strand."""
+    """The stanzas of a group of bigWigs, sorted by channel and strand; the page of the group is that of its tracks."""
     if not signals:
         return
     channels = " ".join(dict.fromkeys(f"{signal.tag}={signal.tag}" for signal in signals))
@@ -143,12 +156,14 @@ def _composite(
         "subGroup1": f"channel Channel {channels}",
         "subGroup2": "strand Strand plus=plus minus=minus",
         "dimensions": "dimX=strand dimY=channel",
-        "sortOrder": "channel=+ strand=+",
+        "sortOrder": "channel=+ strand=-",  # as words: plus before minus
         "autoScale": "off",
         "viewLimits": "0:1",
         "maxHeightPixels": "100:32:8",
         "windowingFunction": "maximum",
         "visibility": visibility,
+        "priority": str(priority),  # without it UCSC sorts by shortLabel
+        "html": HUB_PAGE,
     }
     for signal in signals:
         yield {
@@ -156,7 +171,7 @@ def _composite(
             "parent": f"{name} on",
             "bigDataUrl": signal.file,
             "shortLabel": signal.label,
-            "longLabel": f"{'usage in' if signal.is_usage else 'probability of'} {signal.label} strand",
+            "longLabel": signal.title,
             "type": "bigWig 0 1",
             "subGroups": f"channel={signal.tag} strand={signal.strand.partition}",
             "viewLimits": "0:1",

@@ -6,6 +6,7 @@
     covered.bb                                      what was computed: tells 0 from not computed (bigBed)
     igv-session.xml                                 all of these in IGV
     hub.txt                                         all of these in the UCSC Genome Browser; with a genome alone
+    hub.html                                        what they are, for people (`pipeline.exporting.description`)
     export.json                                     what the export is of (`pipeline.exporting.record`)
 
 Values are those of the table (`pipeline.exporting.rows`). Each file appears whole or not at all, on a disk and in an
@@ -43,6 +44,7 @@ from pipeline.exporting.browsers import (
     COLOURS,
     COVERED_FILE,
     HUB,
+    HUB_PAGE,
     SESSION,
     SITES_FILE,
     Signal,
@@ -50,6 +52,7 @@ from pipeline.exporting.browsers import (
     session_text,
     tags_of,
 )
+from pipeline.exporting.description import description
 from pipeline.exporting.job import SPLICE_PIECES, USAGE_PIECES, PiecesJob, require_pieces
 from pipeline.exporting.pieces import append_pieces
 from pipeline.exporting.record import RECORD, WORK, Options, Record, begin, require_record
@@ -139,7 +142,7 @@ def export(
     if store.exists(RECORD):  # else hidden files there are not ours
         store.sweep()
     names = [signal.file for signal in scope.signals] + [SITES_FILE, COVERED_FILE, SESSION]
-    names += [HUB] if options.genome else []
+    names += [HUB, HUB_PAGE] if options.genome else []
     kept = begin(store, record, names, say)
     missing = [name for name in names if name not in kept]
     files = _Files(scope, store, record)
@@ -203,6 +206,9 @@ class _Files:
         require_record(self.store, self.record)
         if HUB in missing and scope.options.genome:
             self.store.write_atomic(HUB, hub_text(scope.options.genome, shown, self.record.unfinished).encode())
+        if HUB_PAGE in missing:
+            header, tissues = scope.tracks.header, scope.tissues
+            self.store.write_atomic(HUB_PAGE, description(scope.options, header, tissues, self.record.unfinished))
         if SESSION in missing:
             text = session_text(scope.options.genome, _longest(scope.stretches), shown)
             self.store.write_atomic(SESSION, text.encode())

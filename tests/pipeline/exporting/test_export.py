@@ -152,7 +152,7 @@ def test_the_same_table_gives_the_same_bytes_anywhere(tracks: Tracks, exported: 
 
 def test_without_a_genome_there_is_no_hub_and_all_else(tracks: Tracks, exported: Path, tmp_path: Path) -> None:
     export_to(tracks, tmp_path)
-    assert digests(tmp_path).keys() == digests(exported).keys() - {"hub.txt"}
+    assert digests(tmp_path).keys() == digests(exported).keys() - {"hub.txt", "hub.html"}
 
 
 def test_the_hub_tells_how_many_columns_its_bigbeds_have(exported: Path) -> None:
@@ -201,11 +201,12 @@ def test_an_unfinished_table_is_told_and_written_anew_when_it_has_grown(tmp_path
     done = export_to(unfinished, tmp_path / "hub", genome="hg38")
     assert done.unfinished == "unfinished: 1 of 2 shards"
     assert "(unfinished: 1 of 2 shards)" in (tmp_path / "hub" / "hub.txt").read_text()
+    assert "The table is unfinished: 1 of 2 shards." in (tmp_path / "hub" / "hub.html").read_text()
     said: list[str] = []
     done = export_to(tables.write(tmp_path / "table", parts), tmp_path / "hub", said.append, genome="hg38")
     assert "the table had 1 shards" in said[0]
     assert (done.unfinished, done.kept) == ("", ())
-    assert "unfinished" not in (tmp_path / "hub" / "hub.txt").read_text()
+    assert not any("unfinished" in (tmp_path / "hub" / name).read_text() for name in ("hub.txt", "hub.html"))
 
 
 @contextmanager
