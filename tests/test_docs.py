@@ -27,6 +27,7 @@ import pytest
 import typer
 from material import tables, variant_tables
 from material.genomes import Transcript, write_gtf
+from material.r_arrow import run_r
 from material.tables import Part
 from material.variant_tables import around, scored
 from typer.testing import CliRunner
@@ -192,16 +193,11 @@ def answers_of_duckdb(recipes: list[Block]) -> Answers:
 
 
 def answers_of_r(recipes: list[Block]) -> Answers:
-    if shutil.which("Rscript") is None:
-        pytest.skip("R is not installed")
-    ready = subprocess.run(["Rscript", "-e", "library(arrow); library(dplyr)"], capture_output=True, check=False)
-    if ready.returncode:
-        pytest.skip("R's packages arrow and dplyr are not installed")
     print_found = 'write.table(found, "found.tsv", sep = "\\t", quote = FALSE, row.names = FALSE, na = "")'
     answers = {}
     for question in {block.question: None for block in recipes if block.question}:
         program = "\n".join(block.text for block in recipes if block.question in ("", question))
-        subprocess.run(["Rscript", "-e", f"{program}\n{print_found}"], capture_output=True, check=True)
+        run_r(f"{program}\n{print_found}")
         with Path("found.tsv").open() as stream:
             _, *rows = csv.reader(stream, delimiter="\t")
         answers[question] = same([read_row(row) for row in rows])
@@ -329,6 +325,12 @@ def test_code_on_a_page_runs(page: Path, desk: Path) -> None:
         assert same(names["lost"].rows()) == [(CONTIG, 214_901, "G", "A", "DOCK8", "dl", 0.7, 214_900)]
         assert same(answers[0]) == [(CONTIG, 214_901, "G", "A", "DOCK8", 0.7, 214_900)]
         assert answers[1] == [("ref_mismatch", 1), ("scored", 2)]
+
+
+def test_r_on_the_page_about_published_tables(desk: Path) -> None:
+    (block,) = (block for block in blocks(ROOT / "docs" / "publish.md") if block.language == "r")
+    called = open_tracks("dock8").sites().filter(pl.col("acceptor") >= 0.5).collect()
+    assert re.search(rf"# A tibble: {called.height} \S ", run_r(block.text, desk))
 
 
 def commands(page: Path) -> Iterator[list[str]]:

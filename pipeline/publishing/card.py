@@ -193,7 +193,7 @@ def _snippets(contents: Contents, where: str) -> Iterator[str]:
     if where == HERE:
         yield (
             "Run in this folder. Elsewhere put its address in place of `.`; over `https://` nobody can list a folder, "
-            "so Polars and DuckDB then take the names of the parts from `manifest.parquet`."
+            "so programs then take the names of the parts from `manifest.parquet`."
         )
     for name, language, text in snippets(contents, where):
         yield f"{name}:\n\n```{language}\n{text}```"

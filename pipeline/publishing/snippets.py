@@ -1,7 +1,7 @@
 """Code that reads a published table where it lies: with sptx, Polars, DuckDB and R's arrow.
 
 Where a store can be listed one pattern stands for all parts. Over https nothing can, and the names come from the
-manifest; R's arrow reads no https.
+manifest; R's arrow reads a single file over https and no table, so its code copies the parts.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from typing import NamedTuple
 from pipeline.batch import web
 from pipeline.publishing.contents import Contents, Table
 from pipeline.tracks.layout import TRACKS
+
+LISTED_BY_R = frozenset({"file", "s3", "gs", "gcs"})  # "Unrecognized filesystem type in URI" is its word for others
+_R_PACKAGES = "library(arrow)\nlibrary(dplyr)\n\n"
 
 
 class Snippet(NamedTuple):
@@ -28,11 +31,11 @@ def snippets(contents: Contents, where: str) -> list[Snippet]:
     column, least = ("acceptor", 0.5) if of_tracks else ("d_splice", 0.2)
     folders = [one.name for one in table.columns if one.folder]
     asked = _Question(where, table, folders, "sites_path" if of_tracks else "path", column, least)
-    protocol = where.partition("://")[0]
+    protocol = where.partition("://")[0] if "://" in where else "file"
     if protocol in web.WEB:
-        return [*_sptx(contents, where), asked.to_polars_by_name(), asked.to_duckdb_by_name()]
+        return [*_sptx(contents, where), asked.to_polars_by_name(), asked.to_duckdb_by_name(), asked.to_r_by_name()]
     found = [*_sptx(contents, where), asked.to_polars(), asked.to_duckdb()]
-    return found if protocol == web.HUB else [*found, asked.to_r()]
+    return [*found, asked.to_r()] if protocol in LISTED_BY_R else found
 
 
 class _Question(NamedTuple):
@@ -92,14 +95,31 @@ class _Question(NamedTuple):
         source = f"read_parquet(getvariable('parts'), {self._duckdb_types})"
         return Snippet("DuckDB", "sql", f"{parts}\nSELECT * FROM {source}\n{self._duckdb_rows}")
 
+    @property
+    def _r_types(self) -> str:
+        return f"partitioning = hive_partition({', '.join(f'{name} = string()' for name in self.folders)})"
+
+    @property
+    def _r_rows(self) -> str:
+        return f"table |> filter({self.column} >= {self.least}) |> head(10) |> collect()\n"
+
     def to_r(self) -> Snippet:
-        types = ", ".join(f"{name} = string()" for name in self.folders)
+        table = f'table <- open_dataset("{self.where}/{self.table.name}", {self._r_types})'
+        return Snippet("R", "r", f"{_R_PACKAGES}{table}\n{self._r_rows}")
+
+    def to_r_by_name(self) -> Snippet:
         text = (
-            "library(arrow)\nlibrary(dplyr)\n\n"
-            f'table <- open_dataset("{self.where}/{self.table.name}", partitioning = hive_partition({types}))\n'
-            f"table |> filter({self.column} >= {self.least}) |> head(10) |> collect()\n"
+            f'where <- "{self.where}"\n'
+            'copy <- "copy"  # a new folder for the parts: arrow opens no folder over https\n'
+            'parts <- read_parquet(paste0(where, "/manifest.parquet"))  # |> filter(chrom == "chr9") takes one contig\n'
+            f"for (path in parts${self.path}) {{\n"
+            "  dir.create(file.path(copy, dirname(path)), recursive = TRUE, showWarnings = FALSE)\n"
+            '  url <- paste0(where, "/", URLencode(path, repeated = TRUE))\n'
+            '  download.file(url, file.path(copy, path), mode = "wb", quiet = TRUE)\n'
+            "}\n"
+            f'table <- open_dataset(file.path(copy, "{self.table.name}"), {self._r_types})\n'
         )
-        return Snippet("R", "r", text)
+        return Snippet("R", "r", f"{_R_PACKAGES}{text}{self._r_rows}")
 
 
 def _sptx(contents: Contents, where: str) -> list[Snippet]:

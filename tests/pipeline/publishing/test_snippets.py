@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import polars as pl
 import pyarrow.dataset as ds
 import pytest
 from fsspec.implementations.http import HTTPFileSystem
+from material.r_arrow import run_r
 from material.web_server import web_server
+from polars.testing import assert_frame_equal
 
 from pipeline.batch import web
 from pipeline.batch.published import PublishedStore
@@ -80,12 +84,28 @@ def test_arrow_finds_the_columns_of_the_folders_as_r_does(either: PublishedStore
     assert {column.name for column in found.columns} == set(table.column_names)
 
 
+def test_r(either: PublishedStore, where: str, tmp_path: Path) -> None:
+    (snippet,) = of("r", either, where)
+    folder = Path(either.path()) if where == "." else tmp_path  # over HTTP parts are copied
+    found = tmp_path / "found.parquet"
+    printed = run_r(f'{snippet.text}write_parquet(collect(table), "{found}")', folder)
+    contents = read_contents(either)
+    assert re.search(rf"# A tibble: {ROWS[contents.job]} \S ", printed)
+    table = contents.tables[-1] if contents.job == "tracks" else contents.tables[0]
+    types = {column.name: pl.String for column in table.columns if column.folder}
+    rows = pl.scan_parquet(f"{either.path()}/{table.name}/**/*.parquet", hive_schema=types).collect()
+    key = [*types, "pos"]
+    assert_frame_equal(pl.read_parquet(found).cast(dict(rows.schema)).sort(key), rows.sort(key), check_exact=True)
+
+
 @pytest.mark.parametrize(
     ("where", "languages"),
     [
         ("s3://bucket/t", ["sh", "python", "python", "sql", "r"]),
         ("hf://datasets/me/t", ["sh", "python", "python", "sql"]),
-        ("https://host/t", ["sh", "python", "python", "sql"]),
+        ("az://container/t", ["sh", "python", "python", "sql"]),
+        ("/data/t", ["sh", "python", "python", "sql", "r"]),
+        ("https://host/t", ["sh", "python", "python", "sql", "r"]),
     ],
 )
 def test_one_pattern_stands_for_all_parts_where_they_can_be_listed(
@@ -94,6 +114,6 @@ def test_one_pattern_stands_for_all_parts_where_they_can_be_listed(
     found = snippets(read_contents(PublishedStore(table)), where)
     assert [one.language for one in found] == languages
     listed = where.partition("://")[0] not in web.WEB
-    for one in found[2:4]:
+    for one in found[2:4]:  # Polars and DuckDB
         assert (f"{where}/sites/*/*/*.parquet" in one.text) is listed
         assert ("manifest.parquet" in one.text) is not listed
