@@ -8,7 +8,7 @@ import typer
 from pydantic import TypeAdapter
 
 from pipeline.cli.console import INCOMPLETE, say, speaker
-from pipeline.cli.flags import Quiet, TableRoot, with_flags
+from pipeline.cli.flags import Quiet, TableRoot, Verified, with_flags
 from pipeline.cli.outcome import uninterrupted
 from pipeline.settings import JobSettings, Names, Regions, absolute
 from sptx_core.errors import InputError
@@ -46,9 +46,7 @@ def export(
         list[str] | None,
         typer.Option(help="Regions alone, such as chr9:214,854-220,000 (1-based inclusive).", show_default=False),
     ] = None,
-    verified: Annotated[
-        bool, typer.Option("--verify", help="Check the checksums of each part that is read; reads these parts whole.")
-    ] = False,
+    verified: Verified = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a table as files for genome browsers: bigWig, bigBed, a track hub, an IGV session.

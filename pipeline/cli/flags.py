@@ -27,6 +27,13 @@ TableRoot = Annotated[str, typer.Argument(help="Root of the table: a folder or a
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Say nothing on the way and show no progress; errors are still told.")
 ]
+Threshold = Annotated[
+    float | None,
+    typer.Option(help="Least acceptor or donor score of a called site (default: 0.1).", show_default=False),
+]
+Verified = Annotated[
+    bool, typer.Option("--verify", help="Check the checksums of each part that is read; reads these parts whole.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as a JSON object on standard output.")]
 
 
