@@ -22,6 +22,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import stat
 import struct
 import uuid
@@ -116,6 +117,8 @@ def tells_of_a_file(error: BaseException, *, parsed: bool = True) -> bool:
 
 def reason(error: BaseException) -> str:
     """What an exception says, on one line: the system's words, or a library's message."""
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):  # all files that a tree could not copy
+        error = OSError(error.args[0][0][2])
     text = " ".join((getattr(error, "strerror", None) or str(error)).split()) or type(error).__name__
     text = without_secrets(text)  # before it is cut: half a secret would not be known as one
     return text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]} ..."

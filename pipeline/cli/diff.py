@@ -11,7 +11,7 @@ import polars as pl
 import typer
 
 from pipeline.cli.console import INCOMPLETE, print_json, say
-from pipeline.cli.flags import AsJson
+from pipeline.cli.flags import AsJson, Threshold
 from pipeline.cli.printing import choose_format, print_table, rows_to
 from pipeline.coordinates import shortened
 from pipeline.settings import absolute
@@ -34,10 +34,7 @@ def diff(
         str | None, typer.Option(help="Only rows in this region, such as chr9:214,854-220,000.", show_default=False)
     ] = None,
     least: Annotated[float, typer.Option(help="Least difference of a row that is listed.", min=0, max=1)] = 0.01,
-    threshold: Annotated[
-        float | None,
-        typer.Option(help="Least acceptor or donor score of a called site (default: 0.1).", show_default=False),
-    ] = None,
+    threshold: Threshold = None,
     to: Annotated[
         Path | None,
         typer.Option(

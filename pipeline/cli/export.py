@@ -8,13 +8,23 @@ import typer
 from pydantic import TypeAdapter
 
 from pipeline.cli.console import INCOMPLETE, say, speaker
-from pipeline.cli.flags import Quiet, TableRoot
+from pipeline.cli.flags import Quiet, TableRoot, Verified, with_flags
 from pipeline.cli.outcome import uninterrupted
-from pipeline.settings import EXECUTION, JobSettings, Names, Regions, absolute
+from pipeline.settings import JobSettings, Names, Regions, absolute
 from sptx_core.errors import InputError
 
 
+@with_flags(
+    JobSettings,
+    {
+        "workers": "actors of Ray (default: one a core for over 300 million bases, else this process alone)",
+        "address": "Ray cluster to join (auto, host:port), as RAY_ADDRESS; without it an embedded Ray",
+        "shared_output": "a local --to is one file system on every node",
+        "object_store_mb": "memory of the embedded Ray's object store in MiB, 80 or more (default: 200)",
+    },
+)
 def export(
+    settings: JobSettings,
     output: TableRoot,
     to: Annotated[str, typer.Option("--to", help="Folder to write to, or a URI such as s3://bucket/hub.")],
     least: Annotated[
@@ -36,41 +46,7 @@ def export(
         list[str] | None,
         typer.Option(help="Regions alone, such as chr9:214,854-220,000 (1-based inclusive).", show_default=False),
     ] = None,
-    verified: Annotated[
-        bool, typer.Option("--verify", help="Check the checksums of each part that is read; reads these parts whole.")
-    ] = False,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            help="Actors of Ray (default: one a core for over 300 million bases, else this process alone).",
-            min=1,
-            rich_help_panel=EXECUTION,
-            show_default=False,
-        ),
-    ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="Ray cluster to join (auto, host:port), as RAY_ADDRESS; without it an embedded Ray.",
-            rich_help_panel=EXECUTION,
-            show_default=False,
-        ),
-    ] = None,
-    shared_output: Annotated[
-        bool,
-        typer.Option(
-            "--shared-output", help="A local --to is one file system on every node.", rich_help_panel=EXECUTION
-        ),
-    ] = False,
-    object_store_mb: Annotated[
-        int | None,
-        typer.Option(
-            help="Memory of the embedded Ray's object store in MiB (default: 200).",
-            min=80,
-            rich_help_panel=EXECUTION,
-            show_default=False,
-        ),
-    ] = None,
+    verified: Verified = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a table as files for genome browsers: bigWig, bigBed, a track hub, an IGV session.
@@ -94,14 +70,7 @@ def export(
         TypeAdapter(Names).validate_python(genes or ()),
         TypeAdapter(Regions).validate_python(regions or ()),
     )
-    execution = {
-        "workers": workers,
-        "address": address,
-        "object_store_mb": object_store_mb,
-        "shared_output": shared_output or None,
-    }
-    on_ray = any(value is not None for value in execution.values())
-    workbench = JobSettings.load(None, {"threads": 1, **execution}) if on_ray else None
+    workbench = settings.model_copy(update={"threads": 1}) if settings.model_fields_set else None
     tracks, target = open_tracks(absolute(output), verify=verified), Store(absolute(to))
     done = uninterrupted(
         lambda: export_table(tracks, target, options, speaker(quiet), progress=not quiet, workbench=workbench)

@@ -3,6 +3,9 @@
 `@with_flags(RunConfig)` turns `command(settings, ...)` into a command that has `--config` (a YAML file of settings), a
 flag for each setting with a panel, and the command's own parameters; it is called with the validated settings. A flag
 that is not given is None, so that a YAML file's value or the setting's own default holds.
+
+`@with_flags(JobSettings, {"workers": "actors of Ray (default: ...)"})` gives it the flags of these settings alone, in
+words of its own, and no `--config`. `settings.model_fields_set` names the settings that were given.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -24,27 +27,36 @@ TableRoot = Annotated[str, typer.Argument(help="Root of the table: a folder or a
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Say nothing on the way and show no progress; errors are still told.")
 ]
+Threshold = Annotated[
+    float | None,
+    typer.Option(help="Least acceptor or donor score of a called site (default: 0.1).", show_default=False),
+]
+Verified = Annotated[
+    bool, typer.Option("--verify", help="Check the checksums of each part that is read; reads these parts whole.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as a JSON object on standard output.")]
 
 
-def with_flags(settings: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the flags of its settings; see the module."""
+def with_flags(
+    settings: type[Settings], chosen: Mapping[str, str] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the flags of its settings, or of the chosen ones (name -> its help here); see the module."""
 
     def decorated(command: Callable[..., None]) -> Callable[..., None]:
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-        config = _option(
-            str | None,
-            "YAML file of settings, named as the flags, or the name of a ready one (see `sptx config`); flags win",
-            INPUTS,
-            "--config",
-        )
-        parameters = [_parameter("config", config)]
         fields = {name: settings.model_fields[name] for name in settings.setting_names()}
-        parameters += [_parameter(name, _flag(name, field)) for name, field in fields.items() if _panel(field)]
+        if chosen is None:
+            flags = {"config": _CONFIG} | {name: _flag(name, field) for name, field in fields.items() if _panel(field)}
+        else:
+            flags = {name: _option_of(name, fields[name], text) for name, text in chosen.items()}
+        parameters = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+            for name, annotation in flags.items()
+        ]
         parameters += [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
 
         @functools.wraps(command)
-        def called(*, config: str | None, **given: Any) -> None:
+        def called(*, config: str | None = None, **given: Any) -> None:
             others = {parameter.name: given.pop(parameter.name) for parameter in own}
             command(settings.load(config, given), **others)
 
@@ -55,21 +67,19 @@ def with_flags(settings: type[Settings]) -> Callable[[Callable[..., None]], Call
     return decorated
 
 
-def _parameter(name: str, annotation: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-
-
 def _flag(name: str, field: FieldInfo) -> Any:
     """The annotation of a setting's flag."""
-    kind = _plain_type(field.annotation)
-    default = field.default
+    kind, default = _plain_type(field.annotation), field.default
     without = field.is_required() or default is None or default is False or default == ()
     shown = "" if without else f" (default: {default})"
-    text, metavar = f"{field.description}{shown}", None
     if isinstance(kind, type) and issubclass(kind, StrEnum) and len("|".join(kind)) > MAX_CHOICES_SHOWN:
         # They would push the names of flags out of a terminal of 80 columns.
-        text, metavar = f"{field.description}; one of {', '.join(kind)}{shown}", "<choice>"
-    return _option(kind | None, text, _panel(field), f"--{name.replace('_', '-')}", metavar)
+        return _option_of(name, field, f"{field.description}; one of {', '.join(kind)}{shown}", "<choice>")
+    return _option_of(name, field, f"{field.description}{shown}")
+
+
+def _option_of(name: str, field: FieldInfo, text: str, metavar: str | None = None) -> Any:
+    return _option(_plain_type(field.annotation) | None, text, _panel(field), f"--{name.replace('_', '-')}", metavar)
 
 
 def _option(kind: Any, text: str, panel: str, name: str, metavar: str | None = None) -> Any:
@@ -77,6 +87,14 @@ def _option(kind: Any, text: str, panel: str, name: str, metavar: str | None = N
     return Annotated[
         kind, typer.Option(name, help=help_text, rich_help_panel=panel, show_default=False, metavar=metavar)
     ]
+
+
+_CONFIG = _option(
+    str | None,
+    "YAML file of settings, named as the flags, or the name of a ready one (see `sptx config`); flags win",
+    INPUTS,
+    "--config",
+)
 
 
 def _panel(field: FieldInfo) -> str:

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from pipeline.cli.console import INCOMPLETE, print_json, say
-from pipeline.cli.flags import AsJson, TableRoot
+from pipeline.cli.flags import AsJson, TableRoot, Verified
 from pipeline.cli.printing import Format, choose_format, write_rows
 from pipeline.settings import absolute
 from sptx_core.errors import InputError
@@ -143,9 +143,7 @@ def query(
         str | None, typer.Option(help="Score columns, such as acceptor,donor,brain (default: all).", show_default=False)
     ] = None,
     sites: Annotated[bool, typer.Option("--sites", help="Read the sites table: unrounded, likely sites only.")] = False,
-    verified: Annotated[
-        bool, typer.Option("--verify", help="Check the checksums of each part that is read; reads these parts whole.")
-    ] = False,
+    verified: Verified = False,
     form: Annotated[
         Format | None,
         typer.Option("--format", help="How to print (default: by the name of --to, else table).", show_default=False),

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.console import INCOMPLETE, say
-from pipeline.cli.flags import TableRoot
+from pipeline.cli.flags import TableRoot, Threshold
 from pipeline.settings import absolute
 
 
@@ -22,10 +22,7 @@ def report(
             show_default=False,
         ),
     ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(help="Least acceptor or donor score of a called site (default: 0.1).", show_default=False),
-    ] = None,
+    threshold: Threshold = None,
 ) -> None:
     """Write a report of a table: one page of HTML without scripts, to read, print and send.
 

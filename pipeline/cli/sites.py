@@ -18,7 +18,7 @@ import typer
 from pydantic import TypeAdapter
 
 from pipeline.cli.console import INCOMPLETE, say
-from pipeline.cli.flags import TableRoot
+from pipeline.cli.flags import TableRoot, Threshold
 from pipeline.settings import Names, Regions, absolute
 from sptx_core.errors import InputError
 from sptx_core.files import replacing, require_writable, writing
@@ -48,10 +48,7 @@ def sites(
             show_default=False,
         ),
     ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(help="Least acceptor or donor score of a called site (default: 0.1).", show_default=False),
-    ] = None,
+    threshold: Threshold = None,
     genes: Annotated[
         list[str] | None,
         typer.Option(help="Only sites of these genes: names or ids, separated by commas.", show_default=False),

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sptx_core.errors import InputError
+from sptx_core.files import writing
 
 DATA = Path(__file__).parent / "data"
 GENOME, ANNOTATION, VARIANTS, CHECKPOINT, NOTICE = (
@@ -65,14 +66,6 @@ def write_human_example(folder: Path) -> HumanExample:
     missing = [path.name for path in made if not (DATA / path.name).exists()]
     if missing:
         raise InputError(f"{DATA} lacks {', '.join(missing)}: install sptx again")
-    try:
+    with writing(f"the example in {folder}"):
         shutil.copytree(DATA, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
-    except (OSError, shutil.Error) as error:
-        raise InputError(f"the example cannot be written to {folder} ({_cause(error)})") from None
     return made
-
-
-def _cause(error: OSError) -> str:
-    """The first cause of an error of `shutil`, which lists all files that it could not copy."""
-    listed = error.args[0] if isinstance(error, shutil.Error) else None
-    return str(listed[0][2]) if listed else error.strerror or str(error)

@@ -24,7 +24,7 @@ from pipeline.finetuning.labelled_sites import StrandLayout, make_genes, make_si
 from pipeline.finetuning.loop import TrainingOrder, batches_per_epoch
 from pipeline.finetuning.network import starting_network
 from pipeline.finetuning.settings import FinetuneConfig
-from pipeline.inputs.annotation import Annotation, check_spans, read_annotation, within_circles
+from pipeline.inputs.annotation import Annotation, check_spans, read_on_genome
 from pipeline.inputs.genome import Genome
 from pipeline.inputs.junctions import files_by_tissue, measure_usage
 from pipeline.inputs.selection import Selection, select
@@ -88,11 +88,9 @@ def prepare(config: FinetuneConfig, say: Say) -> TrainingJob:
     """
     if config.output is None:
         raise InputError("setting `output` is required (--output): where to put the training")
-    annotation, genome = read_annotation(config.gtf), Genome(config.fasta)
-    contigs = reconcile_contigs(annotation.transcripts["contig"].unique(maintain_order=True), genome.lengths)
-    annotation = within_circles(annotation, contigs, genome.lengths)
-    for remark in (*annotation.remarks, f"contigs: {contigs.rule}"):
-        say(remark)
+    genome = Genome(config.fasta)
+    annotation, contigs = read_on_genome(config.gtf, genome.lengths, say)
+    say(f"contigs: {contigs.rule}")
     split = _split_contigs(config, genome)
     annotated = _on_genome(annotation.transcripts, contigs)
     check_spans(annotated, contigs, genome.lengths, config.gtf)

@@ -24,12 +24,12 @@ Errors: `InputError` with file and line for a malformed line, and for a file wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import polars as pl
 
-from pipeline.coordinates import ContigMap, shortened
+from pipeline.coordinates import ContigMap, reconcile_contigs, shortened
 from pipeline.inputs.gtf import read_features
 from pipeline.inputs.text import CHUNK_BYTES
 from pipeline.inputs.transcripts import UNSTRANDED, Assembly, Style, assemble
@@ -116,6 +116,31 @@ def read_annotation(uri: str, chunk_bytes: int = CHUNK_BYTES) -> Annotation:
         raise InputError(left_out["fault"][0])
     transcripts = found.transcripts.select(_COLUMNS)
     return Annotation(uri, found.style, transcripts, left_out, tuple(_notes(found, uri)), found.circular)
+
+
+def read_on_genome(uri: str, lengths: Mapping[str, int], say: Callable[[str], None]) -> tuple[Annotation, ContigMap]:
+    """Read an annotation together with its genome: contig names are matched, and what must be left out is said.
+
+    Parameters
+    ----------
+    uri : str
+        Path or URI.
+    lengths : mapping of str to int
+        Bases of each contig, by FASTA name.
+    say : callable
+        Called with the annotation's remarks.
+
+    Raises
+    ------
+    InputError
+        As `read_annotation` and `within_circles`.
+    """
+    annotation = read_annotation(uri)
+    contigs = reconcile_contigs(annotation.transcripts["contig"].unique(maintain_order=True), lengths)
+    annotation = within_circles(annotation, contigs, lengths)
+    for remark in annotation.remarks:
+        say(remark)
+    return annotation, contigs
 
 
 def within_circles(annotation: Annotation, contigs: ContigMap, lengths: Mapping[str, int]) -> Annotation:

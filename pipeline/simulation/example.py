@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from pipeline.simulation.simulate import simulate
 from sptx_core.demo import demo_checkpoint
-from sptx_core.errors import InputError
+from sptx_core.files import writing
 
 _SEED = 9_010  # the network was trained on genomes of other seeds
 _CONTIGS, _BASES = 1, 200_000
@@ -53,13 +53,11 @@ def write_example(folder: Path) -> Example:
     """
     trained = demo_checkpoint()
     checkpoint = folder / "checkpoint"
-    try:
+    with writing(f"the example in {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as aside:
             made = simulate(Path(aside) / "genome", seed=_SEED, contigs=_CONTIGS, bases=_BASES, clusters=_CLUSTERS)
             for file in made.genome.parent.iterdir():
                 file.replace(folder / file.name)
         shutil.copytree(trained, checkpoint, dirs_exist_ok=True)
-    except OSError as error:
-        raise InputError(f"the example cannot be written to {folder} ({error.strerror or error})") from None
     return Example(folder / made.genome.name, folder / made.annotation.name, folder / made.usage.name, checkpoint)

@@ -142,8 +142,7 @@ class TracksJob(Job):
 
     def local_inputs(self) -> list[str]:
         """Genome and checkpoint, as far as they lie on a disk (a hub id does not)."""
-        uris = (self.settings.fasta, self.settings.checkpoint)
-        return on_disk(uris)
+        return on_disk((self.settings.fasta, self.settings.checkpoint))
 
     def choose_execution(self, pool: Pool, stored: Execution | None, say: Say) -> Execution:
         """The stored execution where the run began on the same hardware, else one measured where the work is done."""

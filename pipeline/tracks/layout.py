@@ -53,7 +53,7 @@ class ShardKey:
     @property
     def place(self) -> str:
         """Folders of the shard's parts."""
-        return f"{_folder(self.chrom)}/strand={Strand(self.strand).partition}"
+        return f"{contig_folder(self.chrom)}/strand={Strand(self.strand).partition}"
 
     @property
     def label(self) -> str:
@@ -82,10 +82,11 @@ def require_folder(chrom: str) -> None:
 
 def is_folder(chrom: str) -> bool:
     """Whether a contig's rows can lie in a folder of its name."""
-    return chrom not in ("", _NO_VALUE) and len(_folder(chrom)) <= _MAX_FOLDER_BYTES
+    return chrom not in ("", _NO_VALUE) and len(contig_folder(chrom)) <= _MAX_FOLDER_BYTES
 
 
-def _folder(chrom: str) -> str:
+def contig_folder(chrom: str) -> str:
+    """Name of the folder of a contig's rows."""
     return f"chrom={quote(chrom, safe='')}"
 
 

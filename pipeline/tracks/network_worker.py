@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Protocol
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -18,24 +18,25 @@ from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
 
 
-class NetworkOrder(Protocol):
-    """What such a worker needs to know: where genome and checkpoint are and how they are recognised, and the engine.
+@dataclass(frozen=True, kw_only=True)
+class NetworkOrder(ABC):
+    """What every worker of a run needs to know; travels once to each.
 
-    `lengths` are bases by contig of the plan's genome, `checkpoint_digest` a hexadecimal digest.
+    `lengths` are bases by contig of the plan's genome, `checkpoint_digest` and `fingerprint` hexadecimal digests. A job
+    adds what its workers need besides.
     """
 
+    fasta: str
+    checkpoint: str
+    checkpoint_digest: str
+    fingerprint: str
+    execution: Execution
+    lengths: Mapping[str, int]
+
     @property
-    def fasta(self) -> str: ...  # noqa: D102
-    @property
-    def checkpoint(self) -> str: ...  # noqa: D102
-    @property
-    def checkpoint_digest(self) -> str: ...  # noqa: D102
-    @property
-    def execution(self) -> Execution: ...  # noqa: D102
-    @property
-    def lengths(self) -> Mapping[str, int]: ...  # noqa: D102
-    @property
-    def windows(self) -> WindowSpec: ...  # noqa: D102
+    @abstractmethod
+    def windows(self) -> WindowSpec:
+        """How windows lie."""
 
 
 class NetworkWorker(Worker):

@@ -15,7 +15,7 @@ from pipeline.coordinates import (
     reconcile_contigs,
     require_contigs,
 )
-from pipeline.inputs.annotation import check_spans, read_annotation, within_circles
+from pipeline.inputs.annotation import check_spans, read_on_genome
 from pipeline.inputs.genome import Genome
 from pipeline.inputs.network import load_network
 from pipeline.inputs.selection import Selection, select
@@ -41,12 +41,8 @@ def prepare(config: RunConfig, say: Say) -> TracksJob:
         An input cannot be read, or the inputs do not fit each other.
 
     """
-    annotation = read_annotation(config.gtf)
     genome = Genome(config.fasta)
-    contigs = reconcile_contigs(annotation.transcripts["contig"].unique(maintain_order=True), genome.lengths)
-    annotation = within_circles(annotation, contigs, genome.lengths)
-    for remark in annotation.remarks:
-        say(remark)
+    annotation, contigs = read_on_genome(config.gtf, genome.lengths, say)
     regions = [parse_region(text, [*contigs.mapping, *contigs.unmatched, *genome.lengths]) for text in config.regions]
     selection = Selection(
         genes=config.genes,

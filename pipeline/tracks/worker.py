@@ -8,17 +8,16 @@ where it can (`Predictor.stream`).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.batch.record import Execution
 from pipeline.batch.units import Unit
 from pipeline.tracks.axis import Axis
-from pipeline.tracks.network_worker import NetworkWorker
+from pipeline.tracks.network_worker import NetworkOrder, NetworkWorker
 from pipeline.tracks.parts import ShardRows, encode_shard
 from pipeline.tracks.schema import TrackSchema
 from pipeline.tracks.settings import TableSpec
@@ -29,20 +28,11 @@ from sptx_core.windows import WindowSpec
 Scores = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class WorkOrder:
-    """What every worker of a run needs to know; travels once to each.
+@dataclass(frozen=True, kw_only=True)
+class WorkOrder(NetworkOrder):
+    """What every worker of a run needs to know."""
 
-    `lengths` are bases by contig of the plan's genome, `checkpoint_digest` and `fingerprint` hexadecimal digests.
-    """
-
-    fasta: str
-    checkpoint: str
-    checkpoint_digest: str
-    fingerprint: str
     spec: TableSpec
-    execution: Execution
-    lengths: Mapping[str, int]
 
     @property
     def windows(self) -> WindowSpec:
@@ -59,14 +49,7 @@ class Task(NamedTuple):
 
 
 class TracksWorker(NetworkWorker):
-    """Computes shards; see the module.
-
-    Raises
-    ------
-    InputError
-        Genome or checkpoint on this node are not those of the plan.
-
-    """
+    """Computes shards; see the module."""
 
     def __init__(self, order: WorkOrder) -> None:
         super().__init__(order)

@@ -138,12 +138,8 @@ class VariantsJob(Job):
 
     def local_inputs(self) -> list[str]:
         """What workers read, as far as it lies on a disk (a hub id does not)."""
-        uris = (
-            self.settings.fasta,
-            self.settings.checkpoint,
-            *([self.settings.tracks] if self.settings.tracks else []),
-        )
-        return on_disk(uris)
+        given = (self.settings.fasta, self.settings.checkpoint, self.settings.tracks)
+        return on_disk(uri for uri in given if uri)
 
     def choose_execution(self, pool: Pool, stored: Execution | None, say: Say) -> Execution:
         """The stored execution where the run began on the same hardware, else one measured where the work is done."""

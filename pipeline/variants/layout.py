@@ -13,9 +13,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Self
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from pipeline.batch.layout import Part
+from pipeline.tracks.layout import contig_folder
 from sptx_core.errors import InputError
 
 SHARD_PARTS = re.compile(r"chrom=(?P<chrom>[^/]+)/(?P<first>\d+)-(?P<last>\d+)")
@@ -41,7 +42,7 @@ class ShardKey:
     @property
     def place(self) -> str:
         """Folders of the shard's parts."""
-        return f"chrom={quote(self.chrom, safe='')}"
+        return contig_folder(self.chrom)
 
     @property
     def label(self) -> str:

@@ -12,7 +12,7 @@ import polars as pl
 
 from pipeline.batch.job import Say
 from pipeline.coordinates import ContigMap, mitochondrion_note, reconcile_contigs, require_contigs, shortened
-from pipeline.inputs.annotation import check_spans, read_annotation, within_circles
+from pipeline.inputs.annotation import check_spans, read_on_genome
 from pipeline.inputs.genome import Genome
 from pipeline.inputs.network import Network, load_network
 from pipeline.inputs.selection import Selection, select
@@ -81,12 +81,8 @@ def prepare_saturation(config: SaturateConfig, say: Say) -> VariantsJob:
 
 def _genome_and_genes(config: ScoringConfig, say: Say) -> tuple[Genome, pl.DataFrame]:
     """The genome and the selected genes, with the FASTA's names of contigs."""
-    annotation = read_annotation(config.gtf)
     genome = Genome(config.fasta)
-    contigs = reconcile_contigs(annotation.transcripts["contig"].unique(maintain_order=True), genome.lengths)
-    annotation = within_circles(annotation, contigs, genome.lengths)
-    for remark in annotation.remarks:
-        say(remark)
+    annotation, contigs = read_on_genome(config.gtf, genome.lengths, say)
     selected = select(annotation, Selection(genes=config.genes, biotypes=config.biotypes))
     held = selected.filter(pl.col("contig").is_in(list(contigs.mapping)))
     lacking = [name for name in selected["contig"].unique(maintain_order=True) if name not in contigs.mapping]

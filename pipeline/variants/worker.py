@@ -16,10 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipeline.batch.record import Execution
 from pipeline.batch.units import Unit
 from pipeline.coordinates import Strand
-from pipeline.tracks.network_worker import NetworkWorker
+from pipeline.tracks.network_worker import NetworkOrder, NetworkWorker
 from pipeline.variants.alleles import Allele, Status
 from pipeline.variants.entries import allele_of, blockwise
 from pipeline.variants.geometry import Change, Geometry, Reference, Window, to_axis
@@ -36,24 +35,17 @@ AUTHORS_DISTANCE, AUTHORS_CONTEXT = 100, 4000
 TIE_GAP = 1.5e-5  # in float32, good to a few 1e-6: what is within 1e-5 in float64, the definition of a tie, is below
 
 
-@dataclass(frozen=True)
-class WorkOrder:
-    """What every worker of a run needs to know; travels once to each.
+@dataclass(frozen=True, kw_only=True)
+class WorkOrder(NetworkOrder):
+    """What every worker of a run needs to know.
 
-    `lengths` are bases by contig of the plan's genome, `checkpoint_digest` and `fingerprint` hexadecimal digests.
     `by_gene` says that N lies beyond a gene's ends, `sites` that the table of sites is written.
     """
 
-    fasta: str
-    checkpoint: str
-    checkpoint_digest: str
-    fingerprint: str
     geometry: Geometry
     by_gene: bool
     sites: bool
     tissues: tuple[str, ...]
-    execution: Execution
-    lengths: Mapping[str, int]
     known: KnownScores | None = None
     """Where the reference's scores are taken from."""
 
@@ -94,14 +86,7 @@ class Task(NamedTuple):
 
 
 class VariantsWorker(NetworkWorker):
-    """Computes shards; see the module.
-
-    Raises
-    ------
-    InputError
-        Genome or checkpoint on this node are not those of the plan.
-
-    """
+    """Computes shards; see the module."""
 
     def __init__(self, order: WorkOrder) -> None:
         super().__init__(order)

@@ -37,7 +37,7 @@ INDEX_FILE = "model.safetensors.index.json"
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 NEWEST = (None, "main")  # revisions that a folder on this machine may be asked for: scripts pass the default along
 ZIP_ARCHIVE = b"PK\x03\x04"  # first bytes of what torch.save writes
-KERAS_FILE = b"\x89HDF"  # and of HDF5 files
+KERAS_FILE, KERAS_SUFFIXES = b"\x89HDF", (".h5", ".hdf5")  # the same of HDF5 files, and how their names end
 LEGACY_ARCHIVE = b"\x80\x02\x8a\x0a"  # the same before PyTorch 1.6: a pickled number
 
 
@@ -264,10 +264,12 @@ def read_state_dict(file: BinaryIO, name: Source) -> dict[str, Tensor]:
     InputError
         The file is of another kind, damaged, holds no state dict, or would run code.
     """
-    begin = file.read(4)
-    if begin == KERAS_FILE:
+    begin = file.read(16)
+    if begin.startswith(KERAS_FILE):
         raise InputError(f"{name} is a file of Keras: sptx convert makes a checkpoint of SpliceAI's networks")
-    if begin not in (ZIP_ARCHIVE, LEGACY_ARCHIVE):
+    if not begin.startswith((ZIP_ARCHIVE, LEGACY_ARCHIVE)):
+        if os.fspath(name).lower().endswith(KERAS_SUFFIXES):
+            raise no_keras_file(name, begin)
         raise InputError(f"{name} is neither a PyTorch checkpoint nor a safetensors file")
     file.seek(0)
     content = _unpickle(file, name)
@@ -275,6 +277,14 @@ def read_state_dict(file: BinaryIO, name: Source) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise InputError(f"{name} holds no state dict: expected names with tensors, bare or under 'state_dict'")
     return {str(key): tensor for key, tensor in state.items()}
+
+
+def no_keras_file(name: Source, content: bytes) -> InputError:
+    """What is told of a file that is named as HDF5 files are, and is none."""
+    found = f"begins with {content[:16]!r}" if content else "is empty"
+    return InputError(
+        f"{name} is no HDF5 file, as which Keras saves networks of SpliceAI (spliceai1.h5 to spliceai5.h5): it {found}"
+    )
 
 
 def _unpickle(file: BinaryIO, name: Source) -> Any:

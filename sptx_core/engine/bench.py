@@ -72,14 +72,30 @@ class BenchRow:
 
 
 @dataclass(frozen=True)
-class BenchReport:
-    """All rows and what they were measured on."""
+class MachineReport:
+    """What was measured, and on what."""
 
     machine: str
     threads: int
     """Of the CPU."""
     torch: str
     """Version of PyTorch."""
+
+    @property
+    def measured_on(self) -> str:
+        """The machine in words."""
+        return f"{self.machine}, {platform.system()}, {self.threads} threads, PyTorch {self.torch}"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the report as JSON; `InputError` where that cannot be."""
+        with writing(path), replacing(Path(path)) as target:
+            target.write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+
+@dataclass(frozen=True)
+class BenchReport(MachineReport):
+    """All rows and what they were measured on."""
+
     windows: int
     """Windows that a path predicts in a turn."""
     repeats: int
@@ -87,11 +103,6 @@ class BenchReport:
     rows: tuple[BenchRow, ...]
     core: int = TRAINED_CORE
     """Predicted bases of a window."""
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the report as JSON; `InputError` where that cannot be."""
-        with writing(path), replacing(Path(path)) as target:
-            target.write_text(json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> BenchReport:
@@ -347,7 +358,7 @@ def format_report(report: BenchReport, earlier: BenchReport | None = None) -> st
             cells.append("-" if ratio is None else f"{ratio:.2f}")
         lines.append(cells)
     where = (
-        f"{report.machine}, {platform.system()}, {report.threads} threads, PyTorch {report.torch}; {report.windows} "
+        f"{report.measured_on}; {report.windows} "
         f"consecutive windows of {report.core:,} bases, median of {report.repeats} turns; the first row is the "
         "reference"
     )

@@ -15,13 +15,9 @@ differences say nothing.
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -29,13 +25,12 @@ from numpy.typing import NDArray
 
 from sptx_core import channels
 from sptx_core.alphabet import Codes
-from sptx_core.engine.bench import format_table, machine_name, peak_memory, reset_peak
+from sptx_core.engine.bench import MachineReport, format_table, machine_name, peak_memory, reset_peak
 from sptx_core.engine.calibration import CPU_BATCH, calibrate
 from sptx_core.engine.flops import count_flops
 from sptx_core.engine.paths import AUTO
 from sptx_core.engine.predictor import Predictor
 from sptx_core.errors import InputError
-from sptx_core.files import replacing, writing
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
 
@@ -83,14 +78,9 @@ class CoreRow:
 
 
 @dataclass(frozen=True)
-class CoreReport:
+class CoreReport(MachineReport):
     """All rows and what they were measured on."""
 
-    machine: str
-    threads: int
-    """Of the CPU."""
-    torch: str
-    """Version of PyTorch."""
     bases: int
     """Strand-specific bases that each row predicts in a turn."""
     sites: int
@@ -98,11 +88,6 @@ class CoreReport:
     repeats: int
     """Turns."""
     rows: tuple[CoreRow, ...]
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the report as JSON; `InputError` where that cannot be."""
-        with writing(path), replacing(Path(path)) as target:
-            target.write_text(json.dumps(asdict(self), indent=2) + "\n")
 
 
 def margin_of(context: int, cores: Sequence[int]) -> int:
@@ -281,7 +266,7 @@ def format_cores(report: CoreReport) -> str:
             cells += ["-", "-"] if found is None else [f"{found.largest:.1e}", f"{found.mean:.1e}"]
         lines.append([*cells, "-" if row.crossed is None else f"{row.crossed:,}"])
     where = (
-        f"{report.machine}, {platform.system()}, {report.threads} threads, PyTorch {report.torch}; {report.bases:,} "
+        f"{report.measured_on}; {report.bases:,} "
         f"bases, {report.sites:,} of them sites, median of {report.repeats} turns; differences from the smallest core"
     )
     return f"{where}\n{format_table(lines)}"

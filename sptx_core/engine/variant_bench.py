@@ -19,15 +19,11 @@ Sinkhorn heads chose the same buckets (over all windows where there is none, as 
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +33,7 @@ from sptx_core.alphabet import Codes
 from sptx_core.config import SpTransformerConfig
 from sptx_core.engine.bench import (
     REFERENCE,
+    MachineReport,
     Outcome,
     format_rate,
     format_table,
@@ -52,7 +49,6 @@ from sptx_core.engine.machine import exact_arithmetic
 from sptx_core.engine.paths import ENGINE_PATHS, PRECISIONS
 from sptx_core.engine.predictor import Predictor
 from sptx_core.errors import InputError
-from sptx_core.files import replacing, writing
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import TRAINED_CORE, WindowSpec
 
@@ -89,24 +85,14 @@ class VariantRow:
 
 
 @dataclass(frozen=True)
-class VariantReport:
+class VariantReport(MachineReport):
     """All rows and what they were measured on."""
 
-    machine: str
-    threads: int
-    """Of the CPU."""
-    torch: str
-    """Version of PyTorch."""
     alleles: int
     """Alleles of each kind in a turn."""
     repeats: int
     """Turns."""
     rows: tuple[VariantRow, ...]
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the report as JSON; `InputError` where that cannot be."""
-        with writing(path), replacing(Path(path)) as target:
-            target.write_text(json.dumps(asdict(self), indent=2) + "\n")
 
 
 def run_variant_bench(
@@ -355,7 +341,7 @@ def format_variants(report: VariantReport) -> str:
             ]
         )
     where = (
-        f"{report.machine}, {platform.system()}, {report.threads} threads, PyTorch {report.torch}; {report.alleles} "
+        f"{report.measured_on}; {report.alleles} "
         f"alleles of each kind, median of {report.repeats} turns; the first row is the plain network, called for the "
         "reference and for the alternative"
     )

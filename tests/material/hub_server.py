@@ -11,9 +11,7 @@ import base64
 import hashlib
 import json
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +22,7 @@ from urllib.parse import unquote
 import huggingface_hub
 import pytest
 from huggingface_hub import constants
+from material.web_server import in_a_thread
 
 PROXIES = [name for kind in ("http", "https", "all", "no") for name in (f"{kind}_proxy", f"{kind}_proxy".upper())]
 
@@ -112,17 +111,9 @@ class HubServer(ThreadingHTTPServer):
         return sorted(call.rpartition("/")[2] for call in self.calls if re.match("GET .*/resolve/", call))
 
 
-@contextmanager
-def hub_server() -> Iterator[HubServer]:
+def hub_server() -> AbstractContextManager[HubServer]:
     """Start an empty hub."""
-    with HubServer() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    return in_a_thread(HubServer())
 
 
 def use_hub(url: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

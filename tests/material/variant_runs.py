@@ -24,7 +24,7 @@ from material.networks import tiny_network
 from numpy.typing import NDArray
 
 from pipeline.batch.record import Execution
-from pipeline.inputs.annotation import read_annotation
+from pipeline.inputs import annotation
 from pipeline.inputs.network import load_network
 from pipeline.variants import prepare as preparation
 from pipeline.variants.job import VariantsJob
@@ -40,7 +40,7 @@ ACCEPTOR, DONOR, USAGE = 0.9, 0.8, 0.5
 DONOR_MOTIF, ACCEPTOR_MOTIF = "TGTA", "TAGA"  # the donor is the first base, the acceptor the last
 CONTEXT, MAX_CORE = 8, 256  # of the network; the scorer looks two bases far
 _runs = itertools.count()
-_annotation, _network = cache(read_annotation), cache(load_network)
+_annotation, _network = cache(annotation.read_annotation), cache(load_network)
 
 
 def stub_scores(codes: Codes) -> NDArray[np.float32]:
@@ -185,7 +185,7 @@ class Place(NamedTuple):
     def prepared(self, kind: type[ScoringConfig], number: int, **settings: Any) -> StubJob:
         chosen = {**self.inputs, "output": str(self.folder / f"scores{number}"), **settings}
         with pytest.MonkeyPatch.context() as patch:  # reading them anew would take most of the time of a test
-            patch.setattr(preparation, "read_annotation", _annotation)
+            patch.setattr(annotation, "read_annotation", _annotation)
             patch.setattr(preparation, "load_network", _network)
             return stubbed(prepare(kind.load(None, chosen), say))
 

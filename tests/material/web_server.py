@@ -11,11 +11,13 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote
+
+Server = TypeVar("Server", bound=ThreadingHTTPServer)
 
 
 class Asked(NamedTuple):
@@ -67,10 +69,15 @@ class WebServer(ThreadingHTTPServer):
         """Say nothing of clients that have gone."""
 
 
-@contextmanager
-def web_server(folder: Path) -> Iterator[WebServer]:
+def web_server(folder: Path) -> AbstractContextManager[WebServer]:
     """Serve a folder."""
-    with WebServer(folder) as server:
+    return in_a_thread(WebServer(folder))
+
+
+@contextmanager
+def in_a_thread(server: Server) -> Iterator[Server]:
+    """Let a server answer until the `with` statement ends."""
+    with server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

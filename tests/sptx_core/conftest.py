@@ -6,17 +6,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
+from material import threads
 from material.hub_server import HubServer, hub_server, use_hub
 
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """One thread of PyTorch until a test chooses others: on several, tiny layers mostly wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    """One thread of PyTorch until a test chooses others."""
+    with threads.one_thread():
+        yield
+
+
+@pytest.fixture(scope="module")
+def one_thread_throughout() -> Iterator[None]:
+    """One thread of PyTorch for all tests of a module and what they share."""
+    with threads.one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ from sptx_core.checkpoint.family.state_dicts import (
     read_pangolin,
 )
 from sptx_core.checkpoint.names import network_part
-from sptx_core.checkpoint.sources import HUB_ID, Source, locate, read_tensors
+from sptx_core.checkpoint.sources import HUB_ID, KERAS_SUFFIXES, Source, locate, no_keras_file, read_tensors
 from sptx_core.errors import InputError
 from sptx_core.files import reading
 
@@ -173,6 +173,8 @@ def _of_file(file: File) -> list[ResidualNetwork]:
         )
     if file.is_frozen_graph:
         return read_frozen_graph(file.content, file.name)
+    if file.plain_name.lower().endswith(KERAS_SUFFIXES):
+        raise no_keras_file(file.name, file.content)
     raise InputError(f"{file.name} is neither a Keras file, a frozen graph of TensorFlow nor a PyTorch checkpoint")
 
 

@@ -34,6 +34,9 @@ TENSORS = {
 """PyTorch's names for Keras' tensors."""
 
 
+MAX_NAMES_TOLD = 6
+
+
 class _Content(NamedTuple):
     """What is read of a file: the graph's JSON, and arrays by layer and name."""
 
@@ -67,7 +70,10 @@ def read_keras(file: BinaryIO, source: str) -> ResidualNetwork:
         layers = {str(layer["name"]): _layer(layer, content.arrays, source) for layer in model["layers"]}
         (output,) = [str(name) for name, *_ in model["output_layers"]]
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
-        raise InputError(f"{source} is damaged: its model_config describes no network ({reason(error)})") from error
+        raise InputError(
+            f"{source} is damaged or of another program than SpliceAI: its model_config describes no network of that "
+            f"family ({reason(error)})"
+        ) from error
     return network_of(layers, output, source)
 
 
@@ -79,13 +85,18 @@ def _read(file: BinaryIO, source: str) -> _Content:
     try:
         with h5py.File(file, "r") as content:
             config = content.attrs.get("model_config")
+            held = [f"attribute {name}" for name in content.attrs] + [f"/{name}" for name in content]
             arrays = {name: dict(_arrays(group)) for name, group in content.get("model_weights", {}).items()}
     except Exception as error:  # a damaged file fails in many ways
         raise InputError(f"{source} is damaged or incomplete ({reason(error)})") from error
     if isinstance(config, bytes):
         config = config.decode(errors="replace")
     if not isinstance(config, str) or not arrays:
-        raise InputError(f"{source} holds no whole model of Keras: it lacks model_config or model_weights")
+        raise InputError(
+            f"{source} is HDF5, but no network of SpliceAI as `Model.save` of Keras writes it (spliceai1.h5): expected "
+            "the attribute model_config and the group /model_weights, found "
+            f"{', '.join(held[:MAX_NAMES_TOLD]) or 'nothing'}"
+        )
     return _Content(config, arrays)
 
 

@@ -14,6 +14,7 @@ from pipeline.cli.flags import with_flags
 from pipeline.finetuning.settings import FinetuneConfig
 from pipeline.settings import EXECUTION, INPUTS, Location, Names, Settings, setting
 from pipeline.tracks.settings import RunConfig
+from sptx_core.errors import InputError
 
 
 class Colour(StrEnum):
@@ -33,13 +34,13 @@ class Paint(Settings):
     secret: dict[str, Any] | None = setting(None, None, "only in YAML files")
 
 
-def painted(*arguments: str) -> tuple[int, Paint | None, str | None]:
+def painted(*arguments: str, chosen: dict[str, str] | None = None) -> tuple[int, Paint | None, str | None]:
     """Exit code, and what the command was called with."""
     seen: list[Any] = []
     app = typer.Typer()
 
     @app.command()
-    @with_flags(Paint)
+    @with_flags(Paint, chosen)
     def paint(settings: Paint, own: str | None = None) -> None:
         """Paint."""
         seen.extend((settings, own))
@@ -66,6 +67,18 @@ def test_flags_win_over_yaml_and_what_neither_says_is_the_default(tmp_path: Path
     path.write_text("picture: /a.png\nlayers_of_paint: 5\nfast: true\nsecret: {a: 1}\n")
     _, settings, _ = painted("--config", str(path), "--layers-of-paint", "7")
     assert settings == Paint(picture="/a.png", layers_of_paint=7, fast=True, secret={"a": 1})
+
+
+def test_chosen_settings_alone_are_flags_and_those_given_are_known() -> None:
+    chosen = {"picture": "what to paint", "layers_of_paint": "coats (default: as many as it takes)", "fast": "in haste"}
+    _, settings, own = painted("--picture", "/a.png", "--fast", "--own", "mine", chosen=chosen)
+    assert (settings, own) == (Paint(picture="/a.png", fast=True), "mine")
+    assert settings is not None
+    assert settings.model_fields_set == {"picture", "fast"}
+    assert painted("--picture", "/a.png", "--share", "0.5", chosen=chosen)[0] == 2
+    assert painted("--picture", "/a.png", "--config", "a.yaml", chosen=chosen)[0] == 2
+    with pytest.raises(InputError, match="`layers_of_paint` = 0"):
+        painted("--picture", "/a.png", "--layers-of-paint", "0", chosen=chosen)
 
 
 @pytest.mark.parametrize("wrong", [("--secret", "x"), ("--colour", "green"), ("--layers-of-paint", "many")])

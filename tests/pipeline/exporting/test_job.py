@@ -65,8 +65,18 @@ def one_process(tracks: Tracks, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 
 @pytest.fixture
-def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_pieces(monkeypatch: pytest.MonkeyPatch, without_ray: None) -> None:
+    """Units of one part, computed in this process."""
     monkeypatch.setattr(job, "UNIT_BASES", 1_000)
+
+
+in_small_pieces = pytest.mark.usefixtures("small_pieces")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Where an export by pieces goes."""
+    return tmp_path / "pieces"
 
 
 def by_pieces(tracks: Tracks, root: Path | str, workbench: JobSettings = ONE_WORKER, **options: Any) -> Exported:
@@ -109,7 +119,8 @@ def test_units_count_the_bases_that_they_read(tracks: Tracks, wanted: list[tuple
     assert found.size == sum(found.scope.bases([strand]) for strand in Strand)
 
 
-def test_units_without_wanted_bases_are_left_out(tracks: Tracks, small_units: None) -> None:
+@in_small_pieces
+def test_units_without_wanted_bases_are_left_out(tracks: Tracks) -> None:
     found = a_job(tracks, regions=("chr1:2,500-3,500", "chr1:6,100-6,200"))
     assert [(span.strand, span.cuts, span.bases) for span in found.spans] == [
         (Strand.PLUS, ((2_001, 4_000), (6_001, 8_000)), 602),
@@ -120,9 +131,8 @@ def test_units_without_wanted_bases_are_left_out(tracks: Tracks, small_units: No
 @pytest.mark.parametrize(
     "options", [{}, {"least": 0.0, "genome": "hg38"}, {"regions": ("chr1:2,500-13,500",), "least": 0.0}], ids=str
 )
-def test_pieces_give_the_bytes_of_one_process_and_go(
-    tracks: Tracks, tmp_path: Path, small_units: None, without_ray: None, options: dict[str, Any]
-) -> None:
+@in_small_pieces
+def test_pieces_give_the_bytes_of_one_process_and_go(tracks: Tracks, tmp_path: Path, options: dict[str, Any]) -> None:
     done = by_pieces(tracks, tmp_path / "pieces", **options)
     assert "usage/brain.plus.bw" in done.written
     assert digests(tmp_path / "pieces") == digests(in_one_process(tracks, tmp_path / "one", **options))
@@ -132,7 +142,8 @@ def test_pieces_give_the_bytes_of_one_process_and_go(
     Store("memory://pieces").delete_folder("")
 
 
-def test_rows_of_transcripts_in_pieces(tmp_path: Path, small_units: None, without_ray: None) -> None:
+@in_small_pieces
+def test_rows_of_transcripts_in_pieces(tmp_path: Path) -> None:
     tables.write_example(tmp_path / "table", flanks="transcript")
     tracks = open_tracks(tmp_path / "table")
     by_pieces(tracks, tmp_path / "pieces", genes=("GENE1",))
@@ -150,15 +161,10 @@ def killed_after(count: int) -> Callable[..., Iterator[dict[str, Any]]]:
     return execute
 
 
+@in_small_pieces
 def test_what_is_interrupted_goes_on_with_the_pieces_that_lack(
-    tracks: Tracks,
-    tmp_path: Path,
-    small_units: None,
-    one_process: dict[str, str],
-    without_ray: None,
-    monkeypatch: pytest.MonkeyPatch,
+    tracks: Tracks, root: Path, one_process: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = tmp_path / "pieces"
     compute = actors.execute
     monkeypatch.setattr(actors, "execute", killed_after(5))
     with pytest.raises(KeyboardInterrupt):
@@ -173,13 +179,9 @@ def test_what_is_interrupted_goes_on_with_the_pieces_that_lack(
     assert digests(root) == one_process
 
 
+@in_small_pieces
 def test_killed_while_files_are_put_together_it_goes_on_with_the_next_file(
-    tracks: Tracks,
-    tmp_path: Path,
-    small_units: None,
-    one_process: dict[str, str],
-    without_ray: None,
-    monkeypatch: pytest.MonkeyPatch,
+    tracks: Tracks, root: Path, one_process: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(Store):
         def replacing(self, name: str) -> Any:
@@ -187,7 +189,6 @@ def test_killed_while_files_are_put_together_it_goes_on_with_the_next_file(
                 raise KeyboardInterrupt
             return super().replacing(name)
 
-    root = tmp_path / "pieces"
     with pytest.raises(KeyboardInterrupt):
         export(tracks, Killed(root), Options(), print, progress=False, workbench=ONE_WORKER)
     monkeypatch.setattr(actors, "execute", killed_after(0))  # nothing is to be computed again
@@ -196,20 +197,16 @@ def test_killed_while_files_are_put_together_it_goes_on_with_the_next_file(
     assert digests(root) == one_process
 
 
+@in_small_pieces
 def test_in_one_process_it_goes_on_too_and_leaves_no_pieces(
-    tracks: Tracks,
-    tmp_path: Path,
-    small_units: None,
-    one_process: dict[str, str],
-    without_ray: None,
-    monkeypatch: pytest.MonkeyPatch,
+    tracks: Tracks, root: Path, one_process: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(actors, "execute", killed_after(5))
     with pytest.raises(KeyboardInterrupt):
-        by_pieces(tracks, tmp_path / "pieces")
-    in_one_process(tracks, tmp_path / "pieces")
-    assert digests(tmp_path / "pieces") == one_process
-    assert not (tmp_path / "pieces" / WORK).exists()
+        by_pieces(tracks, root)
+    in_one_process(tracks, root)
+    assert digests(root) == one_process
+    assert not (root / WORK).exists()
 
 
 def test_a_part_that_is_damaged_leaves_the_other_pieces_and_ends_with_its_name(
@@ -227,16 +224,10 @@ def test_a_part_that_is_damaged_leaves_the_other_pieces_and_ends_with_its_name(
     assert digests(root) == digests(in_one_process(tracks, tmp_path / "one"))
 
 
+@in_small_pieces
 def test_a_damaged_piece_is_named_and_once_deleted_computed_again(
-    tracks: Tracks,
-    tmp_path: Path,
-    small_units: None,
-    one_process: dict[str, str],
-    without_ray: None,
-    monkeypatch: pytest.MonkeyPatch,
+    tracks: Tracks, root: Path, one_process: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = tmp_path / "pieces"
-
     def damage(store: Store, pieces: Any, writers: Any) -> None:
         content = store.read_bytes(pieces[3].name)
         store.write_atomic(pieces[3].name, content[:-20] + bytes(20))
@@ -253,17 +244,11 @@ def test_a_damaged_piece_is_named_and_once_deleted_computed_again(
     assert digests(root) == one_process
 
 
+@in_small_pieces
 @pytest.mark.parametrize("while_it", ["computes", "puts files together"])
 def test_the_same_export_at_the_same_time_may_end_first(
-    tracks: Tracks,
-    tmp_path: Path,
-    small_units: None,
-    one_process: dict[str, str],
-    without_ray: None,
-    monkeypatch: pytest.MonkeyPatch,
-    while_it: str,
+    tracks: Tracks, root: Path, one_process: dict[str, str], monkeypatch: pytest.MonkeyPatch, while_it: str
 ) -> None:
-    root = tmp_path / "pieces"
     others: list[Exported] = []
 
     def other() -> None:
@@ -292,8 +277,9 @@ def test_the_same_export_at_the_same_time_may_end_first(
     assert not (root / WORK).exists()
 
 
+@in_small_pieces
 def test_a_large_export_takes_the_workbench_by_itself(
-    tracks: Tracks, tmp_path: Path, small_units: None, without_ray: None, monkeypatch: pytest.MonkeyPatch
+    tracks: Tracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
     monkeypatch.setattr(whole_export, "WORKBENCH_BASES", 17_999)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
+from material import threads
 from material.groups import count_and_learn, run_together
 from material.networks import tiny_network
 from material.shared import made_once
@@ -43,11 +43,8 @@ HYPERPARAMETERS = {
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Networks this small lose time to a second thread, and sums keep their order with one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with threads.one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")

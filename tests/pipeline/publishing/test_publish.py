@@ -158,6 +158,7 @@ def test_onto_itself_a_table_gets_the_card_alone(table: Path, tmp_path: Path) ->
     assert set(done.written) == NEW
     assert {name: digest for name, digest in files(root).items() if name not in NEW} == before
     assert "settings.yaml stays as it is" in said[0]
+    (root / "settings.yaml").write_text(f"{(root / 'settings.yaml').read_text()}workers: 2\n")  # as a run restores it
     subprocess.run(["sha256sum", "--check", "--quiet", CHECKSUMS], cwd=root, check=True)
     assert verify(Store(root)).problems == ()
     (link := tmp_path / "link").symlink_to(root)

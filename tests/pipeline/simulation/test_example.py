@@ -68,7 +68,7 @@ def test_brain_uses_some_exons_of_the_gene_more_than_other_tissues_and_one_less(
 
 def test_a_folder_that_cannot_be_written(stand_in: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"the example cannot be written to .*file"):
+    with pytest.raises(InputError, match=r"the example in .*file cannot be written: "):
         write_example(tmp_path / "file")
 
 

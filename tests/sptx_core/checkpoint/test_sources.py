@@ -246,6 +246,9 @@ def test_a_file_of_another_kind_is_refused(content: bytes, tmp_path: Path) -> No
     (tmp_path / "x.ckpt").write_bytes(content)
     with pytest.raises(InputError, match="neither a PyTorch checkpoint nor a safetensors file"):
         read_tensors(tmp_path / "x.ckpt")
+    (tmp_path / "x.h5").write_bytes(content)
+    with pytest.raises(InputError, match=r"is no HDF5 file, as which Keras saves .*: it (is|begins)"):
+        read_tensors(tmp_path / "x.h5")
 
 
 @pytest.mark.parametrize("kept", [0.01, 0.5, 0.99])

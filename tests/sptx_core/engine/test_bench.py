@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,16 +10,9 @@ from material.engine_networks import SMALL, SMALL_SPEC, small_network
 from sptx_core.engine.bench import BenchReport, format_rate, format_report, pairs, run_bench, seeded_model
 from sptx_core.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("one_thread_throughout")
+
 CONFIG, SPEC = replace(SMALL, layers=2), SMALL_SPEC
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Tiny layers on several threads mostly wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from material.engine_networks import SMALL
 
 from sptx_core.engine.bench import seeded_model
@@ -18,21 +16,14 @@ from sptx_core.engine.predictor import Predictor
 from sptx_core.errors import InputError
 from sptx_core.windows import WindowSpec
 
+pytestmark = pytest.mark.usefixtures("one_thread_throughout")
+
 CORES = (16, 40, 64)  # the largest is all that the network attends to
 BASES = 90
 MODEL = seeded_model(replace(SMALL, layers=2, tissues=2), 0)
 MODEL.splice_head.bias.data[0] += 3  # most bases are no site
 MARGIN = margin_of(SMALL.context, CORES)
 STRETCHES = [np.random.default_rng(seed).integers(0, 4, BASES + 2 * MARGIN, dtype=np.uint8) for seed in (1, 2)]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Tiny layers on several threads mostly wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -1,27 +1,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from material.engine_networks import SMALL
 
 from sptx_core.engine.variant_bench import VariantReport, format_variants, run_variant_bench
 from sptx_core.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("one_thread_throughout")
+
 KINDS = ["lone", "three", "centred", "grid"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Tiny layers on several threads mostly wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

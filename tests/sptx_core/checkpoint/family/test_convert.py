@@ -142,6 +142,10 @@ def test_faults_of_what_belongs_together_are_one_sentence(splice: Path, usage: P
     assert "does not exist" in fault([tmp_path / "none" / "x" / "y.h5"])
     (tmp_path / "text.pt").write_text("text")
     assert "is neither a Keras file" in fault([tmp_path / "text.pt"])
+    (tmp_path / "text.h5").write_text("a text")
+    told = fault([tmp_path / "text.h5"])
+    assert "text.h5 is no HDF5 file, as which Keras saves networks of SpliceAI (spliceai1.h5 to spliceai5.h5)" in told
+    assert "it begins with b'a text'" in told
     torch.save({"x": torch.ones(1)}, tmp_path / "text.pt")
     assert "its tensors have the names of no such program" in fault([tmp_path / "text.pt"])
 

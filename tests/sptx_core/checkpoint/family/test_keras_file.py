@@ -63,8 +63,8 @@ def test_a_file_gives_what_its_graph_says(tmp_path: Path, *, backwards: bool) ->
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda file: file.attrs.__delitem__("model_config"), "holds no whole model of Keras"),
-        (lambda file: file.__delitem__("model_weights"), "holds no whole model of Keras"),
+        (lambda file: file.attrs.__delitem__("model_config"), "found .*/model_weights"),
+        (lambda file: file.__delitem__("model_weights"), "found .*attribute model_config"),
         (lambda file: file.attrs.__setitem__("model_config", "{"), "its model_config describes no network"),
         (lambda file: file.attrs.__setitem__("model_config", '{"config": {"layers": []}}'), "describes no network"),
         (lambda file: file.__delitem__("model_weights/conv1d_92"), r"the weight of conv1d_\d+ is missing|missing"),
