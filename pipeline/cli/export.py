@@ -19,30 +19,32 @@ def export(
     to: Annotated[str, typer.Option("--to", help="Folder to write to, or a URI such as s3://bucket/hub.")],
     least: Annotated[
         float | None,
-        typer.Option(help="Least value in a bigWig, less is left out (default: 0.001).", show_default=False),
+        typer.Option(help="Leave values below this out of the bigWig files (default: 0.001).", show_default=False),
     ] = None,
-    every_base: Annotated[bool, typer.Option("--every-base", help="Leave nothing out; files are larger.")] = False,
+    every_base: Annotated[bool, typer.Option("--every-base", help="Leave no base out; the files are larger.")] = False,
     genome: Annotated[
         str | None,
         typer.Option(
-            help="UCSC's id of the genome, such as hg38: names contigs as UCSC does and makes hub.txt.",
+            help="UCSC's id of the genome, such as hg38; names contigs as UCSC does and also writes the track hub, "
+            "hub.txt.",
             show_default=False,
         ),
     ] = None,
     genes: Annotated[
-        list[str] | None, typer.Option(help="Genes or transcripts alone, separated by commas.", show_default=False)
+        list[str] | None, typer.Option(help="Only these genes or transcripts, separated by commas.", show_default=False)
     ] = None,
     regions: Annotated[
         list[str] | None,
-        typer.Option(help="Regions alone, such as chr9:214,854-220,000 (1-based inclusive).", show_default=False),
+        typer.Option(help="Only these regions, such as chr9:214,854-220,000 (1-based inclusive).", show_default=False),
     ] = None,
     verified: Annotated[
-        bool, typer.Option("--verify", help="Check the checksums of each part that is read; reads these parts whole.")
+        bool,
+        typer.Option("--verify", help="Compare each part that is read with its checksum, which reads it as a whole."),
     ] = False,
     workers: Annotated[
         int | None,
         typer.Option(
-            help="Actors of Ray (default: one a core for over 300 million bases, else this process alone).",
+            help="Ray actors (default: one for each core for over 300 million bases, otherwise none).",
             min=1,
             rich_help_panel=EXECUTION,
             show_default=False,
@@ -51,7 +53,8 @@ def export(
     address: Annotated[
         str | None,
         typer.Option(
-            help="Ray cluster to join (auto, host:port), as RAY_ADDRESS; without it an embedded Ray.",
+            help="Ray cluster to join: auto or host:port; also set by RAY_ADDRESS (default: start a Ray on this "
+            "machine).",
             rich_help_panel=EXECUTION,
             show_default=False,
         ),
@@ -59,13 +62,15 @@ def export(
     shared_output: Annotated[
         bool,
         typer.Option(
-            "--shared-output", help="A local --to is one file system on every node.", rich_help_panel=EXECUTION
+            "--shared-output",
+            help="Confirm that all nodes of the cluster mount a local --to.",
+            rich_help_panel=EXECUTION,
         ),
     ] = False,
     object_store_mb: Annotated[
         int | None,
         typer.Option(
-            help="Memory of the embedded Ray's object store in MiB (default: 200).",
+            help="Memory in MiB for the object store of a Ray that is started here (default: 200).",
             min=80,
             rich_help_panel=EXECUTION,
             show_default=False,
@@ -75,9 +80,9 @@ def export(
 ) -> None:
     """Write a table as files for genome browsers: bigWig, bigBed, a track hub, an IGV session.
 
-    Scores of acceptors and donors by strand, usage by tissue at likely sites, the sites, and what was computed.
-    Killed, the same command goes on; the same table gives the same bytes, on a cluster too. Ends with 3 when the table
-    is unfinished. How to load the files: docs/export.md.
+    Writes acceptor and donor scores by strand, usage by tissue at likely sites, the sites, and the computed stretches.
+    An export that was killed continues with the same command. The same table gives the same bytes. The exit code is 3
+    if the table is unfinished. How to load the files: docs/export.md.
     """
     from pipeline.batch.storage import Store
     from pipeline.exporting.export import export as export_table

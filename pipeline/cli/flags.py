@@ -20,9 +20,9 @@ from pydantic.fields import FieldInfo
 from pipeline.settings import INPUTS, Settings
 
 MAX_CHOICES_SHOWN = 18  # characters of "float32|bfloat16" and its like in a help
-TableRoot = Annotated[str, typer.Argument(help="Root of the table: a folder or a URI.", show_default=False)]
+TableRoot = Annotated[str, typer.Argument(help="The table: its folder or URI.", show_default=False)]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Say nothing on the way and show no progress; errors are still told.")
+    bool, typer.Option("--quiet", "-q", help="Print no messages and no progress; errors are still printed.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as a JSON object on standard output.")]
 
@@ -34,7 +34,8 @@ def with_flags(settings: type[Settings]) -> Callable[[Callable[..., None]], Call
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
         config = _option(
             str | None,
-            "YAML file of settings, named as the flags, or the name of a ready one (see `sptx config`); flags win",
+            "YAML file with settings named like the flags, or the name of one that comes with sptx (see `sptx "
+            "config`); flags override it",
             INPUTS,
             "--config",
         )
@@ -63,7 +64,7 @@ def _flag(name: str, field: FieldInfo) -> Any:
     """The annotation of a setting's flag."""
     kind = _plain_type(field.annotation)
     default = field.default
-    without = field.is_required() or default is None or default is False or default == ()
+    without = field.is_required() or default is None or default is False or default in ((), "")
     shown = "" if without else f" (default: {default})"
     text, metavar = f"{field.description}{shown}", None
     if isinstance(kind, type) and issubclass(kind, StrEnum) and len("|".join(kind)) > MAX_CHOICES_SHOWN:
