@@ -34,8 +34,8 @@ def with_flags(settings: type[Settings]) -> Callable[[Callable[..., None]], Call
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
         config = _option(
             str | None,
-            "YAML file with settings named like the flags, or the name of one that comes with sptx (see `sptx "
-            "config`); flags override it",
+            "YAML file with settings named like the flags, which override it (`run` and `plan`: or a name such as "
+            "gpu-node, see `sptx config`)",
             INPUTS,
             "--config",
         )
