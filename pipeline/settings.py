@@ -152,7 +152,8 @@ class JobSettings(Settings):
     workers: int | None = setting(
         None,
         EXECUTION,
-        "most actors, the processes that compute (default: one for each GPU, or without GPUs enough to use all cores)",
+        "largest number of actors, the processes that compute (default: one for each GPU, or without GPUs enough to "
+        "use all cores)",
         ge=1,
     )
     threads: int | None = setting(
@@ -171,7 +172,7 @@ class JobSettings(Settings):
     cpu_workers: int = setting(
         0,
         EXECUTION,
-        "most actors on CPUs in addition to those on GPUs, on nodes of a cluster that have no GPU",
+        "largest number of actors on CPUs in addition to those on GPUs, on nodes of a cluster without a GPU",
         ge=0,
     )
     batch: int | None = setting(
