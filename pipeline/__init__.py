@@ -3,7 +3,7 @@
 The names below are loaded when they are first used (`__init__.pyi` says from where), so that importing this package
 loads neither Ray nor PyTorch.
 
-With the files of `sptx example demo`:
+With the files of `sptx example demo --generated`:
 
     >>> from pipeline import RunConfig, open_tracks, plan, run
     >>> inputs = {"fasta": "demo/genome.fa.gz", "gtf": "demo/annotation.gtf.gz", "checkpoint": "demo/checkpoint"}

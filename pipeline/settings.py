@@ -148,36 +148,49 @@ class Settings(BaseModel):
 class JobSettings(Settings):
     """What every job on the workbench can be told: where its output goes and how it is executed."""
 
-    output: Location | None = setting(None, INPUTS, "root of the output: a folder or an s3://, gs://, az:// URI")
+    output: Location | None = setting(None, INPUTS, "folder of the output, or an s3://, gs:// or az:// URI")
     workers: int | None = setting(
-        None, EXECUTION, "actors, at most (default: one a GPU, else the cores once over)", ge=1
+        None,
+        EXECUTION,
+        "largest number of actors, the processes that compute (default: one for each GPU, or without GPUs enough to "
+        "use all cores)",
+        ge=1,
     )
-    threads: int | None = setting(None, EXECUTION, "CPU threads of an actor (default: cores / workers)", ge=1)
+    threads: int | None = setting(
+        None,
+        EXECUTION,
+        "CPU threads of each actor (default: 2 with a GPU, otherwise its share of the cores, at most 8)",
+        ge=1,
+    )
     gpus_per_worker: float | None = setting(
         None,
         EXECUTION,
-        "share of a GPU that an actor holds; 0: CPUs (default: 1 where there are GPUs)",
+        "share of a GPU for each actor; 0 computes on CPUs (default: 1 if there are GPUs)",
         ge=0,
         le=1,
     )
     cpu_workers: int = setting(
         0,
         EXECUTION,
-        "actors on CPUs besides those that hold GPUs, at most, on those nodes of a cluster that have no GPU",
+        "largest number of actors on CPUs in addition to those on GPUs, on nodes of a cluster without a GPU",
         ge=0,
     )
     batch: int | None = setting(
-        None, EXECUTION, "windows in a micro-batch (default: chosen once, before the first commit)", ge=1
+        None, EXECUTION, "windows computed at once (default: chosen by the first run of an output)", ge=1
     )
-    engine: str = setting("auto", EXECUTION, "engine path, see `sptx bench`")
+    engine: str = setting("auto", EXECUTION, "engine path, one of those that `sptx --version` lists")
     address: str | None = setting(
-        None, EXECUTION, "Ray cluster to join (auto, host:port), as RAY_ADDRESS; without it an embedded Ray is started"
+        None,
+        EXECUTION,
+        "Ray cluster to join: auto or host:port; also set by RAY_ADDRESS (default: start a Ray on this machine)",
     )
-    shared_output: bool = setting(False, EXECUTION, "a local output path is one file system on every node")
-    object_store_mb: int = setting(200, EXECUTION, "memory of the embedded Ray's object store in MiB", ge=80)
-    max_attempts: int = setting(3, EXECUTION, "tries a shard gets in one run before it is recorded as failed", ge=1)
+    shared_output: bool = setting(False, EXECUTION, "confirm that all nodes of the cluster mount a local output path")
+    object_store_mb: int = setting(
+        200, EXECUTION, "memory in MiB for the object store of a Ray that is started here", ge=80
+    )
+    max_attempts: int = setting(3, EXECUTION, "number of tries before a shard is recorded as failed", ge=1)
     storage_patience: int = setting(
-        900, EXECUTION, "seconds to wait for storage that has worked and fails for a time, before the run ends", ge=0
+        900, EXECUTION, "seconds that the run waits when storage stops answering, before it ends", ge=0
     )
 
 

@@ -45,8 +45,9 @@ from sptx_core.version import shadowed
 class Outcome:
     """How a run ended.
 
-    `failed` maps a unit to its error, `missing` counts units neither done nor failed, `computed` those of this run.
-    `size` is that of the whole job; `bytes` counts the parts of its first table that storage holds.
+    Counts are of units: the shards of `pipeline.run`. `computed` counts those that this run computed, `missing` those
+    that are neither done nor failed, and `failed` maps each failed unit to its error. `size` is that of the whole job
+    (bases of `pipeline.run`), and `bytes` is the size of the parts of its first table that storage holds.
     """
 
     units: int

@@ -25,7 +25,7 @@ HEIGHT = 700
 
 
 class Page:
-    """A page that is being served; as the last value of a cell it is shown there.
+    """A page of `sptx browse` with its server; as the last value of a notebook's cell it is shown there.
 
     Parameters
     ----------
@@ -45,11 +45,11 @@ class Page:
 
     @property
     def url(self) -> str:
-        """Its address, which a browser of this machine opens as well."""
+        """Address of the page; a browser on this machine can open it too."""
         return self._server.url
 
     def close(self) -> None:
-        """Serve it no longer; nothing happens where that is so already."""
+        """Stop the server; may be called more than once."""
         self._closing()
 
     def __enter__(self) -> Self:
@@ -67,7 +67,7 @@ class Page:
 
 
 class Tracks(reader.Tracks):
-    """A table of tracks that a notebook can show; all else is `pipeline.tracks.reader.Tracks`."""
+    """A table of `sptx run` that a notebook can show; for the other methods see `pipeline.tracks.reader.Tracks`."""
 
     def browse(self, locus: str | None = None, *, height: int = HEIGHT, annotation: Annotation | None = None) -> Page:
         """Show the page of `sptx browse` in a cell.
@@ -77,14 +77,14 @@ class Tracks(reader.Tracks):
         locus : str, optional
             Where to begin: a region, gene or transcript.
         height : int
-            Of the cell's frame, in pixels.
+            Height of the cell's frame, in pixels.
         annotation : Annotation, optional
-            Names genes and sites; without it the table's own transcripts do.
+            Annotation that names genes and sites (default: the transcripts of the run).
 
         Returns
         -------
         Page
-            The last value of a cell is shown; `close()` ends it.
+            Shown if it is the last value of a cell; `close()` stops it.
 
         Raises
         ------
@@ -102,11 +102,11 @@ def open_tracks(uri: str | Path, *, verify: bool = False) -> Tracks:
     Parameters
     ----------
     uri : str or Path
-        Its root: a folder or an fsspec URI such as `s3://bucket/tracks`; of a finished table also
-        `https://host/tracks` or `hf://datasets/OWNER/NAME[@REVISION]/tracks`, of which what is asked for is read alone.
+        The table's folder, or an fsspec URI such as `s3://bucket/tracks`. A finished table may also be at
+        `https://host/tracks` or `hf://datasets/OWNER/NAME[@REVISION]/tracks`; only what is asked for is downloaded.
     verify : bool
-        Whether to check each part that is read: its bytes against the manifest of a complete table, page checksums,
-        rows and values. Parts are then read whole, also for a few rows.
+        Whether to check each part that is read: its bytes against the manifest of a finished table, page checksums,
+        rows and values. Each part is then read as a whole, even for a few rows.
 
     Returns
     -------
@@ -115,6 +115,6 @@ def open_tracks(uri: str | Path, *, verify: bool = False) -> Tracks:
     Raises
     ------
     InputError
-        There is no table. With `verify`, when rows are asked for: a part is damaged; the message names it.
+        There is no table. With `verify`, also when rows are asked for and a part is damaged; the message names it.
     """
     return Tracks.open(uri, verify=verify)

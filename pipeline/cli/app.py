@@ -1,12 +1,12 @@
 """The `sptx` program: its commands, and how it ends.
 
-Exit codes: 0 done; 1 tables differ (`diff --exit-code`); 2 bad input or settings (one sentence, no traceback); 3
-incomplete (`run`, `status`, `sites`, `diff`, `report`, `export`, `browse --to`), ended early (one sentence) or unsound
-(`verify`); 130 interrupted; 141 when whoever reads standard output has closed it (`| head`), without a word. Results go
-to standard output, what is said on the way to standard error.
+Exit codes: 0 done; 1 tables differ (`diff --exit-code`); 2 bad input or settings (one sentence, no traceback); 3 a run
+that ended early or has shards missing (`run`, `variants`, `saturate`), an unfinished table (`status`, `sites`, `diff`,
+`report`, `export`, `browse --to`, `publish`) or an unsound one (`verify`); 130 interrupted; 141 if the program that
+reads standard output has closed it (`| head`). Results go to standard output, messages to standard error.
 
-Whatever is wrong with a user's file is an `InputError` where the file is read or written (`sptx_core.files`), and a run
-that cannot go on is an `UnfinishedError`; both are printed here; any other exception is a bug and shows its traceback.
+A fault of a user's file is an `InputError` where the file is read or written (`sptx_core.files`), and a run that cannot
+go on is an `UnfinishedError`; both are printed here. Any other exception is a bug and shows its traceback.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
 
 app = typer.Typer(
     name="sptx",
-    help="Splice-site and tissue-usage tracks of a genome, by SpTransformer on Ray Data.",
+    help="Predict splice sites and their usage by tissue for genes, genomes and variants, with SpTransformer.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -71,7 +71,10 @@ def _sptx(
     version: Annotated[  # its callback has printed it
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print versions and the engine paths usable here."
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print versions and the engine paths that work on this machine.",
         ),
     ] = False,
 ) -> None:

@@ -23,7 +23,8 @@ def browse(
     output: Annotated[
         list[str],
         typer.Argument(
-            help="One or two tables, perhaps one of variants, and where to begin: DOCK8, chr9:214,854-220,000.",
+            help="One or two tables of scores, optionally a table of variants, and optionally where to begin: DOCK8 or "
+            "chr9:214,854-220,000.",
             show_default=False,
         ),
     ],
@@ -36,27 +37,31 @@ def browse(
         ),
     ] = None,
     fasta: Annotated[
-        str | None, typer.Option(help="Genome, for the sequence where the table has no rows.", show_default=False)
+        str | None,
+        typer.Option(help="Genome FASTA, to show the sequence where the table has no rows.", show_default=False),
     ] = None,
     port: Annotated[
         int | None, typer.Option(help="Port to listen on (default: a free one).", min=1, max=65535, show_default=False)
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; with another one anybody who reaches it can look.")
+        str,
+        typer.Option(help="Address to listen on; with 0.0.0.0 everybody who can reach this machine can see the page."),
     ] = "127.0.0.1",
-    no_open: Annotated[bool, typer.Option("--no-open", help="Open no browser.")] = False,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Do not open a browser.")] = False,
     to: Annotated[
         Path | None,
         typer.Option(
-            "--to", help="HTML file to write instead: the page of a locus, to be sent to others.", show_default=False
+            "--to",
+            help="Write the page of one gene or region to this HTML file instead; it can be sent to others.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
     """Show tables as a page in the browser: transcripts, scores, usage by tissue, sites with names.
 
-    Reads Parquet as it lies, on a disk or in an object store, also of an unfinished run. Nothing leaves this machine.
-    Prints the page's address and serves it until it is interrupted; --to ends with 3 when a table is unfinished.
-    Keys and tracks: docs/browse.md.
+    Reads the tables where they lie, on a disk or in an object store; the run need not be finished. Prints the address
+    of the page and serves it until Ctrl-C. Nothing leaves this machine. --to ends with exit code 3 if a table is
+    unfinished. Keys and tracks: docs/browse.md.
     """
     from pipeline.browsing.opening import open_session, split_locus
     from pipeline.inputs.annotation import read_annotation

@@ -24,8 +24,8 @@ ESTIMATE = "Estimate"  # a panel of the help
 def run(settings: RunConfig, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Compute the tracks of every base of the selected transcripts.
 
-    Killing it loses nothing: the same command again computes just what is missing. Ends with 3 when shards
-    failed; `sptx status` names them.
+    A run that was killed or interrupted continues with the same command, which computes only what is missing. The exit
+    code is 3 if shards failed; `sptx status` names them.
     """
     from pipeline.tracks.run import run as run_tracks
 
@@ -47,13 +47,15 @@ def plan(
     rate: Annotated[
         Path | None,
         typer.Option(
-            help="Report of `sptx bench --save`: say how long it takes.", rich_help_panel=ESTIMATE, show_default=False
+            help="Report of `sptx bench --save`, to estimate how long the run takes.",
+            rich_help_panel=ESTIMATE,
+            show_default=False,
         ),
     ] = None,
     devices: Annotated[
         list[str] | None,
         typer.Option(
-            help="Numbers of such devices to say it for, separated by commas: 8,64.",
+            help="Numbers of such devices to estimate the time for, separated by commas: 8,64.",
             rich_help_panel=ESTIMATE,
             show_default=False,
         ),
@@ -61,9 +63,9 @@ def plan(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what `run` would do, with the same flags: loci, bases, windows, shards, FLOPs, size, and with --rate hours.
+    """Say how much `run` would compute with the same flags: bases, windows, shards, size, and with --rate the time.
 
-    Nothing is computed but one window of N, to count its FLOPs, and nothing is written.
+    Writes nothing, and computes only one window, to count its operations.
     """
     from pipeline.tracks.estimate import duration, estimate
     from pipeline.tracks.prepare import prepare
@@ -85,15 +87,20 @@ def plan(
 def usage(
     junctions: Annotated[
         list[str],
-        typer.Option(help="TISSUE=FILE[,FILE...]: SJ.out.tab of STAR, plain or gzip; once for each tissue."),
+        typer.Option(
+            help="SJ.out.tab files of STAR for one tissue, plain or gzip, as TISSUE=FILE[,FILE...]; once for each "
+            "tissue."
+        ),
     ],
     to: Annotated[Path, typer.Option(help="File to write: .parquet or .tsv.")],
-    min_reads: Annotated[int, typer.Option(help="Reads of a site and its rivals below which its usage is empty.")] = 10,
+    min_reads: Annotated[
+        int, typer.Option(help="Fewest reads of a site and its competitors in a tissue; with fewer its usage is empty.")
+    ] = 10,
 ) -> None:
-    """Measure the usage of splice sites in tissues from STAR's junctions, for `evaluate --usage`.
+    """Measure the usage of splice sites by tissue from STAR's junctions, for `evaluate`, `plot` and `finetune`.
 
-    Usage is the share of a site in the unique reads that leave the sites it is joined to: exact for skipped exons and
-    for alternative sites, blind to retained introns. Replicates of a tissue are summed. Formula: docs/usage.md.
+    The usage of a site is the share of spliced molecules that use it. Only uniquely mapping reads count, and the files
+    of a tissue are added up. Retained introns cannot be seen in junctions. Formula: docs/usage.md.
     """
     from pipeline.inputs.junctions import files_by_tissue, measure_usage
     from pipeline.inputs.usage import check_target, write_usage
@@ -109,13 +116,16 @@ def example(
     folder: Annotated[Path, typer.Argument(help="Folder to write to.")],
     generated: Annotated[
         bool,
-        typer.Option("--generated", help="A generated genome instead, with the known usage of its sites by tissue."),
+        typer.Option(
+            "--generated", help="Write a generated genome instead, with the true usage of its splice sites by tissue."
+        ),
     ] = False,
 ) -> None:
-    """Write half a megabase of the human genome, its genes and a trained network, and say what to try on them.
+    """Write example files (human genes and a trained network), and print commands to try on them.
 
-    GRCh38 chr9:1-500,000 with GENCODE's genes, and a network of CI-SpliceAI, which predicts sites and no usage by
-    tissue; NOTICE.txt says whose they are. With --generated a synthetic genome, and a network for it, which does.
+    The files are GRCh38 chr9:1-500,000 with GENCODE's genes, and a network of CI-SpliceAI, which predicts splice sites
+    but no usage by tissue. NOTICE.txt names their sources and licences. --generated writes a synthetic genome and a
+    network that also predicts usage; they say nothing about real genes.
     """
     if generated:
         _generated_example(folder)
@@ -153,7 +163,10 @@ def simulate(
     bases: Annotated[int | None, typer.Option(help="Bases of each contig (default: 250,000, about 50 genes).")] = None,
     clusters: Annotated[
         bool,
-        typer.Option("--clusters", help="Regulators of cassette exons in threes, whose mean profile is flat."),
+        typer.Option(
+            "--clusters",
+            help="Give cassette exons clusters of regulators whose effects cancel in the mean (docs/simulate.md).",
+        ),
     ] = False,
     annotation_only: Annotated[
         bool, typer.Option("--annotation-only", help="Only a GTF as large as GENCODE's, to measure `plan` with.")
@@ -166,8 +179,8 @@ def simulate(
 ) -> None:
     """Write a synthetic genome with a known answer: genome.fa.gz, annotation.gtf.gz and usage.parquet.
 
-    Splice sites are drawn from made-up matrices among decoys; usage by tissue follows a made-up formula of enhancer
-    and silencer motifs (docs/simulate.md). To train and test on; it says nothing about real genomes.
+    Splice sites follow made-up matrices, among decoys, and usage by tissue follows a made-up formula of enhancer and
+    silencer motifs (docs/simulate.md). It is for training and tests; it says nothing about real genomes.
     """
     from pipeline.simulation.simulate import simulate as write_genome
     from pipeline.simulation.simulate import simulate_annotation

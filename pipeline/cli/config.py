@@ -27,14 +27,15 @@ SETTINGS: dict[Configurable, type[Settings]] = {Configurable.RUN: RunConfig, Con
 
 
 def config(
-    command: Annotated[Configurable, typer.Argument(help="Command that the settings are for.")] = Configurable.RUN,
+    command: Annotated[Configurable, typer.Argument(help="The command whose settings are written.")] = Configurable.RUN,
     to: Annotated[
         Path | None, typer.Option("--to", help="File to write instead of standard output.", show_default=False)
     ] = None,
 ) -> None:
-    """Write all settings of a command as YAML with comments, for its --config, and name the ready settings.
+    """Write a YAML file with all settings of a command and what they mean, for its --config.
 
-    Ready settings, such as gpu-cluster, come with sptx: --config takes their names in place of a file.
+    Also names the settings files that come with sptx, such as gpu-cluster; --config takes these names in place of a
+    file.
     """
     head = f"# Settings of `sptx {command.value}`, for --config: each with its default. Flags win over this file."
     text = f"{head}\n\n{SETTINGS[command].template()}"

@@ -27,32 +27,32 @@ DECIMALS = 6
 
 
 def diff(
-    first: Annotated[str, typer.Argument(help="Root of a table: a folder or a URI.", show_default=False)],
-    second: Annotated[str, typer.Argument(help="Root of the table to compare it with.", show_default=False)],
+    first: Annotated[str, typer.Argument(help="A table: its folder or URI.", show_default=False)],
+    second: Annotated[str, typer.Argument(help="The table to compare it with.", show_default=False)],
     gene: Annotated[str | None, typer.Option(help="Only rows of this gene, by name or id.", show_default=False)] = None,
     region: Annotated[
         str | None, typer.Option(help="Only rows in this region, such as chr9:214,854-220,000.", show_default=False)
     ] = None,
-    least: Annotated[float, typer.Option(help="Least difference of a row that is listed.", min=0, max=1)] = 0.01,
+    least: Annotated[float, typer.Option(help="List only rows that differ by at least this.", min=0, max=1)] = 0.01,
     threshold: Threshold = None,
     to: Annotated[
         Path | None,
         typer.Option(
             "--to",
-            help="File for all rows that differ by --least or more: .tsv, .csv or .parquet.",
+            help="File to write all rows to that differ by at least --least: .tsv, .csv or .parquet.",
             show_default=False,
         ),
     ] = None,
     exit_code: Annotated[
-        bool, typer.Option("--exit-code", help="End with 1 when the tables differ, as diff does.")
+        bool,
+        typer.Option("--exit-code", help="End with exit code 1 if the tables differ, as the Unix command diff does."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two tables of one genome: rows by size of difference, the largest, and sites gained and lost.
+    """Compare two tables of one genome: how much rows differ, which differ most, and which sites are gained and lost.
 
-    Rows that both hold are compared, whatever their plans; settings that differ are told. Two runs of one plan have no
-    difference. Ends with 0 whether they differ or not, unless --exit-code is given, and with 3 when a table is
-    unfinished: what both hold is compared then.
+    Compares the rows that both tables hold, and prints settings that differ. The exit code is 0 whether the tables
+    differ or not, unless --exit-code is given; it is 3 if a table is unfinished. Details: docs/diff.md.
     """
     from pipeline.tracks.difference import compare
     from pipeline.tracks.reader import open_tracks

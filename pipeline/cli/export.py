@@ -17,10 +17,10 @@ from sptx_core.errors import InputError
 @with_flags(
     JobSettings,
     {
-        "workers": "actors of Ray (default: one a core for over 300 million bases, else this process alone)",
-        "address": "Ray cluster to join (auto, host:port), as RAY_ADDRESS; without it an embedded Ray",
-        "shared_output": "a local --to is one file system on every node",
-        "object_store_mb": "memory of the embedded Ray's object store in MiB, 80 or more (default: 200)",
+        "workers": "Ray actors (default: one for each core for over 300 million bases, otherwise none)",
+        "address": "Ray cluster to join: auto or host:port; also set by RAY_ADDRESS (default: a Ray on this machine)",
+        "shared_output": "confirm that all nodes of the cluster mount a local --to",
+        "object_store_mb": "memory in MiB for the object store of a Ray that is started here, 80 or more (default: 200)",
     },
 )
 def export(
@@ -29,31 +29,32 @@ def export(
     to: Annotated[str, typer.Option("--to", help="Folder to write to, or a URI such as s3://bucket/hub.")],
     least: Annotated[
         float | None,
-        typer.Option(help="Least value in a bigWig, less is left out (default: 0.001).", show_default=False),
+        typer.Option(help="Leave values below this out of the bigWig files (default: 0.001).", show_default=False),
     ] = None,
-    every_base: Annotated[bool, typer.Option("--every-base", help="Leave nothing out; files are larger.")] = False,
+    every_base: Annotated[bool, typer.Option("--every-base", help="Leave no base out; the files are larger.")] = False,
     genome: Annotated[
         str | None,
         typer.Option(
-            help="UCSC's id of the genome, such as hg38: names contigs as UCSC does and makes hub.txt.",
+            help="UCSC's id of the genome, such as hg38; names contigs as UCSC does and also writes the track hub, "
+            "hub.txt.",
             show_default=False,
         ),
     ] = None,
     genes: Annotated[
-        list[str] | None, typer.Option(help="Genes or transcripts alone, separated by commas.", show_default=False)
+        list[str] | None, typer.Option(help="Only these genes or transcripts, separated by commas.", show_default=False)
     ] = None,
     regions: Annotated[
         list[str] | None,
-        typer.Option(help="Regions alone, such as chr9:214,854-220,000 (1-based inclusive).", show_default=False),
+        typer.Option(help="Only these regions, such as chr9:214,854-220,000 (1-based inclusive).", show_default=False),
     ] = None,
     verified: Verified = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a table as files for genome browsers: bigWig, bigBed, a track hub, an IGV session.
 
-    Scores of acceptors and donors by strand, usage by tissue at likely sites, the sites, and what was computed.
-    Killed, the same command goes on; the same table gives the same bytes, on a cluster too. Ends with 3 when the table
-    is unfinished. How to load the files: docs/export.md.
+    Writes acceptor and donor scores by strand, usage by tissue at likely sites, the sites, and the computed stretches.
+    An export that was killed continues with the same command. The same table gives the same bytes. The exit code is 3
+    if the table is unfinished. How to load the files: docs/export.md.
     """
     from pipeline.batch.storage import Store
     from pipeline.exporting.export import export as export_table

@@ -23,16 +23,16 @@ from pydantic.fields import FieldInfo
 from pipeline.settings import INPUTS, Settings
 
 MAX_CHOICES_SHOWN = 18  # characters of "float32|bfloat16" and its like in a help
-TableRoot = Annotated[str, typer.Argument(help="Root of the table: a folder or a URI.", show_default=False)]
+TableRoot = Annotated[str, typer.Argument(help="The table: its folder or URI.", show_default=False)]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Say nothing on the way and show no progress; errors are still told.")
+    bool, typer.Option("--quiet", "-q", help="Print no messages and no progress; errors are still printed.")
 ]
 Threshold = Annotated[
     float | None,
-    typer.Option(help="Least acceptor or donor score of a called site (default: 0.1).", show_default=False),
+    typer.Option(help="Score from which a site is called (default: 0.1).", show_default=False),
 ]
 Verified = Annotated[
-    bool, typer.Option("--verify", help="Check the checksums of each part that is read; reads these parts whole.")
+    bool, typer.Option("--verify", help="Compare each part that is read with its checksum, which reads it as a whole.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as a JSON object on standard output.")]
 
@@ -70,7 +70,7 @@ def with_flags(
 def _flag(name: str, field: FieldInfo) -> Any:
     """The annotation of a setting's flag."""
     kind, default = _plain_type(field.annotation), field.default
-    without = field.is_required() or default is None or default is False or default == ()
+    without = field.is_required() or default is None or default is False or default in ((), "")
     shown = "" if without else f" (default: {default})"
     if isinstance(kind, type) and issubclass(kind, StrEnum) and len("|".join(kind)) > MAX_CHOICES_SHOWN:
         # They would push the names of flags out of a terminal of 80 columns.
@@ -91,7 +91,8 @@ def _option(kind: Any, text: str, panel: str, name: str, metavar: str | None = N
 
 _CONFIG = _option(
     str | None,
-    "YAML file of settings, named as the flags, or the name of a ready one (see `sptx config`); flags win",
+    "YAML file with settings named like the flags, which override it (`run` and `plan`: or a name such as gpu-node, see "
+    "`sptx config`)",
     INPUTS,
     "--config",
 )

@@ -32,7 +32,7 @@ PRINTED_WIDTH = 130  # columns of tables that go to a file or another program
 
 
 def status(output: TableRoot, as_json: AsJson = False) -> None:
-    """Say what is done, missing and failed, and how long it took; ends with 3 while anything is missing."""
+    """Say which shards are finished, missing and failed, and how long the run took; exit code 3 if any is missing."""
     from pipeline.batch.history import in_words, read_history
     from pipeline.batch.published import PublishedStore
 
@@ -77,18 +77,21 @@ def verify(
     workers: Annotated[
         int | None,
         typer.Option(
-            help="Actors to read with (default: one a core for a table of over 100 million rows, else threads).",
+            help="Ray actors that read (default: one for each core for over 100 million rows, otherwise threads "
+            "without Ray).",
             min=1,
             show_default=False,
         ),
     ] = None,
     address: Annotated[
         str | None,
-        typer.Option(help="Ray cluster to read on (auto, host:port); without it an embedded Ray.", show_default=False),
+        typer.Option(
+            help="Ray cluster to read on: auto or host:port (default: start a Ray on this machine).", show_default=False
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read every part back: schema, rows, coverage of the plan, checksums, probabilities; ends with 3 if unsound."""
+    """Check all files of a table: columns, rows against the plan, checksums, probabilities; exit code 3 if unsound."""
     from pipeline.batch.published import PublishedStore
     from pipeline.batch.readback import Workbench
     from pipeline.tracks.verify import VerifyReport
@@ -129,24 +132,32 @@ def query(
     what: Annotated[
         str | None,
         typer.Argument(
-            help="chr9:214,854-220,000 (1-based), a gene; of tracks a transcript id, of variants 9-214900-A-G.",
+            help="A region (chr9:214,854-220,000, 1-based inclusive) or a gene; in tracks also a transcript id, in "
+            "variants also a variant (9-214900-A-G).",
             show_default=False,
         ),
     ] = None,
-    gene: Annotated[str | None, typer.Option(help="A gene's name or id, of variants.", show_default=False)] = None,
-    min_splice: Annotated[float | None, typer.Option(help="Least d_splice, of variants.", show_default=False)] = None,
+    gene: Annotated[
+        str | None, typer.Option(help="Variants: only those of this gene, by name or id.", show_default=False)
+    ] = None,
+    min_splice: Annotated[
+        float | None, typer.Option(help="Variants: only those with a d_splice of at least this.", show_default=False)
+    ] = None,
     tissue: Annotated[
-        str | None, typer.Option(help="A tissue in which they are called, of variants.", show_default=False)
+        str | None, typer.Option(help="Variants: only those that are called in this tissue.", show_default=False)
     ] = None,
-    strand: Annotated[str | None, typer.Option(help="+ or -; both when not given.", show_default=False)] = None,
+    strand: Annotated[str | None, typer.Option(help="Tracks: + or - (default: both).", show_default=False)] = None,
     columns: Annotated[
-        str | None, typer.Option(help="Score columns, such as acceptor,donor,brain (default: all).", show_default=False)
+        str | None,
+        typer.Option(help="Columns to print, such as acceptor,donor,brain (default: all).", show_default=False),
     ] = None,
-    sites: Annotated[bool, typer.Option("--sites", help="Read the sites table: unrounded, likely sites only.")] = False,
+    sites: Annotated[
+        bool, typer.Option("--sites", help="Tracks: print only likely splice sites, with unrounded scores.")
+    ] = False,
     verified: Verified = False,
     form: Annotated[
         Format | None,
-        typer.Option("--format", help="How to print (default: by the name of --to, else table).", show_default=False),
+        typer.Option("--format", help="Format (default: by the name of --to, otherwise table).", show_default=False),
     ] = None,
     to: Annotated[
         Path | None,
@@ -155,7 +166,11 @@ def query(
         ),
     ] = None,
 ) -> None:
-    """Print the rows of a region, a gene, a transcript or a variant; of variants all that --min-splice lets through."""
+    """Print the rows of a region, a gene, a transcript or a variant.
+
+    With a table of variants the argument may be left out: then all variants are printed that --gene, --min-splice and
+    --tissue let through.
+    """
     from pipeline.batch.published import PublishedStore
     from pipeline.tracks.reader import open_tracks
     from pipeline.variants.header import holds_variants
@@ -225,36 +240,43 @@ def plot(
     what: Annotated[
         str,
         typer.Argument(
-            help="chr9:214,854-220,000 (1-based inclusive), a gene; of tracks a transcript, of variants 9-214900-A-G.",
+            help="A region (chr9:214,854-220,000, 1-based inclusive) or a gene; in tracks also a transcript id, in "
+            "variants also a variant (9-214900-A-G).",
             show_default=False,
         ),
     ],
     to: Annotated[Path, typer.Option("--to", help="Picture to write; must end in .png or .svg.")],
-    strand: Annotated[str | None, typer.Option(help="+ or -, of a place with both.", show_default=False)] = None,
+    strand: Annotated[
+        str | None, typer.Option(help="+ or -, if both strands have rows there.", show_default=False)
+    ] = None,
     gene: Annotated[
-        str | None, typer.Option(help="Of variants in several genes, the one to draw.", show_default=False)
+        str | None, typer.Option(help="Variants: the gene to draw, if the variant lies in several.", show_default=False)
     ] = None,
     threshold: Annotated[
-        float, typer.Option(help="Least max(acceptor, donor) of a called site; least gain or loss with a label.")
+        float,
+        typer.Option(help="Score from which a site is drawn as called; size from which a gain or loss is labelled."),
     ] = 0.1,
     gtf: Annotated[
         str | None,
         typer.Option(
-            help="Annotation to draw: of tracks instead of the run's transcripts, of variants to see them at all.",
+            help="Annotation to draw; for tracks it replaces the transcripts of the run.",
             show_default=False,
         ),
     ] = None,
     usage: Annotated[
-        str | None, typer.Option(help="Measured usage to draw below, as in `evaluate`; of tracks.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Tracks: measured usage to draw below the predicted one, as for `evaluate`.", show_default=False
+        ),
     ] = None,
-    short_introns: Annotated[bool, typer.Option("--short-introns", help="Draw long introns short; of tracks.")] = False,
+    short_introns: Annotated[bool, typer.Option("--short-introns", help="Tracks: draw long introns short.")] = False,
 ) -> None:
-    """Draw tracks of a gene, or what a variant or every change of a stretch does.
+    """Draw the scores of a gene, the effect of a variant, or a map of single-base changes.
 
-    Of tracks a gene, a transcript or a region: transcripts, scores, and usage of the called sites by tissue
-    (docs/plot.md). Of variants, one of them: scores before and after, gains and losses, usage by tissue, for which
-    they must have been scored with --sites; or a gene or region: a map of its single-base changes (docs/variants.md).
-    One strand, positions from left to right as in the genome; needs matplotlib (the extra plots).
+    With a table of `run`, draws transcripts, scores and usage by tissue of a gene, a transcript or a region
+    (docs/plot.md). With a table of `variants`, draws the scores before and after one variant; it must have been scored
+    with --sites. With a table of `saturate`, draws a map of the changes of a gene or region (docs/variants.md). Needs
+    matplotlib (the extra plots).
     """
     from pipeline.batch.published import PublishedStore
     from pipeline.inputs.annotation import read_annotation
@@ -327,15 +349,15 @@ def evaluate(
     to: Annotated[
         Path | None, typer.Option(help="Folder to write evaluation.json and plots to.", show_default=False)
     ] = None,
-    plots: Annotated[bool, typer.Option(help="Draw into --to; needs matplotlib (the extra plots).")] = True,
-    form: Annotated[Picture, typer.Option("--format", help="Of the plots.")] = Picture.PNG,
+    plots: Annotated[bool, typer.Option(help="Draw plots into --to; needs matplotlib (the extra plots).")] = True,
+    form: Annotated[Picture, typer.Option("--format", help="Format of the plots.")] = Picture.PNG,
 ) -> None:
-    """Hold the scores against an annotation: top-k accuracy and AUPRC, and correlation with measured usage.
+    """Compare the scores with an annotation (top-k accuracy, AUPRC) and the usage with measured usage (correlation).
 
-    A donor is the last base of an exon before an intron, an acceptor the first after one. Only positions that the
-    table holds count; sites outside it are counted apart. Prints tables in all, by contig and by transcript biotype;
-    --to writes every figure with its definition, and draws precision-recall, calibration, sequence logos of the
-    called sites and usage by tissue. Definitions and citations: docs/evaluate.md.
+    A donor is the last base of an exon before an intron, an acceptor the first base of an exon after one. Only
+    positions that the table holds count; other true sites are reported as outside. Prints the metrics over all
+    positions, by contig and by transcript biotype. --to writes them with their definitions, and draws plots.
+    Definitions and citations: docs/evaluate.md.
     """
     from pipeline.evaluation.evaluate import evaluate as evaluate_table
     from pipeline.evaluation.report import tables

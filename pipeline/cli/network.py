@@ -27,20 +27,24 @@ def convert(
     sources: Annotated[
         list[str],
         typer.Argument(
-            help="An official .ckpt, safetensors file or folder, or hub id; or files of SpliceAI (.h5), CI-SpliceAI "
-            "(.pb) or OpenSpliceAI (.pt), folders or wheels of them: each network becomes a member of an ensemble.",
+            help="SpTransformer's .ckpt, a safetensors file or folder, or a hub id; or files of SpliceAI (.h5), "
+            "CI-SpliceAI (.pb) or OpenSpliceAI (.pt), or folders or wheels with them. Several networks become an "
+            "ensemble.",
         ),
     ],
     target: Annotated[Path, typer.Argument(help="Folder to write model.safetensors and config.json to.")],
     usage: Annotated[
         list[str] | None,
         typer.Option(
-            help="Pangolin's networks, as usage beside networks of splice sites: a file final.FOLD.OUTPUT.3.v2, which "
-            "may be given again, their folder, or the hub id of MultiMolecule's port."
+            help="Pangolin's networks, which add usage by tissue to the networks of splice sites: their folder, files "
+            "final.FOLD.OUTPUT.3.v2 (give the flag once for each), or the hub id of MultiMolecule's port."
         ),
     ] = None,
 ) -> None:
-    """Convert a checkpoint, or the networks of SpliceAI's family, to safetensors + config.json."""
+    """Convert a checkpoint, or published networks of SpliceAI's family, to a folder with safetensors and config.json.
+
+    Which files of SpliceAI, CI-SpliceAI, OpenSpliceAI and Pangolin it reads: docs/networks.md.
+    """
     from sptx_core.checkpoint.family.convert import is_of_family, read_family
     from sptx_core.model import SpTransformerModel
 
@@ -63,53 +67,63 @@ def convert(
 
 def bench(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    paths: Annotated[str, typer.Option(help="Engine paths, separated by commas.")] = "reference,auto",
+    paths: Annotated[
+        str, typer.Option(help="Engine paths to measure, separated by commas (docs/performance.md describes them).")
+    ] = "reference,auto",
     precisions: Annotated[str, typer.Option(help="Precisions, separated by commas.")] = "float32,bfloat16",
     batch: Annotated[
-        int | None, typer.Option(help="Micro-batch of every path but the reference (default: the fastest).")
+        int | None,
+        typer.Option(help="Windows computed at once, by every path but the reference (default: the fastest number)."),
     ] = None,
     windows: Annotated[
-        int, typer.Option(help="Consecutive windows in a turn; with --variants, alleles of each kind of work.")
+        int, typer.Option(help="Consecutive windows in each turn; with --variants, alleles of each kind of work.")
     ] = 8,
-    repeats: Annotated[int, typer.Option(help="Turns.")] = 3,
-    save: Annotated[Path | None, typer.Option(help="Write the report as JSON.", show_default=False)] = None,
-    compare: Annotated[
-        Path | None, typer.Option(help="Show the ratios of an earlier --save beside the new ones.", show_default=False)
+    repeats: Annotated[int, typer.Option(help="Number of turns.")] = 3,
+    save: Annotated[
+        Path | None, typer.Option(help="JSON file to write the report to, for `plan --rate`.", show_default=False)
     ] = None,
-    variants: Annotated[
-        bool, typer.Option("--variants", help="Measure changes of sequence instead: alleles that share windows.")
-    ] = False,
+    compare: Annotated[
+        Path | None,
+        typer.Option(
+            help="Report of an earlier --save whose ratios are shown beside the new ones.", show_default=False
+        ),
+    ] = None,
+    variants: Annotated[bool, typer.Option("--variants", help="Measure the scoring of variants instead.")] = False,
     checkpoint: Annotated[
         str | None,
         typer.Option(
-            help="Measure this network, not one of the published sizes and random weights.", show_default=False
+            help="Network to measure (default: one of SpTransformer's size with random weights).", show_default=False
         ),
     ] = None,
     core: Annotated[int, typer.Option(help="Predicted bases of a window; not with --variants.")] = TRAINED_CORE,
     cores: Annotated[
         str | None,
         typer.Option(
-            help="Measure these cores instead, separated by commas: cost, and how scores differ from the smallest.",
+            help="Compare these sizes of the core, separated by commas: their cost, and how scores differ from the "
+            "smallest.",
             rich_help_panel=CORES,
             show_default=False,
         ),
     ] = None,
     fasta: Annotated[
         str | None,
-        typer.Option(help="Genome that --checkpoint is run on.", rich_help_panel=CORES, show_default=False),
+        typer.Option(
+            help="Genome on which the scores of --checkpoint are compared.", rich_help_panel=CORES, show_default=False
+        ),
     ] = None,
     region: Annotated[
         str | None,
         typer.Option(
-            help="Both strands of which bases (default: --windows of the largest core, mid-contig).",
+            help="Region to compare scores on, both strands (default: the middle of the first contig).",
             rich_help_panel=CORES,
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Measure the engine's paths against the plain network on this machine; needs no files.
+    """Measure how fast the engine is on this machine, compared with the plain network; needs no files.
 
-    With --cores cost by core, and with --checkpoint and --fasta how scores move between cores (docs/performance.md).
+    --cores compares sizes of the core, the predicted bases of a window, in cost and, with --checkpoint and --fasta, in
+    scores (docs/performance.md).
     """
     from pipeline.inputs.network import load_network
     from sptx_core.engine.bench import BenchReport, format_report, pairs, run_bench

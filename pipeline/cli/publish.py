@@ -19,7 +19,9 @@ def publish(
         str,
         typer.Option(
             "--to",
-            help="Folder, s3://bucket/tracks or hf://datasets/OWNER/NAME; the table itself for the card alone.",
+            help="Where to copy it: a folder, s3://bucket/tracks or hf://datasets/OWNER/NAME. The table itself adds "
+            "the card "
+            "and checksums to it and copies nothing.",
         ),
     ],
     licence: Annotated[
@@ -28,7 +30,7 @@ def publish(
     at: Annotated[
         str,
         typer.Option(
-            help="Address at which readers will find it, such as https://host/tracks (default: --to).",
+            help="Address at which others will find it, such as https://host/tracks (default: --to).",
             show_default=False,
         ),
     ] = "",
@@ -36,8 +38,8 @@ def publish(
 ) -> None:
     """Copy a finished table to where others read it, with a dataset card, checksums and Croissant metadata.
 
-    Parts first, the manifest last; killed, the same command goes on. The same table gives the same bytes. An unfinished
-    table ends with 3, an unsound one with 2. How others read it: docs/publish.md.
+    A copy that was killed continues with the same command. The same table gives the same bytes. The exit code is 3 if
+    the table is unfinished, and 2 if it is damaged. How others read it: docs/publish.md.
     """
     from pipeline.batch.published import PublishedStore
     from pipeline.publishing.publish import Options

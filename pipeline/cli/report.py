@@ -17,8 +17,8 @@ def report(
     gtf: Annotated[
         str | None,
         typer.Option(
-            help="Annotation that decides what is annotated; GTF or GFF3, path or URI (default: the transcripts of "
-            "the run).",
+            help="Annotation that decides which sites are annotated; GTF or GFF3, path or URI (default: the "
+            "transcripts of the run).",
             show_default=False,
         ),
     ] = None,
@@ -26,9 +26,9 @@ def report(
 ) -> None:
     """Write a report of a table: one page of HTML without scripts, to read, print and send.
 
-    Coverage, scores, called and annotated sites by motif and biotype, usage by tissue, tissue-specific sites, and how
-    the table was computed. The same table gives the same bytes. Ends with 3 when the table is unfinished, which the
-    report says. What each figure means: docs/report.md.
+    Shows coverage, scores, called and annotated sites by motif and biotype, usage by tissue, tissue-specific sites, and
+    how the table was computed. The same table gives the same bytes. The exit code is 3 if the table is unfinished, and
+    the report says so. What each figure means: docs/report.md.
     """
     from pipeline.inputs.annotation import read_annotation
     from pipeline.reporting.report import write_report

@@ -59,19 +59,22 @@ def sites(
     ] = None,
     novel: Annotated[bool, typer.Option("--novel", help="Only sites that are not annotated.")] = False,
     tissue: Annotated[
-        str | None, typer.Option(help="Only called sites that this tissue uses.", show_default=False)
+        str | None, typer.Option(help="Only called sites that this tissue uses (see --min-usage).", show_default=False)
     ] = None,
     min_usage: Annotated[
         float | None,
-        typer.Option(help="Least usage in --tissue (default: 0.1).", min=0, max=1, show_default=False),
+        typer.Option(help="Lowest usage in --tissue (default: 0.1).", min=0, max=1, show_default=False),
     ] = None,
     specific: Annotated[
         bool,
-        typer.Option("--specific", help="Only called sites with tau from 0.8 on; with --tissue those it uses most."),
+        typer.Option(
+            "--specific",
+            help="Only tissue-specific called sites (tau of at least 0.8); with --tissue those of that tissue.",
+        ),
     ] = False,
     form: Annotated[
         SitesFormat | None,
-        typer.Option("--format", help="How to write (default: by the name of --to, else tsv).", show_default=False),
+        typer.Option("--format", help="Format (default: by the name of --to, otherwise tsv).", show_default=False),
     ] = None,
     to: Annotated[
         Path | None,
@@ -82,7 +85,8 @@ def sites(
 ) -> None:
     """List called and annotated splice sites: gene, exon, motif, scores, usage by tissue, nearest annotated site.
 
-    One row a site. Ends with 3 if shards that may hold sites are missing. Columns and examples: docs/sites.md.
+    Writes one row for each site. The exit code is 3 if a missing shard may hold sites that were asked for. Columns and
+    examples: docs/sites.md.
     """
     import polars as pl
 

@@ -11,11 +11,11 @@ from pipeline.finetuning.settings import FinetuneConfig
 
 @with_flags(FinetuneConfig)
 def finetune(settings: FinetuneConfig) -> None:
-    """Train a network on an annotation and measured usage; killed, the same command goes on.
+    """Train a network on the splice sites of an annotation and on measured usage by tissue.
 
-    Learns from windows of the selected genes' transcripts. Contigs are split: those of --validation choose the best
-    state, those of --test only give metrics at the end. OUTPUT/model is a checkpoint like any other. docs/finetune.md
-    says how usage is computed from RNA-seq, how the loss is made, and what to mind.
+    Trains on the selected transcripts, except on the contigs of --validation, which choose the best state, and of
+    --test, which give metrics at the end. Writes a checkpoint to OUTPUT/model. A training that was killed continues
+    with the same command. Training data, loss and advice: docs/finetune.md.
     """
     from pipeline.finetuning.finetune import run
     from pipeline.finetuning.training_job import prepare

@@ -23,12 +23,14 @@ ESTIMATE = "Estimate"  # a panel of the help
 
 OnlyPlan = Annotated[
     bool,
-    typer.Option("--plan", help="Compute nothing: say how many alleles, windows and FLOPs.", rich_help_panel=ESTIMATE),
+    typer.Option(
+        "--plan", help="Compute nothing; say how many alleles and windows there are.", rich_help_panel=ESTIMATE
+    ),
 ]
 Rate = Annotated[
     Path | None,
     typer.Option(
-        help="Report of `sptx bench --save`: with --plan, say how long it takes.",
+        help="With --plan: report of `sptx bench --save`, to estimate how long it takes.",
         rich_help_panel=ESTIMATE,
         show_default=False,
     ),
@@ -42,24 +44,25 @@ def variants(
         str | None,
         typer.Option(
             "--to",
-            help="VCF or BCF to write when all is done: the input's lines with INFO added (.vcf, .vcf.gz, .bcf).",
+            help="VCF or BCF to write at the end: the lines of the input with the scores in INFO (.vcf, .vcf.gz, "
+            ".bcf).",
             show_default=False,
         ),
     ] = None,
     spliceai_field: Annotated[
         str | None,
-        typer.Option(help="INFO field for a ten-field string as SpliceAI writes it, in --to.", show_default=False),
+        typer.Option(help="Name of an INFO field in SpliceAI's format to add to --to.", show_default=False),
     ] = None,
     plan: OnlyPlan = False,
     rate: Rate = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score what each allele of a VCF does to splicing: gain and loss of sites, and their usage by tissue.
+    """Score what each allele of a VCF does to splicing: gain and loss of sites, and change of usage by tissue.
 
-    Reference and alternative sequence are predicted, and their difference is stored: a row an allele and gene. Alleles
-    that cannot be scored keep a row that says why. Killing it loses nothing: the same command again computes just what
-    is missing. Ends with 3 when shards failed. Definitions: docs/variants.md.
+    Predicts the reference and the alternative sequence and stores their differences, one row for each allele and gene.
+    An allele that cannot be scored has a row that says why. A run that was killed or interrupted continues with the
+    same command. The exit code is 3 if shards failed. Definitions: docs/variants.md.
     """
     if spliceai_field is not None and to is None:
         raise InputError("--spliceai-field is a field of the VCF that --to names: give --to as well")
@@ -76,9 +79,9 @@ def variants(
 def saturate(
     settings: SaturateConfig, plan: OnlyPlan = False, rate: Rate = None, quiet: Quiet = False, as_json: AsJson = False
 ) -> None:
-    """Score every single-base change of genes or regions, and if asked for deletions and insertions.
+    """Score every single-base change of genes or regions, and optionally short deletions and insertions.
 
-    The table has the columns of `variants`. Killing it loses nothing: the same command again goes on.
+    The table has the columns of `variants`. A run that was killed or interrupted continues with the same command.
     """
     _run(settings, plan=plan, rate=rate, quiet=quiet, as_json=as_json)
 

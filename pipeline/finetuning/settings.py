@@ -59,60 +59,64 @@ class FinetuneConfig(Settings):
     gtf: Location = setting(..., INPUTS, "annotation: GTF or GFF3, plain or gzip, path or URI")
     usage: Location | None = setting(None, INPUTS, "measured usage of splice sites by tissue: Parquet or TSV")
     junctions: tuple[str, ...] = setting(
-        (), INPUTS, "instead of usage: TISSUE=FILE[,FILE...], SJ.out.tab files of STAR"
+        (), INPUTS, "in place of --usage: SJ.out.tab files of STAR, as TISSUE=FILE[,FILE...]"
     )
     checkpoint: Annotated[str | None, BeforeValidator(checkpoint_location)] = setting(
         None, INPUTS, "network to start from: official .ckpt, safetensors file or folder, or a hub id"
     )
     encoders: Annotated[str | None, BeforeValidator(checkpoint_location)] = setting(
-        None, INPUTS, "network whose trained encoders a new one starts with; a checkpoint as above"
+        None, INPUTS, "network whose trained encoders a new network starts with; given like --checkpoint"
     )
     network: dict[str, Any] | None = setting(None, None, "sizes of a new network, instead of a checkpoint")
-    output: Location | None = setting(None, INPUTS, "folder or URI of the training")
+    output: Location | None = setting(None, INPUTS, "folder or URI to write the training to")
 
     validation: Names = setting((), DATA, "contigs held back to choose the best network")
     test: Names = setting((), DATA, "contigs held back for the metrics at the end")
     contigs: Names = setting((), DATA, "contigs to train on (default: all others)")
     genes: Names = setting((), DATA, "gene names or ids")
     biotypes: Names = setting((), DATA, "transcript types")
-    tags: Names = setting((), DATA, "annotation tags, any of which suffices")
+    tags: Names = setting((), DATA, "only transcripts with any of these annotation tags")
     flanks: TrainingFlanks = setting(
-        TrainingFlanks.TRANSCRIPT, DATA, "beyond a gene's ends: N, the genome, or either by chance"
+        TrainingFlanks.TRANSCRIPT,
+        DATA,
+        "what windows hold beyond a gene's ends: N, the genome, or one of them at random",
     )
     core: int = setting(1000, DATA, "predicted bases of a training window", ge=1)
-    empty_windows: float = setting(1.0, DATA, "windows without a site in an epoch for each window with one", ge=0)
+    empty_windows: float = setting(
+        1.0, DATA, "windows without a site that an epoch uses for each window with one", ge=0
+    )
 
-    freeze: Freeze = setting(Freeze.NOTHING, OPTIMIZATION, "parts that are not trained; body is all but the heads")
+    freeze: Freeze = setting(
+        Freeze.NOTHING, OPTIMIZATION, "parts that are not trained; body is everything but the heads"
+    )
     epochs: float = setting(10, OPTIMIZATION, "passes over the windows that have a site", gt=0)
     batch: int = setting(16, OPTIMIZATION, "windows in a step, over all workers", ge=1)
     learning_rate: float = setting(1e-4, OPTIMIZATION, "highest learning rate, reached after the warm-up", gt=0)
     warmup: float = setting(0.05, None, "share of the training during which the learning rate rises", ge=0, lt=1)
     weight_decay: float = setting(0.01, None, "weight decay of AdamW; biases, norms and the usage head have none", ge=0)
     clip: float = setting(1.0, None, "norm to which a longer gradient is clipped", gt=0)
-    site_weight: float = setting(
-        10.0, OPTIMIZATION, "weight of a base that is a splice site, where another base has 1", gt=0
-    )
-    usage_weight: float = setting(1.0, OPTIMIZATION, "weight of the usage loss, where the site loss has 1", ge=0)
+    site_weight: float = setting(10.0, OPTIMIZATION, "weight of a splice site in the loss; other bases have 1", gt=0)
+    usage_weight: float = setting(1.0, OPTIMIZATION, "weight of the usage loss; the site loss has 1", ge=0)
     precision: Precision = setting(
-        Precision.FLOAT32, OPTIMIZATION, "float32, or bfloat16: mixed precision with float32 weights"
+        Precision.FLOAT32, OPTIMIZATION, "precision of products; weights and sums are float32"
     )
     gradient_checkpointing: bool = setting(
         False, OPTIMIZATION, "recompute attention layers in the backward pass to save memory"
     )
     seed: int = setting(1, OPTIMIZATION, "seed of random weights and of the order of windows", ge=0)
     validate_every: int | None = setting(None, OPTIMIZATION, "steps between validations (default: an epoch)", ge=1)
-    validation_windows: int = setting(5000, None, "most windows in a validation", ge=1)
+    validation_windows: int = setting(5000, None, "largest number of windows in a validation", ge=1)
     checkpoint_every: int = setting(500, None, "steps between saved states; one is also saved at each validation", ge=1)
-    patience: int | None = setting(
-        None, OPTIMIZATION, "validations without a lower loss after which the training stops early", ge=1
-    )
+    patience: int | None = setting(None, OPTIMIZATION, "stop after this many validations without a lower loss", ge=1)
 
     workers: int = setting(1, EXECUTION, "processes that share each batch", ge=1)
-    threads: int | None = setting(None, EXECUTION, "CPU threads a worker (default: cores / workers)", ge=1)
-    gpus_per_worker: float | None = setting(None, EXECUTION, "GPUs (or share of one) a worker; 0: use CPUs", ge=0, le=1)
-    address: str | None = setting(None, EXECUTION, "Ray cluster to join; without it an embedded Ray is started")
-    object_store_mb: int = setting(200, None, "memory of the embedded Ray's object store", ge=80)
-    max_failures: int = setting(3, None, "times that failed workers are started again", ge=0)
+    threads: int | None = setting(None, EXECUTION, "CPU threads of each worker (default: cores / workers)", ge=1)
+    gpus_per_worker: float | None = setting(
+        None, EXECUTION, "share of a GPU for each worker; 0 computes on CPUs", ge=0, le=1
+    )
+    address: str | None = setting(None, EXECUTION, "Ray cluster to join (default: start a Ray on this machine)")
+    object_store_mb: int = setting(200, None, "memory in MiB for the object store of a Ray that is started here", ge=80)
+    max_failures: int = setting(3, None, "how often failed workers are started again", ge=0)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -28,7 +28,7 @@ BYTES_PER_BASE_EXACT = 54.9  # unrounded float32, byte-stream-split; docs/table.
 
 @dataclass(frozen=True)
 class Estimate:
-    """Cost of a plan; `str` of it is a summary in words."""
+    """How much a run would compute; `str()` of it is a summary in words."""
 
     transcripts: int
     loci: int

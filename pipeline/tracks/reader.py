@@ -59,7 +59,15 @@ class ShardPart(NamedTuple):
 
 
 class Tracks:
-    """The table at a root; see the module's contract and `open_tracks`."""
+    """A table of `sptx run`, as `open_tracks` opens it.
+
+    Methods that return rows give Polars frames with the columns chrom (string), strand ("+" or "-"), transcript_id
+    (string; only in tables with `--flanks transcript`), pos (int32, 1-based), ref (string, the base of the plus strand)
+    and the score columns (float32, 0 to 1). `columns` chooses score columns (default: all). `strand` is "+" or "-"
+    (default: both, or that of the gene or transcript). `sites=True` reads only the likely splice sites, with unrounded
+    scores. They raise `InputError` for an unknown contig, gene, transcript, column or strand, and for a part that
+    cannot be read.
+    """
 
     def __init__(self, store: Store, *, verify: bool = False) -> None:
         self.store = store
@@ -92,7 +100,7 @@ class Tracks:
 
     @property
     def fingerprint(self) -> str:
-        """Digest (64 hexadecimal digits) of all that defines the table."""
+        """Digest (64 hexadecimal digits) of everything that defines the table."""
         return self.header.fingerprint
 
     @property
@@ -134,9 +142,10 @@ class Tracks:
     def scan(
         self, columns: Sequence[str] | None = None, *, strand: str | None = None, chrom: str | None = None
     ) -> pl.LazyFrame:
-        """All committed rows; `columns` names score columns (all when None).
+        """All finished rows as a LazyFrame.
 
-        `strand` and `chrom` leave out files before any is opened, which a filter on the frame may not.
+        Give `strand` and `chrom` here if you need only one: files of the others are then not opened, which a filter on
+        the frame may not achieve.
         """
         return self._scan(self._parts_of(strand, chrom), columns, sites=False)
 
@@ -150,17 +159,17 @@ class Tracks:
         annotation: Annotation | None = None,
         threshold: float | None = None,
     ) -> pl.LazyFrame:
-        """As `scan`, of the sites table: rows whose acceptor or donor reaches the run's threshold, unrounded.
+        """Likely splice sites as a LazyFrame: rows with an acceptor or donor score from the run's threshold (0.01) on.
 
         Parameters
         ----------
         columns, strand, chrom
             As for `scan`.
         named
-            Give a row for each called or annotated site instead, with its genes, exons and motif: the columns of
-            `pipeline.tracks.named_sites`, which is read as the frame is collected.
+            Return one row for each called or annotated site instead, with its genes, exons and motif (the columns of
+            `sptx sites`).
         annotation
-            What names the sites; without it the transcripts that the table was made for do.
+            Annotation that names the sites (default: the transcripts of the run).
         threshold
             Score from which a named site is called; 0.1 when None.
 
@@ -194,7 +203,7 @@ class Tracks:
         columns: Sequence[str] | None = None,
         sites: bool = False,
     ) -> pl.DataFrame:
-        """Rows with a position in `region`, of one strand or both."""
+        """Rows in a region: text such as "chr9:214,854-220,000" (1-based inclusive), or an `Interval` (0-based)."""
         wanted = self._interval(region) if isinstance(region, str) else region
         pos = pl.col("pos") > wanted.start
         if wanted.end is not None:
@@ -209,7 +218,7 @@ class Tracks:
     def gene(
         self, gene: str, *, strand: str | None = None, columns: Sequence[str] | None = None, sites: bool = False
     ) -> pl.DataFrame:
-        """Rows under the transcripts of a gene, on its strand; of all genes of that name when there are several."""
+        """Rows within the transcripts of a gene, by name or id; of all genes with that name if there are several."""
         found = genes_called(self.transcripts, gene)
         if found.is_empty():
             raise self._unknown("gene", gene, ["gene_name", "gene_id"])
@@ -218,7 +227,7 @@ class Tracks:
     def transcript(
         self, transcript: str, *, strand: str | None = None, columns: Sequence[str] | None = None, sites: bool = False
     ) -> pl.DataFrame:
-        """Rows between a transcript's ends, on its strand."""
+        """Rows from the first to the last base of a transcript, given by id with or without its version."""
         found = transcripts_called(self.transcripts, transcript)
         if found.is_empty():
             raise self._unknown("transcript", transcript, ["transcript_id"])
@@ -227,14 +236,14 @@ class Tracks:
     def query(
         self, what: str, *, strand: str | None = None, columns: Sequence[str] | None = None, sites: bool = False
     ) -> pl.DataFrame:
-        """Rows of a region, a contig, a gene or a transcript, whichever `what` names, in this order."""
+        """Rows of what `what` names: a region, a contig, a gene or a transcript, tried in this order."""
         found = self.find(what)
         if isinstance(found, Interval):
             return self.region(found, strand=strand, columns=columns, sites=sites)
         return self._of_transcripts(found, strand, columns, sites=sites)
 
     def find(self, what: str) -> Interval | pl.DataFrame:
-        """What `what` names: a region or contig, by the table's name of the contig, else rows of `transcripts`."""
+        """What `what` names: an `Interval` for a region or contig, or else rows of `transcripts`."""
         name = what.strip()
         if not name:
             raise InputError("nothing is asked for: name a region, a contig, a gene or a transcript")
@@ -277,7 +286,7 @@ class Tracks:
         }
 
     def status(self) -> RunStatus:
-        """What is done, missing and failed at this moment."""
+        """Which shards are finished, missing and failed at this moment."""
         return status_of(self.store, self.header)
 
     @cached_property

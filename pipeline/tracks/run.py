@@ -14,7 +14,7 @@ from sptx_core.errors import InputError
 
 
 def plan(config: RunConfig, say: Say = print) -> Estimate:
-    """Read and check the inputs, and count what `run` would do.
+    """Read and check the inputs, and say how much `run` would compute.
 
     Parameters
     ----------
@@ -38,11 +38,12 @@ def plan(config: RunConfig, say: Say = print) -> Estimate:
 
 
 def run(config: RunConfig, say: Say = print, *, progress: bool = True) -> Outcome:
-    """Compute the tracks of every base of the selected transcripts, or what is missing of them.
+    """Compute the scores of every base of the selected transcripts, or those that are still missing.
 
-    Killing it loses nothing: the same call goes on where it was. It starts a Ray of its own and ends it, unless
-    `address` or RAY_ADDRESS names a cluster to join. Where Ray's own process on this machine or the head of the cluster
-    is lost, it prints a sentence and ends the Python process with exit code 3, as Ray would without a sentence.
+    After a kill or an interruption the same call continues the run. It starts a Ray of its own and ends it, unless
+    `address` or RAY_ADDRESS names a cluster to join. If Ray's process on this machine or the head of the cluster is
+    lost, it prints a sentence and ends the Python process with exit code 3 (Ray itself would end it without a
+    sentence).
 
     Parameters
     ----------

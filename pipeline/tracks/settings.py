@@ -46,27 +46,31 @@ class RunConfig(JobSettings):
     genes: Names = setting((), SELECTION, "gene names or ids, separated by commas")
     transcripts: Names = setting((), SELECTION, "transcript ids")
     regions: Regions = setting(
-        (), SELECTION, "regions, 1-based inclusive (chr9:200,000-500,000): transcripts that overlap, clipped to them"
+        (), SELECTION, "regions, 1-based inclusive (chr9:200,000-500,000): transcripts that overlap them, cut to them"
     )
     contigs: Names = setting((), SELECTION, "contigs")
     biotypes: Names = setting((), SELECTION, "transcript types, such as protein_coding,lncRNA")
     tags: Names = setting((), SELECTION, "transcripts with any of these tags: basic,MANE_Select")
 
     flanks: Flanks = setting(
-        Flanks.GENOMIC, TABLE, "beyond a transcript's ends: the genome, or N as in training (rows by transcript)"
+        Flanks.GENOMIC,
+        TABLE,
+        "what the network reads beyond a transcript's ends: the genome, or N as in training (gives rows by transcript)",
     )
     precision: Precision = setting(Precision.FLOAT32, TABLE, "arithmetic of the network")
-    core: int = setting(TRAINED_CORE, TABLE, "predicted bases a window, 1000 as trained", ge=1)
-    overlap: int = setting(0, TABLE, "core bases that neighbouring windows share", ge=0)
+    core: int = setting(TRAINED_CORE, TABLE, "predicted bases of a window; SpTransformer was trained with 1000", ge=1)
+    overlap: int = setting(0, TABLE, "predicted bases that neighbouring windows share", ge=0)
     windows_per_shard: int = setting(
         64,
         TABLE,
-        "windows in a shard: the unit of work and file; 2000 suits a GPU",
+        "windows in a shard, the unit of work that becomes one file; 2000 suits a GPU",
         ge=1,
         le=MAX_WINDOWS_PER_SHARD,
     )
-    exact: bool = setting(False, TABLE, "store unrounded float32, about nine times larger")
-    sites_threshold: float = setting(0.01, TABLE, "least max(acceptor, donor) of a row of the sites table", ge=0, le=1)
+    exact: bool = setting(False, TABLE, "store unrounded float32 values; the table is about nine times larger")
+    sites_threshold: float = setting(
+        0.01, TABLE, "lowest max(acceptor, donor) of rows in the table of likely sites", ge=0, le=1
+    )
 
     @model_validator(mode="after")
     def _windows_advance(self) -> Self:

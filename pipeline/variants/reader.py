@@ -40,7 +40,13 @@ _VARIANT_PARTS = 4  # of chrom-pos-ref-alt; a contig's name may hold more dashes
 
 
 class Variants:
-    """The table at a root; see the module and `open_variants`."""
+    """A table of `sptx variants` or `sptx saturate`, as `open_variants` opens it.
+
+    Methods that return rows give Polars frames with one row for each record, ALT and gene; docs/variants.md describes
+    the columns. Positions are 1-based. With `sites=True` they give a row for each base around each change instead,
+    which needs a table that was made with `--sites`. They raise `InputError` for an unknown contig, gene or variant,
+    and for a part that cannot be read.
+    """
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -50,20 +56,20 @@ class Variants:
 
     @property
     def tissues(self) -> tuple[str, ...]:
-        """Names of the tissues."""
+        """Names of the tissues of the network."""
         return self.header.schema.tissues
 
     @cached_property
     def contigs(self) -> tuple[str, ...]:
-        """Names of the contigs, as the variants' file has them."""
+        """Names of the contigs, as in the VCF."""
         return tuple(dict.fromkeys(key.chrom for key, _ in self.parts))
 
     def status(self) -> RunStatus:
-        """What is done, missing and failed at this moment."""
+        """Which shards are finished, missing and failed at this moment."""
         return status_of(self.store, self.header)
 
     def scan(self, *, sites: bool = False) -> pl.LazyFrame:
-        """All rows; of the sites table if asked for."""
+        """All finished rows as a LazyFrame."""
         return self._scan(self.parts, sites=sites)
 
     def of(self, parts: Sequence[tuple[ShardKey, str]]) -> pl.LazyFrame:
@@ -71,7 +77,7 @@ class Variants:
         return self._scan(parts, sites=False)
 
     def collected(self, rows: pl.LazyFrame) -> pl.DataFrame:
-        """What a query of `scan` gives.
+        """Collect a query of `scan`, with a clear error for a damaged part.
 
         Raises
         ------
@@ -90,7 +96,7 @@ class Variants:
             ) from error
 
     def region(self, region: str | Interval, *, sites: bool = False) -> pl.DataFrame:
-        """Rows whose POS lies in a region."""
+        """Rows with POS in a region: text such as "chr9:214,900-215,100" (1-based inclusive), or an `Interval`."""
         wanted = parse_region(region, self.contigs) if isinstance(region, str) else region
         chrom = self._contig(wanted.contig)
         first, last = wanted.start + 1, wanted.end
@@ -106,7 +112,7 @@ class Variants:
         return self.collected(self._scan(parts, sites=sites).filter(inside))
 
     def gene(self, name: str) -> pl.DataFrame:
-        """Rows of a gene, by name or id."""
+        """Rows of a gene, given by name or id (with or without version)."""
         rows = self.collected(self.scan().filter(of_gene(name)))
         if rows.is_empty():
             genes = self.collected(self.scan().select("gene_id", "gene_name").unique())
@@ -117,7 +123,7 @@ class Variants:
         return rows
 
     def variant(self, variant: str, *, sites: bool = False) -> pl.DataFrame:
-        """Rows of a variant, `chrom-pos-ref-alt`, as written or in its normal form."""
+        """Rows of a variant such as "chr9-214900-A-G", written as in the VCF or normalised; one for each gene."""
         texts = variant.rsplit("-", _VARIANT_PARTS - 1)
         if len(texts) != _VARIANT_PARTS or not texts[1].isdigit():
             raise InputError(f"{variant!r} is no variant: write chrom-pos-ref-alt, as in 9-214900-A-G")
@@ -138,7 +144,7 @@ class Variants:
         )
 
     def called_in(self, tissue: str) -> pl.Expr:
-        """Whether a row is called in a tissue.
+        """Filter for `scan`: the rows in which a tissue is called.
 
         Raises
         ------
@@ -156,7 +162,7 @@ class Variants:
         return pl.col("tissues").list.contains(tissue).fill_null(value=False)
 
     def query(self, what: str) -> pl.DataFrame:
-        """Rows of a variant, a region or a gene, whichever `what` is."""
+        """Rows of what `what` names: a variant, a region or a gene, tried in this order."""
         if self.names_variant(what):
             return self.variant(what)
         if self._contig_called(what) or (":" in what and self._contig_called(what.rsplit(":", 1)[0])):
@@ -164,7 +170,7 @@ class Variants:
         return self.gene(what)
 
     def names_variant(self, what: str) -> bool:
-        """Whether a text is a variant, `chrom-pos-ref-alt` on one of the contigs, and no region or gene."""
+        """Whether a text names a variant (`chrom-pos-ref-alt` on a contig of the table), and not a region or gene."""
         texts = what.rsplit("-", _VARIANT_PARTS - 1)
         return len(texts) == _VARIANT_PARTS and texts[1].isdigit() and self._contig_called(texts[0]) is not None
 

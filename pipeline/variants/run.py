@@ -30,7 +30,7 @@ def prepare(config: ScoringConfig, say: Say = print) -> VariantsJob:
 
 
 def score_variants(config: ScoringConfig, say: Say = print, *, progress: bool = True) -> Outcome:
-    """Score all alleles, or what is missing of them; killing it loses nothing, the same call goes on.
+    """Score all alleles, or those that are still missing; after a kill the same call continues the run.
 
     Parameters
     ----------

@@ -51,19 +51,27 @@ class ScoringConfig(JobSettings):
     genes: Names = setting((), SELECTION, "gene names or ids, separated by commas")
     biotypes: Names = setting((), SELECTION, "transcript types, such as protein_coding,lncRNA")
 
-    distance: int = setting(100, SCORES, "bases that are looked at on either side of a change", ge=0, le=MAX_DISTANCE)
-    windows: Windows = setting(Windows.CENTRED, SCORES, "windows about each change, or those of the tracks")
-    core: int = setting(TRAINED_CORE, SCORES, "predicted bases a window of --windows grid", ge=1)
-    tracks: Location | None = setting(
-        None, SCORES, "table of `sptx run --exact` that holds the reference's scores, for --windows grid"
+    distance: int = setting(
+        100, SCORES, "bases on either side of a change in which effects are sought", ge=0, le=MAX_DISTANCE
     )
-    flanks: Beyond = setting(Beyond.GENOMIC, SCORES, "beyond a gene's ends: the genome, or N as SpliceAI has it")
+    windows: Windows = setting(
+        Windows.CENTRED, SCORES, "windows centred on each change, or the fixed windows of `sptx run`"
+    )
+    core: int = setting(TRAINED_CORE, SCORES, "predicted bases of a window, with --windows grid", ge=1)
+    tracks: Location | None = setting(
+        None, SCORES, "table of `sptx run --exact` with the scores of the reference, for --windows grid"
+    )
+    flanks: Beyond = setting(
+        Beyond.GENOMIC, SCORES, "what the network reads beyond a gene's ends: the genome, or N as in SpliceAI"
+    )
     precision: Precision = setting(Precision.FLOAT32, SCORES, "arithmetic of the network")
-    sites: bool = setting(False, SCORES, "store the scores of every base about each change as well, to draw them")
+    sites: bool = setting(
+        False, SCORES, "also store the scores of every base around each change; needed to draw variants"
+    )
     alleles_per_shard: int = setting(
         100,
         SCORES,
-        "alleles in a shard: the unit of work and file; 2000 suits a GPU",
+        "alleles in a shard, the unit of work that becomes one file; 2000 suits a GPU",
         ge=1,
         le=MAX_ALLELES_PER_SHARD,
     )
@@ -92,12 +100,14 @@ class VariantsConfig(ScoringConfig):
 
     vcf: Location = setting(..., INPUTS, "VCF, plain or gzip, or BCF (needs the extra vcf); path or URI")
     outside_genes: Outside = setting(
-        Outside.SKIP, SELECTION, "changes that touch no gene: left out, or scored on both strands"
+        Outside.SKIP, SELECTION, "variants that touch no gene: leave out, or score on both strands"
     )
-    max_length: int = setting(1000, SELECTION, "bases of the longest change that is scored", ge=1, le=100_000)
-    sample: str | None = setting(None, SELECTION, "sample of the VCF: rows say which of its haplotypes has the allele")
+    max_length: int = setting(1000, SELECTION, "longest change that is scored, in bases", ge=1, le=100_000)
+    sample: str | None = setting(
+        None, SELECTION, "sample of the VCF; rows then say which of its haplotypes has the allele"
+    )
     haplotypes: bool = setting(
-        False, SELECTION, "score phased variants of --sample together, too, where their windows overlap"
+        False, SELECTION, "also score phased variants of --sample together if their windows overlap"
     )
 
     @model_validator(mode="after")
@@ -111,8 +121,8 @@ class SaturateConfig(ScoringConfig):
     """Everything that `sptx saturate` can be told; regions are 1-based inclusive text (`chr9:214,900-215,100`)."""
 
     regions: Regions = setting((), SELECTION, "regions, 1-based inclusive (chr9:214,900-215,100)")
-    deletions: str = setting("", SELECTION, "lengths of deletions to score as well: 1 or 1-4")
-    insertions: int = setting(0, SELECTION, "bases of insertions to score as well, all sequences of them", ge=0, le=3)
+    deletions: str = setting("", SELECTION, "lengths of deletions to score as well, such as 1 or 1-4")
+    insertions: int = setting(0, SELECTION, "also score all insertions of up to this many bases", ge=0, le=3)
 
     @model_validator(mode="after")
     def _somewhere(self) -> Self:
