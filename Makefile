@@ -19,7 +19,7 @@ $(VENV)/ready: pyproject.toml setup.py constraints.txt sptx_core/engine/native/s
 demo: $(VENV)/ready
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python workflows/demo.py demo
 
-# Simulates, trains (reckoned: an hour on two idle cores), measures, and puts the network where the package ships it.
+# Simulates, trains (46 minutes on two cores), measures, and puts the network where the package ships it.
 demo-checkpoint: $(VENV)/ready
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python workflows/demo_checkpoint.py demo-checkpoint --keep
 

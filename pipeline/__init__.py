@@ -7,15 +7,15 @@ With the files of `sptx example demo --generated`:
 
     >>> from pipeline import RunConfig, open_tracks, plan, run
     >>> inputs = {"fasta": "demo/genome.fa.gz", "gtf": "demo/annotation.gtf.gz", "checkpoint": "demo/checkpoint"}
-    >>> settings = RunConfig(**inputs, genes=("SYN1-16",), output="demo/tracks")
+    >>> settings = RunConfig(**inputs, genes=("SYN1-40",), output="demo/tracks")
     >>> print(plan(settings))  # doctest: +ELLIPSIS
     contigs: 1 by the same name
-    6 transcripts, 1 loci, 3,759 bases, 5 windows, 1 shards
+    6 transcripts, 1 loci, 4,605 bases, 5 windows, 1 shards
     ...
     >>> run(settings, progress=False).complete  # doctest: +ELLIPSIS
     contigs: ...
     True
-    >>> gene = open_tracks("demo/tracks").gene("SYN1-16")  # a Polars frame: a row for each base
+    >>> gene = open_tracks("demo/tracks").gene("SYN1-40")  # a Polars frame: a row for each base
     >>> gene.columns[:7]
     ['chrom', 'strand', 'pos', 'ref', 'acceptor', 'donor', 'no_splice']
 
@@ -24,7 +24,7 @@ With the files of `sptx example demo --generated`:
     >>> found = evaluate(tracks, annotation, read_usage("demo/usage.parquet"), say=lambda _: None)
     >>> found.of("donor").sites  # of the gene in the table
     6
-    >>> view = gene_view(tracks, "SYN1-16", annotation=annotation)
+    >>> view = gene_view(tracks, "SYN1-40", annotation=annotation)
     >>> view.strand, len(view.called)  # its splice sites at or above 0.1
     ('-', 12)
 """

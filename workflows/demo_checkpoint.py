@@ -6,8 +6,7 @@ goes on when it is run again), and then measures the network on a genome that it
 where the mean profile reaches 0.25 at most.
 
 `--small` tries the whole in minutes; such a network has learned nothing. `--keep` puts the network where the package
-ships it. It is then the one of `sptx example --generated`, whose genome must have clusters as well: set `_CLUSTERS` in
-`pipeline/simulation/example.py`, choose its GENE anew, and write the network's card.
+ships it, for `sptx example --generated`: then look at the picture of its gene, and write the network's card.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ SHIPPED = ROOT / "sptx_core" / "demo" / "network"
 
 
 class Size(NamedTuple):
-    """How much is generated and learned: contigs and bases of each, of either genome; settings of the training."""
+    """Contigs and bases of the genomes to train and to test on, and settings that replace those of the YAML file."""
 
     contigs: int
     bases: int
@@ -35,8 +34,7 @@ class Size(NamedTuple):
     settings: tuple[str, ...]
 
 
-# More windows than in `configs/demo-network.yaml`, and in batches four times as large.
-WHOLE = Size(36, 1_000_000, 2, ("--epochs", "2.5", "--batch", "16"))
+WHOLE = Size(36, 1_000_000, 2, ())
 SMALL = Size(4, 60_000, 1, ("--epochs", "0.2", "--batch", "4", "--validation", "chr3", "--test", "chr4"))
 
 

@@ -20,7 +20,7 @@ from sptx_core.errors import InputError
         "workers": "Ray actors (default: one for each core for over 300 million bases, otherwise none)",
         "address": "Ray cluster to join: auto or host:port; also set by RAY_ADDRESS (default: a Ray on this machine)",
         "shared_output": "confirm that all nodes of the cluster mount a local --to",
-        "object_store_mb": "memory in MiB for the object store of a Ray that is started here, 80 or more (default: 200)",
+        "object_store_mb": "memory in MiB, from 80, for the object store of a Ray that is started here (default: 200)",
     },
 )
 def export(

@@ -91,8 +91,8 @@ def _option(kind: Any, text: str, panel: str, name: str, metavar: str | None = N
 
 _CONFIG = _option(
     str | None,
-    "YAML file with settings named like the flags, which override it (`run` and `plan`: or a name such as gpu-node, see "
-    "`sptx config`)",
+    "YAML file with settings named like the flags, which override it (`run` and `plan`: or a name such as gpu-node, "
+    "see `sptx config`)",
     INPUTS,
     "--config",
 )

@@ -206,7 +206,7 @@ TOO_LONG = "a" * 300
     [
         ("plan", "--fasta", CLOSED, "--gtf", "a.gtf", "--checkpoint", "c"),
         ("plan", "--fasta", TOO_LONG, "--gtf", "a.gtf", "--checkpoint", "c"),
-        ("plan", "--fasta", "a", "--gtf", CLOSED, "--checkpoint", "c"),
+        ("plan", "--fasta", "g.fa", "--gtf", CLOSED, "--checkpoint", "c"),
         ("query", "{table}", "chr9", "--to", f"{CLOSED}.csv"),
         ("query", "{table}", "chr9", "--to", f"{TOO_LONG}.csv"),
         ("plot", "{table}", "chr9", "--to", f"{CLOSED}.png"),
@@ -222,6 +222,7 @@ def test_places_that_may_not_be_searched_and_names_too_long_are_one_sentence(
     """A folder is closed here by hand: root, who may run this, can search any."""
     tables.write_example(tmp_path / "table")
     write_gtf(tmp_path / "a.gtf", [Transcript("A", "chr1", "+", [(1, 9)])])
+    (tmp_path / "g.fa").write_text(">chr1\nACGTACGTA\n")
     monkeypatch.chdir(tmp_path)
     stat, opened = os.stat, io.open
 
