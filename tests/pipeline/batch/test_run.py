@@ -21,6 +21,7 @@ from material.disks import remount, small_disk
 from material.fault_proxy import NO_BUCKET, REFUSED, Asked, Fault, faulty_bucket
 from material.local_run import compute
 from material.processes import PATIENCE, started_by, wait_for
+from material.standing_ray import StandingRay
 from material.toy_job import SquaresJob
 
 from pipeline.batch import actors, cluster, patience
@@ -85,9 +86,12 @@ def identities(output: Path) -> dict[Path, tuple[int, int]]:
 
 @pytest.fixture(scope="module")
 def disturbed(
-    undisturbed: Path, clean_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    undisturbed: Path,
+    clean_environment: dict[str, str],
+    standing: StandingRay,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Disturbed:
-    """Every process starts a Ray, so that two of them serve several tests."""
+    """The first process starts a Ray, of which nothing is left when it is killed; the second joins one."""
     folder = tmp_path_factory.mktemp("disturbed")
     output, logs = folder / "output", (folder / "first", folder / "second")
     blocked = output / parts(undisturbed)[4].relative_to(undisturbed)
@@ -96,16 +100,17 @@ def disturbed(
 
     first = start(output, 0.3, clean_environment, logs[0])
     wait_for(lambda: len(identities(output)) >= 3, first, logs[0])
-    orphans = started_by(first, "MapWorker")
+    orphans = psutil.Process(first.pid).children(recursive=True)
     first.kill()
     first.wait(PATIENCE)
-    psutil.wait_procs(orphans, timeout=PATIENCE)  # until then an actor may still commit what it has begun
+    _, alive = psutil.wait_procs(orphans, timeout=PATIENCE)  # until then an actor may still commit what it has begun
+    assert not alive
     survivors = identities(output)
     assert len(survivors) < UNITS - 1, "killed too late to test anything"
 
-    second = start(output, 0.1, clean_environment, logs[1])
+    second = start(output, 0.1, clean_environment | {"RAY_ADDRESS": standing.address}, logs[1])
     wait_for(lambda: len(identities(output)) >= len(survivors) + 3, second, logs[1])
-    actors = started_by(second, "MapWorker")
+    actors = started_by(None, "MapWorker")
     assert actors
     for actor in actors:
         actor.kill()
