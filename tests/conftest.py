@@ -43,8 +43,9 @@ def file_of(nodeid: str) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that join one Ray come first, one after the other."""
-    items.sort(key=lambda item: file_of(item.nodeid) not in JOINING)
+    """Files that join one Ray come first, in their order."""
+    place = {path: number for number, path in enumerate(JOINING)}
+    items.sort(key=lambda item: place.get(file_of(item.nodeid), len(place)))
 
 
 @pytest.hookimpl(trylast=True)

@@ -16,10 +16,10 @@ import pytest
 from material.servers import s3_server
 
 JOINING = (
+    "tests/pipeline/finetuning/test_finetune.py",  # first: after other sessions of this process Ray starts no training
     "tests/pipeline/batch/test_cluster.py",
     "tests/pipeline/batch/test_run.py",
     "tests/pipeline/cli/test_compute.py",
-    "tests/pipeline/finetuning/test_finetune.py",
     "tests/pipeline/test_whole_job.py",
     "tests/pipeline/variants/test_run.py",
 )

@@ -67,7 +67,7 @@ def test_the_job_killed_and_run_again_with_more_workers_gives_the_table_of_the_d
 ) -> None:
     job = ["run", *example.inputs, "--output", ROOT, "--windows-per-shard", "1", "--address", standing.address]
     log = tmp_path / "log"
-    run = start([*job, "--workers", 1, "--threads", 1], {**clean_environment, **s3}, log)
+    run = start([*job, "--workers", 1, "--threads", 2], {**clean_environment, **s3}, log)
     wait_for(lambda: len(parts(files)) >= 3, run, log)
     run.kill()
     run.wait()

@@ -59,7 +59,8 @@ def two_nodes(standing: StandingRay) -> Iterator[str]:
     """The address of the Ray that stands, and has another node for a while."""
     added = standing.cluster.add_node(num_cpus=1, object_store_memory=80 * 1024 * 1024)
     yield standing.address
-    standing.cluster.remove_node(added, allow_graceful=False)
+    standing.cluster.remove_node(added)
+    standing.cluster.wait_for_nodes(60)  # until then a job would take it for a node
 
 
 def flags_of(cluster: Any, example: Any, output: Path) -> list[Any]:
