@@ -28,7 +28,8 @@ demo-checkpoint: $(VENV)/ready
 docs: $(VENV)/ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-# Files of tests go to processes in the order in which they stand, so that the longest (benchmarks) begin first.
+# Files of tests go to processes in the order in which they stand, so that the longest (benchmarks) begin first. One
+# process gets all files that join one Ray (tests/material/standing_ray.py), before any other.
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m "not operations"
 

@@ -14,12 +14,18 @@ pytest.importorskip("triton", reason="Triton is not installed")
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu_kernels.py"
 
 
-def test_every_kernel_of_the_published_network_compiles_for_a_hopper_gpu(tmp_path: Path) -> None:
-    """In a process of its own, because Triton reads from the environment whether to interpret when it is imported."""
+def test_every_kernel_of_the_published_network_compiles_for_a_hopper_gpu(
+    tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    """In a process of its own, because Triton reads from the environment whether to interpret when it is imported.
+
+    What Triton has compiled from the same sources it takes from pytest's cache, where that is used.
+    """
+    cache = getattr(pytestconfig, "cache", None)
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     found = subprocess.run(
         [sys.executable, SCRIPT, "--without-costs"],
-        env={**environment, "TRITON_CACHE_DIR": str(tmp_path)},
+        env={**environment, "TRITON_CACHE_DIR": str(cache.mkdir("triton") if cache else tmp_path)},
         capture_output=True,
         text=True,
         check=False,

@@ -52,10 +52,13 @@ def wait_for(condition: Callable[[], T], run: subprocess.Popen[bytes], log: Path
     raise AssertionError(f"nothing after {PATIENCE} s: {log.read_text()}")
 
 
-def started_by(run: subprocess.Popen[bytes], name: str) -> list[psutil.Process]:
-    """The processes below `run` whose command line contains `name`, such as Ray's name for an actor."""
+def started_by(run: subprocess.Popen[bytes] | None, name: str) -> list[psutil.Process]:
+    """The processes below `run` whose command line contains `name`, such as Ray's name for an actor.
+
+    None stands for this process, which has started the Ray that others join.
+    """
     found = []
-    for process in psutil.Process(run.pid).children(recursive=True):
+    for process in psutil.Process(run.pid if run else None).children(recursive=True):
         try:
             if any(name in word for word in process.cmdline()):
                 found.append(process)

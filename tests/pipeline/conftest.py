@@ -16,6 +16,7 @@ from material.example import write as write_example
 from material.local_run import compute_tracks
 from material.processes import SPTX
 from material.shared import made_once
+from material.standing_ray import StandingRay, standing_ray
 
 from pipeline.batch import actors, cluster
 from pipeline.cli import main
@@ -53,6 +54,12 @@ def sptx(clean_environment: dict[str, str]) -> Callable[..., subprocess.Complete
         return done
 
     return call
+
+
+@pytest.fixture(scope="module")
+def standing() -> StandingRay:
+    """A Ray to join, which stands from the first file of `JOINING` that needs it to the last one."""
+    return standing_ray()
 
 
 class Finished(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +19,7 @@ import torch
 from material.local_run import compute_tracks
 from material.networks import small_network
 from material.processes import start, wait_for
-from material.servers import s3_server
+from material.standing_ray import StandingRay
 
 from pipeline.tracks.reader import open_tracks
 from sptx_core.alphabet import encode
@@ -31,23 +31,17 @@ BUCKET = "tracks-bucket"
 ROOT = f"s3://{BUCKET}/table"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[dict[str, str]]:
-    with s3_server() as env:
-        yield env
-
-
 @pytest.fixture
-def s3(server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """An empty bucket, and the environment that leads to it."""
-    for name, value in server.items():
+def s3(standing: StandingRay, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """An empty bucket, which workers of the standing Ray reach too, and the environment that leads to it."""
+    for name, value in standing.storage.items():
         monkeypatch.setenv(name, value)
     s3fs.S3FileSystem.clear_instance_cache()
     files = s3fs.S3FileSystem(use_listings_cache=False)
     if files.exists(BUCKET):
         files.rm(BUCKET, recursive=True)
     files.mkdir(BUCKET)
-    return server
+    return standing.storage
 
 
 @pytest.fixture
@@ -67,12 +61,13 @@ def test_the_job_killed_and_run_again_with_more_workers_gives_the_table_of_the_d
     sptx_here: Any,
     s3: dict[str, str],
     files: Any,
+    standing: StandingRay,
     tmp_path: Path,
     clean_environment: dict[str, str],
 ) -> None:
-    job = ["run", *example.inputs, "--output", ROOT, "--windows-per-shard", "1"]
+    job = ["run", *example.inputs, "--output", ROOT, "--windows-per-shard", "1", "--address", standing.address]
     log = tmp_path / "log"
-    run = start(job, {**clean_environment, **s3}, log)
+    run = start([*job, "--workers", 1, "--threads", 2], {**clean_environment, **s3}, log)
     wait_for(lambda: len(parts(files)) >= 3, run, log)
     run.kill()
     run.wait()

@@ -21,6 +21,7 @@ from material.disks import remount, small_disk
 from material.fault_proxy import NO_BUCKET, REFUSED, Asked, Fault, faulty_bucket
 from material.local_run import compute
 from material.processes import PATIENCE, started_by, wait_for
+from material.standing_ray import StandingRay
 from material.toy_job import SquaresJob
 
 from pipeline.batch import actors, cluster, patience
@@ -77,6 +78,8 @@ class Disturbed(NamedTuple):
     said: str
     """By the second process, the same command, which ended by itself."""
     code: int
+    orphans: list[psutil.Process]
+    """Of the first process: its Ray."""
 
 
 def identities(output: Path) -> dict[Path, tuple[int, int]]:
@@ -85,9 +88,12 @@ def identities(output: Path) -> dict[Path, tuple[int, int]]:
 
 @pytest.fixture(scope="module")
 def disturbed(
-    undisturbed: Path, clean_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    undisturbed: Path,
+    clean_environment: dict[str, str],
+    standing: StandingRay,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Disturbed:
-    """Every process starts a Ray, so that two of them serve several tests."""
+    """The first process starts a Ray, the second joins one."""
     folder = tmp_path_factory.mktemp("disturbed")
     output, logs = folder / "output", (folder / "first", folder / "second")
     blocked = output / parts(undisturbed)[4].relative_to(undisturbed)
@@ -96,21 +102,21 @@ def disturbed(
 
     first = start(output, 0.3, clean_environment, logs[0])
     wait_for(lambda: len(identities(output)) >= 3, first, logs[0])
-    orphans = started_by(first, "MapWorker")
+    actors, orphans = started_by(first, "MapWorker"), psutil.Process(first.pid).children(recursive=True)
     first.kill()
     first.wait(PATIENCE)
-    psutil.wait_procs(orphans, timeout=PATIENCE)  # until then an actor may still commit what it has begun
+    psutil.wait_procs(actors, timeout=PATIENCE)  # until then an actor may still commit what it has begun
     survivors = identities(output)
     assert len(survivors) < UNITS - 1, "killed too late to test anything"
 
-    second = start(output, 0.1, clean_environment, logs[1])
+    second = start(output, 0.1, clean_environment | {"RAY_ADDRESS": standing.address}, logs[1])
     wait_for(lambda: len(identities(output)) >= len(survivors) + 3, second, logs[1])
-    actors = started_by(second, "MapWorker")
+    actors = started_by(None, "MapWorker")
     assert actors
     for actor in actors:
         actor.kill()
     code = second.wait(PATIENCE)
-    return Disturbed(output, blocked, survivors, logs[1].read_text(), code)
+    return Disturbed(output, blocked, survivors, logs[1].read_text(), code, orphans)
 
 
 def test_a_killed_driver_is_run_again_and_computes_only_what_is_missing(disturbed: Disturbed) -> None:
@@ -379,3 +385,10 @@ def test_a_part_that_vanishes_and_is_computed_again_is_in_the_manifest_as_it_is(
     assert run_job(job(output), said.append, progress=False).computed == 1
     assert not [line for line in said if "for the manifest" in line]  # the others' lines are taken over
     assert digests(output) == digests(undisturbed)
+
+
+def test_nothing_of_a_killed_drivers_ray_is_left(disturbed: Disturbed) -> None:
+    """The last test of this file: parts of it take up to a minute to notice."""
+    assert disturbed.orphans
+    _, alive = psutil.wait_procs(disturbed.orphans, timeout=PATIENCE)
+    assert not alive

@@ -7,10 +7,12 @@ import hashlib
 import os
 import pickle
 import random
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +24,24 @@ from pipeline.batch.storage import StorageError, Store
 from sptx_core.errors import InputError
 
 KINDS = ("disk", "memory", "s3")
-# Writes parts without end, each 8 MB that begin with the digest of the rest.
-WRITER = """
+# For each line a writer, which writes parts without end, each 8 MB that begin with the digest of the rest. Writers are
+# forks, because a new process would spend its time on importing.
+WRITERS = """
 import hashlib, os, sys
+import s3fs
 from pipeline.batch.storage import Store
 
-store = Store(sys.argv[1])
-print("ready", flush=True)
-for number in range(10**6):
-    body = os.urandom(1 << 20) * 8
-    store.write_atomic(f"tracks/{number % 4}.parquet", hashlib.sha256(body).digest() + body)
+for _ in sys.stdin:
+    writer = os.fork()
+    if writer:
+        os.waitpid(writer, 0)
+        print("ended", flush=True)
+        continue
+    store = Store(sys.argv[1])
+    print(os.getpid(), flush=True)
+    for number in range(10**6):
+        body = os.urandom(1 << 20) * 8
+        store.write_atomic(f"tracks/{number % 4}.parquet", hashlib.sha256(body).digest() + body)
 """
 MAX_KILLS = 25
 
@@ -51,12 +61,23 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return Store(f"{request.getfixturevalue('bucket')}/{tmp_path.name}")
 
 
-def kill_a_writer(root: str, seconds: float) -> None:
-    with subprocess.Popen([sys.executable, "-c", WRITER, root], stdout=subprocess.PIPE) as writer:
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == b"ready\n"
-        time.sleep(seconds)
-        writer.kill()
+@contextmanager
+def writers_killed(root: str) -> Iterator[Callable[[float], None]]:
+    """A function that has a writer write for so many seconds and kills it."""
+    command = [sys.executable, "-c", WRITERS, root]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        orders, told = process.stdin, process.stdout
+
+        def kill_a_writer(seconds: float) -> None:
+            orders.write(b"\n")
+            writer = int(told.readline())
+            time.sleep(seconds)
+            os.kill(writer, signal.SIGKILL)
+            assert told.readline() == b"ended\n"
+
+        yield kill_a_writer
 
 
 def is_whole(content: bytes) -> bool:
@@ -200,14 +221,15 @@ def test_sweep_removes_old_leftovers_only(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_no_partial_file_is_ever_visible_on_a_disk(tmp_path: Path) -> None:
     store, dice, leftovers = Store(tmp_path), random.Random(0), 0
-    for _ in range(MAX_KILLS):
-        kill_a_writer(store.root, dice.uniform(0.005, 0.1))
-        visible = [path for path in tmp_path.rglob("*.parquet") if not path.name.startswith(".")]
-        assert {str(path.relative_to(tmp_path)) for path in visible} == set(store.list())
-        assert all(is_whole(path.read_bytes()) for path in visible)
-        leftovers += len(store.sweep(older_than=0))
-        if leftovers >= 3:
-            break
+    with writers_killed(store.root) as kill_a_writer:
+        for _ in range(MAX_KILLS):
+            kill_a_writer(dice.uniform(0.005, 0.1))
+            visible = [path for path in tmp_path.rglob("*.parquet") if not path.name.startswith(".")]
+            assert {str(path.relative_to(tmp_path)) for path in visible} == set(store.list())
+            assert all(is_whole(path.read_bytes()) for path in visible)
+            leftovers += len(store.sweep(older_than=0))
+            if leftovers >= 3:
+                break
     assert leftovers, "no writer was killed in the middle of a part"
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".parquet"]
 
@@ -216,13 +238,14 @@ def test_no_partial_file_is_ever_visible_on_a_disk(tmp_path: Path) -> None:
 def test_no_partial_object_is_ever_visible_behind_s3(bucket: str) -> None:
     store, dice = Store(f"{bucket}/killed"), random.Random(0)
     seen = 0
-    for attempt in range(MAX_KILLS):
-        kill_a_writer(store.root, dice.uniform(0.05, 0.4) * (1 + attempt / 4))  # a busy machine needs longer
-        for name in store.list():
-            assert is_whole(store.read_bytes(name)), name
-            seen += 1
-        if attempt >= 5 and seen:
-            break
+    with writers_killed(store.root) as kill_a_writer:
+        for attempt in range(MAX_KILLS):
+            kill_a_writer(dice.uniform(0.05, 0.4) * (1 + attempt / 4))  # a busy machine needs longer
+            for name in store.list():
+                assert is_whole(store.read_bytes(name)), name
+                seen += 1
+            if attempt >= 5 and seen:
+                break
     assert seen
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import psutil
 import pytest
-from material.processes import PATIENCE, start, wait_for
+from material.processes import PATIENCE, start, started_by, wait_for
+from material.standing_ray import StandingRay
 
 from pipeline.batch import actors
 from sptx_core.engine.bench import BenchReport, BenchRow
@@ -98,17 +99,19 @@ def test_an_interrupted_run_says_how_to_go_on(
 
 @pytest.mark.slow
 def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_process(
-    example: Any, tmp_path: Path, clean_environment: dict[str, str]
+    example: Any, tmp_path: Path, clean_environment: dict[str, str], standing: StandingRay
 ) -> None:
-    """By a scheduler, then, gone on with, by a person. With settings from a YAML file, over which flags win."""
+    """By a scheduler, then, gone on with on a Ray that stays, by a person. Settings are from a YAML file; flags win."""
     output, settings = tmp_path / "table", tmp_path / "settings.yaml"
     settings.write_text("windows_per_shard: 5\ngenes: [ALPHA1]\nsites_threshold: 0.5\n")
     flags = ["--config", settings, "--genes", "GAMMA3,BETA2", "--windows-per-shard", 1, "--output", output]
-    for name in ("SIGTERM", "SIGINT"):
+    for name, joining in (("SIGTERM", []), ("SIGINT", ["--address", standing.address, "--workers", 1])):
         log, before = tmp_path / name, len(committed(output))
-        run = start(["run", *example.inputs, *flags], clean_environment, log)
+        run = start(["run", *example.inputs, *flags, *joining], clean_environment, log)
         wait_for(lambda enough=before + 2: len(committed(output)) >= enough, run, log)
-        children = psutil.Process(run.pid).children(recursive=True)
+        workers = started_by(None if joining else run, "MapWorker")
+        assert workers
+        children = {*workers, *psutil.Process(run.pid).children(recursive=True)}
         run.send_signal(signal.Signals[name])
         assert run.wait(PATIENCE) == 130
         assert "same command again" in log.read_text()

@@ -1,7 +1,7 @@
 """`sptx finetune` as a person runs it: real Ray, real kills, a real object store; resumed to the last bit.
 
-Every training by Ray starts half a dozen processes. So each of them shows several things, and what needs no Ray starts
-none.
+Every training by Ray starts half a dozen processes. So each of them shows several things, most join one Ray, and what
+needs no Ray starts none.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from unittest.mock import patch
 import polars as pl
 import psutil
 import pytest
+import s3fs
 import torch
 import yaml
 from material.local_run import compute_tracks
 from material.processes import started_by
-from material.servers import object_store
+from material.standing_ray import StandingRay
 
 from pipeline.batch import cluster
 from pipeline.batch.storage import Store
@@ -209,13 +210,19 @@ class Killed(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def killed(settings: Path, clean_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Killed:
-    """A training whose driver is killed; started again, its worker is killed, and then it is interrupted."""
+def killed(
+    settings: Path,
+    clean_environment: dict[str, str],
+    standing: StandingRay,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Killed:
+    """A training whose driver is killed; started again with its own Ray, its worker is, and then it is interrupted."""
     folder = tmp_path_factory.mktemp("killed")
     output, logs = folder / "training", (folder / "first", folder / "second")
-    with started(settings, output, clean_environment, logs[0]) as run:
+    with started(settings, output, clean_environment | {"RAY_ADDRESS": standing.address}, logs[0]) as run:
         wait_for_a_new_state(run, output, logs[0])
-        orphans = started_by(run, "RayTrainWorker")
+        orphans = started_by(None, "RayTrainWorker")
+        assert orphans
         run.kill()
         run.wait(PATIENCE)
     _, alive = psutil.wait_procs(orphans, timeout=PATIENCE)  # until then a worker may still save a state
@@ -281,27 +288,28 @@ def test_killed_and_interrupted_it_learns_the_same_to_the_last_bit(
         assert (killed.output / name).read_bytes() == (undisturbed / name).read_bytes(), name
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    with object_store("training-bucket") as uri:
-        yield uri
+@pytest.fixture
+def bucket(standing: StandingRay, monkeypatch: pytest.MonkeyPatch) -> str:
+    """URI of an empty bucket, which workers of the standing Ray reach too."""
+    for name, value in standing.storage.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    s3fs.S3FileSystem().mkdir("training-bucket")
+    return "s3://training-bucket"
 
 
 @pytest.fixture
-def ray(one_ray: cluster.Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands in this process use a Ray that is there."""
-    monkeypatch.setattr(cluster, "session", lambda *_, **__: nullcontext(one_ray))
+def ray(joined: cluster.Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands in this process use the session that is there."""
+    monkeypatch.setattr(cluster, "session", lambda *_, **__: nullcontext(joined))
 
 
 @pytest.fixture(scope="module")
-def one_ray(bucket: str) -> Iterator[cluster.Cluster]:
-    """One Ray for several commands; its workers get the environment in which it is started, with the object store."""
+def joined(standing: StandingRay) -> Iterator[cluster.Cluster]:
+    """One session for several commands."""
     handler = signal.getsignal(signal.SIGTERM)
-    with patch.dict(os.environ):
-        for name in [name for name in os.environ if name.startswith("RAY_")]:
-            del os.environ[name]
-        with cluster.session(None, object_store_mb=100, use_gpus=False) as joined:
-            yield joined
+    with patch.dict(os.environ), cluster.session(standing.address, object_store_mb=100, use_gpus=False) as found:
+        yield found
     signal.signal(signal.SIGTERM, handler)
 
 

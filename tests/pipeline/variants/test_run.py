@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import psutil
 import pytest
 from material.example import Example
 from material.genomes import GENES
-from material.processes import start, wait_for
+from material.processes import PATIENCE, start, started_by, wait_for
+from material.standing_ray import StandingRay
 from material.variant_runs import Line, Place, finished, vcf
 
 from pipeline.batch.run import Outcome, run_job
@@ -124,15 +126,22 @@ def many(example: Example, tmp_path: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_to_the_same_bytes(
-    many: list[str], tmp_path: Path, clean_environment: dict[str, str], digests: Any, without_ray: None
+    many: list[str],
+    tmp_path: Path,
+    clean_environment: dict[str, str],
+    standing: StandingRay,
+    digests: Any,
+    without_ray: None,
 ) -> None:
     log, output = tmp_path / "log", tmp_path / "killed"
-    run = start([*many, "--output", output, "--workers", 2], clean_environment, log)
+    run = start([*many, "--output", output, "--workers", 1, "--address", standing.address], clean_environment, log)
     try:
         wait_for(lambda: len(list(output.glob("variants/**/[0-9]*.parquet"))) >= 3, run, log)
     finally:
+        orphans = started_by(None, "MapWorker")
         os.kill(run.pid, signal.SIGKILL)
         run.wait()
+    psutil.wait_procs(orphans, timeout=PATIENCE)  # until then an actor may still commit what it has begun
     before = set(output.glob("variants/**/[0-9]*.parquet"))
     # What is left is computed here, in one process, one unit after the other.
     flags = {many[n].removeprefix("--").replace("-", "_"): many[n + 1] for n in range(1, len(many), 2)}

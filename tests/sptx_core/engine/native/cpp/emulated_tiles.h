@@ -54,14 +54,26 @@ inline __m512 values(__m512i words) {
     return _mm512_castsi512_ps(_mm512_maskz_mov_epi32(normal, bits));
 }
 
+// Even and odd elements of a tile, as float32.
+struct Halves {
+    alignas(64) float even[16][16], odd[16][16];
+
+    explicit Halves(const Tile& tile) {
+        for (int r = 0; r < 16; r++) {
+            const __m512i words = _mm512_loadu_si512(tile.words[r]);
+            _mm512_store_ps(even[r], values(_mm512_slli_epi32(words, 16)));
+            _mm512_store_ps(odd[r], values(words));
+        }
+    }
+};
+
 inline void multiply(int to, int left, int right) {
+    const Halves a(tile(left)), b(tile(right));
     for (int m = 0; m < 16; m++) {
         __m512 even = _mm512_setzero_ps(), odd = _mm512_setzero_ps();
         for (int k = 0; k < 16; k++) {
-            const __m512i a = _mm512_set1_epi32(int(tile(left).words[m][k]));
-            const __m512i b = _mm512_loadu_si512(tile(right).words[k]);
-            even = _mm512_fmadd_ps(values(_mm512_slli_epi32(a, 16)), values(_mm512_slli_epi32(b, 16)), even);
-            odd = _mm512_fmadd_ps(values(a), values(b), odd);
+            even = _mm512_fmadd_ps(_mm512_set1_ps(a.even[m][k]), _mm512_load_ps(b.even[k]), even);
+            odd = _mm512_fmadd_ps(_mm512_set1_ps(a.odd[m][k]), _mm512_load_ps(b.odd[k]), odd);
         }
         uint32_t* sums = tile(to).words[m];
         _mm512_storeu_ps(sums, _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_add_ps(even, odd)));
