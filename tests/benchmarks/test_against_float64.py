@@ -29,7 +29,7 @@ def test_real_sequence_gives_what_the_network_gives_in_float64(
         for precision in PRECISIONS
         if not ENGINE_PATHS[name].reasons_against(PathRequest(SpTransformerConfig(), WindowSpec(), device, precision))
     ]
-    settings = ["--device", device, "--runs", ",".join(runs), "--stretches", "1", "--windows", "2"]
+    settings = ["--device", device, "--runs", ",".join(runs), "--stretches", "2", "--windows", "2"]
     genome = shared / "data" / "GRCh38.chr9_1Mb.fa.gz"
     found = subprocess.run(
         [sys.executable, SCRIPT, genome, golden_checkpoint, *settings],
@@ -39,4 +39,4 @@ def test_real_sequence_gives_what_the_network_gives_in_float64(
         check=False,
     )
     assert found.returncode == 0, found.stdout + found.stderr
-    assert found.stdout.count("2 windows") == len(runs)
+    assert found.stdout.count("4 windows") == len(runs)

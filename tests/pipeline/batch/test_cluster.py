@@ -94,6 +94,31 @@ def test_tasks_run_on_a_worker_and_on_every_node(two_nodes: str, example: Any, s
     assert not list(tmp_path.glob("table/tracks/**/*.parquet"))
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_job_on_three_nodes_of_which_one_is_lost(
+    cluster: Any, example: Any, table: Path, sptx: Run, sptx_here: Any, tmp_path: Path, digests: Any
+) -> None:
+    output = tmp_path / "table"
+    lost = threading.Event()
+
+    def lose_a_node() -> None:
+        deadline = time.monotonic() + 120
+        while len(list(output.glob("tracks/**/[!.]*.parquet"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+        lost.set()
+
+    killer = threading.Thread(target=lose_a_node)
+    killer.start()
+    done = sptx(*flags_of(cluster, example, output), "--shared-output")
+    killer.join()
+    assert lost.is_set()
+    assert "3 x " in done.stderr
+    sptx_here("verify", output)
+    assert digests(output) == digests(table)
+
+
 @contextmanager
 def no_ray(_: object, __: object, ___: object, log: Path, ____: object) -> Iterator[Cluster]:
     log.touch()
@@ -222,29 +247,3 @@ def test_what_no_node_has_is_refused() -> None:
         choose_pool(joined, None, None, 1.0)
     with pytest.raises(InputError, match="--threads"):
         choose_pool(joined, None, 8, None)
-
-
-@pytest.mark.slow
-@pytest.mark.operations
-@pytest.mark.filterwarnings("ignore")
-def test_the_job_on_three_nodes_of_which_one_is_lost(
-    cluster: Any, example: Any, table: Path, sptx: Run, sptx_here: Any, tmp_path: Path, digests: Any
-) -> None:
-    output = tmp_path / "table"
-    lost = threading.Event()
-
-    def lose_a_node() -> None:
-        deadline = time.monotonic() + 120
-        while len(list(output.glob("tracks/**/[!.]*.parquet"))) < 2 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
-        lost.set()
-
-    killer = threading.Thread(target=lose_a_node)
-    killer.start()
-    done = sptx(*flags_of(cluster, example, output), "--shared-output")
-    killer.join()
-    assert lost.is_set()
-    assert "3 x " in done.stderr
-    sptx_here("verify", output)
-    assert digests(output) == digests(table)

@@ -143,7 +143,7 @@ def golden(port: Any, golden_checkpoint: Path, tmp_path_factory: pytest.TempPath
     return Pair(theirs, SpTransformerModel.from_pretrained(folder))
 
 
-@pytest.mark.parametrize("length", [1, 1000])  # other lengths, and how they are padded: by the small networks below
+@pytest.mark.parametrize("length", [1, 192, 201, 1000])
 def test_golden_weights_give_the_same_logits(golden: Pair, length: int) -> None:
     assert_agree(golden, length)
 
