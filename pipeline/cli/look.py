@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pipeline.tracks.verify import VerifyReport
 
 MAX_SHARDS_SHOWN = 20  # of the missing ones, in `status`
+VARIANT_COLUMNS = ("status", "d_splice", "ds_ag", "ds_al", "ds_dg", "ds_dl")  # of the 60 and more, in a table to read
 PRINTED_WIDTH = 130  # columns of tables that go to a file or another program
 
 
@@ -180,7 +181,12 @@ def query(
     if holds_variants(PublishedStore(absolute(output))):
         if strand is not None or sites or verified:
             raise InputError("--strand, --sites and --verify are of tracks; this output holds variants")
+        if names is None and chosen is Format.TABLE:
+            names = list(VARIANT_COLUMNS)
+            say(f"columns shown: {', '.join(names)}; --columns chooses others, the other formats have all")
         rows = _variants(output, what, gene, min_splice, tissue, names)
+        if rows.is_empty():
+            say(f"no row: no variant of {output} fits what was asked for")
         write_rows(rows if chosen is Format.PARQUET else _without_lists(rows), chosen, to)
         return
     if not (gene is None and min_splice is None and tissue is None):
@@ -188,6 +194,9 @@ def query(
     if what is None:
         raise InputError("say what of the tracks to print: a region, a gene or a transcript id")
     frame = open_tracks(absolute(output), verify=verified).query(what, strand=strand, columns=names, sites=sites)
+    if frame.is_empty():
+        on_strand = f" on strand {strand}" if strand else ""
+        say(f"no row: {output} holds no {'likely splice site' if sites else 'computed base'} of {what}{on_strand}")
     write_rows(frame, chosen, to)
 
 
