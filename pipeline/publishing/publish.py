@@ -8,7 +8,7 @@ alone.
 
 `SHA256SUMS` has a line for every file but itself and README.md, which people edit; a README.md that is there and says
 something else is kept, which is said. Of settings.yaml a copy without paths is published (`contents.public_settings`);
-published onto itself a table keeps its own, which has no line.
+published onto itself a table keeps its own, which has a line only if it is such a copy.
 
 Errors: `UnfinishedError` for an unfinished table and when storage fails on the way; `InputError` for an unsound table,
 a place that holds another one, and a place that cannot be written.
@@ -98,8 +98,9 @@ def publish(source: PublishedStore, to: str, options: Options, say: Say, *, prog
     contents = read_contents(source)
     held = destination.begin([table.name for table in contents.tables])
     if in_place:
-        del contents.beside[SETTINGS_FILE]  # whichever run restores it writes how that one was executed
-        say(f"{SETTINGS_FILE} stays as it is; publish to another folder to leave the paths of this machine out")
+        if source.read_bytes(SETTINGS_FILE) != contents.beside[SETTINGS_FILE]:
+            del contents.beside[SETTINGS_FILE]  # whichever run restores it writes how that one was executed
+            say(f"{SETTINGS_FILE} stays as it is; publish to another folder to leave the paths of this machine out")
     else:
         _require_room(contents, destination, held, to)
     done = _Publishing(contents, destination, publication, set(held), say)
