@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     from pipeline.tracks.verify import VerifyReport
 
 MAX_SHARDS_SHOWN = 20  # of the missing ones, in `status`
-VARIANT_COLUMNS = ("status", "d_splice", "ds_ag", "ds_al", "ds_dg", "ds_dl")  # of the 60 and more, in a table to read
+VARIANT_COLUMNS = (
+    "status",
+    "d_splice",
+    "ds_ag",
+    "ds_al",
+    "ds_dg",
+    "ds_dl",
+)  # of the 60 and more, in a table on a screen
 PRINTED_WIDTH = 130  # columns of tables that go to a file or another program
 
 
@@ -150,7 +157,10 @@ def query(
     strand: Annotated[str | None, typer.Option(help="Tracks: + or - (default: both).", show_default=False)] = None,
     columns: Annotated[
         str | None,
-        typer.Option(help="Columns to print, such as acceptor,donor,brain (default: all).", show_default=False),
+        typer.Option(
+            help="Columns to print, such as acceptor,donor,brain (default: all; of variants on a screen a few).",
+            show_default=False,
+        ),
     ] = None,
     sites: Annotated[
         bool, typer.Option("--sites", help="Tracks: print only likely splice sites, with unrounded scores.")
@@ -181,7 +191,7 @@ def query(
     if holds_variants(PublishedStore(absolute(output))):
         if strand is not None or sites or verified:
             raise InputError("--strand, --sites and --verify are of tracks; this output holds variants")
-        if names is None and chosen is Format.TABLE:
+        if names is None and chosen is Format.TABLE and to is None:
             names = list(VARIANT_COLUMNS)
             say(f"columns shown: {', '.join(names)}; --columns chooses others, the other formats have all")
         rows = _variants(output, what, gene, min_splice, tissue, names)

@@ -72,6 +72,8 @@ def test_a_table_to_read_has_the_columns_of_variants_that_a_person_reads(sptx_he
         whole = sptx_here("query", tmp_path / "one", *flags)
         assert "norm_pos" in whole.out
         assert whole.err == ""
+    assert sptx_here("query", tmp_path / "one", "--format", "table", "--to", tmp_path / "all.txt").err == ""
+    assert "shape: (5, 12)" not in (tmp_path / "all.txt").read_text()
 
 
 def test_query_of_tracks_needs_to_know_what(table: Path, sptx_here: Any) -> None:
