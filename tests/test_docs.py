@@ -265,7 +265,7 @@ def test_more_recipes(desk: Path) -> None:
 SITES = ROOT / "docs" / "sites.md"
 SITE_QUESTIONS: dict[str, list[tuple[Any, ...]]] = {
     "Which novel sites does brain use?": [(CONTIG, "-", 300_050, "donor", 0.7, 0.3, ["intron 1"], 50)],
-    "Which annotated sites does the network deny?": [
+    "Which annotated sites does the network not predict?": [
         (CONTIG, "-", 300_049, "acceptor", "other", 0.0, ["FAR"], ["ENST00000000001.1"]),
         (CONTIG, "-", 300_100, "donor", "other", 0.0, ["FAR"], ["ENST00000000001.1"]),
         (CONTIG, "+", 215_301, "acceptor", "other", 0.04, ["DOCK8"], [TRANSCRIPT]),
@@ -278,7 +278,7 @@ SITE_QUESTIONS: dict[str, list[tuple[Any, ...]]] = {
 def test_questions_to_sites_with_names(
     language: str, answer: Callable[[list[Block]], Answers], desk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written = [words for name, *words in commands(SITES) if name == "sites" and words[0] == "dock8"]
+    written = [words for name, *words in commands(SITES) if name == "sites" and words[:1] == ["dock8"]]
     assert written == [["dock8", "--gtf", "genes.gtf.gz", "--to", "sites.parquet"]]
     (desk / "sites.parquet").unlink()
     done = CliRunner().invoke(app, ["sites", *written[0]])

@@ -91,8 +91,8 @@ def _option(kind: Any, text: str, panel: str, name: str, metavar: str | None = N
 
 _CONFIG = _option(
     str | None,
-    "YAML file with settings named like the flags, which override it (`run` and `plan`: or a name such as gpu-node, "
-    "see `sptx config`)",
+    "YAML file with settings that are named like the flags; a flag wins over the file. `run`, `plan` and `finetune` "
+    "also take a name that `sptx config` lists",
     INPUTS,
     "--config",
 )

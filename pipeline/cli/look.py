@@ -28,14 +28,11 @@ if TYPE_CHECKING:
     from pipeline.tracks.verify import VerifyReport
 
 MAX_SHARDS_SHOWN = 20  # of the missing ones, in `status`
-VARIANT_COLUMNS = (
-    "status",
-    "d_splice",
-    "ds_ag",
-    "ds_al",
-    "ds_dg",
-    "ds_dl",
-)  # of the 60 and more, in a table on a screen
+VARIANT_COLUMNS = ("status", "d_splice", "ds_ag", "ds_al", "ds_dg", "ds_dl")  # on a screen, of 60 and more
+PLACE = (
+    "A region (chr9:214,854-220,000, 1-based inclusive) or a gene; in tracks also a transcript id, in variants also a "
+    "variant (9-214900-A-G)."
+)
 PRINTED_WIDTH = 130  # columns of tables that go to a file or another program
 
 
@@ -139,11 +136,7 @@ def query(
     output: TableRoot,
     what: Annotated[
         str | None,
-        typer.Argument(
-            help="A region (chr9:214,854-220,000, 1-based inclusive) or a gene; in tracks also a transcript id, in "
-            "variants also a variant (9-214900-A-G).",
-            show_default=False,
-        ),
+        typer.Argument(help=PLACE, show_default=False),
     ] = None,
     gene: Annotated[
         str | None, typer.Option(help="Variants: only those of this gene, by name or id.", show_default=False)
@@ -258,11 +251,7 @@ def plot(
     output: TableRoot,
     what: Annotated[
         str,
-        typer.Argument(
-            help="A region (chr9:214,854-220,000, 1-based inclusive) or a gene; in tracks also a transcript id, in "
-            "variants also a variant (9-214900-A-G).",
-            show_default=False,
-        ),
+        typer.Argument(help=PLACE, show_default=False),
     ],
     to: Annotated[Path, typer.Option("--to", help="Picture to write; must end in .png or .svg.")],
     strand: Annotated[

@@ -19,9 +19,8 @@ def publish(
         str,
         typer.Option(
             "--to",
-            help="Where to copy it: a folder, s3://bucket/tracks or hf://datasets/OWNER/NAME. The table itself adds "
-            "the card "
-            "and checksums to it and copies nothing.",
+            help="Where to copy it: a folder, s3://bucket/tracks or hf://datasets/OWNER/NAME. If it is the table "
+            "itself, only the card and checksums are added to it.",
         ),
     ],
     licence: Annotated[

@@ -119,7 +119,7 @@ def read_annotation(uri: str, chunk_bytes: int = CHUNK_BYTES) -> Annotation:
 
 
 def read_on_genome(uri: str, lengths: Mapping[str, int], say: Callable[[str], None]) -> tuple[Annotation, ContigMap]:
-    """Read an annotation together with its genome: contig names are matched, and what must be left out is said.
+    """Read an annotation and match its contig names with those of the genome.
 
     Parameters
     ----------
@@ -128,12 +128,19 @@ def read_on_genome(uri: str, lengths: Mapping[str, int], say: Callable[[str], No
     lengths : mapping of str to int
         Bases of each contig, by FASTA name.
     say : callable
-        Called with the annotation's remarks.
+        Called with the annotation's remarks, among them what is left out.
+
+    Returns
+    -------
+    Annotation
+        Without the transcripts that lie across the origin of a circular contig.
+    ContigMap
+        From its names of contigs to those of the FASTA.
 
     Raises
     ------
     InputError
-        As `read_annotation` and `within_circles`.
+        The annotation cannot be read (see `read_annotation`).
     """
     annotation = read_annotation(uri)
     contigs = reconcile_contigs(annotation.transcripts["contig"].unique(maintain_order=True), lengths)

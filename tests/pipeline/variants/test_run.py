@@ -134,7 +134,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bytes(
     without_ray: None,
 ) -> None:
     log, output = tmp_path / "log", tmp_path / "killed"
-    run = start([*many, "--output", output, "--workers", 1, "--address", standing.address], clean_environment, log)
+    run = start([*many, "--output", output, "--workers", 2, "--address", standing.address], clean_environment, log)
     try:
         wait_for(lambda: len(list(output.glob("variants/**/[0-9]*.parquet"))) >= 3, run, log)
     finally:
