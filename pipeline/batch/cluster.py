@@ -203,11 +203,7 @@ def _raylet_here() -> psutil.Process | None:
 
     node = ray._private.worker.global_worker.node
     assert node is not None  # of a driver
-    socket = node.raylet_socket_name
-    for process in psutil.process_iter(["name", "cmdline"]):
-        if process.info["name"] == "raylet" and any(socket in word for word in process.info["cmdline"] or ()):
-            return process
-    return None
+    return head_watch.raylet_at(node.raylet_socket_name)
 
 
 def _end(workers: list[psutil.Process], seconds: float | None = None) -> None:

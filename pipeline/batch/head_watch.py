@@ -55,6 +55,14 @@ def watch(
         watcher.join()
 
 
+def raylet_at(path: str) -> psutil.Process | None:
+    """Ray's process that listens at the socket `path`: those of other nodes on the machine add a number to it."""
+    for process in psutil.process_iter(["name", "cmdline"]):
+        if process.info["name"] == "raylet" and f"--raylet_socket_name={path}" in (process.info["cmdline"] or ()):
+            return process
+    return None
+
+
 def start(
     address: str, raylet: psutil.Process | None, end: Callable[[str], None], patience: float, left: threading.Event
 ) -> threading.Thread:

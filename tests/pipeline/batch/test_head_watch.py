@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
+from pathlib import Path
 
 import psutil
 import pytest
@@ -91,3 +93,20 @@ finally:
     assert done.returncode == 3
     assert done.stderr == "sptx: the head is gone\n"
     assert "never" not in done.stdout
+
+
+def test_rays_process_is_told_from_those_of_other_nodes_on_the_machine(tmp_path: Path) -> None:
+    program = tmp_path / "raylet"
+    program.write_text("#!/bin/sh\nread line\n")
+    program.chmod(0o755)
+    own = str(tmp_path / "sockets" / "raylet")
+    with ExitStack() as stack:
+        started = {}
+        for path in (f"{own}.1", own, f"{own}.2"):  # processes are looked at in their numbers' order
+            command = [program, f"--raylet_socket_name={path}"]
+            started[path] = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE))
+        found = {path: head_watch.raylet_at(path) for path in started}
+        for process in started.values():
+            process.kill()
+    assert [process and process.pid for process in found.values()] == [process.pid for process in started.values()]
+    assert head_watch.raylet_at(own) is None
