@@ -109,11 +109,11 @@ def _ray(address: str | None, object_store_mb: int, use_gpus: bool, log: Path, e
         _set_environment(embedded=address is None)
         import ray
 
-        others = _raylets()
+        others = head_watch.own_raylets()
         try:
             try:
                 ray.init(**_options(address, object_store_mb, use_gpus, empty))
-            except (ConnectionError, ValueError, RuntimeError) as error:
+            except Exception as error:  # Ray raises this very class too
                 reason = " ".join(str(error).split())[:MAX_TOLD]
                 if address is None:
                     raise UnfinishedError(f"Ray could not be started here: {reason}") from error
@@ -125,7 +125,7 @@ def _ray(address: str | None, object_store_mb: int, use_gpus: bool, log: Path, e
         except ray.exceptions.RayError as error:  # of a single task
             raise told(error, log) from error
         finally:
-            workers = [worker for raylet in _raylets() - others for worker in raylet.children(recursive=True)]
+            workers = head_watch.below(head_watch.own_raylets() - others)
             ray.shutdown()
             _end(workers)
 
@@ -149,8 +149,8 @@ def _end_process(others: set[psutil.Process], sentence: str) -> None:
     """End this process and the embedded Ray's, if there is one, because Ray cannot go on."""
 
     def kill() -> None:
-        for raylet in _raylets() - others:
-            _end([raylet, *raylet.children(recursive=True)], seconds=0)
+        raylets = head_watch.own_raylets() - others
+        _end([*raylets, *head_watch.below(raylets)], seconds=0)
 
     head_watch.end_process(sentence, kill)
 
@@ -190,11 +190,6 @@ def _options(address: str | None, object_store_mb: int, use_gpus: bool, empty: P
         "_system_config": EMBEDDED_SYSTEM,
     }
     return {**options, **embedded, **({} if use_gpus else {"num_gpus": 0})}
-
-
-def _raylets() -> set[psutil.Process]:
-    """Ray's node processes that this process has started."""
-    return {child for child in psutil.Process().children() if child.name() == "raylet"}
 
 
 def _raylet_here() -> psutil.Process | None:

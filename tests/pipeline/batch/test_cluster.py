@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import psutil
 import pytest
@@ -149,6 +151,31 @@ def test_the_log_is_kept_where_it_can_tell_something(
     assert logs[0].exists() == kept
     assert not (logs[0].parent / "empty").exists()
     shutil.rmtree(logs[0].parent, ignore_errors=True)
+
+
+@pytest.mark.parametrize(
+    ("address", "raised", "told"),
+    [
+        (None, Exception("The current node timed\nout"), UnfinishedError("here: The current node timed out")),
+        (None, RuntimeError("no port"), UnfinishedError("Ray could not be started here: no port")),
+        ("10.0.0.1:1", ConnectionError("none"), InputError("no Ray cluster answers at 10.0.0.1:1: none")),
+        ("10.0.0.1:x", ValueError("no port"), InputError("no Ray cluster answers at 10.0.0.1:x: no port")),
+    ],
+    ids=str,
+)
+def test_a_ray_that_does_not_start_or_answer_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, address: str | None, raised: Exception, told: Exception
+) -> None:
+    """Ray's own node raises `Exception` itself when the machine is too busy for it."""
+    ray = pytest.importorskip("ray")
+
+    def fail(**_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(ray, "init", fail)
+    starts = session(address, object_store_mb=80, use_gpus=False)
+    with patch.dict(os.environ), pytest.raises(type(told), match=rf"{re.escape(str(told))}$"), starts:
+        pass
 
 
 @pytest.mark.slow

@@ -95,18 +95,40 @@ finally:
     assert "never" not in done.stdout
 
 
-def test_rays_process_is_told_from_those_of_other_nodes_on_the_machine(tmp_path: Path) -> None:
+@pytest.fixture
+def raylet(tmp_path: Path) -> Path:
+    """A program that has the name of Ray's node process and waits."""
     program = tmp_path / "raylet"
     program.write_text("#!/bin/sh\nread line\n")
     program.chmod(0o755)
+    return program
+
+
+def test_rays_process_is_told_from_those_of_other_nodes_on_the_machine(raylet: Path, tmp_path: Path) -> None:
     own = str(tmp_path / "sockets" / "raylet")
     with ExitStack() as stack:
         started = {}
         for path in (f"{own}.1", own, f"{own}.2"):  # processes are looked at in their numbers' order
-            command = [program, f"--raylet_socket_name={path}"]
+            command = [raylet, f"--raylet_socket_name={path}"]
             started[path] = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE))
         found = {path: head_watch.raylet_at(path) for path in started}
         for process in started.values():
             process.kill()
     assert [process and process.pid for process in found.values()] == [process.pid for process in started.values()]
     assert head_watch.raylet_at(own) is None
+
+
+def test_processes_that_end_meanwhile_are_left_out(raylet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of a pool that the program has of its own."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        ended = psutil.Process(process.pid)
+        process.kill()
+    children = psutil.Process.children
+    monkeypatch.setattr(psutil.Process, "children", lambda *given, **how: [ended, *children(*given, **how)])
+    with subprocess.Popen([raylet], stdin=subprocess.PIPE) as process:
+        own = head_watch.own_raylets()
+        process.kill()
+    assert process.pid in {found.pid for found in own}
+    assert ended not in own
+    monkeypatch.undo()
+    assert head_watch.below([ended]) == []
