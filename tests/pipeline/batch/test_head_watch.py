@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -58,16 +59,42 @@ def test_the_end_of_the_nodes_own_process_is_told_at_once() -> None:
     assert f"(raylet {raylet.pid}) has ended" in end.told[0]
 
 
-def test_a_head_that_comes_back_in_time_is_borne_with() -> None:
-    told: list[str] = []
-    head = listen()
-    port = head.getsockname()[1]
-    with head_watch.watch(f"127.0.0.1:{port}", None, told.append, patience=3.0):
-        head.close()
-        time.sleep(2.0)
-        with listen(port):
-            time.sleep(2.5)
-    assert not told
+STEP = 2**-7  # seconds of the clock below between two questions
+SILENT, UNKNOWN = ConnectionRefusedError(), socket.gaierror()
+
+
+@pytest.mark.parametrize(
+    ("heard", "told"),
+    [
+        ([*[SILENT] * 4, None, *[SILENT] * 4, None], False),
+        ([*[SILENT] * 4, UNKNOWN, *[SILENT] * 4, None], False),  # no name service says nothing of the head
+        ([*[SILENT] * 5], True),
+        ([*[SILENT] * 4, None, *[TimeoutError()] * 5], True),
+    ],
+)
+def test_a_head_that_comes_back_in_time_is_borne_with(
+    monkeypatch: pytest.MonkeyPatch, heard: list[OSError | None], *, told: bool
+) -> None:
+    """By a clock that stands still between two questions, for a patience of four of its steps."""
+    asked, all_asked, end = 0, threading.Event(), End()
+
+    def connect(address: tuple[str, int], timeout: float) -> SimpleNamespace:
+        nonlocal asked
+        assert (address, 0 < timeout < 1) == (("::1", 9), True)
+        answer = heard[asked] if asked < len(heard) else None
+        asked += 1
+        if asked > len(heard):
+            all_asked.set()
+        if answer is not None:
+            raise answer
+        return SimpleNamespace(close=lambda: None)
+
+    monkeypatch.setattr(head_watch, "socket", SimpleNamespace(create_connection=connect, gaierror=socket.gaierror))
+    monkeypatch.setattr(head_watch, "time", SimpleNamespace(monotonic=lambda: asked * STEP))
+    with head_watch.watch("[::1]:9", None, end, patience=4 * STEP):
+        assert (end.called if told else all_asked).wait(60)
+    assert len(end.told) == told
+    assert asked == len(heard) or not told
 
 
 def test_nothing_is_told_once_the_block_has_ended() -> None:
@@ -116,6 +143,18 @@ def test_rays_process_is_told_from_those_of_other_nodes_on_the_machine(raylet: P
             process.kill()
     assert [process and process.pid for process in found.values()] == [process.pid for process in started.values()]
     assert head_watch.raylet_at(own) is None
+
+
+def test_a_process_that_names_the_socket_is_not_rays(tmp_path: Path) -> None:
+    """As a search for it: `grep -- --raylet_socket_name=...`."""
+    own = str(tmp_path / "raylet")
+    with subprocess.Popen(
+        ["sh", "-c", "read line", "raylet", f"--raylet_socket_name={own}"], stdin=subprocess.PIPE
+    ) as it:
+        assert psutil.Process(it.pid).cmdline()[-1] == f"--raylet_socket_name={own}"
+        found = head_watch.raylet_at(own)
+        it.kill()
+    assert found is None
 
 
 def test_processes_that_end_meanwhile_are_left_out(raylet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
