@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,7 +114,8 @@ def disturbed(
     actors = started_by(None, "MapWorker")
     assert actors
     for actor in actors:
-        actor.kill()
+        with suppress(psutil.NoSuchProcess):  # of an earlier run, about to end
+            actor.kill()
     code = second.wait(PATIENCE)
     return Disturbed(output, blocked, survivors, logs[1].read_text(), code, orphans)
 

@@ -27,7 +27,7 @@ import s3fs
 import torch
 import yaml
 from material.local_run import compute_tracks
-from material.processes import started_by
+from material.processes import PATIENCE, started_by
 from material.standing_ray import StandingRay
 
 from pipeline.batch import cluster
@@ -47,7 +47,6 @@ pytestmark = pytest.mark.slow
 
 Sptx = Callable[..., str]
 GOES_ON, STARTED_AGAIN = "goes on after step", "workers are started again"
-PATIENCE = 120.0  # seconds that a training may take to get to a point
 LONG = {"epochs": 12, "checkpoint_every": 5}
 """Long enough to be killed on the way, three times."""
 
@@ -237,7 +236,7 @@ def killed(
         children = psutil.Process(run.pid).children(recursive=True)
         run.send_signal(signal.SIGINT)
         assert run.wait(PATIENCE) == 130, logs[1].read_text()
-    _, alive = psutil.wait_procs(children, timeout=60)
+    _, alive = psutil.wait_procs(children, timeout=PATIENCE)
     assert not alive
     assert not (output / "report.json").exists(), "interrupted too late to test anything"
     return Killed(output, logs[1].read_text())
