@@ -388,6 +388,35 @@ def test_a_part_that_vanishes_and_is_computed_again_is_in_the_manifest_as_it_is(
     assert digests(output) == digests(undisturbed)
 
 
+def test_inputs_that_differ_between_nodes_are_refused_by_name(
+    tmp_path: Path, without_ray: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genome, network = tmp_path / "genome.fa", tmp_path / "network"
+    two = Cluster(embedded=False, nodes=2, cpus=4, cpus_per_node=2, gpus=0, log=tmp_path / "log")
+    monkeypatch.setattr(cluster, "session", lambda *_, **__: nullcontext(two))
+    monkeypatch.setattr(SquaresJob, "local_inputs", lambda _: [str(network), str(genome)])
+    others: list[bytes | None] = []
+
+    def on_every_node(task: Callable[[], str]) -> list[str]:
+        here, other = task(), others.pop()
+        genome.unlink() if other is None else genome.write_bytes(other)
+        return [here, task()]
+
+    monkeypatch.setattr(cluster, "on_every_node", on_every_node)
+    settings = JobSettings(output=str(tmp_path / "output"), workers=1, threads=1, shared_output=True)
+    for other in (b"ACGTA", None):
+        others.append(other)
+        genome.write_bytes(b"ACGT")
+        with pytest.raises(InputError, match=rf"^{genome} is not the same file on every node of the cluster"):
+            run_job(SquaresJob(settings, 20), print, progress=False)
+    assert not parts(tmp_path / "output")
+    others.append(b"ACGT")
+    genome.write_bytes(b"ACGT")
+    assert run_job(SquaresJob(settings, 20), print, progress=False).complete
+    with pytest.raises(InputError, match="is a local path and the cluster has 2 nodes"):
+        run_job(SquaresJob(settings.model_copy(update={"shared_output": False}), 20), print, progress=False)
+
+
 def test_nothing_of_a_killed_drivers_ray_is_left(disturbed: Disturbed) -> None:
     """The last test of this file: parts of it take up to a minute to notice."""
     assert disturbed.orphans

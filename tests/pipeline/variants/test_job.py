@@ -254,6 +254,15 @@ def test_a_long_deletion_is_scored_where_it_is_let(place: Place) -> None:
     assert (found["G_MINUS"]["dl_pos"], found["G_PLUS"]["al_pos"]) == (3003, 703)
 
 
+def test_each_node_must_have_all_that_workers_read(place: Place) -> None:
+    job = place.job([Line("chr1", P, "G", "A", "x")])
+    read = [place.inputs["fasta"], place.inputs["checkpoint"]]
+    assert job.local_inputs() == read
+    for tracks, more in (("/tracks", ["/tracks"]), ("s3://bucket/tracks", [])):
+        job.settings = job.settings.model_copy(update={"tracks": tracks, "checkpoint": "someone/network"})
+        assert job.local_inputs() == [read[0], *more]
+
+
 def test_distance_zero_and_beyond_the_network_are_looked_at(place: Place) -> None:
     line = Line("chr1", P + 1, "G", "A", "x")
     assert row(place.score([line], distance=0), "x")["ds_dl"] == 0  # the donor is beside it

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -86,6 +87,16 @@ def test_a_file_gives_what_its_graph_says(tmp_path: Path, *, backwards: bool) ->
 def test_another_file_is_refused(path: Path, tmp_path: Path, change: Callable[[Any], None], sentence: str) -> None:
     with pytest.raises(InputError, match=f"small.h5.*({sentence})"):
         read_keras(rewritten(path, tmp_path / "changed.h5", change), "small.h5")
+
+
+def test_of_a_file_of_another_kind_is_told_what_it_holds(tmp_path: Path) -> None:
+    for held, told in (([], "found nothing$"), (list("abcdefgh"), "found attribute x, /a, /b, /c, /d, /e$")):
+        with h5py.File(tmp_path / "other.h5", "w") as file:
+            for name in held:
+                file.create_group(name)
+                file.attrs["x"] = 1
+        with (tmp_path / "other.h5").open("rb") as stream, pytest.raises(InputError, match=told):
+            read_keras(stream, "other.h5")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
