@@ -413,8 +413,9 @@ def test_inputs_that_differ_between_nodes_are_refused_by_name(
     others.append(b"ACGT")
     genome.write_bytes(b"ACGT")
     assert run_job(SquaresJob(settings, 20), print, progress=False).complete
+    elsewhere = {"shared_output": False, "output": str(tmp_path / "elsewhere")}
     with pytest.raises(InputError, match="is a local path and the cluster has 2 nodes"):
-        run_job(SquaresJob(settings.model_copy(update={"shared_output": False}), 20), print, progress=False)
+        run_job(SquaresJob(settings.model_copy(update=elsewhere), 20), print, progress=False)
 
 
 def test_nothing_of_a_killed_drivers_ray_is_left(disturbed: Disturbed) -> None:

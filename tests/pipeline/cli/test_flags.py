@@ -84,8 +84,8 @@ def test_chosen_settings_alone_are_flags_and_those_given_are_known() -> None:
     assert painted("--picture", "/a.png", "--config", "a.yaml", chosen=chosen)[0] == 2
     told: list[str] = []
     painted("--help", chosen=chosen, told=told)
-    assert "coats (default: as many as it takes)" in told[0]
-    assert not any(text in told[0] for text in ("Picture to paint", "picture to paint", "--share", "--config"))
+    assert "Coats (default: as many as it takes)" in told[0]
+    assert not any(text in told[0] for text in ("Picture to paint", "--share", "--config"))
     with pytest.raises(InputError, match="`layers_of_paint` = 0"):
         painted("--picture", "/a.png", "--layers-of-paint", "0", chosen=chosen)
 

@@ -6,6 +6,7 @@ The scorer and the genome are those of `material.variant_runs`: sites stand wher
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -259,8 +260,8 @@ def test_each_node_must_have_all_that_workers_read(place: Place) -> None:
     read = [place.inputs["fasta"], place.inputs["checkpoint"]]
     assert job.local_inputs() == read
     for tracks, more in (("/tracks", ["/tracks"]), ("s3://bucket/tracks", [])):
-        job.settings = job.settings.model_copy(update={"tracks": tracks, "checkpoint": "someone/network"})
-        assert job.local_inputs() == [read[0], *more]
+        settings = job.settings.model_copy(update={"tracks": tracks, "checkpoint": "someone/network"})
+        assert replace(job, settings=settings).local_inputs() == [read[0], *more]
 
 
 def test_distance_zero_and_beyond_the_network_are_looked_at(place: Place) -> None:

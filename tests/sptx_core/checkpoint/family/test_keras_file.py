@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import h5py
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
