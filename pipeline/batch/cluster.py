@@ -186,7 +186,7 @@ def _environment(*, embedded: bool) -> Iterator[None]:
             if name not in before:
                 del os.environ[name]
         with suppress(ImportError):  # no public interface of Ray
-            from ray._raylet import AuthenticationTokenLoader, Config
+            from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # compiled
 
             Config.initialize("")  # reads the environment anew
             AuthenticationTokenLoader.instance().reset_cache()

@@ -395,27 +395,26 @@ def test_inputs_that_differ_between_nodes_are_refused_by_name(
     two = Cluster(embedded=False, nodes=2, cpus=4, cpus_per_node=2, gpus=0, log=tmp_path / "log")
     monkeypatch.setattr(cluster, "session", lambda *_, **__: nullcontext(two))
     monkeypatch.setattr(SquaresJob, "local_inputs", lambda _: [str(network), str(genome)])
-    others: list[bytes | None] = []
 
-    def on_every_node(task: Callable[[], str]) -> list[str]:
-        here, other = task(), others.pop()
-        genome.unlink() if other is None else genome.write_bytes(other)
-        return [here, task()]
-
-    monkeypatch.setattr(cluster, "on_every_node", on_every_node)
-    settings = JobSettings(output=str(tmp_path / "output"), workers=1, threads=1, shared_output=True)
-    for other in (b"ACGTA", None):
-        others.append(other)
+    def run(other: Callable[[], object], *, shared_output: bool = True) -> Outcome:
+        """On two nodes, of which the second has what is there after `other()`."""
+        monkeypatch.setattr(cluster, "on_every_node", lambda task: [task(), (other(), task())[1]])
         genome.write_bytes(b"ACGT")
-        with pytest.raises(InputError, match=rf"^{genome} is not the same file on every node of the cluster"):
-            run_job(SquaresJob(settings, 20), print, progress=False)
-    assert not parts(tmp_path / "output")
-    others.append(b"ACGT")
-    genome.write_bytes(b"ACGT")
-    assert run_job(SquaresJob(settings, 20), print, progress=False).complete
-    elsewhere = {"shared_output": False, "output": str(tmp_path / "elsewhere")}
+        network.mkdir(exist_ok=True)
+        settings = JobSettings(output=str(tmp_path / "output"), workers=1, threads=1, shared_output=shared_output)
+        return run_job(SquaresJob(settings, 20), print, progress=False)
+
+    for other, named in (
+        (genome.unlink, genome),
+        (lambda: genome.write_bytes(b"ACGTA"), genome),
+        (network.rmdir, network),
+    ):
+        with pytest.raises(InputError, match=rf"^{named} is not the same file on every node of the cluster"):
+            run(other)
     with pytest.raises(InputError, match="is a local path and the cluster has 2 nodes"):
-        run_job(SquaresJob(settings.model_copy(update=elsewhere), 20), print, progress=False)
+        run(lambda: None, shared_output=False)
+    assert not parts(tmp_path / "output")
+    assert run(lambda: genome.write_bytes(b"TTTT")).complete  # sizes are compared
 
 
 def test_nothing_of_a_killed_drivers_ray_is_left(disturbed: Disturbed) -> None:
