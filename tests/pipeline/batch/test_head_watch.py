@@ -7,12 +7,14 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
+from material.processes import PATIENCE
 
 from pipeline.batch import head_watch
 
@@ -116,7 +118,7 @@ try:
 finally:
     print("never")
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 3
     assert done.stderr == "sptx: the head is gone\n"
     assert "never" not in done.stdout
@@ -124,11 +126,24 @@ finally:
 
 @pytest.fixture
 def raylet(tmp_path: Path) -> Path:
-    """A program that has the name of Ray's node process and waits."""
+    """A program that has the name of Ray's node process, says that it has begun, and waits."""
     program = tmp_path / "raylet"
-    program.write_text("#!/bin/sh\nread line\n")
+    program.write_text(f"#!/bin/sh\n{WAIT}\n")
     program.chmod(0o755)
     return program
+
+
+WAIT = "echo; read line"
+
+
+@contextmanager
+def running(*command: str | Path) -> Iterator[psutil.Process]:
+    """A process that has begun: until then the system does not know its name and words. It is ended afterwards."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield psutil.Process(process.pid)
+        process.kill()
 
 
 def test_rays_process_is_told_from_those_of_other_nodes_on_the_machine(raylet: Path, tmp_path: Path) -> None:
@@ -136,38 +151,28 @@ def test_rays_process_is_told_from_those_of_other_nodes_on_the_machine(raylet: P
     with ExitStack() as stack:
         started = {}
         for path in (f"{own}.1", own, f"{own}.2"):  # processes are looked at in their numbers' order
-            command = [raylet, f"--raylet_socket_name={path}"]
-            started[path] = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE))
-        found = {path: head_watch.raylet_at(path) for path in started}
-        for process in started.values():
-            process.kill()
-    assert [process and process.pid for process in found.values()] == [process.pid for process in started.values()]
+            started[path] = stack.enter_context(running(raylet, f"--raylet_socket_name={path}"))
+        assert {path: head_watch.raylet_at(path) for path in started} == started
     assert head_watch.raylet_at(own) is None
 
 
 def test_a_process_that_names_the_socket_is_not_rays(tmp_path: Path) -> None:
     """As a search for it: `grep -- --raylet_socket_name=...`."""
     own = str(tmp_path / "raylet")
-    with subprocess.Popen(
-        ["sh", "-c", "read line", "raylet", f"--raylet_socket_name={own}"], stdin=subprocess.PIPE
-    ) as it:
-        assert psutil.Process(it.pid).cmdline()[-1] == f"--raylet_socket_name={own}"
-        found = head_watch.raylet_at(own)
-        it.kill()
-    assert found is None
+    with running("sh", "-c", WAIT, "raylet", f"--raylet_socket_name={own}") as process:
+        assert process.cmdline()[-1] == f"--raylet_socket_name={own}"
+        assert head_watch.raylet_at(own) is None
 
 
 def test_processes_that_end_meanwhile_are_left_out(raylet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As those of a pool that the program has of its own."""
-    with subprocess.Popen(["sleep", "60"]) as process:
-        ended = psutil.Process(process.pid)
-        process.kill()
+    with running("sh", "-c", WAIT) as ended:
+        pass
     children = psutil.Process.children
     monkeypatch.setattr(psutil.Process, "children", lambda *given, **how: [ended, *children(*given, **how)])
-    with subprocess.Popen([raylet], stdin=subprocess.PIPE) as process:
+    with running(raylet) as process:
         own = head_watch.own_raylets()
-        process.kill()
-    assert process.pid in {found.pid for found in own}
+    assert process in own
     assert ended not in own
     monkeypatch.undo()
     assert head_watch.below([ended]) == []
