@@ -186,11 +186,11 @@ def _scores(found: Findings) -> Iterator[str]:
 
 def _sites(found: Findings) -> Iterator[str]:
     """Called and annotated sites by kind, motif and biotype."""
-    missing = counted(found.without_row, "annotated site lies", "annotated sites lie")
-    left_out = f" {missing} where the table has no row, and not in these figures." if found.without_row else ""
+    one, many = "site lies where the table has no row; it is", "sites lie where the table has no row; they are"
+    missing = counted(found.without_row, f"annotated {one} left out.", f"annotated {many} left out.")
     yield (
         f"<p>A site is called if its score is at least {found.threshold:g}. Annotated are the sites of "
-        f"{escape(found.named_by)}.{left_out}</p>"
+        f"{escape(found.named_by)}.{f' {missing}' if found.without_row else ''}</p>"
     )
     groups = ((True, True), (False, True), (True, False))  # called, annotated: as in the legend
     rows = [
