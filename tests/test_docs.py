@@ -117,7 +117,7 @@ def write_scores(root: Path) -> None:
     usage = {f"{column}_{tissue}": 0.0 for column in ("d", "signed", "z") for tissue in TISSUES} | {"calibrated": True}
     brain = {"d_brain": 0.75, "signed_brain": -0.75, "z_brain": 3.0, "tissues": ["brain"]}
     loss = {"d_splice": 0.7, "ds_dl": 0.7, "dp_dl": -1, "dl_pos": 214_900}
-    broken = scored(CONTIG, 214_901, "G", "A", **{**usage, **gene, **brain, **loss})
+    broken = scored(CONTIG, 214_901, "C", "A", **{**usage, **gene, **brain, **loss})
     weak = scored(CONTIG, 214_903, "A", "C", record=1, **{**usage, **gene, "d_splice": 0.01, "tissues": []})
     mismatch = {name: broken[name] for name in ("chrom", "alt_index", "id", "joint")}
     mismatch |= {"record": 2, "pos": 214_905, "ref": "T", "alt": "C", "status": "ref_mismatch"}
@@ -319,11 +319,11 @@ def test_code_on_a_page_runs(page: Path, desk: Path) -> None:
     drawn = {path.name for path in desk.glob("*.png") if path.stat().st_size > 10_000}
     assert drawn == {"plot": {"dock8.png"}, "variants": {"variant.png", "map.png"}}.get(page.stem, set())
     if page.stem == "variants":
-        assert names["strong"].rows() == [(CONTIG, 214_901, "G", "A", "DOCK8")]
+        assert names["strong"].rows() == [(CONTIG, 214_901, "C", "A", "DOCK8")]
         assert (names["in_brain"]["pos"].to_list(), len(names["one"]), len(names["about_it"])) == ([214_901], 1, 201)
         assert names["not_scored"].rows() == [(CONTIG, 214_905, "ref_mismatch")]
-        assert same(names["lost"].rows()) == [(CONTIG, 214_901, "G", "A", "DOCK8", "dl", 0.7, 214_900)]
-        assert same(answers[0]) == [(CONTIG, 214_901, "G", "A", "DOCK8", 0.7, 214_900)]
+        assert same(names["lost"].rows()) == [(CONTIG, 214_901, "C", "A", "DOCK8", "dl", 0.7, 214_900)]
+        assert same(answers[0]) == [(CONTIG, 214_901, "C", "A", "DOCK8", 0.7, 214_900)]
         assert answers[1] == [("ref_mismatch", 1), ("scored", 2)]
 
 
