@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import gzip
 import re
 import shlex
 import shutil
@@ -358,6 +359,37 @@ def test_commands_on_a_page_exist(page: Path) -> None:
         for word in words:
             given = word.split("=")[0]
             assert not re.match(r"--?[a-zA-Z]", given) or given in {*flags, "--help", "-h"}, f"sptx {name} {given}"
+
+
+def test_variants_on_the_pages_exist_in_grch38() -> None:
+    """Of the stretch that comes with sptx: another REF would make a reader's first variant a `ref_mismatch`."""
+    text = gzip.decompress((ROOT / "pipeline" / "example" / "data" / "genome.fa.gz").read_bytes()).decode()
+    bases = text.split("\n", 1)[1].replace("\n", "").upper()
+    found = {match for page in PAGES for match in re.findall(r"\b(?:chr)?9-(\d+)-([ACGT])-[ACGT]\b", page.read_text())}
+    assert len(found) >= 4
+    assert {(pos, ref) for pos, ref in found if bases[int(pos) - 1] != ref} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_lists_are_lists(page: Path) -> None:
+    """A line of a sentence that begins with a number and a full stop would be shown as a list."""
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    before = 0
+    for number in (int(match) for match in re.findall(r"^ *(\d+)\. ", prose, re.MULTILINE)):
+        assert number in (1, before + 1), f"{number}."
+        before = number
+
+
+def test_the_versions_that_were_tried_are_those_of_the_constraints() -> None:
+    (tried,) = re.findall(
+        r"with DuckDB ([\d.]+) and Polars ([\d.]+), the versions of `constraints.txt`", one_line("publish")
+    )
+    constraints = dict(re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    assert tried == (constraints["duckdb"], constraints["polars"])
+
+
+def one_line(page: str) -> str:
+    return " ".join((ROOT / "docs" / f"{page}.md").read_text().split())
 
 
 # The site
