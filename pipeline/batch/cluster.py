@@ -28,6 +28,7 @@ from pipeline.batch import head_watch
 from pipeline.batch.noise import noise_to
 from sptx_core.errors import InputError, UnfinishedError
 from sptx_core.redaction import without_secrets
+from sptx_core.words import counted
 
 T = TypeVar("T")
 MIB = 1024 * 1024
@@ -46,6 +47,9 @@ EMBEDDED_SYSTEM = {
 EMBEDDED_TRAIN = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
 KEEP = "keep"  # a file beside Ray's log, which is then kept
 EXIT_SECONDS = 5.0  # within which workers end after their Ray
+# Within which the process of a worker ends once it has begun to. Now and then Ray's own end waits for itself for ever
+# (Ray 2.60: asio's scheduler is shut down and posts to itself), and the process would keep its memory on its node.
+WORKER_EXIT_SECONDS = 30
 MAX_TOLD = 300  # characters of Ray's own words in a sentence
 MAX_CPU_THREADS = 8  # beyond this a convolution of one micro-batch gains little from another core
 
@@ -198,7 +202,7 @@ def _options(address: str | None, object_store_mb: int, use_gpus: bool, empty: P
     # Workers start in an empty folder: Ray would put the driver's own first on their path, and a folder there called
     # `pipeline` would be imported instead of ours. A Ray job has settled its working folder itself.
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
-        options["runtime_env"] = {"working_dir": str(empty)}
+        options["runtime_env"] = {"working_dir": str(empty), "worker_process_setup_hook": _alarm_at_exit()}
     if address is not None:
         return {**options, "address": address}
     embedded = {
@@ -209,6 +213,19 @@ def _options(address: str | None, object_store_mb: int, use_gpus: bool, empty: P
         "_system_config": EMBEDDED_SYSTEM,
     }
     return {**options, **embedded, **({} if use_gpus else {"num_gpus": 0})}
+
+
+def _alarm_at_exit() -> Callable[[], None]:
+    """What each worker runs first: Linux ends it where its own end takes too long. As a closure it travels by value."""
+    seconds = WORKER_EXIT_SECONDS
+
+    def set_alarm() -> None:
+        import atexit
+        import signal
+
+        atexit.register(signal.alarm, seconds)
+
+    return set_alarm
 
 
 def _raylet_here() -> psutil.Process | None:
@@ -245,8 +262,8 @@ def choose_pool(cluster: Cluster, workers: int | None, threads: int | None, gpus
         return Pool(workers or max(1, room), threads or 2, gpus, elastic)
     if threads is not None and not cluster.embedded and threads > cluster.cpus_per_node:
         raise InputError(
-            f"an actor is to compute with {threads} threads, but no node of the cluster has more than "
-            f"{cluster.cpus_per_node:g} CPUs; set --threads"
+            f"an actor is to compute with {counted(threads, 'thread')}, but no node of the cluster has as many "
+            f"CPUs: the largest has {cluster.cpus_per_node:g}; set --threads"
         )
     if threads is None:
         share = cluster.cpus / workers if workers else cluster.cpus

@@ -160,7 +160,7 @@ def test_the_line_says_that_the_run_waits_and_since_when_until_storage_answers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = Asked(tmp_path)
-    with Progress(10, 0, counted="bases") as line, Watch(store, line, quiet=0.02):
+    with Progress(10, 0, noun="base") as line, Watch(store, line, quiet=0.02):
         until(lambda: store.asked >= 3)
         store.away = False
         until(lambda: not line.waiting)
@@ -179,7 +179,7 @@ def test_a_store_that_does_not_answer_is_told_while_it_is_asked(
 ) -> None:
     store = Asked(tmp_path)
     store.may_answer.clear()
-    with Progress(10, 0, counted="bases") as line, Watch(store, line, quiet=0.02):
+    with Progress(10, 0, noun="base") as line, Watch(store, line, quiet=0.02):
         until(lambda: line.waiting)
         assert store.asked == 1
         store.may_answer.set()
@@ -198,7 +198,7 @@ def test_storage_is_not_asked_while_receipts_come_and_a_receipt_ends_the_wait(
 
     monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=monotonic))
     before = threading.active_count()
-    with Progress(10, 0, counted="bases") as line, Watch(store, line, quiet=0.05) as watch:
+    with Progress(10, 0, noun="base") as line, Watch(store, line, quiet=0.05) as watch:
         for receipts in range(1, 4):
             now = receipts * 0.04
             enough = looks + 6  # at the clock, by a thread that waits for the rest of the quiet time
