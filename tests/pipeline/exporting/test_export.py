@@ -202,7 +202,9 @@ def test_an_unfinished_table_is_told_and_written_anew_when_it_has_grown(tmp_path
     done = export_to(unfinished, tmp_path / "hub", genome="hg38")
     assert done.unfinished == "unfinished: 1 of 2 shards"
     assert "(unfinished: 1 of 2 shards)" in (tmp_path / "hub" / "hub.txt").read_text()
-    assert "The table is unfinished: 1 of 2 shards." in (tmp_path / "hub" / "hub.html").read_text()
+    page = (tmp_path / "hub" / "hub.html").read_text()
+    assert "The table is unfinished: 1 of 2 shards." in page
+    assert f"the usage of likely sites in {TISSUES[0].replace('_', ' ')}, " in page
     said: list[str] = []
     done = export_to(tables.write(tmp_path / "table", parts), tmp_path / "hub", said.append, genome="hg38")
     assert "the table had 1 shard when" in said[0]

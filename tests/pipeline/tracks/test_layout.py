@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.batch.layout import Part, committed
 from pipeline.batch.storage import Store
-from pipeline.tracks.layout import SITES, TABLES, TRACKS, ShardKey
+from pipeline.tracks.layout import SITES, TABLES, TRACKS, ShardKey, require_folder
 from sptx_core.errors import InputError
 
 FINGERPRINT = "0123456789abcdef" * 4
@@ -52,3 +54,15 @@ def test_part_names_of_a_plain_contig() -> None:
 def test_what_only_looks_like_a_part_is_named(place: str, label: str) -> None:
     with pytest.raises(InputError, match="the/name is named like a part"):
         ShardKey.of(Part(0, place, label, "the/name", 4))
+
+
+@pytest.mark.parametrize(
+    ("fits", "too_long"), [("a" * 249, "a" * 250), ("*" * 83, "*" * 84), ("chr1", "__HIVE_DEFAULT_PARTITION__")]
+)
+def test_a_contig_is_a_folder_of_at_most_255_bytes_and_not_what_stands_for_no_value(
+    fits: str, too_long: str, tmp_path: Path
+) -> None:
+    require_folder(fits)
+    (tmp_path / ShardKey(0, fits, "+", 1, 2).place).mkdir(parents=True)
+    with pytest.raises(InputError, match="cannot be the name of a folder"):
+        require_folder(too_long)
