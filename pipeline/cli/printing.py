@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 SCREEN_ROWS = 60  # of a table for people, on standard output
+_ANY_WIDTH = 1_000_000
 _ROWS_AT_A_TIME = 100_000  # of text: what a reader that closes the pipe does not want is not made
 
 
@@ -137,6 +138,42 @@ def _write(frame: pl.DataFrame, form: Format, file: BinaryIO) -> None:
     file.write(frame.clear().write_csv(separator=separator).encode())
     for some in frame.iter_slices(_ROWS_AT_A_TIME):
         file.write(some.write_csv(separator=separator, include_header=False).encode())
+
+
+def print_fitted(frame: pl.DataFrame, decimals: int) -> None:
+    """Print rows for a person on standard output, with so many decimals, in lines that are no longer than the terminal.
+
+    Texts that do not fit are cut. Of more than `SCREEN_ROWS` rows those in the middle are left out. Where there is no
+    terminal, lines are as long as they need to be.
+    """
+    console = Console()
+    typer.echo(fitted(frame, decimals, console.width if console.is_terminal else _ANY_WIDTH), nl=False)
+
+
+def fitted(frame: pl.DataFrame, decimals: int, width: int) -> str:
+    """The text that `print_fitted` prints on a terminal of so many columns."""
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
+    for name, kind in frame.schema.items():
+        is_text = kind == pl.String
+        is_whole = not is_text or name == "chrom"  # the others give way, the longest first
+        table.add_column(name, justify="left" if is_text else "right", overflow="ellipsis", no_wrap=is_whole)
+    half = SCREEN_ROWS // 2
+    shown = [frame] if len(frame) <= SCREEN_ROWS else [frame.head(half), frame.tail(half)]
+    for number, some in enumerate(shown):
+        if number:
+            table.add_row(*["..."] * frame.width)
+        for row in some.iter_rows():
+            table.add_row(*(_cell(value, decimals) for value in row))
+    file = io.StringIO()
+    # An ALT such as N[chr2:321[ is no markup.
+    Console(file=file, width=width, markup=False, emoji=False, highlight=False).print(table)
+    return "".join(f"{line.rstrip()}\n" for line in (f"shape: {frame.shape}", *file.getvalue().splitlines()))
+
+
+def _cell(value: object, decimals: int) -> str:
+    if value is None:
+        return "-"
+    return f"{round(value, decimals) + 0.0:.{decimals}f}" if isinstance(value, float) else str(value)
 
 
 def _as_table(frame: pl.DataFrame, rows: int) -> str:

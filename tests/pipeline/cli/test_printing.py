@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.cli.printing import SCREEN_ROWS, Format, choose_format, print_table, rows_to, write_rows
+from pipeline.cli.printing import SCREEN_ROWS, Format, choose_format, fitted, print_table, rows_to, write_rows
 from sptx_core.errors import InputError
 
 FRAME = pl.DataFrame({"chrom": ["chr1", "chr2"], "bases": [1_000_000, 5]})
@@ -30,6 +30,44 @@ def test_a_short_table_has_a_title_and_separated_thousands(capsys: pytest.Captur
     printed = capsys.readouterr().out
     assert "Plan by contig" in printed
     assert "1,000,000" in printed
+
+
+VARIANTS = pl.DataFrame(
+    {
+        "chrom": ["chr9", "chr17"],
+        "pos": [154_708, 114_154_708],
+        "id": ["a_broken_donor_of_a_short_exon", None],
+        "ref": ["C", "ACGTTTGAAAAAAAAAAAAAA"],
+        "alt": ["T", "A[chr2:321["],
+        "status": ["scored", "ref_mismatch"],
+        "d_splice": pl.Series([0.9921, None], dtype=pl.Float32),
+        "ds_ag": [-0.00001, 0.5],
+    }
+)
+
+
+def test_rows_are_fitted_to_a_terminal() -> None:
+    assert fitted(VARIANTS, 3, 200).splitlines() == [
+        "shape: (2, 8)",
+        "chrom       pos id                             ref                   alt         status       d_splice ds_ag",
+        "chr9     154708 a_broken_donor_of_a_short_exon C                     T           scored          0.992 0.000",
+        "chr17 114154708 -                              ACGTTTGAAAAAAAAAAAAAA A[chr2:321[ ref_mismatch        - 0.500",
+    ]
+    _, *lines = fitted(VARIANTS, 3, 80).splitlines()
+    assert max(map(len, lines)) == 80
+    for line, pos, last in zip(
+        lines, ("      pos", "   154708", "114154708"), ("ds_ag", "0.000", "0.500"), strict=True
+    ):
+        assert line[6:15] == pos
+        assert line.endswith(last)
+    assert lines[1].count("…") == 1  # the long name is cut
+
+
+def test_of_many_rows_the_middle_is_left_out_on_a_terminal() -> None:
+    first, *lines = fitted(pl.DataFrame({"pos": range(1, 1001)}), 3, 80).splitlines()
+    assert first == "shape: (1000, 1)"
+    assert len(lines) == SCREEN_ROWS + 2
+    assert [line.strip() for line in lines[30:33]] == ["30", "...", "971"]
 
 
 def test_a_file_holds_all_rows_whatever_its_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
