@@ -47,6 +47,7 @@ EMBEDDED_TRAIN = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_TRAIN_HEALTH_
 KEEP = "keep"  # a file beside Ray's log, which is then kept
 EXIT_SECONDS = 5.0  # within which workers end after their Ray
 MAX_TOLD = 300  # characters of Ray's own words in a sentence
+_NO_START = (ConnectionError, TimeoutError, ValueError, RuntimeError)  # that Ray raises where it cannot begin
 MAX_CPU_THREADS = 8  # beyond this a convolution of one micro-batch gains little from another core
 
 
@@ -113,10 +114,14 @@ def _ray(address: str | None, object_store_mb: int, use_gpus: bool, log: Path, e
         try:
             try:
                 ray.init(**_options(address, object_store_mb, use_gpus, empty))
-            except (ConnectionError, ValueError, RuntimeError) as error:
+            except Exception as error:
+                # A plain Exception is what Ray raises of a node that starts too slowly.
+                if type(error) is not Exception and not isinstance(error, _NO_START):
+                    raise
                 reason = " ".join(str(error).split())[:MAX_TOLD]
                 if address is None:
-                    raise UnfinishedError(f"Ray could not be started here: {reason}") from error
+                    sentence = f"Ray could not be started here: {reason.rstrip('.')}; the same command tries again"
+                    raise UnfinishedError(sentence) from error
                 raise InputError(f"no Ray cluster answers at {address}: {reason}") from None
             _stop_on_sigterm()
             _quieten()

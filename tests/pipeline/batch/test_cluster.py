@@ -151,6 +151,38 @@ def test_the_log_is_kept_where_it_can_tell_something(
     shutil.rmtree(logs[0].parent, ignore_errors=True)
 
 
+@pytest.mark.parametrize("kind", [Exception, TimeoutError, RuntimeError])
+def test_a_ray_that_does_not_start_is_told(
+    kind: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # where its log is kept
+
+    def timed_out(**_: Any) -> None:
+        raise kind("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", timed_out)
+    told = r"^Ray could not be started here: The current node timed out during startup; the same command tries again$"
+    with pytest.raises(UnfinishedError, match=told), session(None, object_store_mb=80, use_gpus=False):
+        pass
+    absent = session("127.0.0.1:9", object_store_mb=80, use_gpus=False)
+    with pytest.raises(InputError, match=r"no Ray cluster answers at 127\.0\.0\.1:9: The current node"), absent:
+        pass
+
+
+def test_a_mistake_in_how_ray_is_called_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def renamed() -> None: ...
+
+    monkeypatch.setattr(ray, "init", renamed)
+    with pytest.raises(TypeError), session(None, object_store_mb=80, use_gpus=False):
+        pass
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_an_embedded_ray_leaves_no_process_even_one_that_hangs_as_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
