@@ -88,7 +88,9 @@ def verify(
     address: Annotated[
         str | None,
         typer.Option(
-            help="Ray cluster to read on: auto or host:port (default: start a Ray on this machine).", show_default=False
+            help="Ray cluster to read on: auto or host:port; also set by RAY_ADDRESS (default: start a Ray on this "
+            "machine).",
+            show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,
