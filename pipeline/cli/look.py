@@ -336,9 +336,10 @@ def evaluate(
         require_writable(to / "evaluation.json")
     measured = read_usage(absolute(usage)) if usage else None
     found = evaluate_table(tracks, read_annotation(absolute(gtf)), measured, say)
-    console = Console()
+    width = None if Console().is_terminal else PRINTED_WIDTH
+    console = Console(width=width, markup=False, emoji=False)  # names of contigs and biotypes are no markup
     for table in tables(found):
-        (console if console.is_terminal else Console(width=PRINTED_WIDTH)).print(table)
+        console.print(table)
     if to:
         with writing(to / "evaluation.json"):
             write_atomic(to / "evaluation.json", found.to_json().encode())

@@ -184,9 +184,8 @@ def _as_table(frame: pl.DataFrame, rows: int) -> str:
 
 def print_table(frame: pl.DataFrame, title: str, *, width: int | None = None) -> None:
     """Print a short frame with its title, where no terminal says how wide in `width` columns."""
-    console = Console()
-    if width is not None and not console.is_terminal:
-        console = Console(width=width)
+    is_terminal = Console().is_terminal
+    console = Console(width=None if is_terminal else width, markup=False, emoji=False)  # names are no markup
     table = Table(title=title)
     for name in frame.columns:
         table.add_column(name, justify="left" if frame[name].dtype == pl.String else "right")

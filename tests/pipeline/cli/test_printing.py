@@ -30,6 +30,8 @@ def test_a_short_table_has_a_title_and_separated_thousands(capsys: pytest.Captur
     printed = capsys.readouterr().out
     assert "Plan by contig" in printed
     assert "1,000,000" in printed
+    print_table(pl.DataFrame({"chrom": ["HLA[b]*01:01:01"]}), "Contigs")
+    assert "HLA[b]*01:01:01" in capsys.readouterr().out
 
 
 VARIANTS = pl.DataFrame(
