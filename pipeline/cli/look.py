@@ -150,12 +150,17 @@ def query(
     columns: Annotated[
         str | None,
         typer.Option(
-            help="Columns to print, such as acceptor,donor,brain (default: all; of variants on a screen a few).",
+            help="Columns to print, such as acceptor,donor,brain (default: all; on a terminal those that fit, and of "
+            "variants a few).",
             show_default=False,
         ),
     ] = None,
     sites: Annotated[
-        bool, typer.Option("--sites", help="Tracks: print only likely splice sites, with unrounded scores.")
+        bool,
+        typer.Option(
+            "--sites",
+            help="Tracks: print only likely splice sites, with unrounded scores (in a table for people 6 decimals).",
+        ),
     ] = False,
     verified: Verified = False,
     form: Annotated[

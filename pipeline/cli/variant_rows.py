@@ -13,12 +13,13 @@ import polars as pl
 import polars.selectors as cs
 
 from pipeline.cli.console import say
-from pipeline.cli.printing import Format, print_fitted, write_rows
+from pipeline.cli.printing import DECIMALS, Format, print_rows, write_rows
 from pipeline.variants.reader import Variants
 from sptx_core.errors import InputError
 
 KEY = ("chrom", "pos", "id", "ref", "alt", "gene_name")  # columns of every answer with chosen columns
 ON_SCREEN = ("status", "d_splice", "ds_ag", "ds_al", "ds_dg", "ds_dl")  # of 60 and more
+SCREEN_DECIMALS = 3
 
 
 class Asked(NamedTuple):
@@ -58,7 +59,7 @@ def print_variants(table: Variants, asked: Asked, columns: list[str] | None, for
         if columns is None and not rows.is_empty():
             shown = ", ".join(ON_SCREEN)
             say(f"columns shown: {shown}; --columns chooses others, the other formats have all, unrounded")
-        print_fitted(_without_lists(rows), decimals=3 if columns is None else 6)
+        print_rows(_without_lists(rows), SCREEN_DECIMALS if columns is None else DECIMALS)
     else:
         write_rows(rows if form is Format.PARQUET else _without_lists(rows), form, to)
 

@@ -22,7 +22,7 @@ def test_a_table_to_read_has_the_columns_that_a_person_reads(scores: Path, sptx_
     assert shown.out.splitlines()[:3] == [
         "shape: (5, 12)",
         "chrom  pos id ref     alt   gene_name status       d_splice ds_ag ds_al ds_dg ds_dl",
-        "chr1  1101 .  G       C     GENE      scored          0.700 0.400 0.700 0.000 0.000",
+        "chr1  1101 .  G       C     GENE      scored            0.7   0.4   0.7   0.0   0.0",
     ]
     for flags in (("--format", "csv"), ("--format", "tsv")):
         whole = sptx_here("query", scores, *flags)
@@ -38,8 +38,8 @@ def test_chosen_columns_are_printed_beside_those_that_name_the_variant(scores: P
     done = sptx_here("query", scores, gene_variants.SNV, "--columns", "z_brain,tissues")
     assert done.err == ""
     assert done.out.splitlines()[1:] == [
-        "chrom  pos id ref alt gene_name  z_brain tissues",
-        "chr1  1101 .  G   C   GENE      3.500000 brain",
+        "chrom  pos id ref alt gene_name z_brain tissues",
+        "chr1  1101 .  G   C   GENE          3.5 brain",
     ]
     assert "has no column brian; it has chrom, pos," in sptx_here("query", scores, "--columns", "brian", code=2).err
 
