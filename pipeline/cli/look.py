@@ -79,8 +79,8 @@ def verify(
     workers: Annotated[
         int | None,
         typer.Option(
-            help="Ray actors that read (default: one for each core for over 100 million rows, otherwise threads "
-            "without Ray).",
+            help="Ray actors that read (default: one for each core for over 100 million rows or with --address, "
+            "otherwise threads without Ray).",
             min=1,
             show_default=False,
         ),
