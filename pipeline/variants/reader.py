@@ -114,11 +114,13 @@ class Variants:
 
     def gene(self, name: str) -> pl.DataFrame:
         """Rows of a gene, given by name or id (with or without version)."""
+        if not name.strip():
+            raise InputError("nothing is asked for: name a region, a gene or a variant")
         rows = self.collected(self.scan().filter(of_gene(name)))
         if rows.is_empty():
             genes = self.collected(self.scan().select("gene_id", "gene_name").unique())
             held = pl.concat([genes["gene_name"].alias("name"), genes["gene_id"].alias("name")]).drop_nulls()
-            closest = nearest(name, held) if name else None
+            closest = nearest(name, held)
             hint = f"; the nearest is {closest}" if closest else ""
             raise InputError(f"{self.store.uri()} has no variant in a gene {name}{hint}")
         return rows

@@ -104,6 +104,8 @@ def test_what_a_query_means_is_seen_in_its_form(table: Variants) -> None:
             table.query(elsewhere)
     with pytest.raises(InputError, match="has no variant in a gene chr5"):
         table.query("chr5")
+    with pytest.raises(InputError, match="nothing is asked for: name a region, a gene or a variant"):
+        table.query(" ")
 
 
 def test_sites_hold_every_base_about_a_change(table: Variants, place: Place) -> None:
