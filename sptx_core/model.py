@@ -341,12 +341,18 @@ class AxialPosition(nn.Module):
     def __init__(self, config: SpTransformerConfig) -> None:
         super().__init__()
         buckets, bucket_size = config.max_seq_len // config.bucket_size, config.bucket_size
-        self.bucket = nn.Parameter(torch.randn(1, buckets, 1, config.hidden_size))
-        self.place = nn.Parameter(torch.randn(1, 1, bucket_size, config.hidden_size))
+        self.bucket = _normal(1, buckets, 1, config.hidden_size)
+        self.place = _normal(1, 1, bucket_size, config.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, S, C] -> [B, S, C]."""
         return x + (self.bucket + self.place).flatten(1, 2)
+
+
+def _normal(*shape: int) -> nn.Parameter:
+    """Normal numbers, but none on the meta device, for which PyTorch would import hundreds of modules."""
+    x = torch.empty(shape)
+    return nn.Parameter(x if x.is_meta else x.normal_())
 
 
 class Layer(nn.Module):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import gzip
 import re
 import shlex
 import shutil
@@ -117,7 +118,7 @@ def write_scores(root: Path) -> None:
     usage = {f"{column}_{tissue}": 0.0 for column in ("d", "signed", "z") for tissue in TISSUES} | {"calibrated": True}
     brain = {"d_brain": 0.75, "signed_brain": -0.75, "z_brain": 3.0, "tissues": ["brain"]}
     loss = {"d_splice": 0.7, "ds_dl": 0.7, "dp_dl": -1, "dl_pos": 214_900}
-    broken = scored(CONTIG, 214_901, "G", "A", **{**usage, **gene, **brain, **loss})
+    broken = scored(CONTIG, 214_901, "C", "A", **{**usage, **gene, **brain, **loss})
     weak = scored(CONTIG, 214_903, "A", "C", record=1, **{**usage, **gene, "d_splice": 0.01, "tissues": []})
     mismatch = {name: broken[name] for name in ("chrom", "alt_index", "id", "joint")}
     mismatch |= {"record": 2, "pos": 214_905, "ref": "T", "alt": "C", "status": "ref_mismatch"}
@@ -319,11 +320,11 @@ def test_code_on_a_page_runs(page: Path, desk: Path) -> None:
     drawn = {path.name for path in desk.glob("*.png") if path.stat().st_size > 10_000}
     assert drawn == {"plot": {"dock8.png"}, "variants": {"variant.png", "map.png"}}.get(page.stem, set())
     if page.stem == "variants":
-        assert names["strong"].rows() == [(CONTIG, 214_901, "G", "A", "DOCK8")]
+        assert names["strong"].rows() == [(CONTIG, 214_901, "C", "A", "DOCK8")]
         assert (names["in_brain"]["pos"].to_list(), len(names["one"]), len(names["about_it"])) == ([214_901], 1, 201)
         assert names["not_scored"].rows() == [(CONTIG, 214_905, "ref_mismatch")]
-        assert same(names["lost"].rows()) == [(CONTIG, 214_901, "G", "A", "DOCK8", "dl", 0.7, 214_900)]
-        assert same(answers[0]) == [(CONTIG, 214_901, "G", "A", "DOCK8", 0.7, 214_900)]
+        assert same(names["lost"].rows()) == [(CONTIG, 214_901, "C", "A", "DOCK8", "dl", 0.7, 214_900)]
+        assert same(answers[0]) == [(CONTIG, 214_901, "C", "A", "DOCK8", 0.7, 214_900)]
         assert answers[1] == [("ref_mismatch", 1), ("scored", 2)]
 
 
@@ -358,6 +359,37 @@ def test_commands_on_a_page_exist(page: Path) -> None:
         for word in words:
             given = word.split("=")[0]
             assert not re.match(r"--?[a-zA-Z]", given) or given in {*flags, "--help", "-h"}, f"sptx {name} {given}"
+
+
+def test_variants_on_the_pages_exist_in_grch38() -> None:
+    """Of the stretch that comes with sptx: another REF would make a reader's first variant a `ref_mismatch`."""
+    text = gzip.decompress((ROOT / "pipeline" / "example" / "data" / "genome.fa.gz").read_bytes()).decode()
+    bases = text.split("\n", 1)[1].replace("\n", "").upper()
+    found = {match for page in PAGES for match in re.findall(r"\b(?:chr)?9-(\d+)-([ACGT])-[ACGT]\b", page.read_text())}
+    assert len(found) >= 4
+    assert {(pos, ref) for pos, ref in found if bases[int(pos) - 1] != ref} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_lists_are_lists(page: Path) -> None:
+    """A line of a sentence that begins with a number and a full stop would be shown as a list."""
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    before = 0
+    for number in (int(match) for match in re.findall(r"^ *(\d+)\. ", prose, re.MULTILINE)):
+        assert number in (1, before + 1), f"{number}."
+        before = number
+
+
+def test_the_versions_that_were_tried_are_those_of_the_constraints() -> None:
+    (tried,) = re.findall(
+        r"with DuckDB ([\d.]+) and Polars ([\d.]+), the versions of `constraints.txt`", one_line("publish")
+    )
+    constraints = dict(re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    assert tried == (constraints["duckdb"], constraints["polars"])
+
+
+def one_line(page: str) -> str:
+    return " ".join((ROOT / "docs" / f"{page}.md").read_text().split())
 
 
 # The site

@@ -46,6 +46,9 @@ EMBEDDED_SYSTEM = {
 EMBEDDED_TRAIN = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
 KEEP = "keep"  # a file beside Ray's log, which is then kept
 EXIT_SECONDS = 5.0  # within which workers end after their Ray
+# Within which the process of a worker ends once it has begun to. Now and then Ray's own end waits for itself for ever
+# (Ray 2.60: asio's scheduler is shut down and posts to itself), and the process would keep its memory on its node.
+WORKER_EXIT_SECONDS = 30
 MAX_TOLD = 300  # characters of Ray's own words in a sentence
 _NO_START = (ConnectionError, TimeoutError, ValueError, RuntimeError)  # that Ray raises where it cannot begin
 MAX_CPU_THREADS = 8  # beyond this a convolution of one micro-batch gains little from another core
@@ -184,7 +187,7 @@ def _options(address: str | None, object_store_mb: int, use_gpus: bool, empty: P
     # Workers start in an empty folder: Ray would put the driver's own first on their path, and a folder there called
     # `pipeline` would be imported instead of ours. A Ray job has settled its working folder itself.
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
-        options["runtime_env"] = {"working_dir": str(empty)}
+        options["runtime_env"] = {"working_dir": str(empty), "worker_process_setup_hook": _alarm_at_exit()}
     if address is not None:
         return {**options, "address": address}
     embedded = {
@@ -195,6 +198,19 @@ def _options(address: str | None, object_store_mb: int, use_gpus: bool, empty: P
         "_system_config": EMBEDDED_SYSTEM,
     }
     return {**options, **embedded, **({} if use_gpus else {"num_gpus": 0})}
+
+
+def _alarm_at_exit() -> Callable[[], None]:
+    """What each worker runs first: Linux ends it where its own end takes too long. As a closure it travels by value."""
+    seconds = WORKER_EXIT_SECONDS
+
+    def set_alarm() -> None:
+        import atexit
+        import signal
+
+        atexit.register(signal.alarm, seconds)
+
+    return set_alarm
 
 
 def _raylets() -> set[psutil.Process]:
