@@ -50,7 +50,7 @@ EXIT_SECONDS = 5.0  # within which workers end after their Ray
 # (Ray 2.60: asio's scheduler is shut down and posts to itself), and the process would keep its memory on its node.
 WORKER_EXIT_SECONDS = 30
 MAX_TOLD = 300  # characters of Ray's own words in a sentence
-_NO_START = (ConnectionError, TimeoutError, ValueError, RuntimeError)  # that Ray raises where it cannot begin
+_NO_START = (OSError, ValueError, RuntimeError)  # that Ray raises where it cannot begin
 MAX_CPU_THREADS = 8  # beyond this a convolution of one micro-batch gains little from another core
 
 
@@ -123,8 +123,10 @@ def _ray(address: str | None, object_store_mb: int, use_gpus: bool, log: Path, e
                     raise
                 reason = " ".join(str(error).split())[:MAX_TOLD]
                 if address is None:
-                    sentence = f"Ray could not be started here: {reason.rstrip('.')}; the same command tries again"
-                    raise UnfinishedError(sentence) from error
+                    remedy = "the same command tries again"
+                    if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
+                        remedy = "set RAY_TMPDIR to a folder that can be written and has a short path, such as /tmp"
+                    raise UnfinishedError(f"Ray could not be started here: {reason.rstrip('.')}; {remedy}") from error
                 raise InputError(f"no Ray cluster answers at {address}: {reason}") from None
             _stop_on_sigterm()
             _quieten()

@@ -168,9 +168,17 @@ def test_the_log_is_kept_where_it_can_tell_something(
     shutil.rmtree(logs[0].parent, ignore_errors=True)
 
 
-@pytest.mark.parametrize("kind", [Exception, TimeoutError, RuntimeError])
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [
+        (Exception, "the same command tries again"),
+        (TimeoutError, "the same command tries again"),
+        (RuntimeError, "the same command tries again"),
+        (FileNotFoundError, "set RAY_TMPDIR to a folder that can be written and has a short path, such as /tmp"),
+    ],
+)
 def test_a_ray_that_does_not_start_is_told(
-    kind: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: type[Exception], remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import ray
 
@@ -180,7 +188,7 @@ def test_a_ray_that_does_not_start_is_told(
         raise kind("The current node timed out during startup.")
 
     monkeypatch.setattr(ray, "init", timed_out)
-    told = r"^Ray could not be started here: The current node timed out during startup; the same command tries again$"
+    told = f"^Ray could not be started here: The current node timed out during startup; {remedy}$"
     with pytest.raises(UnfinishedError, match=told), session(None, object_store_mb=80, use_gpus=False):
         pass
     absent = session("127.0.0.1:9", object_store_mb=80, use_gpus=False)
