@@ -10,7 +10,7 @@ With the files of `sptx example demo --generated`:
     >>> settings = RunConfig(**inputs, genes=("SYN1-40",), output="demo/tracks")
     >>> print(plan(settings))  # doctest: +ELLIPSIS
     contigs: 1 by the same name
-    6 transcripts, 1 loci, 4,605 bases, 5 windows, 1 shards
+    6 transcripts, 1 locus, 4,605 bases, 5 windows, 1 shard
     ...
     >>> run(settings, progress=False).complete  # doctest: +ELLIPSIS
     contigs: ...

@@ -34,8 +34,14 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+def as_text(value: object) -> object:
+    """A whole number as YAML reads it becomes text again."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _split(value: object) -> object:
     """`a,b` and repeated flags alike become a tuple."""
+    value = as_text(value)
     if isinstance(value, str):
         value = [value]
     if isinstance(value, list | tuple):

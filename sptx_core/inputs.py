@@ -28,6 +28,7 @@ from torch.nn.utils.rnn import pad_sequence
 from sptx_core.alphabet import BASES, N_CODE
 from sptx_core.config import SpTransformerConfig
 from sptx_core.errors import InputError
+from sptx_core.words import counted
 
 Sequences = Tensor | Sequence[Any]
 """A batch as a tensor, or a ragged batch: a nested tensor, or a list whose items `torch.as_tensor` takes."""
@@ -199,7 +200,7 @@ def _check_length(width: int, config: SpTransformerConfig, flanked: bool) -> Non
     length = width - flanks
     if length < 1:
         raise InputError(
-            f"input of {width} bases leaves nothing to predict: "
+            f"input of {counted(width, 'base')} leaves nothing to predict: "
             + (f"{flanks} of them are flank" if flanked else "give at least one base")
         )
     if length > config.max_seq_len:

@@ -28,6 +28,7 @@ from pipeline.batch import head_watch
 from pipeline.batch.noise import noise_to
 from sptx_core.errors import InputError, UnfinishedError
 from sptx_core.redaction import without_secrets
+from sptx_core.words import counted
 
 T = TypeVar("T")
 MIB = 1024 * 1024
@@ -254,8 +255,8 @@ def choose_pool(cluster: Cluster, workers: int | None, threads: int | None, gpus
         return Pool(workers or max(1, room), threads or 2, gpus, elastic)
     if threads is not None and not cluster.embedded and threads > cluster.cpus_per_node:
         raise InputError(
-            f"an actor is to compute with {threads} threads, but no node of the cluster has more than "
-            f"{cluster.cpus_per_node:g} CPUs; set --threads"
+            f"an actor is to compute with {counted(threads, 'thread')}, but no node of the cluster has as many "
+            f"CPUs: the largest has {cluster.cpus_per_node:g}; set --threads"
         )
     if threads is None:
         share = cluster.cpus / workers if workers else cluster.cpus

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 
 from pipeline.batch.layout import HISTORY
 from pipeline.batch.storage import StorageError, Store
+from sptx_core.words import counted
 
 SAVE_SECONDS = 60.0
 
@@ -96,4 +97,4 @@ def in_words(starts: Sequence[Start]) -> str:
         spent = f"{seconds:.0f} s"
     else:
         spent = f"{minutes} min" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60:02d} min"
-    return f"{spent} in {len(starts)} start{'s' if len(starts) > 1 else ''}"
+    return f"{spent} in {counted(len(starts), 'start')}"

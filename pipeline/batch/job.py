@@ -27,6 +27,7 @@ from pipeline.batch.layout import ANY_PART, Part
 from pipeline.batch.record import Execution
 from pipeline.batch.units import Unit
 from pipeline.settings import JobSettings
+from sptx_core.words import counted
 
 Say = Callable[[str], None]
 
@@ -91,10 +92,10 @@ class Job(ABC):
     """What `<place>/<label>` of its parts is like; files that are named otherwise are not its parts."""
     side_names: ClassVar[tuple[str, ...]] = ()
     """Names of `side_files`."""
-    called: ClassVar[str] = "units"
-    """What people call its units, as a plural."""
-    counted: ClassVar[str] = "units"
-    """What `Unit.size` counts, as a plural."""
+    called: ClassVar[str] = "unit"
+    """What people call one of its units; several have an s."""
+    counted: ClassVar[str] = "unit"
+    """What `Unit.size` counts, one of it; several have an s."""
     format_version: ClassVar[int] = 1
     """Of its files; another one is refused."""
 
@@ -116,7 +117,7 @@ class Job(ABC):
 
     def describe(self) -> str:
         """The job in a few words, for the line at its start."""
-        return f"{self.size:,} {self.counted}"
+        return counted(self.size, self.counted)
 
     def about(self) -> Mapping[str, Any]:
         """What `run.json` says of the tables besides fields and execution, ready for JSON."""

@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from sptx_core.words import counted
+
 PLAIN_SECONDS = 15.0
 
 
@@ -29,16 +31,16 @@ class Progress:
         Size of the whole job.
     done
         What of it was done before this run.
-    counted
-        What sizes count, as a plural: "bases".
+    noun
+        What sizes count, one of it: "base"; several have an s.
     shown
         False prints nothing.
 
     """
 
-    def __init__(self, total: int, done: int, *, counted: str, shown: bool = True) -> None:
+    def __init__(self, total: int, done: int, *, noun: str, shown: bool = True) -> None:
         self.total, self.found, self.done = total, done, done
-        self.counted, self.shown = counted, shown
+        self.noun, self.shown = noun, shown
         self.failures = 0
         self.waiting = ""
         self._lock = threading.Lock()
@@ -47,12 +49,14 @@ class Progress:
         if shown and sys.stderr.isatty():
             self.bar = RichProgress(
                 BarColumn(),
-                TextColumn(f"{{task.completed:,.0f}} of {{task.total:,.0f}} {counted}, {{task.fields[rate]}}/s,"),
+                TextColumn(f"{{task.completed:,.0f}} of {counted(total, noun)}, {{task.fields[rate]}}/s,"),
                 TimeRemainingColumn(compact=True),
-                TextColumn("left, {task.fields[failures]} failures{task.fields[waiting]}", markup=False),
+                TextColumn("left, {task.fields[failures]}{task.fields[waiting]}", markup=False),
                 console=Console(stderr=True),
             )
-            self.task = self.bar.add_task("", total=total, completed=done, rate=_shown(0.0), failures=0, waiting="")
+            self.task = self.bar.add_task(
+                "", total=total, completed=done, rate=_shown(0.0), failures=_failures(0), waiting=""
+            )
 
     def __enter__(self) -> Self:
         if self.bar:
@@ -73,7 +77,7 @@ class Progress:
             self.done += size
             self.failures = failures
             if self.bar:
-                self.bar.update(self.task, completed=self.done, rate=_shown(self.rate), failures=failures)
+                self.bar.update(self.task, completed=self.done, rate=_shown(self.rate), failures=_failures(failures))
             elif time.monotonic() - self.printed >= PLAIN_SECONDS:
                 self._line()
 
@@ -113,12 +117,16 @@ class Progress:
         left = (self.total - self.done) / self.rate if self.rate else float("inf")
         eta = f"{left / 60:,.1f} min left" if left < float("inf") else "time left unknown"
         print(
-            f"{self.done:,} of {self.total:,} {self.counted} ({self.done / max(self.total, 1):.1%}), "
-            f"{_shown(self.rate)} {self.counted}/s, "
-            f"{eta}, {self.failures} failures{self.waiting}{reason}",
+            f"{self.done:,} of {counted(self.total, self.noun)} ({self.done / max(self.total, 1):.1%}), "
+            f"{_shown(self.rate)} {self.noun}s/s, "
+            f"{eta}, {_failures(self.failures)}{self.waiting}{reason}",
             file=sys.stderr,
             flush=True,
         )
+
+
+def _failures(number: int) -> str:
+    return counted(number, "failure")
 
 
 def _shown(rate: float) -> str:

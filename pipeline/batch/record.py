@@ -22,6 +22,7 @@ from pipeline.batch.layout import RUN_FILE, SETTINGS_FILE
 from pipeline.batch.storage import Store
 from sptx_core.errors import InputError
 from sptx_core.files import reading, writing
+from sptx_core.words import counted
 
 _REMEDY = "if a run's file was damaged there, delete it: the same command writes it again beside the run's parts"
 
@@ -57,7 +58,7 @@ class Execution:
     def __str__(self) -> str:
         """The execution in a few words, as a run's first line has it."""
         engine = self.engine and f"{self.engine} engine"
-        parts = (self.hardware, engine, self.precision, f"batch {self.batch}", f"{self.threads} threads")
+        parts = (self.hardware, engine, self.precision, f"batch {self.batch}", counted(self.threads, "thread"))
         return ", ".join(filter(None, parts))
 
     def same_hardware(self, other: Execution) -> bool:

@@ -39,6 +39,7 @@ from pipeline.settings import ray_address
 from sptx_core.errors import InputError, UnfinishedError
 from sptx_core.files import writing
 from sptx_core.version import shadowed
+from sptx_core.words import counted
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ def _run(job: Job, store: Store, stored: RunRecord | None, say: Say, *, progress
     if stored is None or len(before.done) < job.units:
         if before.lacking:
             example = store.uri(next(iter(before.lacking.values()))[0])
-            say(f"{len(before.lacking):,} {job.called} have lost a part and are computed again, such as {example}")
+            one, many = f"{job.called} has lost a part and is", f"{job.called}s have lost a part and are"
+            say(f"{counted(len(before.lacking), one, many)} computed again, such as {example}")
         missing = [unit for unit in range(job.units) if unit not in before.done]
         if manifest is not None:
             _take_back(store, manifest.measures(job.tables), before.done)
@@ -182,7 +184,7 @@ def _complete(
     measures = agreed(books, done)
     unknown = {unit: parts for unit, parts in done.items() if unit not in measures}
     if unknown:
-        say(f"reading {len(unknown):,} {job.called} for the manifest")
+        say(f"reading {counted(len(unknown), job.called)} for the manifest")
         measures |= measure_parts(store, unknown, Workbench(job.settings.workers, job.settings.address))
     content = make_manifest(job.tables, done, measures, job.manifest_columns, side_files).to_parquet()
     with writing(store.uri(MANIFEST)):
@@ -254,7 +256,7 @@ def _collect(
     with (
         closing(book),
         closing(history),
-        Progress(job.size, found, counted=job.counted, shown=progress) as line,
+        Progress(job.size, found, noun=job.counted, shown=progress) as line,
         Watch(unwaiting, line) as watch,
     ):
         tally = Tally({unit.index for unit in units}, {record.execution.hardware}, job.called, book, history, line, say)
@@ -288,7 +290,7 @@ def _with_recorded_threads(job: Job, joined: Cluster, pool: Pool, record: RunRec
 
 def _start_line(job: Job, record: RunRecord, pool: Pool, missing: int) -> str:
     return (
-        f"{job.describe()}, {job.units:,} {job.called} ({job.units - missing:,} done, {missing:,} to do) on "
+        f"{job.describe()}, {counted(job.units, job.called)} ({job.units - missing:,} done, {missing:,} to do) on "
         f"{pool.workers} x {record.execution}"
     )
 

@@ -36,7 +36,7 @@ class Tally:
             if not self.leaving:
                 self.leaving = True
                 self.say(
-                    f"workers on CPUs leave some {self.called} to those on GPUs, the first (number {receipt.unit}) "
+                    f"workers on CPUs leave some {self.called}s to those on GPUs, the first (number {receipt.unit}) "
                     f"because of: {receipt.error}"
                 )
             return
@@ -51,7 +51,7 @@ class Tally:
         self.book.add(receipt.unit, receipt.measures)
         if receipt.hardware not in self.hardware:
             self.hardware.add(receipt.hardware)
-            self.say(f"some {self.called} run on {receipt.hardware}: equal within a storage step, not byte for byte")
+            self.say(f"some {self.called}s run on {receipt.hardware}: equal within a storage step, not byte for byte")
         self.line.advance(receipt.size, failures=len(self.failed))
 
     def complete(self) -> bool:

@@ -26,6 +26,8 @@ from urllib.parse import quote
 
 import fsspec
 
+from sptx_core.words import counted
+
 WEB = frozenset({"http", "https"})
 HUB = "hf"
 NEVER_LISTED = WEB
@@ -160,8 +162,8 @@ class RangeFile(io.RawIOBase):
         if len(content) == self._size:  # of a server that knows no ranges
             return content[start:end]
         raise ShortAnswerError(
-            f"the server sent {len(content):,} bytes where bytes {start:,} to {end - 1:,} of {self._size:,} were asked "
-            "for: the file is another one by now, or something on the way cuts answers"
+            f"the server sent {counted(len(content), 'byte')} where bytes {start:,} to {end - 1:,} of {self._size:,} "
+            "were asked for: the file is another one by now, or something on the way cuts answers"
         )
 
 

@@ -33,6 +33,7 @@ from pipeline.batch.storage import StorageError
 from pipeline.batch.strikes import Strikes
 from pipeline.batch.units import Unit
 from sptx_core.redaction import without_secrets
+from sptx_core.words import counted
 
 FIRST_ACCESS_SECONDS = 120.0  # of a run, within which storage that fails is taken for storage that never works
 MAX_ERROR_CHARACTERS = 500  # of an error's sentence in a receipt
@@ -100,7 +101,7 @@ class UnitWorker:
         if strikes and self._second:
             return self._refusal(unit, "a process died while computing it")
         if strikes >= max_attempts:
-            return self._give_up(unit, f"the process died {strikes} times while computing it", "", strikes)
+            return self._give_up(unit, f"the process died {counted(strikes, 'time')} while computing it", "", strikes)
         for attempt in range(1, max_attempts + 1):
             try:
                 return self._compute(unit, alone=strikes > 0 or attempt > 1 or max_attempts == 1)

@@ -38,6 +38,7 @@ from sptx_core.alphabet import decode
 from sptx_core.errors import InputError
 from sptx_core.redaction import without_secrets
 from sptx_core.version import __version__
+from sptx_core.words import counted
 
 if TYPE_CHECKING:
     from pipeline.inputs.genome import Genome  # loads what few pages need
@@ -92,7 +93,7 @@ class Session:
         locus: str | None = None,
     ) -> None:
         if not 0 < len(tables) <= MAX_TABLES:
-            raise InputError(f"a page shows one or two tables of tracks; {len(tables)} were given")
+            raise InputError(f"a page shows one or two tables of tracks; {counted(len(tables), 'was', 'were')} given")
         cache = ByteCache(CACHE_BYTES)
         self.tables = [TableView(tracks, cache) for tracks in tables]
         self.lengths = self.tables[0].lengths
@@ -115,15 +116,15 @@ class Session:
         """What the page is about: version, locus, contigs, aliases, tables, annotation, variants, fasta."""
         self._renew(wait=True)
         shown = self._annotation and self._annotation.uri.rpartition("/")[2]
-        count = self.models.transcripts.height
-        own = f"the {count:,} transcripts of {_name_of(self.tables[0])}"
+        transcripts = counted(self.models.transcripts.height, "transcript")
+        own = f"the {transcripts} of {_name_of(self.tables[0])}"
         return {
             "version": __version__,
             "locus": str(self.locus),
             "contigs": [list(contig) for contig in self.lengths.items()],
             "aliases": self._search.aliases,
             "tables": [self._described(view) for view in self.tables],
-            "annotation": f"{count:,} transcripts of {without_secrets(shown)}" if shown else own,
+            "annotation": f"{transcripts} of {without_secrets(shown)}" if shown else own,
             "variants": self._variants and _place_of(self._variants.table.store.uri()),
             "fasta": self._genome is not None,
         }
@@ -337,7 +338,7 @@ def _require_same_contigs(tables: Sequence[TableView]) -> None:
         names = {**first.lengths, **other.lengths}
         name = next((name for name in names if first.lengths.get(name) != other.lengths.get(name)), None)
         if name is not None:
-            bases = [f"{view.lengths[name]:,} bases" if name in view.lengths else "none" for view in (first, other)]
+            bases = [counted(view.lengths[name], "base") if name in view.lengths else "none" for view in (first, other)]
             raise InputError(
                 f"{other.store.uri()} and {first.store.uri()} are not of one genome: contig {name} has {bases[1]} in "
                 f"the one and {bases[0]} in the other; look at them on two pages"
@@ -352,7 +353,7 @@ def _names_in(genome: Genome | None, lengths: dict[str, int]) -> dict[str, str]:
     for contig, name in names.items():
         if genome.lengths[name] != lengths[contig]:
             raise InputError(
-                f"{genome.uri} is of another genome: {name} has {genome.lengths[name]:,} bases there and "
+                f"{genome.uri} is of another genome: {name} has {counted(genome.lengths[name], 'base')} there and "
                 f"{lengths[contig]:,} in the table"
             )
     if not names:

@@ -32,6 +32,7 @@ from pipeline.inputs.splice_sites import KINDS
 from pipeline.tracks.layout import ShardKey
 from pipeline.tracks.reader import Tracks
 from sptx_core.channels import SPLICE
+from sptx_core.words import counted
 
 BLOCK_BASES = 1 << 18
 NEAR_BASES = 1 << 19
@@ -113,7 +114,7 @@ class TableView:
     def unfinished(self) -> str | None:
         """How many shards there are, None for a finished table."""
         done, shards = len(self.tracks.parts), self.header.shards
-        return None if done >= shards else f"{done:,} of {shards:,} shards"
+        return None if done >= shards else f"{done:,} of {counted(shards, 'shard')}"
 
     def refresh(self) -> None:
         """See which parts an unfinished table has now; nothing where another thread is at it."""

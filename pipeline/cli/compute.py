@@ -16,6 +16,7 @@ from pipeline.cli.outcome import require_complete, uninterrupted
 from pipeline.cli.printing import print_table
 from pipeline.tracks.settings import RunConfig
 from sptx_core.errors import InputError
+from sptx_core.words import counted
 
 ESTIMATE = "Estimate"  # a panel of the help
 
@@ -35,8 +36,9 @@ def run(settings: RunConfig, quiet: Quiet = False, as_json: AsJson = False) -> N
         print_json({"output": settings.output, **outcome.to_dict()})
     require_complete(outcome, settings.output)
     tell(
-        f"done: {outcome.size:,} bases in {outcome.units:,} parts ({outcome.computed:,} computed now), "
-        f"{outcome.bytes:,} bytes, {outcome.bytes / outcome.size:.2f} bytes per base, at {settings.output}"
+        f"done: {counted(outcome.size, 'base')} in {counted(outcome.units, 'part')} "
+        f"({outcome.computed:,} computed now), {outcome.bytes:,} bytes, "
+        f"{outcome.bytes / outcome.size:.2f} bytes per base, at {settings.output}"
     )
     tell(f"what it holds, on one page: sptx report {settings.output} --to report.html")
 
@@ -111,7 +113,7 @@ def usage(
     check_target(to)
     measured = measure_usage(files, min_reads, say)
     write_usage(measured, to)
-    say(f"{len(measured):,} splice sites in {len(files):,} tissues written to {to}")
+    say(f"{counted(len(measured), 'splice site')} in {counted(len(files), 'tissue')} written to {to}")
 
 
 def example(
@@ -198,7 +200,8 @@ def simulate(
         say(f"synthetic annotation written to {simulate_annotation(folder, seed=seed, **sizes)}")
         return
     made = write_genome(folder, seed=seed, **sizes)
-    say(f"synthetic: {made.genes:,} genes, {made.transcripts:,} transcripts, {made.sites:,} splice sites")
+    sizes_made = ((made.genes, "gene"), (made.transcripts, "transcript"), (made.sites, "splice site"))
+    say(f"synthetic: {', '.join(counted(*size) for size in sizes_made)}")
     typer.echo(f"--fasta {made.genome} --gtf {made.annotation} --usage {made.usage}")
 
 

@@ -12,6 +12,7 @@ from pipeline.cli.console import say
 from pipeline.finetuning.settings import FinetuneConfig
 from pipeline.settings import Settings, ready_settings
 from pipeline.tracks.settings import RunConfig
+from pipeline.variants.settings import SaturateConfig, VariantsConfig
 from sptx_core.errors import InputError
 from sptx_core.files import require_writable, write_atomic, writing
 
@@ -20,10 +21,17 @@ class Configurable(StrEnum):
     """Commands that take a settings file."""
 
     RUN = "run"
+    VARIANTS = "variants"
+    SATURATE = "saturate"
     FINETUNE = "finetune"
 
 
-SETTINGS: dict[Configurable, type[Settings]] = {Configurable.RUN: RunConfig, Configurable.FINETUNE: FinetuneConfig}
+SETTINGS: dict[Configurable, type[Settings]] = {
+    Configurable.RUN: RunConfig,
+    Configurable.VARIANTS: VariantsConfig,
+    Configurable.SATURATE: SaturateConfig,
+    Configurable.FINETUNE: FinetuneConfig,
+}
 
 
 def config(

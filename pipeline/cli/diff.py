@@ -16,6 +16,7 @@ from pipeline.cli.printing import choose_format, print_table, rows_to
 from pipeline.coordinates import shortened
 from pipeline.settings import absolute
 from sptx_core.channels import SPLICE
+from sptx_core.words import counted
 
 if TYPE_CHECKING:
     from pipeline.tracks.difference import Difference
@@ -67,7 +68,7 @@ def diff(
             found = asked(take=rows)
             if rows.count is None:
                 rows(found.largest.clear())
-        say(f"{rows.count or 0:,} rows that differ by {least:g} or more: {to}")
+        say(f"{counted(rows.count or 0, 'row that differs', 'rows that differ')} by {least:g} or more: {to}")
     if as_json:
         print_json(_as_json(found))
     else:
@@ -84,7 +85,7 @@ def diff(
 def _print(tables: tuple[Tracks, Tracks], found: Difference, least: float) -> None:
     """Print what differs as tables for people."""
     for letter, tracks, rows in zip("AB", tables, (found.rows_first, found.rows_second), strict=True):
-        typer.echo(f"{letter}: {tracks.store.uri()}, {rows:,} rows")
+        typer.echo(f"{letter}: {tracks.store.uri()}, {counted(rows, 'row')}")
     typer.echo(
         f"rows of both: {found.shared:,}; of A alone: {found.rows_first - found.shared:,}; of B alone: "
         f"{found.rows_second - found.shared:,}"
@@ -93,7 +94,8 @@ def _print(tables: tuple[Tracks, Tracks], found: Difference, least: float) -> No
         if only:
             typer.echo(f"{letter} alone has {shortened(only)}")
     if found.other_bases:
-        typer.echo(f"{found.other_bases:,} rows of both have another reference base: the genomes differ")
+        rows_of_both = counted(found.other_bases, "row of both has", "rows of both have")
+        typer.echo(f"{rows_of_both} another reference base: the genomes differ")
     if found.settings:
         _table(_frame(["setting", "A", "B"], found.settings), "Settings that differ")
     if not found.rows_differ:

@@ -69,7 +69,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     ),
     "simulate": ("sptx simulate genome --contigs 2", "sptx simulate gencode-sized --annotation-only"),
     "example": ("sptx example demo", "sptx example elsewhere/demo --generated"),
-    "config": ("sptx config --to settings.yaml", "sptx config finetune --to finetune.yaml"),
+    "config": ("sptx config --to settings.yaml", "sptx config variants --to variants.yaml"),
     "convert": (
         "sptx convert SpTransformer_pytorch.ckpt sptransformer",
         "sptx convert multimolecule/sptransformer sptransformer",

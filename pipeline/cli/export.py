@@ -12,6 +12,7 @@ from pipeline.cli.flags import Quiet, TableRoot, Verified, with_flags
 from pipeline.cli.outcome import uninterrupted
 from pipeline.settings import JobSettings, Names, Regions, absolute
 from sptx_core.errors import InputError
+from sptx_core.words import counted
 
 
 @with_flags(
@@ -77,8 +78,8 @@ def export(
     done = uninterrupted(
         lambda: export_table(tracks, target, options, speaker(quiet), progress=not quiet, workbench=workbench)
     )
-    kept = f", {len(done.kept)} kept" if done.kept else ""
-    typer.echo(f"{len(done.written)} files written{kept}: {target.uri()}")
+    kept = f", {len(done.kept):,} kept" if done.kept else ""
+    typer.echo(f"{counted(len(done.written), 'file')} written{kept}: {target.uri()}")
     if genome is None:
         speaker(quiet)("there is no hub.txt without --genome, such as --genome hg38")
     if done.unfinished:

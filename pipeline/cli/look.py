@@ -19,6 +19,7 @@ from pipeline.cli.printing import Format, choose_format, write_rows
 from pipeline.settings import absolute
 from sptx_core.errors import InputError
 from sptx_core.files import require_writable, write_atomic, writing
+from sptx_core.words import counted
 
 if TYPE_CHECKING:
     from pipeline.batch.status import RunStatus
@@ -47,17 +48,21 @@ def status(output: TableRoot, as_json: AsJson = False) -> None:
             {"shard": failure.unit, "attempts": failure.attempts, "error": failure.error, "cause": failure.cause}
             for failure in found.failed
         ]
-        counted = {"shards": total, "done": found.done, "missing": list(found.missing), "failed": failed}
-        print_json(counted | {"history": [asdict(start) for start in history]})
+        figures = {"shards": total, "done": found.done, "missing": list(found.missing), "failed": failed}
+        print_json(figures | {"history": [asdict(start) for start in history]})
     else:
-        typer.echo(f"{found.done:,} of {total:,} shards done, {missing:,} missing, {len(found.failed):,} failed")
+        typer.echo(
+            f"{found.done:,} of {counted(total, 'shard')} done, {missing:,} missing, {len(found.failed):,} failed"
+        )
         if history:
             typer.echo(f"wall time: {in_words(history)}")
         if missing:
             more = ", ..." if missing > MAX_SHARDS_SHOWN else ""
             typer.echo(f"missing: {', '.join(map(str, found.missing[:MAX_SHARDS_SHOWN]))}{more}")
         for failure in found.failed:
-            typer.echo(f"shard {failure.unit} failed after {failure.attempts} tries: {failure.error}")
+            typer.echo(
+                f"shard {failure.unit} failed after {counted(failure.attempts, 'try', 'tries')}: {failure.error}"
+            )
             typer.echo("  " + failure.cause.strip().replace("\n", "\n  "))
     if found.done < total:
         raise typer.Exit(INCOMPLETE)
@@ -123,8 +128,9 @@ def _tell_verdict(report: VerifyReport, *, as_json: bool) -> None:
         for problem in report.problems:
             typer.echo(problem)
         verdict = "unsound" if report.damage else "not known to be sound" if report.problems else "sound"
-        unread = f", {report.unread:,} shards could not be read" if report.unread else ""
-        typer.echo(f"{verdict}{unread}: {report.parts:,} parts, {report.rows:,} rows, {report.bytes:,} bytes")
+        unread = f", {counted(report.unread, 'shard')} could not be read" if report.unread else ""
+        held = ", ".join(counted(sizes[name], name.removesuffix("s")) for name in ("parts", "rows", "bytes"))
+        typer.echo(f"{verdict}{unread}: {held}")
     if report.damage:
         say("delete a damaged part, then run the same command: it computes what is missing and restores other files")
     if report.problems:
@@ -265,7 +271,8 @@ def plot(
     measured = read_usage(absolute(usage)) if usage else None
     view = gene_view(tracks, what, strand=strand, threshold=threshold, annotation=annotation, usage=measured, say=say)
     write_picture(draw_view(view, short_introns=short_introns), to)
-    say(f"{view.chrom}:{view.first:,}-{view.last:,} ({view.strand}), {len(view.called)} called sites: drawn in {to}")
+    sites = counted(len(view.called), "called site")
+    say(f"{view.chrom}:{view.first:,}-{view.last:,} ({view.strand}), {sites}: drawn in {to}")
 
 
 def _plot_variants(
@@ -289,7 +296,7 @@ def _plot_variants(
     else:
         many = saturation_view(table, what, gene=gene, strand=strand, annotation=annotation, say=say)
         write_picture(draw_saturation(many), to)
-        told = f"{many.chrom}:{many.first:,}-{many.last:,} ({many.strand}), {many.changes:,} changes"
+        told = f"{many.chrom}:{many.first:,}-{many.last:,} ({many.strand}), {counted(many.changes, 'change')}"
     say(f"{told}: drawn in {to}")
 
 

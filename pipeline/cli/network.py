@@ -12,6 +12,7 @@ from sptx_core.config import SpTransformerConfig
 from sptx_core.errors import InputError
 from sptx_core.files import require_writable
 from sptx_core.windows import TRAINED_CORE, WindowSpec
+from sptx_core.words import counted
 
 if TYPE_CHECKING:
     from sptx_core.model import SpTransformerModel
@@ -61,7 +62,7 @@ def convert(
     sizes = model.sizes
     say(
         f"{', '.join(sources)}: {sum(p.numel() for p in model.parameters()):,} parameters written to {target}"
-        + (f" ({sizes.members} members, context {sizes.context:,})" if not sizes.layers else "")
+        + (f" ({counted(sizes.members, 'member')}, context {sizes.context:,})" if not sizes.layers else "")
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from pipeline.cli.console import INCOMPLETE, INTERRUPTED, say
+from sptx_core.words import counted
 
 if TYPE_CHECKING:
     from pipeline.batch.run import Outcome
@@ -32,7 +33,7 @@ def require_complete(outcome: Outcome, output: str | None) -> None:
         say(f"shard {shard} failed: {error}")
     if not outcome.complete:
         say(
-            f"incomplete: {outcome.done:,} of {outcome.units:,} shards done, {len(outcome.failed):,} failed, "
+            f"incomplete: {outcome.done:,} of {counted(outcome.units, 'shard')} done, {len(outcome.failed):,} failed, "
             f"{outcome.missing:,} missing; run the same command again to try these, "
             f"`sptx status {output}` names them"
         )

@@ -11,6 +11,7 @@ from pipeline.cli.flags import Quiet, TableRoot
 from pipeline.settings import absolute
 from sptx_core.errors import InputError
 from sptx_core.redaction import without_secrets
+from sptx_core.words import counted
 
 
 def publish(
@@ -51,4 +52,4 @@ def publish(
         PublishedStore(absolute(output)), place, Options(licence, at), speaker(quiet), progress=not quiet
     )
     kept = f", {len(done.kept):,} kept" if done.kept else ""
-    typer.echo(f"{len(done.written):,} files written{kept}: {without_secrets(place)}")
+    typer.echo(f"{counted(len(done.written), 'file')} written{kept}: {without_secrets(place)}")

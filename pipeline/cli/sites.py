@@ -22,13 +22,12 @@ from pipeline.cli.flags import TableRoot, Threshold
 from pipeline.settings import Names, Regions, absolute
 from sptx_core.errors import InputError
 from sptx_core.files import replacing, require_writable, writing
+from sptx_core.words import counted
 
 if TYPE_CHECKING:
     import polars as pl
 
     from pipeline.tracks.named_sites import Batch
-
-_OWN_TRANSCRIPTS = "annotated is what the {:,} transcripts of the run have; --gtf takes a whole annotation"
 
 
 class SitesFormat(StrEnum):
@@ -111,7 +110,7 @@ def sites(
     empty = pl.DataFrame(schema=frame_schema(tracks.header.schema))
     least = called_from(threshold, tracks.header)
     _write(_CONTENT[chosen_form](counts.counted(chosen.batches(least)), empty), to)
-    for remark in annotation.remarks if annotation else (_OWN_TRANSCRIPTS.format(tracks.transcripts.height),):
+    for remark in annotation.remarks if annotation else (_of_the_run(tracks.transcripts.height),):
         say(remark)
     say(counts.sentence(least))
     if counts.without_row:
@@ -120,6 +119,11 @@ def sites(
     if missing:
         say(f"missing: {missing:,} of the shards that may hold sites; the same `sptx run` computes them")
         raise typer.Exit(INCOMPLETE)
+
+
+def _of_the_run(transcripts: int) -> str:
+    have = counted(transcripts, "transcript of the run has", "transcripts of the run have")
+    return f"annotated is what the {have}; --gtf takes a whole annotation"
 
 
 def _form(form: SitesFormat | None, to: Path | None) -> SitesFormat:

@@ -16,6 +16,7 @@ from pipeline.cli.console import say
 from pipeline.cli.printing import DECIMALS, Format, print_rows, write_rows
 from pipeline.variants.reader import Variants
 from sptx_core.errors import InputError
+from sptx_core.words import counted
 
 KEY = ("chrom", "pos", "id", "ref", "alt", "gene_name")  # columns of every answer with chosen columns
 ON_SCREEN = ("status", "d_splice", "ds_ag", "ds_al", "ds_dg", "ds_dl")  # of 60 and more
@@ -79,7 +80,8 @@ def _rows(table: Variants, asked: Asked, columns: tuple[str, ...] | list[str] | 
     wanted = steps[-1] if columns is None else steps[-1].select(_chosen(table, steps[-1], columns))
     done, shards = len(table.parts), table.header.shards
     if done < shards:
-        say(f"{table.store.uri()} is not complete: only what {done:,} of {shards:,} shards hold is printed")
+        all_hold = counted(shards, "shard holds", "shards hold")
+        say(f"{table.store.uri()} is not complete: only what {done:,} of {all_hold} is printed")
     found = table.collected(wanted)
     if found.is_empty():
         say(f"no row: {_why_none(table, asked, steps)}")

@@ -18,6 +18,7 @@ from pipeline.cli.outcome import require_complete, uninterrupted
 from pipeline.settings import absolute
 from pipeline.variants.settings import SaturateConfig, ScoringConfig, VariantsConfig
 from sptx_core.errors import InputError
+from sptx_core.words import counted
 
 ESTIMATE = "Estimate"  # a panel of the help
 
@@ -111,8 +112,8 @@ def _run(settings: ScoringConfig, *, plan: bool, rate: Path | None, quiet: bool,
             table.add_row(status, f"{count:,}")
         Console(stderr=True).print(table)
     tell(
-        f"done: {outcome.size:,} alleles in {outcome.units:,} parts ({outcome.computed:,} computed now), "
-        f"{outcome.bytes:,} bytes, at {settings.output}"
+        f"done: {counted(outcome.size, 'allele')} in {counted(outcome.units, 'part')} "
+        f"({outcome.computed:,} computed now), {outcome.bytes:,} bytes, at {settings.output}"
     )
 
 
@@ -131,7 +132,7 @@ def _write_vcf(settings: VariantsConfig, to: str, spliceai_field: str | None, *,
     written = annotate(table, settings.vcf, to, known, spliceai_field)
     if written.note:
         tell(written.note)
-    tell(f"{written.records:,} records written to {to}")
+    tell(f"{counted(written.records, 'record')} written to {to}")
 
 
 def _estimate(settings: ScoringConfig, rate: Path | None, *, quiet: bool, as_json: bool) -> None:

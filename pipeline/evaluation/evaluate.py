@@ -32,6 +32,7 @@ from pipeline.inputs.splice_sites import KINDS
 from pipeline.tracks.reader import ShardPart, Tracks
 from sptx_core.errors import InputError
 from sptx_core.redaction import without_secrets
+from sptx_core.words import counted
 
 JSON_VERSION = 1
 DEFINITIONS = {
@@ -196,7 +197,7 @@ def evaluate(
     counter = SiteCounter(tracks, truth)
     for remark in annotation.remarks:
         say(remark)
-    say(f"{len(truth.contigs)} contigs in common: {shortened(list(truth.contigs.values()))}")
+    say(f"{counted(len(truth.contigs), 'contig')} in common: {shortened(list(truth.contigs.values()))}")
     note = mitochondrion_note(truth.contigs, dict(tracks.contigs.select("chrom", "length").iter_rows()))
     if note:
         say(note)
@@ -208,7 +209,7 @@ def evaluate(
         if comparison is not None:
             for part in parts:
                 comparison.read(part)
-        say(f"{chrom}: {counter.rows:,} rows read so far")
+        say(f"{chrom}: {counted(counter.rows, 'row')} read so far")
     usage_metrics = None if comparison is None else comparison.metrics()
     evaluation = Evaluation(
         table=tracks.store.uri(),
@@ -243,14 +244,13 @@ def _say_omissions(evaluation: Evaluation, say: Callable[[str], None]) -> None:
     """Say what of the inputs did not count."""
     coverage, usage = evaluation.coverage, evaluation.usage
     if coverage.missing_shards:
+        verb = "is" if coverage.missing_shards == 1 else "are"
         say(
-            f"incomplete: {coverage.missing_shards:,} of {coverage.shards:,} shards ({coverage.missing_rows:,} of "
-            f"{coverage.rows:,} rows) are missing; the rest is evaluated"
+            f"incomplete: {coverage.missing_shards:,} of {counted(coverage.shards, 'shard')} "
+            f"({coverage.missing_rows:,} of {counted(coverage.rows, 'row')}) {verb} missing; the rest is evaluated"
         )
     if coverage.unjudged_rows:
-        say(
-            f"{coverage.unjudged_rows:,} rows belong to transcripts that {evaluation.annotation} does not name, and "
-            "do not count"
-        )
+        rows = counted(coverage.unjudged_rows, "row belongs", "rows belong")
+        say(f"not counted: {rows} to transcripts that {evaluation.annotation} does not name")
     if usage and usage.ignored:
         say(f"columns of the usage table that the tracks do not have: {shortened(usage.ignored)}")

@@ -12,6 +12,7 @@ from pipeline.evaluation.ranking import TOP_FACTORS
 from pipeline.evaluation.site_metrics import SiteMetrics
 from pipeline.evaluation.usage_metrics import UsageMetrics
 from pipeline.inputs.splice_sites import KINDS
+from sptx_core.words import counted
 
 MAX_NAMES = 30  # contigs or biotypes in one table; evaluation.json has all
 
@@ -60,7 +61,7 @@ def _site_table(title: str, shown: Sequence[SiteMetrics]) -> Table:
 
 
 def _usage_table(usage: UsageMetrics) -> Table:
-    counts = f"{usage.given:,} sites given, {usage.annotated:,} annotated, {usage.compared:,} in the table"
+    counts = f"{counted(usage.given, 'site')} given, {usage.annotated:,} annotated, {usage.compared:,} in the table"
     table = Table(title="Usage: predicted against measured", caption=counts)
     table.add_column("tissue")
     for heading in ("pairs", "Spearman", "Pearson", "specific pairs", "Spearman", "Pearson"):
@@ -73,7 +74,8 @@ def _usage_table(usage: UsageMetrics) -> Table:
 
 
 def _alternative_table(usage: AlternativeUsage) -> Table:
-    counts = f"{usage.sites:,} sites that some transcripts skip, {usage.pairs:,} pairs of site and tissue"
+    sites, pairs = counted(usage.sites, "site"), counted(usage.pairs, "pair")
+    counts = f"{sites} that some transcripts skip, {pairs} of site and tissue"
     table = Table(title="Differences between tissues at alternative sites", caption=counts)
     table.add_column("specific part of")
     table.add_column("Spearman", justify="right")

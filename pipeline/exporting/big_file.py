@@ -31,6 +31,7 @@ import numpy.typing as npt
 from pipeline.exporting.block_index import BLOCK, Blocks, index_bytes
 from pipeline.exporting.zoom import FIRST_BASES, SUMMARY, Positions, Summaries, Values, coarsen, level_bases, summarise
 from sptx_core.errors import InputError
+from sptx_core.words import counted
 
 VERSION = 4
 COMPRESSION = 6  # of zlib
@@ -247,7 +248,7 @@ def require_order(contig: Contig, starts: Positions, ends: Positions) -> None:
     ):
         raise InputError(
             f"rows of {contig.name} between {starts.min() + 1} and {ends.max()} do not ascend, occur twice or leave "
-            f"the contig of {contig.length:,} bases; `sptx verify` names what is damaged"
+            f"the contig of {counted(contig.length, 'base')}; `sptx verify` names what is damaged"
         )
 
 

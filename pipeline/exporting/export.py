@@ -62,6 +62,7 @@ from pipeline.inputs.splice_sites import KINDS
 from pipeline.settings import JobSettings
 from pipeline.tracks.reader import Tracks
 from sptx_core.errors import InputError, UnfinishedError
+from sptx_core.words import counted
 
 SITE_SCORE = 1000  # of a bigBed: a probability of 1
 DECIMALS, DECIMALS_EXACT = 4, 6  # of the values in sites.bb
@@ -174,7 +175,7 @@ def _by_pieces(files: _Files, lacking: Sequence[Signal], settings: JobSettings, 
     pieces = PatientStore(work, patience=settings.storage_patience, proven=True, notice=say)
     try:
         require_pieces(run_job(job, say, progress=progress), pieces)
-        say(f"putting {len(lacking)} bigWigs together")
+        say(f"putting {counted(len(lacking), 'bigWig')} together")
         files.put_together(lacking, job, pieces)
     except (FileNotFoundError, InputError, UnfinishedError) as error:
         held = files.store.list()
@@ -221,7 +222,7 @@ class _Files:
     def write_signals(self, lacking: Sequence[Signal], *, progress: bool) -> None:
         """Write bigWigs in this process; those that are filled from the same rows together."""
         bases = self.scope.bases({signal.strand for signal in lacking if not signal.is_usage})
-        with Progress(bases, 0, counted="bases", shown=progress and bases > 0) as line:
+        with Progress(bases, 0, noun="base", shown=progress and bases > 0) as line:
             for signals, strand, sites in _together(lacking):
                 with self._bigwigs(signals) as writers:
                     for number, (contig, _) in enumerate(self.scope.contigs):

@@ -39,6 +39,7 @@ from pipeline.exporting.rows import Stretch, cuts
 from pipeline.exporting.scope import Scope
 from pipeline.settings import JobSettings
 from sptx_core.errors import InputError, UnfinishedError
+from sptx_core.words import counted
 
 SPLICE_PIECES, USAGE_PIECES = "splice", "usage"
 UNIT_BASES = 4_000_000  # of a unit, at least one part of the table: 50 MB of rows, some seconds of a core
@@ -61,8 +62,8 @@ class PiecesJob(Job):
     """The bigWigs of an export in pieces; `settings.output` is where these go."""
 
     tables: ClassVar[tuple[str, ...]] = (SPLICE_PIECES, USAGE_PIECES)
-    called: ClassVar[str] = "pieces"
-    counted: ClassVar[str] = "bases"
+    called: ClassVar[str] = "piece"
+    counted: ClassVar[str] = "base"
 
     def __init__(self, scope: Scope, record: Record, settings: JobSettings) -> None:
         self.scope, self.settings = scope, settings
@@ -90,7 +91,7 @@ class PiecesJob(Job):
 
     def describe(self) -> str:
         """How much is exported."""
-        return f"export of {self.size:,} bases"
+        return f"export of {counted(self.size, 'base')}"
 
     def local_inputs(self) -> list[str]:
         """The table, where it lies on a disk."""
@@ -172,8 +173,8 @@ def require_pieces(outcome: Outcome, store: Store) -> None:
     piece, error = min(outcome.failed.items(), default=(None, ""))
     first = f", the first of them ({piece}) by {error}" if error else ""
     raise UnfinishedError(
-        f"{store.uri()}: {outcome.done:,} of {outcome.units:,} pieces of the export are done, {len(outcome.failed):,} "
-        f"failed{first}; the same command goes on with what is missing"
+        f"{store.uri()}: {outcome.done:,} of {counted(outcome.units, 'piece')} of the export done, "
+        f"{len(outcome.failed):,} failed{first}; the same command goes on with what is missing"
     )
 
 

@@ -18,6 +18,7 @@ from pipeline.coordinates import shortened
 from pipeline.tracks.reader import Tracks
 from sptx_core.errors import InputError
 from sptx_core.files import reading
+from sptx_core.words import counted
 
 RECORD = "export.json"
 WORK = ".pieces"  # folder of what is computed on the way (`pipeline.exporting.job`)
@@ -94,7 +95,7 @@ class Record:
     @property
     def unfinished(self) -> str:
         """What is missing of the table, in a few words; empty when nothing is."""
-        return f"unfinished: {self.shards:,} of {self.planned:,} shards" if self.shards < self.planned else ""
+        return f"unfinished: {self.shards:,} of {counted(self.planned, 'shard')}" if self.shards < self.planned else ""
 
 
 def begin(store: Store, record: Record, files: Sequence[str], say: Callable[[str], None]) -> set[str]:
@@ -147,7 +148,8 @@ def begin(store: Store, record: Record, files: Sequence[str], say: Callable[[str
     if differing:
         told = "; ".join(f"{name}: there {there.get(name)}, here {here.get(name)}" for name in differing)
         raise InputError(f"{store.uri()} holds another export ({told}); choose another --to")
-    say(f"the table had {stored.shards:,} shards when {store.uri()} was written and has {record.shards:,}: all anew")
+    had = counted(stored.shards, "shard")
+    say(f"the table had {had} when {store.uri()} was written and has {record.shards:,}: all anew")
     for name in sorted(present):  # before the record says of them what is not so
         store.delete(name)
     store.write_atomic(RECORD, record.to_json())

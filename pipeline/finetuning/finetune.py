@@ -35,6 +35,7 @@ from pipeline.settings import ray_address
 from sptx_core.errors import InputError
 from sptx_core.files import reading, writing
 from sptx_core.version import shadowed
+from sptx_core.words import counted
 
 TRAINING_FILE = "training.json"
 
@@ -160,7 +161,7 @@ def _train(job: TrainingJob, store: Store, say: Say) -> None:
                 f"a cluster of {joined.nodes} nodes needs an --output that all of them reach, such as s3://; "
                 f"{config.output} is a folder of one"
             )
-        device = "GPU" if pool.gpus else f"CPU, {pool.threads} threads"
+        device = "GPU" if pool.gpus else f"CPU, {counted(pool.threads, 'thread')}"
         say(f"{job.parameters:,} parameters, {pool.workers} x {device}, {config.precision.value}")
         say(f"Ray's own messages go to {joined.log}, kept if something fails")
         train(partial(train_worker, job.order), pool, max_failures=config.max_failures, say=say)

@@ -38,6 +38,7 @@ from sptx_core.engine.machine import keep_freed_memory
 from sptx_core.errors import InputError
 from sptx_core.losses import Loss, splice_loss
 from sptx_core.model import SpTransformerModel
+from sptx_core.words import counted
 
 PROGRESS_SECONDS = 15.0  # between lines of progress
 STORAGE_PATIENCE = 300.0  # seconds; after 600 NCCL ends workers that wait for another (PyTorch's default)
@@ -241,7 +242,7 @@ class Training:
                 self._save()
             self.on_step(Step(state.step, progress, loss))
             if validated and self._stops_early():
-                self.say(f"no lower loss in {state.stale} validations: stops early")
+                self.say(f"no lower loss in {counted(state.stale, 'validation')}: stops early")
                 return True
         return False
 
@@ -356,5 +357,6 @@ def batches_per_epoch(windows: Windows, size: int) -> int:
 
     """
     if windows.size < size:
-        raise InputError(f"{windows.size} windows to train on are less than a batch ({size}): select more")
+        held = counted(windows.size, "window to train on is", "windows to train on are")
+        raise InputError(f"{held} less than a batch ({size}): select more")
     return windows.size // size

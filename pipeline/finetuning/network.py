@@ -36,6 +36,7 @@ from sptx_core.checkpoint import Checkpoint
 from sptx_core.config import SpTransformerConfig, SpTransformerFeatureEncoderConfig
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
+from sptx_core.words import counted
 
 POSITION_SCALE = 0.1  # of a new network's position embeddings, against their usual initial values
 SMALL = {
@@ -151,8 +152,8 @@ def _with_encoders(place: str, network: dict[str, Any], usage_tissues: tuple[str
     wanted = model.sizes.encoders
     if model.sizes.input_channels != given.model.sizes.input_channels:
         raise InputError(
-            f"the encoders of {place} read {given.model.sizes.input_channels} input channels, and those of `network` "
-            f"{model.sizes.input_channels}: leave `input_channels` out of `network`"
+            f"the encoders of {place} read {counted(given.model.sizes.input_channels, 'input channel')}, and those of "
+            f"`network` {model.sizes.input_channels}: leave `input_channels` out of `network`"
         )
     if wanted != found[: len(wanted)]:
         raise InputError(
@@ -167,7 +168,7 @@ def _with_encoders(place: str, network: dict[str, Any], usage_tissues: tuple[str
 def _described(encoders: tuple[SpTransformerFeatureEncoderConfig, ...]) -> str:
     """Sizes of the different ones among some encoders, in words."""
     return ", or ".join(
-        f"{encoder.channels} channels, leak {encoder.leak:g} and stages "
+        f"{counted(encoder.channels, 'channel')}, leak {encoder.leak:g} and stages "
         + " ".join(f"{stage.blocks}x({stage.kernel_size}, {stage.dilation})" for stage in encoder.stages)
         for encoder in dict.fromkeys(encoders)
     )

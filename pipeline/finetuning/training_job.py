@@ -33,6 +33,7 @@ from sptx_core.channels import SPLICE
 from sptx_core.errors import InputError
 from sptx_core.losses import UNLABELLED
 from sptx_core.model import SpTransformerModel
+from sptx_core.words import counted
 
 PARTS = ("train", "validation", "test")
 _KEY_COLUMNS = ("chrom", "contig", "strand", "kind", "pos")  # of a usage table; all others are tissues
@@ -198,8 +199,8 @@ def _described(examples: Examples, contigs: list[str]) -> str:
     sites = int((examples.sites.label != UNLABELLED).sum())
     with_usage = int((~np.isnan(examples.sites.usage)).any(1).sum())
     return (
-        f"{len(examples.genes):,} genes ({examples.genes.bases:,} bases) on {shortened(contigs)}, {sites:,} splice "
-        f"sites, {with_usage:,} of them with usage"
+        f"{counted(len(examples.genes), 'gene')} ({counted(examples.genes.bases, 'base')}) on {shortened(contigs)}, "
+        f"{counted(sites, 'splice site')}, {with_usage:,} of them with usage"
     )
 
 

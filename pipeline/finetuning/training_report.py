@@ -16,6 +16,7 @@ from pipeline.finetuning.loop import Trained, Training
 from pipeline.finetuning.validation import format_metrics
 from sptx_core.checkpoint import CONFIG_FILE, TENSOR_FILE
 from sptx_core.model import SpTransformerModel
+from sptx_core.words import counted
 
 REPORT_FILE, MODEL_FOLDER = "report.json", "model"
 
@@ -62,7 +63,7 @@ def report_text(report: dict[str, Any]) -> str:
         A line each for the training, the best validation and the test, if there were any.
 
     """
-    lines = [f"{report['steps']:,} steps; the network is in {report['model']}"]
+    lines = [f"{counted(report['steps'], 'step')}; the network is in {report['model']}"]
     if report["best"]:
         metrics = {name: value for name, value in report["best"].items() if name not in ("step", "epoch")}
         lines.append(f"validation, step {report['best']['step']:,.0f}: {format_metrics(metrics)}")

@@ -35,6 +35,7 @@ from pipeline.inputs.text import CHUNK_BYTES
 from pipeline.inputs.transcripts import UNSTRANDED, Assembly, Style, assemble
 from sptx_core.errors import InputError
 from sptx_core.redaction import without_secrets
+from sptx_core.words import counted
 
 BEYOND_ORIGIN = "beyond the end of a circular contig"
 _COLUMNS = (
@@ -80,7 +81,7 @@ class Annotation:
         """Lines for a person: how many transcripts were left out and why, with the first of their names, and notes."""
         kinds = self.left_out.group_by("kind", maintain_order=True).agg("transcript_id")
         left_out = (
-            f"left out of {without_secrets(self.uri)}: {_counted(ids)} {kind} ({shortened(ids)})"
+            f"left out of {without_secrets(self.uri)}: {counted(len(ids), 'transcript')} {kind} ({shortened(ids)})"
             for kind, ids in kinds.iter_rows()
         )
         return (*left_out, *self.notes)
@@ -223,16 +224,11 @@ def check_spans(transcripts: pl.DataFrame, contigs: ContigMap, lengths: Mapping[
 
 def _notes(found: Assembly, uri: str) -> Iterator[str]:
     """What a person should know of transcripts that are not left out."""
-    if len(found.from_parts):
-        ids = found.from_parts
-        yield f"{uri}: {_counted(ids)} without exon lines; CDS and UTR give the exons ({shortened(ids.to_list())})"
-    if len(found.without_exons):
-        ids = found.without_exons
-        yield f"{uri}: {_counted(ids)} without exons, of which no splice site is known ({shortened(ids.to_list())})"
-    if len(found.told_apart):
-        ids = found.told_apart
-        yield f"{uri}: {_counted(ids)} with an id that others share, named anew ({shortened(ids.to_list())})"
-
-
-def _counted(ids: pl.Series | list[str]) -> str:
-    return f"{len(ids):,} transcript{'' if len(ids) == 1 else 's'}"
+    notes = (
+        (found.from_parts, "without exon lines; CDS and UTR give the exons"),
+        (found.without_exons, "without exons, of which no splice site is known"),
+        (found.told_apart, "with an id that others share, named anew"),
+    )
+    for ids, note in notes:
+        if len(ids):
+            yield f"{uri}: {counted(len(ids), 'transcript')} {note} ({shortened(ids.to_list())})"

@@ -42,6 +42,7 @@ from pipeline.inputs.uris import cache_place, local_copy
 from sptx_core.alphabet import N_CODE, Codes, encode
 from sptx_core.errors import InputError
 from sptx_core.files import reading, reason, write_atomic
+from sptx_core.words import counted
 
 DIGEST_CHUNK_BASES = 4 << 20  # bases in memory at a time for a digest
 MIN_KEPT_BASES = 50_000_000  # digests of fewer are computed in about a second and not kept
@@ -313,7 +314,7 @@ def _check_contigs(contigs: dict[str, Contig], text: Callable[[int, int], bytes]
         if previous > limit or (contig.length and not text(previous - 1, previous).strip()):
             raise IndexMismatch(f"{name} does not end at byte {previous}")
         if contig.length > contig.line_bases and not _breaks_lines(contig, text):
-            raise IndexMismatch(f"{name} does not have lines of {contig.line_bases} bases")
+            raise IndexMismatch(f"{name} does not have lines of {counted(contig.line_bases, 'base')}")
     if not all(map(_is_no_sequence, text(previous, previous + _MAX_HEADER_BYTES).split(b"\n"))):
         raise IndexMismatch("the file goes on after the last contig")
 

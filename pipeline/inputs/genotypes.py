@@ -18,6 +18,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from sptx_core.words import counted
+
 MAX_PLOIDY = 2
 _GT = re.compile(r"([|/]?)(\.|\d{1,9})((?:[|/](?:\.|\d{1,9}))*)")
 _MAX_SHOWN = 30  # letters of a genotype that a message quotes
@@ -84,7 +86,7 @@ def read_genotype(names: bytes, values: bytes, alts: Sequence[str]) -> Genotype:
     if len(alleles) > MAX_PLOIDY:
         return _odd(text, f"which has {len(alleles)} alleles; at most {MAX_PLOIDY} are understood")
     if any(one is not None and one > len(alts) for one in alleles):
-        return _odd(text, f"but there are only {len(alts)} ALTs")
+        return _odd(text, f"but there {'is' if len(alts) == 1 else 'are'} only {counted(len(alts), 'ALT')}")
     sets = _phase_sets(given, len(alleles))
     phased = "/" not in (first, *marks) and sets is not None
     return Genotype(alleles, phased, sets or None)

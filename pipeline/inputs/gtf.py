@@ -34,6 +34,7 @@ from pipeline.inputs.attributes import Dialect, all_values, decoded, first_value
 from pipeline.inputs.text import CHUNK_BYTES, decompressed, in_lines, raise_for_first
 from pipeline.inputs.uris import open_input
 from sptx_core.errors import InputError
+from sptx_core.words import counted
 
 PARTS = (
     *("CDS", "UTR", "five_prime_UTR", "three_prime_UTR", "five_prime_utr", "three_prime_utr"),
@@ -159,7 +160,8 @@ def _lines(content: bytes, first_number: int, uri: str, *, begun: bool) -> tuple
     if text.startswith(">") and (begun or not before.is_empty()):
         return comments.filter(line < number), before, True
     looks = "; it looks like FASTA" if text.startswith(">") else ""
-    raise InputError(f"{uri} line {number}: {found} tab-separated columns where GTF and GFF3 have 9{looks}")
+    columns = counted(found, "tab-separated column")
+    raise InputError(f"{uri} line {number}: {columns} where GTF and GFF3 have 9{looks}")
 
 
 def _columns(content: bytes) -> pl.DataFrame:

@@ -26,6 +26,7 @@ from pipeline.inputs.uris import open_input
 from pipeline.inputs.usage import RESERVED
 from pipeline.settings import absolute
 from sptx_core.errors import InputError
+from sptx_core.words import counted
 
 _COLUMNS = ("contig", "start", "end", "strand", "motif", "annotated", "reads", "multi", "overhang")
 _MAX_CODE = {"strand": 2, "motif": 6, "annotated": 1}  # of the columns that hold codes from 0
@@ -117,13 +118,14 @@ def measure_usage(
         junctions = sum_junctions(uris)
         tissues[tissue] = junctions.frame
         say(
-            f"{tissue}: {len(uris):,} files, {len(junctions.frame):,} junctions, "
-            f"{junctions.frame['reads'].sum():,} unique reads; "
-            f"{junctions.unstranded:,} lines of undefined strand left out"
+            f"{tissue}: {counted(len(uris), 'file')}, {counted(len(junctions.frame), 'junction')}, "
+            f"{counted(int(junctions.frame['reads'].sum()), 'unique read')}; "
+            f"{counted(junctions.unstranded, 'line')} of undefined strand left out"
         )
     usage = usage_of_sites(tissues, min_reads)
     if usage.is_empty():
-        raise InputError(f"no splice site has {min_reads:,} reads in any tissue; lower --min-reads or give more files")
+        reads = counted(min_reads, "read")
+        raise InputError(f"no splice site has {reads} in any tissue; lower --min-reads or give more files")
     return usage
 
 
@@ -188,7 +190,7 @@ def _read_lines(uri: str) -> pl.DataFrame:
     if lines.is_empty():
         raise InputError(f"{uri} holds no junction: it is empty")
     columns = lines["text"].str.count_matches("\t", literal=True) + 1
-    problem = "{columns} tab-separated columns where SJ.out.tab of STAR has 9"
+    problem = "SJ.out.tab of STAR has 9 tab-separated columns, and this line {columns}"
     raise_for_first(lines.with_columns(columns.alias("columns")), columns != len(_COLUMNS), uri, problem)
     split = pl.col("text").str.splitn("\t", len(_COLUMNS)).struct.rename_fields(_COLUMNS).struct.unnest()
     fields = lines.select("line", split)

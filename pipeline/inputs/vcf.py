@@ -31,6 +31,7 @@ from pipeline.inputs.genotypes import Genotype, read_genotype
 from pipeline.inputs.text import MAX_LINE_BYTES, decompressed, in_lines
 from pipeline.inputs.uris import open_input
 from sptx_core.errors import InputError
+from sptx_core.words import counted
 
 COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
 MAX_POS = 2**31 - 1  # of BCF and of every index
@@ -285,7 +286,7 @@ def _record(number: int, line: int, raw: bytes) -> VcfRecord:
     problem = None
     place = _position(parts[1]) if len(parts) > 1 else None
     if len(parts) < len(COLUMNS):
-        problem = f"{len(parts)} tab-separated columns where a VCF has at least {len(COLUMNS)}"
+        problem = f"{counted(len(parts), 'tab-separated column')} where a VCF has at least {len(COLUMNS)}"
     elif not chrom:
         problem = "CHROM is empty"
     elif place is None:

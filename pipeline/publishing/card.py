@@ -18,6 +18,7 @@ from pipeline.publishing.contents import Contents, Table
 from pipeline.publishing.snippets import snippets
 from pipeline.tracks.layout import TRACKS
 from sptx_core.channels import CHANNELS, SPLICE
+from sptx_core.words import counted
 
 CARD = "README.md"
 HERE = "."
@@ -75,24 +76,19 @@ def title(contents: Contents) -> str:
     return f"{what}, {genome}" if genome else what
 
 
-def counted(number: int, noun: str) -> str:
-    """The number with its noun."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def summary(contents: Contents) -> str:
     """What it is, in a sentence or two."""
     rows = contents.tables[0].rows
     if contents.job == TRACKS:
         usage = ", and its usage by tissue," if has_usage(contents) else ","
         return (
-            f"The probability that a base is a splice acceptor or donor{usage} for {rows:,} bases of the transcripts "
-            "of a genome, each strand by itself."
+            f"The probability that a base is a splice acceptor or donor{usage} for {counted(rows, 'base')} of the "
+            "transcripts of a genome, each strand by itself."
         )
     usage = ", and changes of their usage by tissue," if has_usage(contents) else ","
     return (
-        f"What changes of the genome do to splice sites: gains and losses of acceptors and donors{usage} in {rows:,} "
-        "rows."
+        f"What changes of the genome do to splice sites: gains and losses of acceptors and donors{usage} in "
+        f"{counted(rows, 'row')}."
     )
 
 

@@ -39,6 +39,7 @@ from pipeline.variants.schema import FORMAT_VERSION, VARIANTS
 from sptx_core.errors import InputError, UnfinishedError
 from sptx_core.files import reading
 from sptx_core.redaction import HIDDEN
+from sptx_core.words import counted
 
 MAX_PROBLEMS_TOLD = 3
 MIN_EXONS = 3  # of the gene in examples
@@ -144,7 +145,9 @@ def _public(value: Any) -> Any:
 def _require_finished(store: PublishedStore, status: RunStatus, record: RunRecord) -> Manifest:
     again = "finish it with the same command, then publish it again"
     if status.done < record.units:
-        raise UnfinishedError(f"{store.uri()} is unfinished: {status.done:,} of {record.units:,} shards; {again}")
+        raise UnfinishedError(
+            f"{store.uri()} is unfinished: {status.done:,} of {counted(record.units, 'shard')}; {again}"
+        )
     if store.manifest is None:
         raise UnfinishedError(f"{store.uri()} has every part but no {MANIFEST}; {again}")
     return store.manifest

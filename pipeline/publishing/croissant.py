@@ -15,9 +15,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.publishing.card import CITATION, HERE, TO_FILL_IN, Publication, counted, summary, title
+from pipeline.publishing.card import CITATION, HERE, TO_FILL_IN, Publication, summary, title
 from pipeline.publishing.columns import Column
 from pipeline.publishing.contents import Contents, Table
+from sptx_core.words import counted
 
 CROISSANT = "croissant.json"
 CONFORMS = "http://mlcommons.org/croissant/1.0"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from pipeline.batch.storage import StorageError, Store
 from pipeline.publishing.contents import File
 from sptx_core.errors import InputError
+from sptx_core.words import counted
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, HfApi
@@ -139,7 +140,7 @@ class HubDestination:
                 self._hub().create_commit(
                     self.repository,
                     waiting,
-                    commit_message=f"{len(waiting):,} files of a table of sptx",
+                    commit_message=f"{counted(len(waiting), 'file')} of a table of sptx",
                     repo_type="dataset",
                     revision=self.branch,
                 )

@@ -132,7 +132,7 @@ class _Publishing:
         parts = self.contents.parts
         copied = self._read if in_place else self._copied
         total = sum(part.bytes for part in parts)
-        with Progress(total, 0, counted="bytes", shown=progress) as line, ThreadPoolExecutor(THREADS) as pool:
+        with Progress(total, 0, noun="byte", shown=progress) as line, ThreadPoolExecutor(THREADS) as pool:
             for part, is_new in zip(parts, pool.map(copied, parts), strict=True):
                 (self.written if is_new else self.kept).append(part.name)
                 line.advance(part.bytes, failures=0)

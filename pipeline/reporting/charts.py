@@ -15,6 +15,7 @@ import polars as pl
 from pipeline.inputs.splice_sites import KINDS
 from pipeline.reporting.findings import Floats, Ints
 from pipeline.reporting.svg import Drawing
+from sptx_core.words import counted
 
 COLOURS = {"acceptor": "#0072b2", "donor": "#d55e00"}
 ANNOTATED, NOVEL, MISSED = "#009e73", "#e69f00", "#c4c4c4"
@@ -49,7 +50,7 @@ def histogram(scores: pl.DataFrame) -> Drawing:
     for kind, place in zip(KINDS, (0.08, 0.5), strict=True):
         for at, (low, high, rows) in enumerate(by_kind[kind].select("low", "high", "rows").iter_rows()):
             if rows:
-                tip = f"{kind} {low:g} to {high:g}: {rows:,} rows"
+                tip = f"{kind} {low:g} to {high:g}: {counted(rows, 'row')}"
                 drawing.rect(left + (at + place) * step, y(rows), 0.42 * step, base - y(rows), COLOURS[kind], tip)
     drawing.line(left, base, WIDTH - right, base, AXIS)
     for at, (low, _) in enumerate(bins):
@@ -176,7 +177,7 @@ def tau_histogram(tau: Ints, specific: float) -> Drawing:
     for at, count in enumerate(tau.tolist()):
         if count:
             high = max(0.8, (base - top) * count / most)
-            tip = f"tau {at / len(tau):.2f} to {(at + 1) / len(tau):.2f}: {count:,} sites"
+            tip = f"tau {at / len(tau):.2f} to {(at + 1) / len(tau):.2f}: {counted(count, 'site')}"
             drawing.rect(left + at * step + 1, base - high, step - 2, high, BAR, tip)
     x = left + specific * room
     drawing.line(x, top, x, base, MUTED, 1.5)

@@ -39,6 +39,7 @@ from pipeline.tracks.site_choice import MIN_USAGE
 from pipeline.tracks.specificity import SPECIFIC, tau
 from sptx_core.channels import SPLICE
 from sptx_core.errors import UnfinishedError
+from sptx_core.words import counted
 
 BINS = 20  # of a score or of tau, between 0 and 1
 MAX_ROWS = 4_000_000  # of the shards whose sites are read at a time
@@ -72,7 +73,7 @@ def gather(tracks: Tracks, annotation: Annotation | None = None, threshold: floa
     """
     least = called_from(threshold, tracks.header)
     done, planned = len(tracks.parts), tracks.header.shards
-    unfinished = f"unfinished: {done:,} of {planned:,} shards" if done < planned else ""
+    unfinished = f"unfinished: {done:,} of {counted(planned, 'shard')}" if done < planned else ""
     if not done:
         raise UnfinishedError(
             f"{tracks.store.uri()} has no rows yet ({unfinished}); finish it with the same `sptx run`"
@@ -84,14 +85,14 @@ def gather(tracks: Tracks, annotation: Annotation | None = None, threshold: floa
     by_place = transcripts.partition_by("chrom", "strand", as_dict=True, include_key=True)
     for place, keys in groupby((part.key for part in tracks.parts), lambda key: (key.chrom, key.strand)):
         tally.add(tuple(keys), by_place.get(place, transcripts.clear()))
-    own = f"the {tracks.transcripts.height:,} transcripts of the run"
+    own = f"the {counted(tracks.transcripts.height, 'transcript')} of the run"
     manifest = read_manifest(tracks.store)
     sites_bytes = manifest.frame["sites_bytes"].sum() if manifest and "sites_bytes" in manifest.frame.columns else None
     return Findings(
         name=tracks.store.uri().rstrip("/").rpartition("/")[2],
         unfinished=unfinished,
         threshold=least,
-        named_by=f"{transcripts.height:,} transcripts of an annotation" if annotation else own,
+        named_by=f"{counted(transcripts.height, 'transcript')} of an annotation" if annotation else own,
         coverage=_coverage(tracks),
         scores=tally.scores(),
         sites=tally.sites(),

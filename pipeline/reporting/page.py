@@ -25,6 +25,7 @@ from pipeline.tracks.motifs import MOTIFS
 from pipeline.tracks.site_choice import MIN_USAGE
 from pipeline.tracks.specificity import MIN_TISSUES, SPECIFIC
 from sptx_core.version import __version__
+from sptx_core.words import counted
 
 MAX_CONTIGS, MAX_BIOTYPES = 30, 25  # in a table; others are added up
 SHOWN_DIGITS = 12  # of a digest, as in the names of parts
@@ -97,12 +98,13 @@ def _head(found: Findings) -> str:
     """Title, warning and the figures that matter most."""
     annotated = found.count(annotated=True)
     hit, novel = found.count(annotated=True, called=True), found.count(annotated=False, called=True)
-    unit = "rows" if found.by_transcript else "bases"
+    unit, also = ("row", " and all transcripts") if found.by_transcript else ("base", "")
+    those = counted(annotated, "annotated site is", "annotated sites are")
     tiles = [
-        (f"{found.rows:,}", f"{unit} computed, both strands" + (" and all transcripts" if found.by_transcript else "")),
-        (f"{hit + novel:,}", f"called sites: score of {found.threshold:g} or more"),
-        (_share(hit, annotated), f"of the {annotated:,} annotated sites are called"),
-        (f"{novel:,}", "called sites are not annotated"),
+        _tile(found.rows, unit, f"{unit}s", f"computed, both strands{also}"),
+        _tile(hit + novel, "called site:", "called sites:", f"score of {found.threshold:g} or more"),
+        (_share(hit, annotated), f"of the {those} called"),
+        _tile(novel, "called site is", "called sites are", "not annotated"),
     ]
     warning = ""
     if found.unfinished:
@@ -118,6 +120,12 @@ def _head(found: Findings) -> str:
     )
 
 
+def _tile(number: int, one: str, many: str, rest: str) -> tuple[str, str]:
+    """The number, and the words that agree with it."""
+    shown, _, words = counted(number, one, many).partition(" ")
+    return shown, f"{words} {rest}"
+
+
 def _coverage(found: Findings) -> Iterator[str]:
     """Rows by contig and strand."""
     contigs = found.coverage["chrom"].unique(maintain_order=True).to_list()
@@ -128,7 +136,7 @@ def _coverage(found: Findings) -> Iterator[str]:
     rows = [[chrom, lengths[chrom], *_strands(of, [chrom])] for chrom in contigs if chrom in largest]
     others = [chrom for chrom in contigs if chrom not in largest]
     if others:
-        rows.append([f"{len(others):,} others", sum(lengths[chrom] for chrom in others), *_strands(of, others)])
+        rows.append([counted(len(others), "other"), sum(lengths[chrom] for chrom in others), *_strands(of, others)])
     unit = "Rows" if found.by_transcript else "Bases"
     if found.by_transcript:
         yield "<p>Rows belong to transcripts here: a base has a row for each transcript that holds it.</p>"
@@ -178,10 +186,11 @@ def _scores(found: Findings) -> Iterator[str]:
 
 def _sites(found: Findings) -> Iterator[str]:
     """Called and annotated sites by kind, motif and biotype."""
-    missing = f" {found.without_row:,} annotated sites lie where the table has no row; they are left out."
+    one, many = "site lies where the table has no row; it is", "sites lie where the table has no row; they are"
+    missing = counted(found.without_row, f"annotated {one} left out.", f"annotated {many} left out.")
     yield (
-        f"<p>A site is called if its score is at least {found.threshold:g}. Annotated is what {escape(found.named_by)} "
-        f"have.{missing if found.without_row else ''}</p>"
+        f"<p>A site is called if its score is at least {found.threshold:g}. Annotated are the sites of "
+        f"{escape(found.named_by)}.{f' {missing}' if found.without_row else ''}</p>"
     )
     groups = ((True, True), (False, True), (True, False))  # called, annotated: as in the legend
     rows = [
@@ -202,7 +211,8 @@ def _sites(found: Findings) -> Iterator[str]:
     lines = [_site_line([name], *counts) for name, *counts in shown.iter_rows()]
     yield table(["biotype", *_SITE_HEAD], lines, left=1)
     if rest.height:
-        yield f"<p>{rest.height:,} more biotypes have {max(rest['annotated']):,} annotated sites or fewer each.</p>"
+        more = counted(rest.height, "more biotype has", "more biotypes each have")
+        yield f"<p>{more} {counted(max(rest['annotated']), 'annotated site')} or fewer.</p>"
 
 
 _SITE_HEAD = ("annotated", "called of these", "", "share", "called, not annotated")
@@ -232,8 +242,9 @@ def _usage(usage: Usage) -> Iterator[str]:
     if len(chosen) < len(usage.tissues):
         yield f"<p>Drawn are the {len(chosen)} of {len(usage.tissues)} tissues with the greatest medians.</p>"
     yield (
-        f"<figure>{charts.strips(tissues, usage.quantiles[chosen])}<figcaption>Usage of the {usage.sites:,} called "
-        "sites: median (stroke), middle half (box), 5 to 95 % (line).</figcaption></figure>"
+        f"<figure>{charts.strips(tissues, usage.quantiles[chosen])}<figcaption>Usage of the "
+        f"{counted(usage.sites, 'called site')}: median (stroke), middle half (box), 5 to 95 % (line)."
+        "</figcaption></figure>"
     )
     if len(chosen) < MIN_TISSUES:
         return
@@ -260,8 +271,8 @@ def _specific(usage: Usage) -> Iterator[str]:
     told = f"{total:,} are specific" if total > 1 else "one is specific" if total else "none is specific"
     yield (
         "<p>tau is 0 for a site that all tissues use alike and 1 for a site of one tissue alone (Yanai et al. 2005). "
-        f"Of the {usage.used:,} called sites with a usage of {MIN_USAGE:g} or more in some tissue, {told}: tau of "
-        f"{SPECIFIC:g} or more.</p>"
+        f"Of the {counted(usage.used, 'called site')} with a usage of {MIN_USAGE:g} or more in some tissue, {told}: "
+        f"tau of {SPECIFIC:g} or more.</p>"
     )
     left = f"<div><h3>Sites by tau</h3>{charts.tau_histogram(usage.tau, SPECIFIC)}</div>"
     most = dict(sorted(usage.specific.items(), key=lambda item: -item[1])[:MAX_TISSUES])
@@ -292,7 +303,7 @@ def _run(found: Findings) -> Iterator[str]:
     ]
     if found.sites_bytes is not None:
         lines.append(["table of sites", f"{found.sites_bytes:,} bytes, scores from {_threshold(found)} on"])
-    windows = f"{begun.batch:,} window{'s' if begun.batch > 1 else ''}"
+    windows = counted(begun.batch, "window")
     lines += [["hardware", begun.hardware], ["device", begun.device], ["engine", begun.engine or "not given"]]
     lines += [["precision", begun.precision], ["micro-batch", windows], ["threads of a worker", f"{begun.threads:,}"]]
     yield "<h3>How it was computed</h3>"

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sptx_core.errors import InputError
+from sptx_core.words import counted
 
 Ints = NDArray[np.int64]
 
@@ -84,8 +85,8 @@ def write_annotation(
     """
     if not 1 <= genes <= transcripts <= exons:
         raise InputError(
-            f"{genes:,} genes, {transcripts:,} transcripts and {exons:,} exons: each gene needs a transcript, "
-            "each transcript an exon"
+            f"{counted(genes, 'gene')}, {counted(transcripts, 'transcript')} and {counted(exons, 'exon')}: each gene "
+            "needs a transcript, each transcript an exon"
         )
     random = np.random.default_rng(seed)
     lengths = np.array(list(contigs.values()))
@@ -120,7 +121,8 @@ def _transcripts(random: np.random.Generator, start: Ints, length: Ints, total: 
 def _spread(random: np.random.Generator, weight: NDArray[np.floating[Any]], total: int, room: Ints) -> Ints:
     """Distribute `total` at random: int64, about proportional to `weight`, at most `room` each."""
     if total > room.sum():
-        raise InputError(f"{len(weight):,} genes or transcripts have no room for {total:,} more; give more of them")
+        held = counted(len(weight), "gene or transcript has", "genes or transcripts have")
+        raise InputError(f"{held} no room for {total:,} more; give more of them")
     given = np.zeros(len(weight), np.int64)
     while (left := total - given.sum()) > 0:
         open_weight = np.where(given < room, weight * random.exponential(size=len(weight)), 0.0)

@@ -45,6 +45,7 @@ from sptx_core.alphabet import BASES
 from sptx_core.channels import TISSUES
 from sptx_core.errors import InputError
 from sptx_core.files import writing
+from sptx_core.words import counted
 
 GENOME, ANNOTATION, USAGE, README = "genome.fa.gz", "annotation.gtf.gz", "usage.parquet", "README.txt"
 _LINE_BASES = 60
@@ -71,7 +72,7 @@ _README = """\
 SYNTHETIC DATA: a generated genome, not of any organism.
 
 Made by: sptx simulate FOLDER --seed {seed} --contigs {contigs} --bases {bases}{clusters}
-Holds: {genes} genes, {transcripts} transcripts, {sites} splice sites.
+Holds: {genes}, {transcripts}, {sites}.
 
 {genome}: sequence. {annotation}: genes. {usage}: the known answer, for each splice site the fraction of
 its gene's transcripts that use it, by tissue; empty where the gene is silent. Positions count from 1: an acceptor's is
@@ -143,8 +144,9 @@ def simulate(
                 transcripts += sum(len(gene.transcripts) for gene in contig.layout.genes)
                 sites += len(table)
         Genome(str(aside / GENOME))  # builds the indexes beside it
-        about = {"seed": seed, "contigs": contigs, "bases": bases, "genes": genes, "transcripts": transcripts}
-        files = {"sites": sites, "genome": GENOME, "annotation": ANNOTATION, "usage": USAGE}
+        about = {"seed": seed, "contigs": contigs, "bases": bases, "genes": counted(genes, "gene")}
+        about |= {"transcripts": counted(transcripts, "transcript"), "sites": counted(sites, "splice site")}
+        files = {"genome": GENOME, "annotation": ANNOTATION, "usage": USAGE}
         flag = " --clusters" if clusters else ""
         (aside / README).write_text(_README.format(**about, **files, clusters=flag))
     return Simulated(folder / GENOME, folder / ANNOTATION, folder / USAGE, genes, transcripts, sites)

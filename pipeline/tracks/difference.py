@@ -27,6 +27,7 @@ from pipeline.tracks.named_sites import called_from
 from pipeline.tracks.reader import Tracks
 from pipeline.tracks.schema import FORMAT_VERSION
 from sptx_core.errors import InputError
+from sptx_core.words import counted
 
 LEAST = 0.01
 """The least difference of a row that is listed."""
@@ -199,7 +200,7 @@ def _shared_contigs(first: Tracks, second: Tracks) -> list[str]:
     for name in shared:
         if one[name] != other[name]:
             raise InputError(
-                f"contig {name} has {one[name]:,} bases in {first.store.uri()} and {other[name]:,} in "
+                f"contig {name} has {counted(one[name], 'base')} in {first.store.uri()} and {other[name]:,} in "
                 f"{second.store.uri()}: these are tables of two genomes"
             )
     if not shared:
@@ -246,4 +247,4 @@ def _short(value: object) -> str:
 
 def _unfinished(tracks: Tracks) -> str:
     done, planned = len(tracks.parts), tracks.header.shards
-    return f"unfinished: {done:,} of {planned:,} shards" if done < planned else ""
+    return f"unfinished: {done:,} of {counted(planned, 'shard')}" if done < planned else ""

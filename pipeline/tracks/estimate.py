@@ -21,6 +21,7 @@ from sptx_core.engine.bench import BenchReport, format_rate
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
+from sptx_core.words import counted
 
 BYTES_PER_BASE = 6.1  # dictionary-encoded steps, zstd-1; docs/table.md
 BYTES_PER_BASE_EXACT = 54.9  # unrounded float32, byte-stream-split; docs/table.md
@@ -49,8 +50,8 @@ class Estimate:
     def __str__(self) -> str:
         """Three lines."""
         return (
-            f"{self.transcripts:,} transcripts, {self.loci:,} loci, {self.bases:,} bases, {self.windows:,} windows, "
-            f"{self.shards:,} shards\n"
+            f"{counted(self.transcripts, 'transcript')}, {counted(self.loci, 'locus', 'loci')}, "
+            f"{counted(self.bases, 'base')}, {counted(self.windows, 'window')}, {counted(self.shards, 'shard')}\n"
             f"{self.window_flops / 1e9:,.1f} GFLOP a window as published, {self.flops / 1e15:,.3f} PFLOP in all\n"
             f"about {self.bytes / 1e6:,.1f} MB as Parquet ({self.bytes_per_base} bytes per base)"
         )

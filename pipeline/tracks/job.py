@@ -26,6 +26,7 @@ from pipeline.tracks.schema import FORMAT_VERSION, TrackSchema
 from pipeline.tracks.settings import RunConfig, TableSpec, differing_settings
 from pipeline.tracks.side_tables import SIDE_TABLES, same_table, tables_of
 from pipeline.tracks.worker import TracksWorker, WorkOrder
+from sptx_core.words import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +36,8 @@ class TracksJob(Job):
     tables: ClassVar[tuple[str, ...]] = TABLES
     parts_named: ClassVar[re.Pattern[str]] = SHARD_PARTS
     side_names: ClassVar[tuple[str, ...]] = SIDE_TABLES
-    called: ClassVar[str] = "shards"
-    counted: ClassVar[str] = "bases"
+    called: ClassVar[str] = "shard"
+    counted: ClassVar[str] = "base"
     format_version: ClassVar[int] = FORMAT_VERSION
 
     settings: RunConfig
@@ -105,7 +106,7 @@ class TracksJob(Job):
 
     def describe(self) -> str:
         """Bases and loci."""
-        return f"{self.size:,} bases in {len(self.plan.loci):,} loci"
+        return f"{counted(self.size, 'base')} in {counted(len(self.plan.loci), 'locus', 'loci')}"
 
     def about(self) -> Mapping[str, Any]:
         """The layout of the table, and of a checkpoint from the hub its commit."""

@@ -48,6 +48,7 @@ from pipeline.tracks.settings import RunConfig
 from pipeline.tracks.shard_check import Planned, planned_shards
 from sptx_core.errors import InputError
 from sptx_core.files import reading, reason, tells_of_a_file
+from sptx_core.words import counted
 
 
 class ShardPart(NamedTuple):
@@ -87,9 +88,10 @@ class Tracks:
         """Refuse a table that lacks parts which its manifest lists."""
         missing = sorted(self._recorded.keys() - {part.key.index for part in self.parts})
         if missing:
+            lost = counted(len(missing), f"part that {MANIFEST} lists is", f"parts that {MANIFEST} lists are")
             raise InputError(
-                f"{self.store.uri()}: {len(missing):,} parts that {MANIFEST} lists are missing, the first of shard "
-                f"{missing[0]}; the same `sptx run` computes them again"
+                f"{self.store.uri()}: {lost} missing, the first of shard {missing[0]}; the same `sptx run` computes "
+                "what is missing"
             )
 
     @property

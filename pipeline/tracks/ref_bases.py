@@ -28,6 +28,7 @@ from pipeline.tracks.schema import EXECUTION_KEY
 from sptx_core.alphabet import BASES
 from sptx_core.errors import InputError
 from sptx_core.files import reason, tells_of_a_file
+from sptx_core.words import counted
 
 THREADS = 4  # that read parts: of an object store most of the time is waiting
 _LETTERS = pl.Enum(list(BASES))
@@ -117,7 +118,7 @@ class RefBases:
 
     def _require_rows(self, where: str, rows: int, planned: int) -> None:
         if rows != planned:
-            raise InputError(f"{where} has {rows:,} rows where the plan has {planned:,}; {self._remedy}")
+            raise InputError(f"{where} has {counted(rows, 'row')} where the plan has {planned:,}; {self._remedy}")
 
     @property
     def _remedy(self) -> str:

@@ -33,6 +33,7 @@ from pipeline.tracks.schema import SPLICE_STEPS, TrackSchema, round_to_steps
 from sptx_core.alphabet import BASES
 from sptx_core.channels import SPLICE
 from sptx_core.files import reason
+from sptx_core.words import counted
 
 ROWS_IN_MEMORY = 4_000_000  # of the parts that a process checks at once, about 100 bytes each
 SUM_SLACK = 1e-5  # float32 softmax, beside what rounding adds
@@ -192,7 +193,7 @@ def _read_part(content: bytes, header: Header, key: ShardKey, *, rounded: bool) 
 def _row_problems(tracks: pl.DataFrame, shard: Planned) -> Iterator[str]:
     """Whether the rows are the bases of the planned pieces in their order."""
     if len(tracks) != shard.rows:
-        yield f"has {len(tracks)} rows, the plan {shard.rows}"
+        yield f"has {counted(len(tracks), 'row')}, the plan {shard.rows:,}"
         return
     planned = np.concatenate([np.arange(start, end + 1) for start, end, _ in shard.pieces])
     if not np.array_equal(tracks["pos"].to_numpy(), planned):
@@ -200,31 +201,32 @@ def _row_problems(tracks: pl.DataFrame, shard: Planned) -> Iterator[str]:
         yield f"row {row} is position {tracks['pos'][row]}, in the plan {planned[row]}"
     if "transcript_id" in tracks.columns:
         ids = pl.concat([pl.repeat(name, end - start + 1, eager=True) for start, end, name in shard.pieces])
-        wrong = (tracks["transcript_id"] != ids).sum()
+        wrong = int((tracks["transcript_id"] != ids).sum())
         if wrong:
-            yield f"{wrong} rows carry another transcript than the plan"
+            yield f"{counted(wrong, 'row carries', 'rows carry')} another transcript than the plan"
 
 
 def _value_problems(frame: pl.DataFrame, schema: TrackSchema, *, rounded: bool) -> Iterator[str]:
     """Whether bases are letters, scores probabilities on their steps, and splice probabilities sum to 1."""
-    letters = (~frame["ref"].is_in(list(BASES))).sum()
+    letters = int((~frame["ref"].is_in(list(BASES))).sum())
     if letters:
-        yield f"{letters} values of ref are none of {', '.join(BASES)}"
+        yield f"{counted(letters, 'value of ref is', 'values of ref are')} none of {', '.join(BASES)}"
     for column in schema.scores:
         values = frame[column.name].to_numpy()
         numbers = np.isfinite(values)
         outside = int((numbers & ~((values >= 0) & (values <= 1))).sum())
         if not numbers.all():
-            yield f"{int((~numbers).sum())} values of {column.name} are not numbers"
+            one, many = f"value of {column.name} is not a number", f"values of {column.name} are not numbers"
+            yield counted(int((~numbers).sum()), one, many)
         if outside:
-            yield f"{outside} values of {column.name} lie outside [0, 1]"
+            yield f"{counted(outside, f'value of {column.name} lies', f'values of {column.name} lie')} outside [0, 1]"
         if rounded and not np.array_equal(round_to_steps(values, column.steps), values, equal_nan=True):
             yield f"values of {column.name} are not in steps of 1/{column.steps}"
     total = sum(frame[name].to_numpy().astype(np.float64) for name in SPLICE)
     slack = SUM_SLACK + (len(SPLICE) * 0.5 / SPLICE_STEPS if rounded else 0)
     wrong = int((np.abs(total - 1) > slack).sum())
     if wrong:
-        yield f"{wrong} rows whose {', '.join(SPLICE)} do not sum to 1"
+        yield f"{counted(wrong, 'row')} whose {', '.join(SPLICE)} do not sum to 1"
 
 
 def _site_problems(tracks: pl.DataFrame, sites: pl.DataFrame, header: Header) -> Iterator[str]:
@@ -236,12 +238,13 @@ def _site_problems(tracks: pl.DataFrame, sites: pl.DataFrame, header: Header) ->
     possible = tracks.filter(peak >= threshold - doubt).with_row_index("row")
     lacking = possible.filter(peak >= threshold + doubt).join(sites, on=keys, how="anti")
     if len(lacking):
-        yield f"lacks {len(lacking)} rows at or above {header.spec.sites_threshold}, the first at {lacking['pos'][0]}"
+        rows = counted(len(lacking), "row")
+        yield f"lacks {rows} at or above {header.spec.sites_threshold}, the first at {lacking['pos'][0]}"
     matched = sites.join(possible, on=keys, how="left", maintain_order="left", suffix="_tracks")
     below = len(sites.filter(peak < threshold))
     foreign = matched["row"].null_count()
     if below or foreign:
-        yield f"{max(below, foreign)} rows are not likely sites of the tracks part"
+        yield f"{counted(max(below, foreign), 'row is no likely site', 'rows are not likely sites')} of the tracks part"
     matched = matched.drop_nulls("row")
     if (matched["row"].cast(pl.Int64).diff() <= 0).any():
         yield "rows are not in the order of the tracks part, or twice there"

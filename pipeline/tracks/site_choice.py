@@ -32,6 +32,7 @@ from pipeline.tracks.reader import Tracks
 from pipeline.tracks.specificity import MIN_TISSUES, SPECIFIC
 from sptx_core.channels import SPLICE
 from sptx_core.errors import InputError
+from sptx_core.words import counted
 
 MIN_USAGE = 0.1
 """The usage from which a tissue uses a site."""
@@ -140,7 +141,9 @@ def _of_usage(tracks: Tracks, choice: SiteChoice) -> pl.Expr:
         raise InputError("--min-usage is the least usage in --tissue: name the tissue")
     if choice.specific:
         if len(tissues) < MIN_TISSUES:
-            raise InputError(f"{tracks.store.uri()} has usage in {len(tissues)} tissues, of which none can be specific")
+            raise InputError(
+                f"{tracks.store.uri()} has usage in {counted(len(tissues), 'tissue')}: no site can be specific there"
+            )
         holds &= (pl.col("tau") >= SPECIFIC).fill_null(value=False)
         if choice.tissue is not None:
             holds &= pl.col("top_tissue") == choice.tissue

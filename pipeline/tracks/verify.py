@@ -28,6 +28,7 @@ from pipeline.tracks.schema import FORMAT_VERSION
 from pipeline.tracks.shard_check import VERIFY_AGAIN, Planned, ShardChecker, at_once, planned_shards
 from pipeline.tracks.side_check import REMEDY, as_fingerprinted, side_problems
 from sptx_core.errors import InputError
+from sptx_core.words import counted
 
 WORKBENCH_ROWS = 100_000_000  # about half a minute of one core; beyond it actors are worth their start
 LINE_COLUMNS = ("shard", "path", "sites_path", "rows")
@@ -94,7 +95,8 @@ def _without_record(store: Store, listed: Mapping[str, int]) -> VerifyReport:
     parts = [name for name in listed if name.startswith(f"{TRACKS}/")]
     if not parts:
         read_header(store)  # which says that there is no table
-    problem = f"{RUN_FILE}: missing, though there are {len(parts)} parts; {REMEDY}"
+    there = counted(len(parts), "part")
+    problem = f"{RUN_FILE}: missing, though there {'is' if len(parts) == 1 else 'are'} {there}; {REMEDY}"
     return VerifyReport((problem,), 0, 0, 0)
 
 
@@ -125,7 +127,8 @@ def _line_problems(manifest: Manifest, shards: Sequence[Planned]) -> Iterator[st
     """What is wrong with the manifest as a list of this run's shards."""
     planned = [(shard.key.index, shard.tracks, shard.sites, shard.rows) for shard in shards]
     if manifest.frame.select(LINE_COLUMNS).rows() != planned:
-        yield f"{MANIFEST}: its {len(manifest.frame)} lines are not those of the {len(shards)} planned shards"
+        lines = counted(len(manifest.frame), "line is not that", "lines are not those")
+        yield f"{MANIFEST}: its {lines} of the {counted(len(shards), 'planned shard')}"
 
 
 def _answers(
@@ -144,7 +147,7 @@ def _answers(
     by_index = {shard.key.index: shard for shard in present}
     checker = partial(ShardChecker, store.root, header, by_index, recorded, READERS)
     rows = [{"index": shard.key.index, "sites": shard.sites in listed} for shard in present]
-    with Progress(total, 0, counted="rows", shown=workbench is not None) as line:
+    with Progress(total, 0, noun="row", shown=workbench is not None) as line:
         problems = 0
         for answer in answers(rows, checker, workbench, threads=at_once(largest, READERS)):
             problems += bool(answer["problems"])

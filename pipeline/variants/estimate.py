@@ -22,6 +22,7 @@ from pipeline.variants.settings import Beyond
 from sptx_core.engine.bench import BenchReport, format_rate
 from sptx_core.errors import InputError
 from sptx_core.windows import WindowSpec
+from sptx_core.words import counted
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ class Estimate:
         """A few lines."""
         listed = ", ".join(f"{count:,} {status}" for status, count in self.statuses.items())
         lines = [
-            f"{self.alleles:,} alleles ({listed}), {self.shards:,} shards",
-            f"{self.windows:,} windows: {self.reference_windows:,} of the reference, {self.alternative_windows:,} of "
-            "alternatives",
+            f"{counted(self.alleles, 'allele')} ({listed}), {counted(self.shards, 'shard')}",
+            f"{counted(self.windows, 'window')}: {self.reference_windows:,} of the reference, "
+            f"{self.alternative_windows:,} of alternatives",
             f"{self.window_flops / 1e9:,.1f} GFLOP a window as published, {self.flops / 1e15:,.3f} PFLOP in all",
         ]
         return "\n".join([*lines, *([self.rate] if self.rate else [])])

@@ -26,6 +26,7 @@ from pipeline.variants.settings import Beyond, ScoringConfig
 from pipeline.variants.worker import VariantsWorker, WorkOrder
 from sptx_core.channels import SPLICE
 from sptx_core.windows import WindowSpec
+from sptx_core.words import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +34,8 @@ class VariantsJob(Job):
     """A checked run: which alleles to score, with what."""
 
     parts_named: ClassVar[re.Pattern[str]] = SHARD_PARTS
-    called: ClassVar[str] = "shards"
-    counted: ClassVar[str] = "alleles"
+    called: ClassVar[str] = "shard"
+    counted: ClassVar[str] = "allele"
     format_version: ClassVar[int] = FORMAT_VERSION
 
     settings: ScoringConfig
@@ -120,7 +121,7 @@ class VariantsJob(Job):
 
     def describe(self) -> str:
         """Alleles and how many of them are scored."""
-        return f"{self.size:,} alleles ({self.plan.statuses.get('scored', 0):,} to be scored)"
+        return f"{counted(self.size, 'allele')} ({self.plan.statuses.get('scored', 0):,} to be scored)"
 
     def about(self) -> Mapping[str, Any]:
         """What run.json says besides: the tissues, how many alleles have which status, and of a hub id its commit."""

@@ -27,6 +27,7 @@ from pipeline.variants.plan import Plan, make_plan
 from pipeline.variants.saturation import every_change, stretches
 from pipeline.variants.settings import MAX_DELETION, Outside, SaturateConfig, ScoringConfig, VariantsConfig, Windows
 from sptx_core.errors import InputError
+from sptx_core.words import counted
 
 
 def prepare_variants(config: VariantsConfig, say: Say) -> VariantsJob:
@@ -50,7 +51,8 @@ def prepare_variants(config: VariantsConfig, say: Say) -> VariantsJob:
     if config.haplotypes:
         joint = joint_alleles(entries, genome, config.distance)
         entries = pl.concat([entries, *annotator.frames(joint)])
-        say(f"{len(entries) - sum(map(len, frames)):,} joint alleles on haplotypes of {config.sample}")
+        added = len(entries) - sum(map(len, frames))
+        say(f"{counted(added, 'joint allele')} on haplotypes of {config.sample}")
     plan = make_plan(entries, genes, list(genome.lengths), config.alleles_per_shard)
     say(_told(plan))
     return _job(config, plan, genome)
@@ -157,7 +159,7 @@ def _require_some_contig(annotator: Annotator, genome: Genome, vcf: str) -> None
 def _told(plan: Plan) -> str:
     """How many alleles there are, and what becomes of them."""
     listed = ", ".join(f"{count:,} {status}" for status, count in plan.statuses.items())
-    return f"{len(plan.entries):,} alleles: {listed}"
+    return f"{counted(len(plan.entries), 'allele')}: {listed}"
 
 
 def _job(config: ScoringConfig, plan: Plan, genome: Genome) -> VariantsJob:

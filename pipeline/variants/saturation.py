@@ -13,6 +13,7 @@ from pipeline.variants.entries import Written, blockwise
 from pipeline.variants.settings import SaturateConfig
 from sptx_core.alphabet import decode
 from sptx_core.errors import InputError
+from sptx_core.words import counted
 
 BASES = "ACGT"
 
@@ -90,5 +91,5 @@ def _in_genome(region: Interval, genome: Genome) -> Interval:
     length = genome.lengths[name]
     end = length if region.end is None else min(region.end, length)
     if region.start >= end:
-        raise InputError(f"region {region} lies beyond {name}, which has {length:,} bases")
+        raise InputError(f"region {region} lies beyond {name}, which has {counted(length, 'base')}")
     return Interval(name, region.start, end)

@@ -8,7 +8,17 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, model_validator
 
-from pipeline.settings import INPUTS, JobSettings, Location, Names, Precision, Regions, checkpoint_location, setting
+from pipeline.settings import (
+    INPUTS,
+    JobSettings,
+    Location,
+    Names,
+    Precision,
+    Regions,
+    as_text,
+    checkpoint_location,
+    setting,
+)
 from sptx_core.windows import TRAINED_CORE
 
 SELECTION, SCORES = "Selection", "What is computed"  # panels of the help
@@ -121,7 +131,9 @@ class SaturateConfig(ScoringConfig):
     """Everything that `sptx saturate` can be told; regions are 1-based inclusive text (`chr9:214,900-215,100`)."""
 
     regions: Regions = setting((), SELECTION, "regions, 1-based inclusive (chr9:214,900-215,100)")
-    deletions: str = setting("", SELECTION, "lengths of deletions to score as well, such as 1 or 1-4; at most 1000")
+    deletions: Annotated[str, BeforeValidator(as_text)] = setting(
+        "", SELECTION, "lengths of deletions to score as well, such as 1 or 1-4; at most 1000"
+    )
     insertions: int = setting(0, SELECTION, "also score all insertions of up to this many bases, at most 3", ge=0, le=3)
 
     @model_validator(mode="after")

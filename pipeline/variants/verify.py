@@ -28,6 +28,7 @@ from pipeline.variants.layout import SHARD_PARTS
 from pipeline.variants.schema import VARIANTS
 from sptx_core.errors import InputError
 from sptx_core.files import reason
+from sptx_core.words import counted
 
 READERS = 4
 _KEY = ("record", "alt_index", "joint", "haplotype", "phase_set")
@@ -65,7 +66,8 @@ def verify(store: Store) -> VerifyReport:
     missing = [unit for unit in range(header.shards) if unit not in there.done]
     problems += [f"{name}: missing" for names in there.lacking.values() for name in names]
     if missing:
-        problems.append(f"{VARIANTS}/: {len(missing):,} shards are not committed, the first is {missing[0]}")
+        lacking = counted(len(missing), "shard is", "shards are")
+        problems.append(f"{VARIANTS}/: {lacking} not committed, the first is {missing[0]}")
     elif manifest is None and not problems:
         problems.append(f"{MANIFEST}: missing, though every part is there; the same command writes it")
     elif manifest is not None and not manifest.lists(header.tables, there.done):

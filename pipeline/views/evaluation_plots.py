@@ -22,6 +22,7 @@ from pipeline.inputs.splice_sites import KINDS
 from pipeline.tracks.reader import Tracks
 from pipeline.views.pictures import COLOURS, MUTED, NO_MATPLOTLIB, write_picture
 from sptx_core.errors import InputError
+from sptx_core.words import counted
 
 try:
     from matplotlib.axes import Axes
@@ -101,7 +102,7 @@ def precision_recall(evaluation: Evaluation) -> Figure:
         top_k = metrics.top_k[1.0]
         if metrics.auprc is None or top_k is None:
             continue
-        label = f"{kind}: AUPRC {metrics.auprc:.3f}, top-k {top_k:.3f} ({metrics.sites:,} sites)"
+        label = f"{kind}: AUPRC {metrics.auprc:.3f}, top-k {top_k:.3f} ({counted(metrics.sites, 'site')})"
         axes.step([0, *curve.recall], [curve.precision[0], *curve.precision], color=COLOURS[kind], label=label)
         axes.plot(top_k, top_k, "o", color=COLOURS[kind])
     axes.plot([0, 1], [0, 1], ":", color=MUTED, linewidth=0.8)
@@ -199,7 +200,7 @@ def logo(logos: Mapping[str, Logo]) -> Figure:
         first, last = -shown.window.before - 0.5, shown.window.after + 0.5
         exon = (-0.5, last) if kind == "acceptor" else (first, 0.5)
         axes.axvspan(*exon, color="#eeeeee", zorder=0)
-        title = f"{shown.called - shown.partial:,} called {kind}s (exon shaded)"
+        title = f"{counted(shown.called - shown.partial, f'called {kind}')} (exon shaded)"
         axes.set(xlim=(first, last), ylim=(0, 2), ylabel="bits", title=title)
         axes.set_xticks([offset for offset in shown.offsets() if offset % 5 == 0])
         axes.spines[["top", "right"]].set_visible(False)

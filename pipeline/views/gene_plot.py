@@ -25,6 +25,7 @@ from pipeline.views.gene_view import GeneView
 from pipeline.views.pictures import COLOURS, MUTED, NO_MATPLOTLIB, UNKNOWN
 from pipeline.views.transcript_rows import MEDIUM, SMALL, draw_transcripts
 from sptx_core.errors import InputError
+from sptx_core.words import counted
 
 try:
     from matplotlib import colormaps
@@ -278,9 +279,9 @@ def _join_sites_to_columns(figure: Figure, scores: Axes, heat_map: Axes, view: G
 def _title(view: GeneView) -> str:
     """What is shown, where it lies, and how many sites are called."""
     place = f"{view.chrom}:{view.first:,}–{view.last:,}"
-    number = f"{len(view.called) or 'no'} sites"
+    number = counted(len(view.called), "site") if len(view.called) else "no sites"
     if view.more_called:
-        number = f"the strongest {len(view.called)} of {len(view.called) + view.more_called} sites"
+        number = f"the strongest {len(view.called):,} of {counted(len(view.called) + view.more_called, 'site')}"
     return f"{view.name}   {place}   {number} at or above {view.threshold:g}".strip()
 
 

@@ -21,6 +21,7 @@ from pipeline.views.pictures import COLOURS, MUTED, NO_MATPLOTLIB, UNKNOWN
 from pipeline.views.saturation_view import BASES, SaturationView
 from pipeline.views.transcript_rows import EXON, MEDIUM, SMALL
 from sptx_core.errors import InputError
+from sptx_core.words import counted
 
 try:
     from matplotlib import colormaps
@@ -79,7 +80,8 @@ def draw_saturation(view: SaturationView) -> Figure:
     strand = "right to left" if view.strand == "-" else "left to right"
     sign = view.strand.replace("-", "\N{MINUS SIGN}")
     told = (
-        f"{view.changes:,} single-base changes, bases of the plus strand; gene on the {sign} strand, 5′ to 3′ {strand}"
+        f"{counted(view.changes, 'single-base change')}, bases of the plus strand; gene on the {sign} strand, "
+        f"5′ to 3′ {strand}"
     )
     figure.text(0.15 / _WIDTH, 1 - 0.36 / height, told, fontsize=MEDIUM, **style)
     _draw_colour_bar(figure, mesh, height)

@@ -63,6 +63,7 @@ from sptx_core.checkpoint.sources import (
 from sptx_core.config import HeadConfig, SpTransformerConfig
 from sptx_core.errors import InputError
 from sptx_core.files import write_atomic
+from sptx_core.words import counted
 
 MODEL_TYPE = "sptx"
 """`model_type` in our config.json."""
@@ -183,7 +184,9 @@ def load_checkpoint(source: Source, *, revision: str | None = None, token: Token
             f"{files.tensors} is a file of OpenSpliceAI or Pangolin: sptx convert makes a checkpoint of it"
         )
     if layout is None:
-        raise InputError(f"{files.tensors} holds no SpTransformer network: none of its {len(tensors)} tensors is known")
+        raise InputError(
+            f"{files.tensors} holds no SpTransformer network: of its {counted(len(tensors), 'tensor')} none is known"
+        )
     if files.config is not None:
         config = _read_config(files.config)
     elif layout is Layout.OURS:

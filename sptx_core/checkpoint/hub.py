@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from sptx_core.errors import InputError
+from sptx_core.words import counted
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
@@ -139,4 +140,4 @@ def _pause(headers: Mapping[str, str]) -> str:
     seconds = re.search(r"\bt=(\d+)", headers.get("RateLimit", "")) or re.match(
         r"(\d+)$", headers.get("Retry-After", "")
     )
-    return f"after {seconds[1]} seconds" if seconds else "later"
+    return f"after {counted(int(seconds[1]), 'second')}" if seconds else "later"

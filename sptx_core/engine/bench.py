@@ -41,6 +41,7 @@ from sptx_core.errors import InputError
 from sptx_core.files import reading, replacing, writing
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import TRAINED_CORE, WindowSpec
+from sptx_core.words import counted
 
 REFERENCE = ("reference", "float32")
 DEFAULT_RUNS = (REFERENCE, ("auto", "float32"), ("auto", "bfloat16"))
@@ -84,7 +85,7 @@ class MachineReport:
     @property
     def measured_on(self) -> str:
         """The machine in words."""
-        return f"{self.machine}, {platform.system()}, {self.threads} threads, PyTorch {self.torch}"
+        return f"{self.machine}, {platform.system()}, {counted(self.threads, 'thread')}, PyTorch {self.torch}"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the report as JSON; `InputError` where that cannot be."""
@@ -165,7 +166,9 @@ def run_bench(
         A setting cannot work.
     """
     if windows < 1 or repeats < 1:
-        raise InputError(f"{windows} windows in {repeats} turns measure nothing: choose at least one of each.")
+        raise InputError(
+            f"{counted(windows, 'window')} in {counted(repeats, 'turn')} measure nothing: choose at least one of each."
+        )
     model = model or seeded_model(config or SpTransformerConfig(), seed)
     spec = spec or WindowSpec(context=model.sizes.context)
     first, end = spec.input_span(0, windows - 1)
@@ -316,7 +319,7 @@ def machine_name(device: str) -> str:
         return name
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
-    return ", ".join(filter(None, (name, model, f"{os.cpu_count()} cores")))
+    return ", ".join(filter(None, (name, model, counted(os.cpu_count() or 1, "core"))))
 
 
 def reset_peak(device: str) -> None:
@@ -361,9 +364,8 @@ def format_report(report: BenchReport, earlier: BenchReport | None = None) -> st
             cells.append("-" if ratio is None else f"{ratio:.2f}")
         lines.append(cells)
     where = (
-        f"{report.measured_on}; {report.windows} "
-        f"consecutive windows of {report.core:,} bases, median of {report.repeats} turns; the first row is the "
-        "reference"
+        f"{report.measured_on}; {counted(report.windows, 'consecutive window')} of "
+        f"{counted(report.core, 'base')}, median of {counted(report.repeats, 'turn')}; the first row is the reference"
     )
     return f"{where}\n{format_table(lines)}"
 

@@ -33,6 +33,7 @@ from sptx_core.engine.predictor import Predictor
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import WindowSpec
+from sptx_core.words import counted
 
 SITE = 0.1
 COUNTED_WINDOWS = 3  # whose operations are counted: one with neighbours on both sides among them
@@ -161,7 +162,7 @@ def _require_valid(model: SpTransformerModel, stretches: Sequence[Codes], cores:
     if not cores or cores[0] < 1 or cores[-1] > most:
         raise InputError(f"cores {', '.join(map(str, cores))}: this network predicts 1 to {most:,} bases at once.")
     if repeats < 1:
-        raise InputError(f"{repeats} turns measure nothing: choose at least 1.")
+        raise InputError(f"{counted(repeats, 'turn')} measure nothing: choose at least 1.")
     margin = margin_of(model.sizes.context, cores)
     if any(len(stretch) <= 2 * margin for stretch in stretches):
         raise InputError(f"a stretch must have more than the {margin:,} bases on both sides that are not compared.")
@@ -266,7 +267,7 @@ def format_cores(report: CoreReport) -> str:
             cells += ["-", "-"] if found is None else [f"{found.largest:.1e}", f"{found.mean:.1e}"]
         lines.append([*cells, "-" if row.crossed is None else f"{row.crossed:,}"])
     where = (
-        f"{report.measured_on}; {report.bases:,} "
-        f"bases, {report.sites:,} of them sites, median of {report.repeats} turns; differences from the smallest core"
+        f"{report.measured_on}; {counted(report.bases, 'base')}, {report.sites:,} of them sites, median of "
+        f"{counted(report.repeats, 'turn')}; differences from the smallest core"
     )
     return f"{where}\n{format_table(lines)}"

@@ -51,6 +51,7 @@ from sptx_core.engine.predictor import Predictor
 from sptx_core.errors import InputError
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import TRAINED_CORE, WindowSpec
+from sptx_core.words import counted
 
 CENTRED_CORE = 201  # bases: 100 on either side of a SNV, as the authors score variants
 ALTERNATIVES = 3  # SNVs of a position
@@ -140,7 +141,10 @@ def run_variant_bench(
         A setting cannot work.
     """
     if alleles < ALTERNATIVES or repeats < 1:
-        raise InputError(f"{alleles} alleles in {repeats} turns: choose at least {ALTERNATIVES} in at least one.")
+        raise InputError(
+            f"{counted(alleles, 'allele')} in {counted(repeats, 'turn')}: choose at least {ALTERNATIVES} in at least "
+            "one."
+        )
     positions = alleles // ALTERNATIVES
     model = model or seeded_model(config or SpTransformerConfig(), seed)
     centred, grid = (WindowSpec(core, model.sizes.context) for core in cores)
@@ -341,8 +345,8 @@ def format_variants(report: VariantReport) -> str:
             ]
         )
     where = (
-        f"{report.measured_on}; {report.alleles} "
-        f"alleles of each kind, median of {report.repeats} turns; the first row is the plain network, called for the "
+        f"{report.measured_on}; {counted(report.alleles, 'allele')} of each "
+        f"kind, median of {counted(report.repeats, 'turn')}; the first row is the plain network, called for the "
         "reference and for the alternative"
     )
     return f"{where}\n{format_table(lines)}"

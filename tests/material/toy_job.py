@@ -37,7 +37,7 @@ class SquaresWorker(Worker):
 class SquaresJob(Job):
     """Squares of 0 .. count - 1."""
 
-    tables, counted = ("squares",), "numbers"
+    tables, counted = ("squares",), "number"
 
     def __init__(self, settings: JobSettings, count: int, seconds: float = 0.0) -> None:
         self.settings, self.size, self.seconds = settings, count, seconds

@@ -23,7 +23,7 @@ class Some(Settings):
 
 @pytest.mark.parametrize(
     ("given", "names"),
-    [("A", ("A",)), ("A,B", ("A", "B")), (["A , B", "C"], ("A", "B", "C")), (",A,,", ("A",)), ([], ())],
+    [("A", ("A",)), ("A,B", ("A", "B")), (["A , B", "C"], ("A", "B", "C")), (",A,,", ("A",)), ([], ()), (9, ("9",))],
 )
 def test_names_come_one_by_one_or_separated_by_commas(given: object, names: tuple[str, ...]) -> None:
     assert Some(names=given, size=1).names == names  # type: ignore[arg-type]

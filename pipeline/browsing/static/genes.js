@@ -2,7 +2,7 @@
 
 import { BASES, INK, intronColour, NO_SCORE } from "./colours.js"
 import { ask } from "./data.js"
-import { count, fitted } from "./text.js"
+import { counted, fitted } from "./text.js"
 import { BOLD, FONT, PageTrack, place, SMALL } from "./track.js"
 
 const ROW = 25
@@ -181,7 +181,7 @@ class IntronTrack extends PageTrack {
       other[1] - other[0] < one[1] - one[0] ? other : one,
     )
     const rows = [
-      ["length", `${count(end - start)} bases`],
+      ["length", counted(end - start, "base")],
       ["weaker site", score === null ? "not computed" : score],
     ]
     rows.push(["transcripts that have it", transcripts])

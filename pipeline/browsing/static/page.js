@@ -4,7 +4,7 @@ import { ask, forget, ONE_FILE, onTrouble } from "./data.js"
 import { saveSVG, savePNG } from "./pictures.js"
 import { placeOf, SearchBox } from "./search.js"
 import { SitesTable } from "./sites.js"
-import { bases, element, fromHash, shortName, toHash } from "./text.js"
+import { bases, counted, element, fromHash, shortName, toHash } from "./text.js"
 import { onPopup } from "./track.js"
 import { fillVariant, onVariant } from "./variants.js"
 import { View } from "./view.js"
@@ -71,7 +71,7 @@ function tellOf({ version, tables, annotation, variants }) {
       `run ${table.fingerprint}`,
       table.precision,
       `flanks ${table.flanks}`,
-      table.tissues.length ? `${table.tissues.length} tissues` : "",
+      table.tissues.length ? counted(table.tissues.length, "tissue") : "",
     ]
     const name = element("b", {
       textContent: tables.length > 1 ? `${"AB"[k]}: ${table.name}` : table.name,

@@ -3,7 +3,7 @@
 
 import { KIND, textOnUsage, usageColour } from "./colours.js"
 import { ask } from "./data.js"
-import { count, element, tissueName } from "./text.js"
+import { count, counted, element, tissueName } from "./text.js"
 
 const MAX_ROWS = 200
 const NUMBERS = ["pos", "score", "tau", "nearest_distance"]
@@ -43,7 +43,7 @@ function distance(site) {
 }
 
 function told(shown, more) {
-  const sites = (number) => (number === 1 ? "1 site" : `${count(number)} sites`)
+  const sites = (number) => counted(number, "site")
   if (!more) return `${sites(shown)} in view.`
   if (!shown) return `${sites(more)} in view: zoom in to list them.`
   return `The ${sites(shown)} with the greatest scores of ${count(shown + more)} in view: zoom in to list the others.`

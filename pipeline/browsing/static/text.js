@@ -5,6 +5,11 @@ export function count(number) {
   return Math.round(number).toLocaleString("en-US")
 }
 
+// "1 site", "2,000 sites".
+export function counted(number, noun) {
+  return `${count(number)} ${noun}${number === 1 ? "" : "s"}`
+}
+
 export function region(place) {
   return `${place.chrom}:${count(place.start + 1)}-${count(place.end)}`
 }

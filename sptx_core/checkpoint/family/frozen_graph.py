@@ -25,6 +25,7 @@ from sptx_core.checkpoint.family import wire
 from sptx_core.checkpoint.family.layers import Kind, Layer, network_of
 from sptx_core.checkpoint.family.network import ResidualNetwork, with_our_epsilon
 from sptx_core.errors import InputError
+from sptx_core.words import counted
 
 FIRST_BYTE = b"\n"
 """Of a GraphDef, which begins with a node."""
@@ -129,7 +130,7 @@ class _Graph:
         """The inputs of a node, without what it is told in constants where there are more."""
         found = self.node(name, *operations).inputs
         if len(found) < count:
-            self.fault(name, f"one of {count} inputs")
+            self.fault(name, f"one of {counted(count, 'input')}")
         return found[:count]
 
     def passed(self, name: str) -> tuple[list[str], str]:

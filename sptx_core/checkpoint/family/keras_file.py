@@ -19,6 +19,7 @@ from sptx_core.checkpoint.family.layers import Kind, Layer, network_of
 from sptx_core.checkpoint.family.network import ResidualNetwork, with_our_epsilon
 from sptx_core.errors import InputError
 from sptx_core.files import reason
+from sptx_core.words import counted
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 """First bytes of an HDF5 file."""
@@ -133,7 +134,9 @@ def _layer(
         case "Cropping1D":
             left, right = (int(number) for number in settings["cropping"])
             if left != right:
-                raise InputError(f"{source}: {name} crops {left:,} bases on one side and {right:,} on the other")
+                raise InputError(
+                    f"{source}: {name} crops {counted(left, 'base')} on one side and {right:,} on the other"
+                )
             return Layer(Kind.CROP, inputs, crop=left)
     what = f"an activation {settings['activation']!r}" if kind == "Activation" else f"a layer {kind}"
     raise InputError(f"{source} holds no network of SpliceAI's family: {name} is {what}")

@@ -27,6 +27,7 @@ from sptx_core.checkpoint.family.network import ResidualNetwork, encoder_shapes,
 from sptx_core.checkpoint.shapes import misfits
 from sptx_core.config import ResidualStage, SpTransformerFeatureEncoderConfig
 from sptx_core.errors import InputError
+from sptx_core.words import counted
 
 
 class Kind(StrEnum):
@@ -107,7 +108,7 @@ def network_of(layers: Mapping[str, Layer], output: str, source: str) -> Residua
     encoder = SpTransformerFeatureEncoderConfig(graph.width(longest.first), stages)
     if crop.crop != reach(encoder):
         raise InputError(
-            f"{source} crops {crop.crop:,} bases on each side where its convolutions reach {reach(encoder):,}"
+            f"{source} crops {counted(crop.crop, 'base')} on each side where its convolutions reach {reach(encoder):,}"
         )
     tensors = graph.tensors(names, encoder)
     return ResidualNetwork(source, encoder, tensors, SPLICE, *graph.last_map(output, encoder.channels))
@@ -225,7 +226,9 @@ class _Graph:
             {theirs[ours]: x for ours, x in found.items()}, {theirs[ours]: like for ours, like in expected.items()}
         )
         if faults or first.shape[1] != 4:
-            faults = faults or f"misshapen: {names['input']} reads {first.shape[1]} channels instead of A C G T"
+            faults = (
+                faults or f"misshapen: {names['input']} reads {counted(first.shape[1], 'channel')} instead of A C G T"
+            )
             raise InputError(f"the tensors of {self.source} do not fit the network ({faults})")
         return found
 
@@ -235,8 +238,8 @@ class _Graph:
         shapes = (tuple(weight.shape), tuple(bias.shape) if bias is not None else None)
         if shapes != ((len(SPLICE), channels, 1), (len(SPLICE),)):
             raise InputError(
-                f"{self.source}: the last convolution, {name}, must lead from {channels} channels to no splice site, "
-                f"acceptor and donor, not have the shapes {shapes[0]} and {shapes[1]}"
+                f"{self.source}: the last convolution, {name}, must lead from {counted(channels, 'channel')} to no "
+                f"splice site, acceptor and donor, not have the shapes {shapes[0]} and {shapes[1]}"
             )
         assert bias is not None
         if not (weight.isfinite().all() and bias.isfinite().all()):

@@ -25,6 +25,7 @@ from sptx_core.checkpoint.names import is_counter
 from sptx_core.checkpoint.shapes import TensorShape, network_shapes
 from sptx_core.config import SpTransformerConfig, SpTransformerFeatureEncoderConfig
 from sptx_core.errors import InputError
+from sptx_core.words import counted
 
 MAX_PREDICTED = 8192
 """Bases that a call predicts at most; without attention no prediction depends on it."""
@@ -158,7 +159,8 @@ def _require_same_sizes(first: Sequence[ResidualNetwork], other: Sequence[Residu
 
 def _sizes(network: ResidualNetwork) -> str:
     stages = network.encoder.stages
-    return f"context {network.context:,}, {network.encoder.channels} channels, {sum(s.blocks for s in stages)} blocks"
+    blocks = counted(sum(stage.blocks for stage in stages), "block")
+    return f"context {network.context:,}, {counted(network.encoder.channels, 'channel')}, {blocks}"
 
 
 def _member(config: SpTransformerConfig, networks: Sequence[ResidualNetwork]) -> dict[str, Tensor]:

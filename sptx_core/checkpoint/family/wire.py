@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from sptx_core.words import counted
+
 Value = int | memoryview
 """A varint, or the bytes of anything else."""
 
@@ -34,7 +36,7 @@ def fields(message: memoryview) -> dict[int, list[Value]]:
         else:
             raise ValueError(f"byte {position:,} has the unknown type of wire {wire}")
         if position + size > len(message):
-            raise ValueError(f"it ends within a field of {size:,} bytes")
+            raise ValueError(f"it ends within a field of {counted(size, 'byte')}")
         found[number].append(message[position : position + size])
         position += size
     return found

@@ -154,7 +154,7 @@ def test_the_line_says_that_the_run_waits_and_since_when_until_storage_answers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = Asked(tmp_path)
-    with Progress(10, 0, counted="bases") as line, Watch(store, line, quiet=0.02):
+    with Progress(10, 0, noun="base") as line, Watch(store, line, quiet=0.02):
         until(lambda: store.asked >= 3)
         store.away = False
         until(lambda: not line.waiting)
@@ -173,7 +173,7 @@ def test_a_store_that_does_not_answer_is_told_while_it_is_asked(
 ) -> None:
     store = Asked(tmp_path)
     store.slow = 0.5
-    with Progress(10, 0, counted="bases") as line, Watch(store, line, quiet=0.02):
+    with Progress(10, 0, noun="base") as line, Watch(store, line, quiet=0.02):
         until(lambda: line.waiting)
         assert store.asked == 1
     assert f"{tmp_path} does not answer" in capsys.readouterr().err
@@ -182,7 +182,7 @@ def test_a_store_that_does_not_answer_is_told_while_it_is_asked(
 def test_storage_is_not_asked_while_receipts_come_and_a_receipt_ends_the_wait(tmp_path: Path) -> None:
     store = Asked(tmp_path)
     before = threading.active_count()
-    with Progress(10, 0, counted="bases") as line, Watch(store, line, quiet=0.5) as watch:
+    with Progress(10, 0, noun="base") as line, Watch(store, line, quiet=0.5) as watch:
         for _ in range(10):
             time.sleep(0.01)
             watch.heard()

@@ -129,7 +129,7 @@ def test_a_killed_driver_is_run_again_and_computes_only_what_is_missing(disturbe
 def test_killed_actors_are_replaced_and_a_unit_that_always_fails_leaves_the_rest_done(disturbed: Disturbed) -> None:
     assert disturbed.code == 3, disturbed.said
     assert len(identities(disturbed.output)) == UNITS - 1
-    assert "1 failures" in disturbed.said
+    assert "1 failure" in disturbed.said
     recorded = json.loads((disturbed.output / "failures" / "000004.json").read_text())
     assert recorded["attempts"] == 3
     assert disturbed.blocked.name in recorded["error"]

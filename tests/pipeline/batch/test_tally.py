@@ -13,9 +13,9 @@ from pipeline.batch.worker import Receipt
 
 
 def tally_of(folder: Path, said: list[str]) -> Tally:
-    line = Progress(30, 0, counted="numbers", shown=False)
+    line = Progress(30, 0, noun="number", shown=False)
     store = Store(str(folder))
-    return Tally({0, 1, 2}, {"GPU"}, "units", MeasureBook(store), History(store, 1, "here"), line, said.append)
+    return Tally({0, 1, 2}, {"GPU"}, "unit", MeasureBook(store), History(store, 1, "here"), line, said.append)
 
 
 def test_a_unit_counts_once_however_often_it_is_told(tmp_path: Path) -> None:

@@ -278,6 +278,12 @@ def test_keys_move_and_help(server: PageServer, visit: Callable[..., Visit]) -> 
     assert not window.page.is_visible("#help")
 
 
+def test_nouns_agree_with_their_numbers(server: PageServer, visit: Callable[..., Visit]) -> None:
+    script = "async (number) => (await import(new URL('static/text.js', location))).counted(number, 'tissue')"
+    window = visit(server.url).go(DOCK8)
+    assert [window.ask(script, number) for number in (0, 1, 2_000)] == ["0 tissues", "1 tissue", "2,000 tissues"]
+
+
 def test_names_are_text_wherever_they_are_shown(server: PageServer, visit: Callable[..., Visit]) -> None:
     window = visit(server.url).go("chr1:2,101-2,300")
     assert MARKUP in {cells[5] for cells in window.ask(TABLE)}

@@ -153,7 +153,7 @@ def test_an_annotation_names_genes_and_sites(tracks: Tracks, tmp_path: Path) -> 
         tmp_path / "genes.gtf", [Transcript("T9", "1", "+", [(1_501, 1_600), (1_701, 1_800)], gene="NEW")]
     )
     session = Session([tracks], annotation=read_annotation(whole))
-    assert session.config()["annotation"] == "1 transcripts of genes.gtf"
+    assert session.config()["annotation"] == "1 transcript of genes.gtf"
     assert [one["id"] for one in session.transcripts(CHROM, 0, LENGTH)] == ["T9"]
     assert session.find("new")["loci"][0]["start"] == 1_500
     assert session.find("DOCK8") == {"loci": []}

@@ -225,7 +225,7 @@ def test_verify_says_where_nothing_is_known(small_table: Path, sptx_here: Any, m
 
     monkeypatch.setattr(Store, "read_bytes", flaky)
     done = sptx_here("verify", small_table, code=3)
-    assert done.out.splitlines()[-1].startswith("not known to be sound, 1 shards could not be read: 4 parts")
+    assert done.out.splitlines()[-1].startswith("not known to be sound, 1 shard could not be read: 4 parts")
     assert "delete" not in done.err
     assert json.loads(sptx_here("verify", small_table, "--json", code=3).out)["unread"] == 1
 

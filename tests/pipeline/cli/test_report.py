@@ -18,7 +18,7 @@ def test_a_report_is_written_and_told(sptx_here: Any, tmp_path: Path) -> None:
     assert done.err == ""
     plain = page.read_text()
     sptx_here("report", tmp_path / "table", "--to", page, "--gtf", tmp_path / "genes.gtf.gz", "--threshold", "0.5")
-    assert "1 transcripts of an annotation" in page.read_text()
+    assert "1 transcript of an annotation" in page.read_text()
     assert "score of 0.5 or more" in page.read_text()
     assert "score of 0.1 or more" in plain
 

@@ -204,7 +204,7 @@ def test_an_unfinished_table_is_told_and_written_anew_when_it_has_grown(tmp_path
     assert "The table is unfinished: 1 of 2 shards." in (tmp_path / "hub" / "hub.html").read_text()
     said: list[str] = []
     done = export_to(tables.write(tmp_path / "table", parts), tmp_path / "hub", said.append, genome="hg38")
-    assert "the table had 1 shards" in said[0]
+    assert "the table had 1 shard when" in said[0]
     assert (done.unfinished, done.kept) == ("", ())
     assert not any("unfinished" in (tmp_path / "hub" / name).read_text() for name in ("hub.txt", "hub.html"))
 

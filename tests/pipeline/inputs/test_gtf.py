@@ -219,7 +219,7 @@ GOOD = ONE_TRANSCRIPT[1]
         ([GOOD, gtf_line("", "exon", 1, 9, transcript_id="T")], "line 2: the name of the contig is empty"),
         ([GOOD, gtf_line("1", "exon", 1, 9) + 'transcript_id "T'], "line 2: attributes cannot be read from 'transcr"),
         ([GOOD, gtf_line("1", "CDS", 0, 9, transcript_id="T")], "line 2: start is 0"),
-        ([">chr1", "ACGT"], "line 1: 1 tab-separated columns where GTF and GFF3 have 9; it looks like FASTA"),
+        ([">chr1", "ACGT"], "line 1: 1 tab-separated column where GTF and GFF3 have 9; it looks like FASTA"),
         (["# nothing"], "holds no annotation: every line is empty or a comment"),
     ],
 )

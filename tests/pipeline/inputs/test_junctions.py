@@ -73,9 +73,12 @@ def test_replicates_are_summed(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("", "holds no junction: it is empty"),
-        (LINE + LINE.replace("\t40", ""), "line 2: 8 tab-separated columns where SJ.out.tab of STAR has 9"),
-        (LINE.replace("\t", " "), "line 1: 1 tab-separated columns where SJ.out.tab of STAR has 9"),
-        (LINE + LINE.replace("\t40", "\t40\t"), "line 2: 10 tab-separated columns"),
+        (LINE + LINE.replace("\t40", ""), "line 2: SJ.out.tab of STAR has 9 tab-separated columns, and this line 8"),
+        (LINE.replace("\t", " "), "line 1: SJ.out.tab of STAR has 9 tab-separated columns, and this line 1"),
+        (
+            LINE + LINE.replace("\t40", "\t40\t"),
+            "line 2: SJ.out.tab of STAR has 9 tab-separated columns, and this line 10",
+        ),
         (LINE.replace("chr1", ""), "line 1: contig is empty"),
         (LINE + LINE.replace("101", "x"), "line 2: start is 'x', not a whole number"),
         (LINE.replace("200", "200.5"), r"line 1: end is '200\.5', not a whole number"),
@@ -122,7 +125,7 @@ def test_the_written_table_reads_back(tmp_path: Path, sptx_here: Callable[..., A
     flags = ["--junctions", f"brain={a},{b}", "--junctions", f"liver = {c}", "--to", tmp_path / name]
     code, _, err = sptx_here("usage", *flags, code=None)
     assert code == 0
-    assert "brain: 2 files, 6 junctions, 780 unique reads; 1 lines of undefined strand left out" in err
+    assert "brain: 2 files, 6 junctions, 780 unique reads; 1 line of undefined strand left out" in err
     assert "10 splice sites in 2 tissues written to" in err
     whole = read_junctions(write(tmp_path, star_lines(GENE), "whole")).frame
     expected = usage_of_sites({"brain": whole, "liver": read_junctions(c).frame})

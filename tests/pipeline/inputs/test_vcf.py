@@ -67,7 +67,7 @@ def test_a_record_is_what_its_line_says(tmp_path: Path) -> None:
     ("line", "problem"),
     [
         (b"chr1\t101\t.\tA\tC\t.\tPASS", "7 tab-separated columns where a VCF has at least 8"),
-        (b"chr1 101 . A C . PASS .", "1 tab-separated columns where a VCF has at least 8"),
+        (b"chr1 101 . A C . PASS .", "1 tab-separated column where a VCF has at least 8"),
         (LINE.replace(b"chr1", b""), "CHROM is empty"),
         (LINE.replace(b"101", b"x"), f"POS is 'x', not a whole number up to {MAX_POS:,}"),
         (LINE.replace(b"101", b"1_0"), "POS is '1_0', not a whole number"),

@@ -28,7 +28,8 @@ def test_the_histogram_has_a_bar_for_each_bin_with_rows(found: Findings) -> None
     filled = found.scores.filter(pl.col("rows") > 0)
     assert len(bars) == filled.height
     assert {bar["tip"] for bar in bars} == {
-        f"{kind} {low:g} to {high:g}: {rows:,} rows" for kind, low, high, rows in filled.rows()
+        f"{kind} {low:g} to {high:g}: {'1 row' if rows == 1 else f'{rows:,} rows'}"
+        for kind, low, high, rows in filled.rows()
     }
     by_tip = {bar["tip"]: float(bar["height"]) for bar in bars}
     by_rows = sorted((int(tip.split(": ")[1].split()[0].replace(",", "")), height) for tip, height in by_tip.items())

@@ -201,7 +201,7 @@ def test_an_annotation_decides_what_is_annotated(tracks: Tracks, tmp_path: Path)
     named = tracks.sites(named=True, annotation=annotation).collect()
     assert found.count(annotated=True) == named.filter("annotated").height == 2
     assert found.count() == named.height
-    assert found.named_by == "1 transcripts of an annotation"
+    assert found.named_by == "1 transcript of an annotation"
     assert found.biotypes.filter(biotype="novel_type")["annotated"].item() == 2
 
 
@@ -230,7 +230,7 @@ def test_what_is_committed_counts_alone(tmp_path: Path) -> None:
 def test_a_table_without_rows_is_unfinished(tmp_path: Path) -> None:
     tracks = tables.write(tmp_path / "table", [Part("chr1", "+", range(1, 101))])
     Path(tracks.store.path(tracks.parts[0].name)).unlink()
-    with pytest.raises(UnfinishedError, match=r"no rows yet \(unfinished: 0 of 1 shards\)"):
+    with pytest.raises(UnfinishedError, match=r"no rows yet \(unfinished: 0 of 1 shard\)"):
         gather(Tracks(tracks.store))
 
 

@@ -144,7 +144,7 @@ def test_a_whole_genome_of_many_tissues_stays_small(found: Findings) -> None:
     assert len(text.encode()) < MAX_BYTES
     shown = Page(text)
     assert f"{700 - MAX_CONTIGS:,} others" in shown.words
-    assert f"{2 * 60 - MAX_BIOTYPES:,} more biotypes have" in shown.words
+    assert f"{2 * 60 - MAX_BIOTYPES:,} more biotypes each have" in shown.words
     assert "the 30 of 60 tissues" in shown.words
 
 

@@ -131,5 +131,5 @@ def test_a_checked_table_refuses_lost_parts_and_edited_small_tables(store: Store
     store.write_atomic("transcripts.parquet", transcripts)
     store.delete(tables.SHARDS[1].key.part_name("tracks", tables.FINGERPRINT))
     open_tracks(store.root)
-    with pytest.raises(InputError, match=r"1 parts that manifest.parquet lists are missing, the first of shard 1;"):
+    with pytest.raises(InputError, match=r"1 part that manifest.parquet lists is missing, the first of shard 1;"):
         open_tracks(store.root, verify=True)

@@ -33,7 +33,7 @@ def test_a_run_does_what_the_plan_says_and_tells_it(
     said: list[str] = []
     outcome = run(chosen, said.append)
     assert (outcome.complete, outcome.size, outcome.units) == (True, planned.bases, planned.shards)
-    assert any(line.startswith("3,990 bases in 1 loci") for line in said)
+    assert any(line.startswith("3,990 bases in 1 locus") for line in said)
     assert "3,990 of 3,990 bases" in capsys.readouterr().err
     assert run(chosen, said.append, progress=False).computed == 0
 
@@ -100,7 +100,7 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     "no run.json": (delete("run.json"), "run.json was missing beside parts of this run; written again"),
     "run.json edited": (edit("run.json", b'"exact": false', b'"exact": true'), f"{AGAIN}run.json"),
     "execution edited": (edit("run.json", b'"threads": 2', b'"threads": 3'), f"{AGAIN}run.json"),
-    "sites lost": (lambda root: part_of(root, "sites", 2).unlink(), "1 shards have lost a part and are computed again"),
+    "sites lost": (lambda root: part_of(root, "sites", 2).unlink(), "1 shard has lost a part and is computed again"),
     "tracks lost": (lambda root: part_of(root, "tracks", 2).unlink(), "done, 1 to do)"),
 }
 

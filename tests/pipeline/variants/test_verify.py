@@ -59,7 +59,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a bit of a part": (lambda table: flipped(part(table), 300), "its bytes are not those that manifest.parquet"),
     "a bit of its sites": (lambda table: flipped(part(table, "sites"), 300), "its bytes are not those"),
     "a part cut": (lambda table: part(table).write_bytes(part(table).read_bytes()[:-9]), "parquet: cannot be read"),
-    "a part lost": (lambda table: part(table).unlink(), "1 shards are not committed, the first is 1"),
+    "a part lost": (lambda table: part(table).unlink(), "1 shard is not committed, the first is 1"),
     "sites lost": (lambda table: part(table, "sites").unlink(), "missing"),
     "no manifest": (lambda table: (table / "manifest.parquet").unlink(), "manifest.parquet: missing"),
     "manifest cut": (lambda table: (table / "manifest.parquet").write_bytes(b"PAR1"), "manifest.parquet: "),

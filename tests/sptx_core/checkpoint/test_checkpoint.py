@@ -436,7 +436,7 @@ def test_impossible_shapes_are_refused(official: dict[str, Tensor], save: Callab
 
 
 def test_another_network_is_refused(save: Callable[[Any], Path]) -> None:
-    with pytest.raises(InputError, match="no SpTransformer network: none of its 1 tensors is known"):
+    with pytest.raises(InputError, match="no SpTransformer network: of its 1 tensor none is known"):
         load_checkpoint(save({"bert.weight": torch.zeros(3)}))
 
 

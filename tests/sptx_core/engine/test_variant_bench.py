@@ -46,7 +46,7 @@ def test_every_kind_of_work_is_timed_in_each_precision_and_near_the_plain_networ
 
 def test_the_report_is_a_table_and_a_file(report: VariantReport, tmp_path: Path) -> None:
     where, head, *rows = format_variants(report).splitlines()
-    assert "3 alleles of each kind, median of 1 turns" in where
+    assert "3 alleles of each kind, median of 1 turn" in where
     assert head.split()[:3] == ["work", "path", "precision"]
     assert len(rows) == len(report.rows)
     report.save(tmp_path / "variants.json")
