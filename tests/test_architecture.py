@@ -161,7 +161,6 @@ TESTED_ELSEWHERE = {
     "sptx_core/engine/torch/encoder.py": "tests/sptx_core/engine/test_encoding.py",
     "pipeline/tracks/network_worker.py": "tests/pipeline/tracks/test_worker.py",
     "pipeline/batch/training.py": "tests/pipeline/finetuning/test_finetune.py",
-    "pipeline/cli/outcome.py": "tests/pipeline/cli/test_compute.py",
     "pipeline/cli/train.py": "tests/pipeline/finetuning/test_finetune.py",
     "pipeline/cli/examples.py": "tests/pipeline/cli/test_app.py",
 }

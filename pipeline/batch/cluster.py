@@ -95,7 +95,7 @@ def session(address: str | None, *, object_store_mb: int, use_gpus: bool) -> Ite
     log, empty = folder / "log", folder / "empty"
     empty.mkdir()
     try:
-        with _ray(address, object_store_mb, use_gpus, log, empty) as joined:
+        with connected(address, object_store_mb, use_gpus, log, empty) as joined:
             yield joined
     except (InputError, KeyboardInterrupt):
         raise
@@ -109,12 +109,14 @@ def session(address: str | None, *, object_store_mb: int, use_gpus: bool) -> Ite
 
 
 @contextmanager
-def _ray(address: str | None, object_store_mb: int, use_gpus: bool, log: Path, empty: Path) -> Iterator[Cluster]:
-    with noise_to(log):
-        _set_environment(embedded=address is None)
+def connected(address: str | None, object_store_mb: int, use_gpus: bool, log: Path, empty: Path) -> Iterator[Cluster]:
+    """What `session` is about, without its log's fate: Ray's words go to `log`, workers start in the folder `empty`."""
+    with noise_to(log), _environment(embedded=address is None):
         import ray
 
-        others = _raylets()
+        if ray.is_initialized():
+            raise InputError("this Python process uses Ray already, for something else: call ray.shutdown() before")
+        others = head_watch.own_raylets()
         try:
             try:
                 ray.init(**_options(address, object_store_mb, use_gpus, empty))
@@ -136,7 +138,7 @@ def _ray(address: str | None, object_store_mb: int, use_gpus: bool, log: Path, e
         except ray.exceptions.RayError as error:  # of a single task
             raise told(error, log) from error
         finally:
-            workers = [worker for raylet in _raylets() - others for worker in raylet.children(recursive=True)]
+            workers = head_watch.below(head_watch.own_raylets() - others)
             ray.shutdown()
             _end(workers)
 
@@ -160,14 +162,20 @@ def _end_process(others: set[psutil.Process], sentence: str) -> None:
     """End this process and the embedded Ray's, if there is one, because Ray cannot go on."""
 
     def kill() -> None:
-        for raylet in _raylets() - others:
-            _end([raylet, *raylet.children(recursive=True)], seconds=0)
+        raylets = head_watch.own_raylets() - others
+        _end([*raylets, *head_watch.below(raylets)], seconds=0)
 
     head_watch.end_process(sentence, kill)
 
 
-def _set_environment(*, embedded: bool) -> None:
-    """What Ray and its processes read from the environment, unless the user has set it."""
+@contextmanager
+def _environment(*, embedded: bool) -> Iterator[None]:
+    """What Ray and its processes read from the environment, unless the user has set it; a session's goes with it.
+
+    Ray itself adds `RAY_AUTH_MODE=token` for a Ray that it starts. With it this process would refuse what a cluster
+    without tokens, which it joins afterwards, asks of it, and all actors there would die.
+    """
+    before = set(os.environ)
     settings = {
         "RAY_DATA_LOG_LEVEL": "ERROR",  # read when Ray is imported
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -182,6 +190,17 @@ def _set_environment(*, embedded: bool) -> None:
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
+    try:
+        yield
+    finally:
+        for name in [name for name in os.environ if name.startswith("RAY_") or name in settings]:
+            if name not in before:
+                del os.environ[name]
+        with suppress(ImportError):  # no public interface of Ray
+            from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # compiled
+
+            Config.initialize("")  # reads the environment anew
+            AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _options(address: str | None, object_store_mb: int, use_gpus: bool, empty: Path) -> dict[str, Any]:
@@ -214,11 +233,6 @@ def _alarm_at_exit() -> Callable[[], None]:
         atexit.register(signal.alarm, seconds)
 
     return set_alarm
-
-
-def _raylets() -> set[psutil.Process]:
-    """Ray's node processes that this process has started."""
-    return {child for child in psutil.Process().children() if child.name() == "raylet"}
 
 
 def _raylet_here() -> psutil.Process | None:

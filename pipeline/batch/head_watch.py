@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 import psutil
@@ -61,6 +61,25 @@ def raylet_at(path: str) -> psutil.Process | None:
         if process.info["name"] == "raylet" and f"--raylet_socket_name={path}" in (process.info["cmdline"] or ()):
             return process
     return None
+
+
+def own_raylets() -> set[psutil.Process]:
+    """Ray's node processes that this process has started."""
+    found = set()
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):  # others of this program's processes end when they like
+            if child.name() == "raylet":
+                found.add(child)
+    return found
+
+
+def below(raylets: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """The processes that Ray's node processes have started, and those that these have."""
+    found = []
+    for raylet in raylets:
+        with suppress(psutil.NoSuchProcess):
+            found += raylet.children(recursive=True)
+    return found
 
 
 def start(

@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,8 +19,9 @@ import psutil
 
 SPTX = [sys.executable, "-c", "from pipeline.cli import main; main()"]
 """The program `sptx` of the code under test, as the beginning of a command line."""
-PATIENCE = 120.0
-"""Seconds within which a command must have got somewhere; a busy machine needs most of a minute."""
+PATIENCE = 600.0
+"""Seconds within which a command must have got somewhere, or have ended. A machine on which others compute at a higher
+priority needs minutes, and whoever waits goes on at once when it is so far, or when the command ends without it."""
 
 T = TypeVar("T")
 
@@ -50,6 +52,14 @@ def wait_for(condition: Callable[[], T], run: subprocess.Popen[bytes], log: Path
         assert run.poll() is None, f"ended too early with {run.returncode}: {log.read_text()}"
         time.sleep(0.01)
     raise AssertionError(f"nothing after {PATIENCE} s: {log.read_text()}")
+
+
+def end(processes: Iterable[psutil.Process]) -> None:
+    """End processes that have not ended by themselves after a while: now and then one of Ray's hangs as it exits."""
+    _, hanging = psutil.wait_procs(processes, timeout=5)
+    for process in hanging:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def started_by(run: subprocess.Popen[bytes] | None, name: str) -> list[psutil.Process]:

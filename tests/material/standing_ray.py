@@ -12,12 +12,14 @@ import warnings
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
+import psutil
 import pytest
+from material.processes import end
 from material.servers import s3_server
 
 JOINING = (
-    "tests/pipeline/finetuning/test_finetune.py",  # first: after other sessions of this process Ray starts no training
     "tests/pipeline/batch/test_cluster.py",
+    "tests/pipeline/finetuning/test_finetune.py",
     "tests/pipeline/batch/test_run.py",
     "tests/pipeline/cli/test_compute.py",
     "tests/pipeline/test_whole_job.py",
@@ -55,10 +57,12 @@ def standing_ray() -> StandingRay:
 
 
 def end_standing_ray() -> None:
-    """End it, if it stands."""
+    """End it, if it stands, and what it has started."""
     while _standing:
+        started = psutil.Process().children(recursive=True)
         with warnings.catch_warnings(action="ignore"):  # of Ray's open files
             _standing.pop()[1].close()
+        end(started)
 
 
 def _start(stack: ExitStack) -> StandingRay:

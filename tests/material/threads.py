@@ -13,5 +13,7 @@ def one_thread() -> Iterator[None]:
     """Within it PyTorch has one thread, unless others are chosen there."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -14,7 +14,7 @@ import pytest
 from material.example import Example
 from material.example import write as write_example
 from material.local_run import compute_tracks
-from material.processes import SPTX
+from material.processes import PATIENCE, SPTX
 from material.shared import made_once
 from material.standing_ray import StandingRay, standing_ray
 
@@ -46,7 +46,7 @@ def sptx(clean_environment: dict[str, str]) -> Callable[..., subprocess.Complete
             env={**clean_environment, **(env or {})},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=PATIENCE,
             check=False,
             **options,
         )

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -25,7 +26,16 @@ import yaml
 from fsspec.exceptions import FSTimeoutError
 
 from sptx_core.errors import InputError
-from sptx_core.files import is_abandoned, reading, replacing, require_writable, tells_of_a_file, write_atomic, writing
+from sptx_core.files import (
+    is_abandoned,
+    reading,
+    reason,
+    replacing,
+    require_writable,
+    tells_of_a_file,
+    write_atomic,
+    writing,
+)
 
 
 def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
@@ -148,6 +158,12 @@ def test_a_sentence_that_was_already_found_stays() -> None:
     for around in (reading, writing):
         with pytest.raises(InputError, match=r"^x line 3: no number$"), around("x"):
             raise InputError("x line 3: no number")
+
+
+def test_of_all_that_a_tree_could_not_copy_the_first_cause_is_told() -> None:
+    causes = [("a", "b", "[Errno 28] No space left on device: 'b'"), ("c", "d", "another")]
+    assert reason(shutil.Error(causes)) == "[Errno 28] No space left on device: 'b'"
+    assert reason(shutil.SameFileError("'a' and 'a' are the same file")) == "'a' and 'a' are the same file"
 
 
 def test_a_long_message_of_a_library_is_cut_and_put_on_one_line() -> None:

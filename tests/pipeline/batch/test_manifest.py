@@ -98,6 +98,7 @@ def test_it_comes_back_with_its_measures_and_side_files(run: Run) -> None:
     assert manifest.measures(TABLES) == run.measures
     assert manifest.lists(TABLES, run.done)
     assert not manifest.lists(TABLES, {0: run.done[0]})
+    assert not manifest.lists(TABLES, {unit + 1: parts for unit, parts in run.done.items()})
     other = {**run.done, 1: (run.done[1][0], run.done[1][1]._replace(bytes=1))}
     assert not manifest.lists(TABLES, other)
     assert not manifest.lists(("first", "third"), run.done)

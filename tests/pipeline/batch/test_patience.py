@@ -6,10 +6,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from pipeline.batch import patience
 from pipeline.batch.patience import PatientStore, Watch
 from pipeline.batch.progress import Progress
 from pipeline.batch.storage import StorageError, Store
@@ -131,23 +133,27 @@ def test_a_name_that_is_not_there_is_not_waited_for(store: PatientStore, clock: 
 
 
 class Asked(Store):
-    """A store whose answer to whether it can be written is set by the test."""
+    """A store whose answer to whether it can be written is set by the test, and which waits for `may_answer`."""
 
-    asked, away, slow = 0, True, 0.0
+    asked, away = 0, True
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.may_answer = threading.Event()
+        self.may_answer.set()
 
     def ensure_writable(self) -> None:
         self.asked += 1
-        time.sleep(self.slow)
+        self.may_answer.wait()
         if self.away:
             raise StorageError("the store is away", transient=True)
 
 
 def until(condition: Callable[[], object]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
         time.sleep(0.01)
-    raise AssertionError("nothing after 10 s")
 
 
 def test_the_line_says_that_the_run_waits_and_since_when_until_storage_answers(
@@ -172,22 +178,35 @@ def test_a_store_that_does_not_answer_is_told_while_it_is_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = Asked(tmp_path)
-    store.slow = 0.5
+    store.may_answer.clear()
     with Progress(10, 0, noun="base") as line, Watch(store, line, quiet=0.02):
         until(lambda: line.waiting)
         assert store.asked == 1
+        store.may_answer.set()
     assert f"{tmp_path} does not answer" in capsys.readouterr().err
 
 
-def test_storage_is_not_asked_while_receipts_come_and_a_receipt_ends_the_wait(tmp_path: Path) -> None:
-    store = Asked(tmp_path)
+def test_storage_is_not_asked_while_receipts_come_and_a_receipt_ends_the_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, now, looks = Asked(tmp_path), 0.0, 0
+
+    def monotonic() -> float:
+        nonlocal looks
+        looks += 1
+        return now
+
+    monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=monotonic))
     before = threading.active_count()
-    with Progress(10, 0, noun="base") as line, Watch(store, line, quiet=0.5) as watch:
-        for _ in range(10):
-            time.sleep(0.01)
+    with Progress(10, 0, noun="base") as line, Watch(store, line, quiet=0.05) as watch:
+        for receipts in range(1, 4):
+            now = receipts * 0.04
+            enough = looks + 6  # at the clock, by a thread that waits for the rest of the quiet time
+            until(lambda enough=enough: looks >= enough)
+            assert store.asked == 0
             watch.heard()
-        assert store.asked == 0
-        line.wait("the store is away")
+        now += 0.06
+        until(lambda: store.asked == 1 and line.waiting)
         watch.heard()
         assert not line.waiting
     until(lambda: threading.active_count() <= before)

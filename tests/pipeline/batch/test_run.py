@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,7 +114,8 @@ def disturbed(
     actors = started_by(None, "MapWorker")
     assert actors
     for actor in actors:
-        actor.kill()
+        with suppress(psutil.NoSuchProcess):  # of an earlier run, about to end
+            actor.kill()
     code = second.wait(PATIENCE)
     return Disturbed(output, blocked, survivors, logs[1].read_text(), code, orphans)
 
@@ -385,6 +386,35 @@ def test_a_part_that_vanishes_and_is_computed_again_is_in_the_manifest_as_it_is(
     assert run_job(job(output), said.append, progress=False).computed == 1
     assert not [line for line in said if "for the manifest" in line]  # the others' lines are taken over
     assert digests(output) == digests(undisturbed)
+
+
+def test_inputs_that_differ_between_nodes_are_refused_by_name(
+    tmp_path: Path, without_ray: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genome, network = tmp_path / "genome.fa", tmp_path / "network"
+    two = Cluster(embedded=False, nodes=2, cpus=4, cpus_per_node=2, gpus=0, log=tmp_path / "log")
+    monkeypatch.setattr(cluster, "session", lambda *_, **__: nullcontext(two))
+    monkeypatch.setattr(SquaresJob, "local_inputs", lambda _: [str(network), str(genome)])
+
+    def run(other: Callable[[], object], *, shared_output: bool = True) -> Outcome:
+        """On two nodes, of which the second has what is there after `other()`."""
+        monkeypatch.setattr(cluster, "on_every_node", lambda task: [task(), (other(), task())[1]])
+        genome.write_bytes(b"ACGT")
+        network.mkdir(exist_ok=True)
+        settings = JobSettings(output=str(tmp_path / "output"), workers=1, threads=1, shared_output=shared_output)
+        return run_job(SquaresJob(settings, 20), print, progress=False)
+
+    for other, named in (
+        (genome.unlink, genome),
+        (lambda: genome.write_bytes(b"ACGTA"), genome),
+        (network.rmdir, network),
+    ):
+        with pytest.raises(InputError, match=rf"^{named} is not the same file on every node of the cluster"):
+            run(other)
+    with pytest.raises(InputError, match="is a local path and the cluster has 2 nodes"):
+        run(lambda: None, shared_output=False)
+    assert not parts(tmp_path / "output")
+    assert run(lambda: genome.write_bytes(b"TTTT")).complete  # sizes are compared
 
 
 def test_nothing_of_a_killed_drivers_ray_is_left(disturbed: Disturbed) -> None:

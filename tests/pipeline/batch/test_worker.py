@@ -20,6 +20,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from material.processes import PATIENCE
 
 from pipeline.batch import claims as claims_module
 from pipeline.batch.claims import FIRST, SECOND, Claims, Crew
@@ -292,7 +293,9 @@ def test_a_unit_that_kills_its_process_is_given_up_and_no_other(assignment: Assi
     while left := [unit for unit in units if unit.index not in {*committed(store, "first", FINGERPRINT), *failed()}]:
         lives += 1
         assert lives <= max_attempts + 1
-        subprocess.run([sys.executable, "-c", LIFE], input=pickle.dumps((assignment, left)), check=False, timeout=120)
+        subprocess.run(
+            [sys.executable, "-c", LIFE], input=pickle.dumps((assignment, left)), check=False, timeout=PATIENCE
+        )
     assert lives == max_attempts + 1
     assert failed() == [1]
     struck = Counter(name.split("-")[0] for name in store.list("strikes/"))
@@ -329,7 +332,9 @@ def test_an_error_after_which_nothing_can_be_computed_ends_the_process_with_the_
     assignment: Assignment,
 ) -> None:
     assignment = replace(assignment, make_worker=int)
-    run = subprocess.run([sys.executable, "-c", FATAL], input=pickle.dumps((assignment, UNIT)), check=False, timeout=60)
+    run = subprocess.run(
+        [sys.executable, "-c", FATAL], input=pickle.dumps((assignment, UNIT)), check=False, timeout=PATIENCE
+    )
     assert run.returncode == 1
     assert len(Store(assignment.root).list("strikes/")) == 1
     assert not Store(assignment.root).list("failures/")

@@ -11,7 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 from material import browsed
-from material.processes import SPTX
+from material.processes import PATIENCE, SPTX
 
 from pipeline.browsing import one_file
 from pipeline.browsing.session import Session
@@ -36,7 +36,7 @@ def test_it_prints_the_address_first_and_ends_quietly(root: Path, clean_environm
         with urlopen(f"{url}api/config") as reply:
             assert b'"locus":"chr1:1101-3050"' in reply.read()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out, err) == (130, "", "Ctrl-C ends it\n")
 
 

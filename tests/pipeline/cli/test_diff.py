@@ -53,6 +53,15 @@ def test_two_tables_that_differ(roots: tuple[Path, Path], sptx_here: Any) -> Non
     assert sptx_here("diff", *roots, "--exit-code", code=1).out == done.out
 
 
+def test_rows_of_one_table_alone_are_counted(sptx_here: Any, tmp_path: Path) -> None:
+    parts = [Part("chr1", "+", range(first, first + size)) for first, size in ((1, 50), (51, 100), (151, 7))]
+    tables.write(tmp_path / "a", parts[:2])
+    tables.write(tmp_path / "b", parts[1:])
+    done = sptx_here("diff", tmp_path / "a", tmp_path / "b", "--exit-code", code=1)
+    assert "rows of both: 100; of A alone: 50; of B alone: 7\n" in done.out
+    assert done.out.endswith("no difference in the rows of both\n")
+
+
 def test_a_site_that_is_gained_below_a_step_is_printed(sptx_here: Any, tmp_path: Path) -> None:
     for name, score, bases in (("a", 0.09998, "A"), ("b", 0.10001, "A"), ("c", 0.10001, "C")):
         tables.write(tmp_path / name, [Part("chr1", "+", range(1, 9), donor={3: score}, bases=bases * 8)])

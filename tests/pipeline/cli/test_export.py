@@ -77,6 +77,7 @@ def test_with_workers_it_writes_the_same_on_the_workbench(
     sptx_here("export", table, "--to", tmp_path / "one", "--verify", code=0)
     done = sptx_here("export", table, "--to", tmp_path / "workers", "--workers", "2", code=0)
     assert "export of 1,000 bases, 3 pieces (0 done, 3 to do) on 2 x" in done.err
+    assert ", 1 thread\n" in done.err
     assert digests(tmp_path / "workers") == digests(tmp_path / "one")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,10 @@ class Paint(Settings):
     secret: dict[str, Any] | None = setting(None, None, "only in YAML files")
 
 
-def painted(*arguments: str, chosen: dict[str, str] | None = None) -> tuple[int, Paint | None, str | None]:
-    """Exit code, and what the command was called with."""
+def painted(
+    *arguments: str, chosen: dict[str, str] | None = None, told: list[str] | None = None
+) -> tuple[int, Paint | None, str | None]:
+    """Exit code, and what the command was called with; what is printed is added to `told`, without lines and boxes."""
     seen: list[Any] = []
     app = typer.Typer()
 
@@ -48,6 +51,8 @@ def painted(*arguments: str, chosen: dict[str, str] | None = None) -> tuple[int,
     result = CliRunner().invoke(app, list(arguments))
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
+    if told is not None:
+        told.append(" ".join(re.sub("[╭╮╰╯│─]", " ", result.output).split()))
     return (result.exit_code, *(seen or (None, None)))
 
 
@@ -77,6 +82,10 @@ def test_chosen_settings_alone_are_flags_and_those_given_are_known() -> None:
     assert settings.model_fields_set == {"picture", "fast"}
     assert painted("--picture", "/a.png", "--share", "0.5", chosen=chosen)[0] == 2
     assert painted("--picture", "/a.png", "--config", "a.yaml", chosen=chosen)[0] == 2
+    told: list[str] = []
+    painted("--help", chosen=chosen, told=told)
+    assert "Coats (default: as many as it takes)" in told[0]
+    assert not any(text in told[0] for text in ("Picture to paint", "--share", "--config"))
     with pytest.raises(InputError, match="`layers_of_paint` = 0"):
         painted("--picture", "/a.png", "--layers-of-paint", "0", chosen=chosen)
 

@@ -57,6 +57,8 @@ def test_an_empty_answer_of_query_says_so(small_table: Path, sptx_here: Any) -> 
     done = sptx_here("query", small_table, "chr9:9,001-9,002", "--format", "csv", "--strand", "+")
     assert done.err == f"no row: {small_table} holds no computed base of chr9:9,001-9,002 on strand +\n"
     assert len(done.out.splitlines()) == 1  # the header
+    done = sptx_here("query", small_table, "chr9:9,001-9,002", "--sites")
+    assert done.err == f"no row: {small_table} holds no likely splice site of chr9:9,001-9,002\n"
 
 
 def test_query_of_tracks_needs_to_know_what(table: Path, sptx_here: Any) -> None:

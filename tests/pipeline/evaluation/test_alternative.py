@@ -47,6 +47,26 @@ def test_a_site_is_alternative_where_a_transcript_around_it_lacks_it() -> None:
     assert found(truth_of(("G", "A", whole), ("G", "B", retained))) == {(30, "donor"), (41, "acceptor")}
 
 
+@pytest.mark.parametrize("elsewhere", [{"strand": "-"}, {"chrom": "chrY"}])
+def test_a_transcript_of_the_same_gene_elsewhere_is_not_around_it(elsewhere: dict[str, str]) -> None:
+    """As genes of X and Y have one id in some annotations."""
+    truth = truth_of(("G", "A", [(1, 10), (21, 30), (41, 50)]), ("G", "B", [(1, 10), (41, 50)]))
+    turned = [
+        pl.when(pl.col("transcript_id") == "B").then(pl.lit(value)).otherwise(pl.col(name)).alias(name)
+        for name, value in elsewhere.items()
+    ]
+    frames = {name: getattr(truth, name).with_columns(turned) for name in ("sites", "transcripts")}
+    assert found(truth._replace(**frames)) == set()
+
+
+def test_a_site_at_the_end_of_a_transcript_is_not_within_it() -> None:
+    """Exons of one base; what has the site at its end says nothing of those that lack it."""
+    single, having, lacking = [(10, 10), (20, 30)], [(5, 10), (20, 30)], [(5, 30)]
+    first = ("G", "A", single), ("G", "B", having), ("G", "C", lacking)
+    assert found(truth_of(*first)) == {(10, "donor"), (20, "acceptor")}
+    assert found(truth_of(("G", "A", [(5, 10), (20, 20)]), *first[1:])) == {(10, "donor"), (20, "acceptor")}
+
+
 @given(st.lists(st.lists(st.integers(1, 40), min_size=4, max_size=8, unique=True), min_size=1, max_size=6))
 @settings(max_examples=60)
 def test_alternative_sites_are_those_found_one_by_one(drawn: list[list[int]]) -> None:

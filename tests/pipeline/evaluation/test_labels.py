@@ -81,6 +81,13 @@ def assert_labelled(
         assert sorted(group.left_out[kind].tolist()) == [row for row in rows if is_left_out(row, kind)]
 
 
+def test_the_base_that_two_transcripts_share_counts_once() -> None:
+    """The last one of the one is the first one of the other."""
+    annotated = [Transcript("coding", first, last, frozenset()) for first, last in ((3, 5), (5, 8), (9, 9), (11, 12))]
+    rows = pl.DataFrame({"pos": np.arange(1, 14, dtype=np.int32)})
+    assert members(groups_of(annotated, "genomic", rows)["coding"]) == [2, 3, 4, 5, 6, 7, 8, 10, 11]
+
+
 @settings(max_examples=80, deadline=None)
 @given(st.lists(transcripts(), min_size=1, max_size=5), st.sets(st.integers(1, 55), min_size=1))
 def test_each_base_counts_once_where_rows_are_genomic(annotated: Transcripts, positions: set[int]) -> None:

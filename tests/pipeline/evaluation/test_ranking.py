@@ -136,3 +136,5 @@ def test_ranges_of_reliability_hold_their_lower_end() -> None:
     scores = np.array([0.0, 0.05, 0.15, 0.3, 0.95, 1.0], np.float32)
     lines = ranking(ROUNDED, scores, np.zeros(6, bool)).reliability(20)
     assert [(line.low, line.positions) for line in lines] == [(0.0, 1), (0.05, 1), (0.15, 1), (0.3, 1), (0.95, 2)]
+    in_float64 = ranking(ROUNDED, np.array([0.29, 0.57], np.float32), np.zeros(2, bool)).reliability(100)
+    assert [line.low for line in in_float64] == [0.29, 0.57]  # where 0.29 * 100 is 28.999

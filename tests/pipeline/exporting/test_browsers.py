@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 from material import tables
+from material.processes import PATIENCE
 from material.web_server import web_server
 
 from pipeline.batch.storage import Store
@@ -214,7 +215,7 @@ def checked(root: Path, cache: Path) -> tuple[int, str]:
     """What hubCheck ends with and says of the hub in a folder."""
     with web_server(root) as server:
         command = [str(HUBCHECK), f"-udcDir={cache}", f"{server.url}/{HUB}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     return done.returncode, done.stdout + done.stderr
 
 

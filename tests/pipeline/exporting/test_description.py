@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -60,6 +61,9 @@ def test_it_says_what_is_shown_of_which_table(header: Header) -> None:
     assert "SHA-256 of the contigs of the genome: b2" in text
     assert not any(word in text for word in ("SHA-256 of the transcripts", "float32"))
     assert "at least 0.01, in the colour" in text
+    assert "at least 0.25, in the colour" in page(
+        header._replace(schema=replace(header.schema, spec=replace(header.spec, sites_threshold=0.25)))
+    )
     assert "usage of likely sites in adipose tissue, blood, " in text
     assert " and stomach, predicted" in text
     assert "SpTransformer" not in text
@@ -80,8 +84,8 @@ def test_it_says_what_a_gap_means(header: Header) -> None:
 
 
 def test_it_says_what_is_missing(header: Header) -> None:
-    unfinished = page(header, Options(genes=("A&B", "<i>")), unfinished="unfinished: 1 of 2 shards")
-    assert "<b>The table is unfinished: 1 of 2 shards.</b>" in unfinished
+    unfinished = page(header, Options(genes=("A&B", "<i>")), unfinished="unfinished: 1 < 2 shards")
+    assert "<b>The table is unfinished: 1 &lt; 2 shards.</b>" in unfinished
     assert "hold these genes of the table alone: A&amp;B, &lt;i&gt;." in unfinished
     assert "hold these regions of the table alone: chr1:1-50, chr2." in page(
         header, Options(regions=("chr1:1-50", "chr2"))

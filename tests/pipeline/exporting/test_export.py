@@ -22,6 +22,7 @@ from material import tables
 from material.big_readers import READERS, Reader
 from material.disks import remount, small_disk
 from material.fault_proxy import ANSWER_LOST, OVERLOADED, faulty_bucket
+from material.processes import PATIENCE
 
 from pipeline.batch.storage import StorageError, Store
 from pipeline.exporting.export import Exported, export
@@ -242,7 +243,7 @@ def test_where_there_is_no_room_files_are_whole_or_absent(
 def test_killed_it_leaves_whole_files_and_goes_on(tracks: Tracks, tmp_path: Path) -> None:
     root = tmp_path / "killed"
     command = [sys.executable, "-c", KILLED, tracks.store.root, str(root), "usage/adipose_tissue.minus.bw"]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE)
     assert done.returncode == -signal.SIGKILL, done.stderr
     left = digests(root)
     hidden = {name for name in left if name.rsplit("/", 1)[-1].startswith(".")}

@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from material import tables
 from material.fault_proxy import Fault, faulty_bucket
-from material.processes import PATIENCE, SPTX, start, started_by, wait_for
+from material.processes import PATIENCE, SPTX, end, start, started_by, wait_for
 
 from pipeline.batch import actors
 from pipeline.batch.record import Execution
@@ -320,10 +319,12 @@ def test_from_bucket_to_bucket_on_ray_killed_twice_on_the_way(
         orphans = started_by(first, "MapWorker")
         first.kill()
         first.wait(PATIENCE)
-        psutil.wait_procs(orphans, timeout=PATIENCE)
+        end(orphans)
 
         proxy.fault = lambda _: None
-        again = subprocess.run([*SPTX, *command], env=env, capture_output=True, text=True, check=False, timeout=300)
+        again = subprocess.run(
+            [*SPTX, *command], env=env, capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
         assert again.returncode == 0, again.stderr
         assert "3 pieces (2 done, 1 to do)" in again.stderr
         tracks = open_tracks(f"{uri}/table")

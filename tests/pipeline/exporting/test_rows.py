@@ -123,3 +123,11 @@ def test_merged_stretches_hold_the_same_bases_and_lie_apart(given_stretches: lis
     assert [at for first, last in joined for at in range(first, last + 1)] == sorted(bases)
     gaps = np.array([first for first, _ in joined[1:]]) - np.array([last for _, last in joined[:-1]])
     assert (gaps > 1).all()
+
+
+def test_a_single_base_at_either_end_of_a_stretch_is_within_it() -> None:
+    place = ("chr1", "+")
+    for base, held in ((9, []), (10, [(10, 10)]), (20, [(20, 20)]), (21, [])):
+        assert Choice({place: [(base, base)]}).within(place, (10, 20)) == held
+    assert Choice({place: [(1, 10), (12, 14), (20, 30)]}).within(place, (10, 20)) == [(10, 10), (12, 14), (20, 20)]
+    assert Choice({place: [(1, 30)]}).within(("chr1", "-"), (10, 20)) == []

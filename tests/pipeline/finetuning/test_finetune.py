@@ -7,7 +7,6 @@ needs no Ray starts none.
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -18,7 +17,6 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
-from unittest.mock import patch
 
 import polars as pl
 import psutil
@@ -27,8 +25,9 @@ import s3fs
 import torch
 import yaml
 from material.local_run import compute_tracks
-from material.processes import started_by
+from material.processes import PATIENCE, started_by
 from material.standing_ray import StandingRay
+from material.threads import one_thread
 
 from pipeline.batch import cluster
 from pipeline.batch.storage import Store
@@ -47,7 +46,6 @@ pytestmark = pytest.mark.slow
 
 Sptx = Callable[..., str]
 GOES_ON, STARTED_AGAIN = "goes on after step", "workers are started again"
-PATIENCE = 120.0  # seconds that a training may take to get to a point
 LONG = {"epochs": 12, "checkpoint_every": 5}
 """Long enough to be killed on the way, three times."""
 
@@ -62,9 +60,9 @@ def settings(tiny_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="module")
 def undisturbed(settings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training by one worker in this process."""
-    torch.set_num_threads(1)
     output = tmp_path_factory.mktemp("undisturbed") / "training"
-    work(settings, output)
+    with one_thread():
+        work(settings, output)
     return output
 
 
@@ -237,7 +235,7 @@ def killed(
         children = psutil.Process(run.pid).children(recursive=True)
         run.send_signal(signal.SIGINT)
         assert run.wait(PATIENCE) == 130, logs[1].read_text()
-    _, alive = psutil.wait_procs(children, timeout=60)
+    _, alive = psutil.wait_procs(children, timeout=PATIENCE)
     assert not alive
     assert not (output / "report.json").exists(), "interrupted too late to test anything"
     return Killed(output, logs[1].read_text())
@@ -308,7 +306,7 @@ def ray(joined: cluster.Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
 def joined(standing: StandingRay) -> Iterator[cluster.Cluster]:
     """One session for several commands."""
     handler = signal.getsignal(signal.SIGTERM)
-    with patch.dict(os.environ), cluster.session(standing.address, object_store_mb=100, use_gpus=False) as found:
+    with cluster.session(standing.address, object_store_mb=100, use_gpus=False) as found:
         yield found
     signal.signal(signal.SIGTERM, handler)
 

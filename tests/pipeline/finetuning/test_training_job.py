@@ -70,6 +70,7 @@ def test_odd_transcripts_are_said_and_left_out(
     config = FinetuneConfig.load(None, {**tiny_settings, "gtf": gtf, "output": str(tmp_path / "a")})
     assert_same_examples(prepare(config, said.append).order, order(tmp_path / "b"))
     assert said[0] == f"left out of {gtf}: 1 transcript with exons on several contigs or strands (ODD)"
+    assert said[1] == "contigs: 3 by the same name"
 
 
 def test_each_contig_belongs_to_one_part(order: Order, tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ def test_donor_and_acceptor_are_the_bases_beside_the_intron(tmp_path: Path) -> N
     read = read_junctions(write(tmp_path, LINE + MINUS))
     assert rows(read.frame) == {("chr1", "+", 100, 201, 7), ("chr1", "-", 201, 100, 5)}
     assert read.unstranded == 0
+    shortest = LINE.replace("101\t200", "2\t2")  # of one base, where an intron can begin at the earliest
+    assert rows(read_junctions(write(tmp_path, shortest)).frame) == {("chr1", "+", 1, 3, 7)}
 
 
 def test_gzip_other_line_ends_and_empty_lines(tmp_path: Path) -> None:

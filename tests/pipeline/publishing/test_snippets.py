@@ -103,6 +103,8 @@ def test_r(either: PublishedStore, where: str, tmp_path: Path) -> None:
     [
         ("s3://bucket/t", ["sh", "python", "python", "sql", "r"]),
         ("hf://datasets/me/t", ["sh", "python", "python", "sql"]),
+        ("gs://bucket/t", ["sh", "python", "python", "sql", "r"]),
+        ("gcs://bucket/t", ["sh", "python", "python", "sql", "r"]),
         ("az://container/t", ["sh", "python", "python", "sql"]),
         ("/data/t", ["sh", "python", "python", "sql", "r"]),
         ("https://host/t", ["sh", "python", "python", "sql", "r"]),
@@ -117,3 +119,7 @@ def test_one_pattern_stands_for_all_parts_where_they_can_be_listed(
     for one in found[2:4]:  # Polars and DuckDB
         assert (f"{where}/sites/*/*/*.parquet" in one.text) is listed
         assert ("manifest.parquet" in one.text) is not listed
+    for one in found[4:]:  # R, which few machines have
+        assert ("URLencode(path, repeated = TRUE)" in one.text) is not listed  # folders of contigs have a %
+        assert ('mode = "wb"' in one.text) is not listed
+        assert "hive_partition(chrom = string(), strand = string())" in one.text

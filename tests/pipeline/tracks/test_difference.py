@@ -166,6 +166,14 @@ def test_of_one_plan_the_parts_that_differ_are_compared(tmp_path: Path) -> None:
     assert not found.is_none
 
 
+def test_rows_that_only_one_table_has_are_a_difference(tmp_path: Path) -> None:
+    parts = [Part("chr1", "+", range(first, first + 100), donor={first + 50: 0.5}) for first in (1, 101)]
+    few, all_rows = tables.write(tmp_path / "few", parts[:1]), tables.write(tmp_path / "all", parts)
+    for one, other in ((few, all_rows), (all_rows, few)):
+        found = compare(one, other)
+        assert (found.shared, found.rows_differ, found.is_none) == (100, False, False)
+
+
 def test_a_region_or_a_gene_alone(tmp_path: Path) -> None:
     first, second = two_tables.write(tmp_path)
     place = pl.col("chrom") == "chr1"

@@ -139,6 +139,7 @@ def test_a_part_tells_how_it_was_computed_and_a_damaged_one_does_not(example: An
     job = prepare(RunConfig(**inputs), print)
     part = next(table.glob("tracks/**/*.parquet")).read_bytes()
     assert asdict(job.execution_of(part)) == json.loads((table / "run.json").read_bytes())["execution"]
+    assert job.local_inputs() == [inputs["fasta"], inputs["checkpoint"]]
     for damaged in (b"", part[:-1], part[:100]):
         assert job.execution_of(damaged) is None
 

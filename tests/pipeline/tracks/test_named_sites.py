@@ -152,6 +152,10 @@ def test_regions_choose_sites_and_shards() -> None:
     found = together(named_sites(table, table.keys, table.transcripts, places=places))
     assert shown(found) == [row for row in EXPECTED if row[0] in (31, 40, 90)]
     assert table.asked[0] == (3, *range(6, 10))
+    for pos in SCORES:  # of which some are the first of their shard and others the last
+        base = {(CHROM, "+"): [Interval(CHROM, pos - 1, pos)]}
+        found = together(named_sites(table, table.keys, table.transcripts, places=base))
+        assert shown(found) == [row for row in EXPECTED if row[0] == pos]
     asked = len(table.asked)
     elsewhere = {(CHROM, "-"): [Interval(CHROM, 0, 99)]}
     assert not list(named_sites(table, table.keys, table.transcripts, places=elsewhere))
@@ -305,6 +309,8 @@ def test_transcripts_have_the_contigs_of_the_table(tracks: Tracks) -> None:
     own = transcripts_of(tracks, None)
     assert own["exon_starts"].to_list()[1] == [first - 1 for first, _ in gene.EXONS]
     assert {"biotype", "chrom"} <= set(own.columns)
+    assert own["start"].to_list() == own["exon_starts"].list.min().to_list()
+    assert own["end"].to_list() == own["exon_ends"].list.max().to_list()
 
 
 def test_a_damaged_part_is_named_as_by_every_reader(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ The scorer and the genome are those of `material.variant_runs`: sites stand wher
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +253,15 @@ def test_a_long_deletion_is_scored_where_it_is_let(place: Place) -> None:
     assert found["G_PLUS"]["ds_al"] == value(0.9)  # deep inside
     assert found["G_MINUS"]["ds_al"] == value(0.9)
     assert (found["G_MINUS"]["dl_pos"], found["G_PLUS"]["al_pos"]) == (3003, 703)
+
+
+def test_each_node_must_have_all_that_workers_read(place: Place) -> None:
+    job = place.job([Line("chr1", P, "G", "A", "x")])
+    read = [place.inputs["fasta"], place.inputs["checkpoint"]]
+    assert job.local_inputs() == read
+    for tracks, more in (("/tracks", ["/tracks"]), ("s3://bucket/tracks", [])):
+        settings = job.settings.model_copy(update={"tracks": tracks, "checkpoint": "someone/network"})
+        assert replace(job, settings=settings).local_inputs() == [read[0], *more]
 
 
 def test_distance_zero_and_beyond_the_network_are_looked_at(place: Place) -> None:

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import psutil
 import pytest
 from material.example import Example
 from material.genomes import GENES
-from material.processes import PATIENCE, start, started_by, wait_for
+from material.processes import end, start, started_by, wait_for
 from material.standing_ray import StandingRay
 from material.variant_runs import Line, Place, finished, vcf
 
@@ -141,7 +140,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bytes(
         orphans = started_by(None, "MapWorker")
         os.kill(run.pid, signal.SIGKILL)
         run.wait()
-    psutil.wait_procs(orphans, timeout=PATIENCE)  # until then an actor may still commit what it has begun
+    end(orphans)  # until then an actor may still commit what it has begun
     before = set(output.glob("variants/**/[0-9]*.parquet"))
     # What is left is computed here, in one process, one unit after the other.
     flags = {many[n].removeprefix("--").replace("-", "_"): many[n + 1] for n in range(1, len(many), 2)}

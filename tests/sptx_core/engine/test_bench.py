@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import platform
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def test_report_survives_the_disk_and_is_compared(report: BenchReport, tmp_path:
     assert loaded == report
     slower = replace(loaded, rows=tuple(replace(row, ratio=0.125) for row in loaded.rows))
     table = format_report(report, slower).splitlines()
+    assert table[0].startswith(f"{report.machine}, {platform.system()}, 1 thread, PyTorch ")
     assert table[1].split()[0] == "path"
     assert all(line.endswith("0.12") for line in table[2:])
     assert len(table) == 2 + len(report.rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +79,7 @@ def test_the_report_is_saved_and_shown(report: CoreReport, tmp_path: Path) -> No
     assert json.loads((tmp_path / "cores.json").read_text())["rows"][2]["core"] == 40
     lines = format_cores(report).splitlines()
     assert len(lines) == 2 + len(report.rows)
+    assert lines[0].startswith(f"{report.machine}, {platform.system()}, 1 thread, PyTorch ")
     assert lines[3].startswith("16, shifted by 8")
     assert lines[2].count(" - ") + lines[2].endswith("-") == 7
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def test_every_kind_of_work_is_timed_in_each_precision_and_near_the_plain_networ
 
 def test_the_report_is_a_table_and_a_file(report: VariantReport, tmp_path: Path) -> None:
     where, head, *rows = format_variants(report).splitlines()
+    assert where.startswith(f"{report.machine}, {platform.system()}, 1 thread, PyTorch ")
     assert "3 alleles of each kind, median of 1 turn" in where
     assert head.split()[:3] == ["work", "path", "precision"]
     assert len(rows) == len(report.rows)

@@ -88,6 +88,16 @@ def test_another_file_is_refused(path: Path, tmp_path: Path, change: Callable[[A
         read_keras(rewritten(path, tmp_path / "changed.h5", change), "small.h5")
 
 
+def test_of_a_file_of_another_kind_is_told_what_it_holds(tmp_path: Path) -> None:
+    for held, told in (([], "found nothing$"), (list("abcdefgh"), "found attribute x, /a, /b, /c, /d, /e$")):
+        with h5py.File(tmp_path / "other.h5", "w") as file:
+            for name in held:
+                file.create_group(name)
+                file.attrs["x"] = 1
+        with (tmp_path / "other.h5").open("rb") as stream, pytest.raises(InputError, match=told):
+            read_keras(stream, "other.h5")
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
 def test_a_truncated_file_is_one_sentence(path: Path, share: float) -> None:
     content = path.read_bytes()
