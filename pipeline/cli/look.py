@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MAX_SHARDS_SHOWN = 20  # of the missing ones, in `status`
 PLACE = (
     "A region (chr9:214,854-220,000, 1-based inclusive) or a gene; in tracks also a transcript id, in variants also a "
-    "variant (9-214900-A-G)."
+    "variant (9-214900-G-A)."
 )
 PRINTED_WIDTH = 130  # columns of tables that go to a file or another program
 

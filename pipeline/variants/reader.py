@@ -126,10 +126,10 @@ class Variants:
         return rows
 
     def variant(self, variant: str, *, sites: bool = False) -> pl.DataFrame:
-        """Rows of a variant such as "chr9-214900-A-G", written as in the VCF or normalised; one for each gene."""
+        """Rows of a variant such as "chr9-214900-G-A", written as in the VCF or normalised; one for each gene."""
         texts = variant.rsplit("-", _VARIANT_PARTS - 1)
         if len(texts) != _VARIANT_PARTS or not texts[1].isdigit():
-            raise InputError(f"{variant!r} is no variant: write chrom-pos-ref-alt, as in 9-214900-A-G")
+            raise InputError(f"{variant!r} is no variant: write chrom-pos-ref-alt, as in 9-214900-G-A")
         chrom, pos = self._contig(texts[0]), int(texts[1])
         ref, alt = (pl.lit(text.upper()) for text in texts[2:])
         written = (pl.col("pos") == pos) & (pl.col("ref").str.to_uppercase() == ref)
