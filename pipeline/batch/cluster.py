@@ -51,6 +51,7 @@ EXIT_SECONDS = 5.0  # within which workers end after their Ray
 # (Ray 2.60: asio's scheduler is shut down and posts to itself), and the process would keep its memory on its node.
 WORKER_EXIT_SECONDS = 30
 MAX_TOLD = 300  # characters of Ray's own words in a sentence
+_NO_START = (OSError, ValueError, RuntimeError)  # that Ray raises where it cannot begin
 MAX_CPU_THREADS = 8  # beyond this a convolution of one micro-batch gains little from another core
 
 
@@ -119,10 +120,16 @@ def connected(address: str | None, object_store_mb: int, use_gpus: bool, log: Pa
         try:
             try:
                 ray.init(**_options(address, object_store_mb, use_gpus, empty))
-            except Exception as error:  # Ray raises this very class too
+            except Exception as error:
+                # A plain Exception is what Ray raises of a node that starts too slowly.
+                if type(error) is not Exception and not isinstance(error, _NO_START):
+                    raise
                 reason = " ".join(str(error).split())[:MAX_TOLD]
                 if address is None:
-                    raise UnfinishedError(f"Ray could not be started here: {reason}") from error
+                    remedy = "the same command tries again"
+                    if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
+                        remedy = "set RAY_TMPDIR to a folder that can be written and has a short path, such as /tmp"
+                    raise UnfinishedError(f"Ray could not be started here: {reason.rstrip('.')}; {remedy}") from error
                 raise InputError(f"no Ray cluster answers at {address}: {reason}") from None
             _stop_on_sigterm()
             _quieten()

@@ -7,8 +7,9 @@ variables (`AWS_ENDPOINT_URL`, ...). How web servers are read: `pipeline.batch.w
 
 `write_atomic` is what makes an object a receipt: a name appears with all of its bytes or not at all. On a disk the
 bytes go to a hidden file in the same folder, are synced and renamed; an object store gets one PUT (of bytes past
-the client's limit, 100 MB for s3fs, a multi-part upload, which shows nothing before it is completed either). A
-killed writer can leave a hidden file behind: no listing shows it and `sweep` removes it.
+the client's limit, 100 MB for s3fs, a multi-part upload, which shows nothing before it is completed either). A killed
+writer can leave a hidden file behind: no listing shows it and `sweep` removes it. S3 and Google's store are told of
+pages and texts what they are (`TYPES`).
 
 Errors: whatever keeps a store from being read or written is a `StorageError`, an `InputError` that tells what may pass
 by itself from what does not; so is asking a web server for a listing, which it does not give. Reading a name that does
@@ -40,6 +41,8 @@ from sptx_core.redaction import without_secrets
 
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"})
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
+TYPES = {".html": "text/html", ".txt": "text/plain", ".xml": "text/xml", ".json": "application/json"}
+"""What browsers are told that a file is, by the ending of its name: one without a type is downloaded, not shown."""
 STALE_SECONDS = 600.0  # no writer holds a hidden file that long: a part is written in seconds
 PROBE = ".sptx-probe.tmp"  # written and removed to see whether a store can be written
 
@@ -49,6 +52,8 @@ _FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _PASSING = frozenset(
     (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOTCONN, errno.ECONNRESET)
 )
+# Object stores whose client takes the type of a file, and what it calls it.
+_TYPE_OPTIONS = {"s3": "ContentType", "s3a": "ContentType", "gs": "content_type", "gcs": "content_type"}
 # Of an object store: what no later try changes.
 _LASTING = frozenset((errno.ENOSYS, errno.ENAMETOOLONG, errno.EMSGSIZE, errno.EREMCHG))
 
@@ -274,7 +279,12 @@ class Store:
             write_atomic(path, content)
         else:
             self._require_atomic_put()
-            self._fs.pipe_file(self.path(name), content)
+            self._fs.pipe_file(self.path(name), content, **self._typed(name))
+
+    def _typed(self, name: str) -> dict[str, str]:
+        """Options of the client that tell browsers what `name` is."""
+        option, kind = _TYPE_OPTIONS.get(self.protocol), TYPES.get(Path(name).suffix.lower())
+        return {option: f"{kind}; charset=utf-8"} if option and kind else {}
 
     @contextmanager
     def _told(self, done: str, name: str = "") -> Iterator[None]:

@@ -233,7 +233,7 @@ class Session:
         return self._variants.within(chrom, start, end, most)
 
     def variant(self, key: str) -> Answer:
-        """Scores about a variant (`9-214900-A-G`): pos, ins_offset, strand, ref, alt, tissues.
+        """Scores about a variant (`9-214900-G-A`): pos, ins_offset, strand, ref, alt, tissues.
 
         Bases whose greatest score is from 0.001 on; `ref` and `alt` have acceptor and donor, `tissues` usage in both.
         Empty if the table has no sites.
@@ -253,6 +253,8 @@ class Session:
             return self._first_gene()
         found = self._search.exact(locus)
         if found is None:
+            if self._variants is not None and self._variants.table.names_variant(locus):
+                self._variants.table.variant(locus)  # which says that there is none such
             self.tables[0].tracks.find(locus)  # which says what there is
             raise InputError(f"{locus}: there is no such place in {self.tables[0].store.uri()}")
         return Interval(found.chrom, found.start, found.end)

@@ -74,6 +74,8 @@ def plan(
     from sptx_core.engine.bench import BenchReport
 
     report = BenchReport.load(rate) if rate else None
+    if devices and report is None:
+        say("--devices is not used: --rate says how fast one of them is")
     job = prepare(settings, speaker(quiet))
     estimated = estimate(job)
     lasting = duration(job, report, _numbers("--devices", devices or [])) if report else None

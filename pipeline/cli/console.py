@@ -20,7 +20,7 @@ BAD_INPUT, INCOMPLETE = 2, 3
 INTERRUPTED = 130  # as shells count a process ended by SIGINT
 READER_GONE = 141  # as shells count a process ended by SIGPIPE: `| head` has seen enough
 
-_notes = Console(stderr=True, highlight=False, soft_wrap=True)
+_notes = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)  # HLA-A:100:1 is a name
 
 
 def say(sentence: str) -> None:

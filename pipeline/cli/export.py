@@ -18,7 +18,8 @@ from sptx_core.words import counted
 @with_flags(
     JobSettings,
     {
-        "workers": "Ray actors (default: one for each core for over 300 million bases, otherwise none)",
+        "workers": "Ray actors (default: one for each core for over 300 million bases or with a flag below, otherwise "
+        "none)",
         "address": "Ray cluster to join: auto or host:port; also set by RAY_ADDRESS (default: a Ray on this machine)",
         "shared_output": "confirm that all nodes of the cluster mount a local --to",
         "object_store_mb": "memory in MiB, from 80, for the object store of a Ray that is started here (default: 200)",

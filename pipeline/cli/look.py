@@ -22,17 +22,14 @@ from sptx_core.files import require_writable, write_atomic, writing
 from sptx_core.words import counted
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from pipeline.batch.status import RunStatus
     from pipeline.batch.storage import Store
     from pipeline.tracks.verify import VerifyReport
 
 MAX_SHARDS_SHOWN = 20  # of the missing ones, in `status`
-VARIANT_COLUMNS = ("status", "d_splice", "ds_ag", "ds_al", "ds_dg", "ds_dl")  # on a screen, of 60 and more
 PLACE = (
     "A region (chr9:214,854-220,000, 1-based inclusive) or a gene; in tracks also a transcript id, in variants also a "
-    "variant (9-214900-A-G)."
+    "variant (9-214900-G-A)."
 )
 PRINTED_WIDTH = 130  # columns of tables that go to a file or another program
 
@@ -87,8 +84,8 @@ def verify(
     workers: Annotated[
         int | None,
         typer.Option(
-            help="Ray actors that read (default: one for each core for over 100 million rows, otherwise threads "
-            "without Ray).",
+            help="Ray actors that read (default: one for each core for over 100 million rows or with --address, "
+            "otherwise threads without Ray).",
             min=1,
             show_default=False,
         ),
@@ -96,7 +93,9 @@ def verify(
     address: Annotated[
         str | None,
         typer.Option(
-            help="Ray cluster to read on: auto or host:port (default: start a Ray on this machine).", show_default=False
+            help="Ray cluster to read on: auto or host:port; also set by RAY_ADDRESS (default: start a Ray on this "
+            "machine).",
+            show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,
@@ -157,12 +156,17 @@ def query(
     columns: Annotated[
         str | None,
         typer.Option(
-            help="Columns to print, such as acceptor,donor,brain (default: all; of variants on a screen a few).",
+            help="Columns to print, such as acceptor,donor,brain (default: all; on a terminal those that fit, and of "
+            "variants a few).",
             show_default=False,
         ),
     ] = None,
     sites: Annotated[
-        bool, typer.Option("--sites", help="Tracks: print only likely splice sites, with unrounded scores.")
+        bool,
+        typer.Option(
+            "--sites",
+            help="Tracks: print only likely splice sites, with unrounded scores (in a table for people 6 decimals).",
+        ),
     ] = False,
     verified: Verified = False,
     form: Annotated[
@@ -182,21 +186,18 @@ def query(
     --tissue let through.
     """
     from pipeline.batch.published import PublishedStore
+    from pipeline.cli.variant_rows import Asked, print_variants
     from pipeline.tracks.reader import open_tracks
     from pipeline.variants.header import holds_variants
+    from pipeline.variants.reader import open_variants
 
     chosen = choose_format(form, to)
     names = [name.strip() for name in columns.split(",") if name.strip()] if columns else None
     if holds_variants(PublishedStore(absolute(output))):
         if strand is not None or sites or verified:
             raise InputError("--strand, --sites and --verify are of tracks; this output holds variants")
-        if names is None and chosen is Format.TABLE and to is None:
-            names = list(VARIANT_COLUMNS)
-            say(f"columns shown: {', '.join(names)}; --columns chooses others, the other formats have all")
-        rows = _variants(output, what, gene, min_splice, tissue, names)
-        if rows.is_empty():
-            say(f"no row: no variant of {output} fits what was asked for")
-        write_rows(rows if chosen is Format.PARQUET else _without_lists(rows), chosen, to)
+        asked = Asked(what, gene, min_splice, tissue)
+        print_variants(open_variants(absolute(output)), asked, names, chosen, to)
         return
     if not (gene is None and min_splice is None and tissue is None):
         raise InputError("--gene, --min-splice and --tissue are of variants; this output holds none")
@@ -207,51 +208,6 @@ def query(
         on_strand = f" on strand {strand}" if strand else ""
         say(f"no row: {output} holds no {'likely splice site' if sites else 'computed base'} of {what}{on_strand}")
     write_rows(frame, chosen, to)
-
-
-def _variants(
-    output: str,
-    what: str | None,
-    gene: str | None,
-    min_splice: float | None,
-    tissue: str | None,
-    columns: list[str] | None,
-) -> pl.DataFrame:
-    """Rows of a table of variants."""
-    import polars as pl
-
-    from pipeline.variants.reader import open_variants
-
-    table = open_variants(absolute(output))
-    if gene is not None:
-        if what is not None:
-            raise InputError(f"give {what} or --gene {gene}, not both")
-        rows = table.gene(gene).lazy()
-    else:
-        rows = table.scan() if what is None else table.query(what).lazy()
-    rows = rows.drop("record", "alt_index")
-    if min_splice is not None:
-        rows = rows.filter(pl.col("d_splice") >= min_splice)
-    if tissue is not None:
-        rows = rows.filter(table.called_in(tissue))
-    if columns is not None:
-        held = rows.collect_schema().names()
-        unknown = [name for name in columns if name not in held]
-        if unknown:
-            raise InputError(f"{output} has no column {unknown[0]}; it has {', '.join(held)}")
-        rows = rows.select(list(dict.fromkeys(["chrom", "pos", "id", "ref", "alt", "gene_name", *columns])))
-    done, shards = len(table.parts), table.header.shards
-    if done < shards:
-        all_hold = counted(shards, "shard holds", "shards hold")
-        say(f"{output} is not complete: only what {done:,} of {all_hold} is printed")
-    return table.collected(rows)
-
-
-def _without_lists(rows: pl.DataFrame) -> pl.DataFrame:
-    """Lists as texts, which CSV can hold."""
-    import polars.selectors as cs
-
-    return rows.with_columns(cs.list().list.join(";"))
 
 
 def plot(
@@ -392,9 +348,10 @@ def evaluate(
         require_writable(to / "evaluation.json")
     measured = read_usage(absolute(usage)) if usage else None
     found = evaluate_table(tracks, read_annotation(absolute(gtf)), measured, say)
-    console = Console()
+    width = None if Console().is_terminal else PRINTED_WIDTH
+    console = Console(width=width, markup=False, emoji=False)  # names of contigs and biotypes are no markup
     for table in tables(found):
-        (console if console.is_terminal else Console(width=PRINTED_WIDTH)).print(table)
+        console.print(table)
     if to:
         with writing(to / "evaluation.json"):
             write_atomic(to / "evaluation.json", found.to_json().encode())

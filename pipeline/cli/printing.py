@@ -1,6 +1,6 @@
 """Tables on standard output or in a file, as `sptx` prints them.
 
-A table for people is cut on the screen (`SCREEN_ROWS`); a file always holds all rows, whatever its form.
+A table for people is fitted to the screen (`print_rows`); a file always holds all rows and columns, whatever its form.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.cli.console import say
 from sptx_core.errors import InputError
 from sptx_core.files import replacing, require_writable, writing
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 SCREEN_ROWS = 60  # of a table for people, on standard output
+DECIMALS = 6  # of scores that are not rounded
+_WHOLE = ("chrom", "strand")  # texts that are never cut
+_LEAST_WIDTH = 6  # to which others are
 _ROWS_AT_A_TIME = 100_000  # of text: what a reader that closes the pipe does not want is not made
 
 
@@ -80,14 +84,14 @@ def write_rows(frame: pl.DataFrame, form: Format, to: Path | None) -> None:
     """Print `frame`, or write all of it to a file, which appears whole or not at all."""
     if to is None:
         if form is Format.TABLE:
-            typer.echo(_as_table(frame, SCREEN_ROWS), nl=False)
+            print_rows(frame)
         else:
             _write(frame, form, sys.stdout.buffer)
             sys.stdout.buffer.flush()
         return
     with writing(to), replacing(to) as target, target.open("wb") as file:
         if form is Format.TABLE:
-            file.write(_as_table(frame, -1).encode())
+            file.write(_as_table(frame).encode())
         else:
             _write(frame, form, file)
 
@@ -139,17 +143,69 @@ def _write(frame: pl.DataFrame, form: Format, file: BinaryIO) -> None:
         file.write(some.write_csv(separator=separator, include_header=False).encode())
 
 
-def _as_table(frame: pl.DataFrame, rows: int) -> str:
-    """The frame as a person reads it; -1 rows are all."""
-    with pl.Config(tbl_rows=rows, tbl_cols=-1, tbl_width_chars=200, tbl_hide_dataframe_shape=False):
+def print_rows(frame: pl.DataFrame, decimals: int = DECIMALS) -> None:
+    """Print rows for a person on standard output, in lines that are no longer than the terminal.
+
+    Numbers have at most so many decimals. Texts that do not fit are cut; columns that do not fit are left out from the
+    last one on, which is said, and of more than `SCREEN_ROWS` rows those in the middle. Where there is no terminal,
+    lines are as long as they need to be.
+    """
+    console = Console()
+    text, left_out = fitted(frame, decimals, console.width if console.is_terminal else None)
+    typer.echo(text, nl=False)
+    if left_out:
+        say(f"not shown, for the terminal is too narrow: {', '.join(left_out)}; --columns chooses others")
+
+
+def fitted(frame: pl.DataFrame, decimals: int, width: int | None) -> tuple[str, list[str]]:
+    """What `print_rows` prints on a terminal of so many columns (None: of any), and the columns that it leaves out."""
+    half = SCREEN_ROWS // 2
+    is_cut = len(frame) > SCREEN_ROWS
+    shown = pl.concat([frame.head(half), frame.tail(half)]) if is_cut else frame
+    columns = [_texts(column, decimals) for column in shown.get_columns()]
+    if is_cut:
+        for texts in columns:
+            texts.insert(half + 1, "...")
+    widths = [max(map(len, texts)) for texts in columns]
+    gives_way = [kind == pl.String and name not in _WHOLE for name, kind in frame.schema.items()]
+    if width is not None:
+        least = [min(wide, _LEAST_WIDTH) if gives else wide for wide, gives in zip(widths, gives_way, strict=True)]
+        while len(least) > 1 and sum(least) + len(least) - 1 > width:
+            least.pop()
+        widths = widths[: len(least)]
+        while sum(widths) + len(widths) - 1 > width and widths != least:
+            longest = max((at for at in range(len(widths)) if widths[at] > least[at]), key=widths.__getitem__)
+            widths[longest] -= 1
+    lines = [f"shape: {frame.shape}"]
+    for cells in zip(*columns[: len(widths)], strict=True):
+        cut = (
+            cell if len(cell) <= wide else f"{cell[: wide - 1]}\u2026" for cell, wide in zip(cells, widths, strict=True)
+        )
+        padded = zip(cut, widths, frame.dtypes[: len(widths)], strict=True)
+        lines.append(" ".join(f"{cell:{'<' if kind == pl.String else '>'}{wide}}" for cell, wide, kind in padded))
+    return "".join(f"{line.rstrip()}\n" for line in lines), frame.columns[len(widths) :]
+
+
+def _texts(column: pl.Series, decimals: int) -> list[str]:
+    """Name and values of a column; all fractions with as many decimals as one of them needs, `decimals` at most."""
+    values = column.to_list()
+    if column.dtype.is_float():
+        rounded = [None if value is None else f"{value:.{decimals}f}" for value in values]
+        needed = max((len(text.rstrip("0").partition(".")[2]) for text in rounded if text), default=0)
+        values = [None if value is None else f"{value:z.{max(needed, 1)}f}" for value in values]
+    return [column.name, *("-" if value is None else str(value) for value in values)]
+
+
+def _as_table(frame: pl.DataFrame) -> str:
+    """All rows and columns as a person reads them."""
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=-1):
         return f"{frame}\n"
 
 
 def print_table(frame: pl.DataFrame, title: str, *, width: int | None = None) -> None:
     """Print a short frame with its title, where no terminal says how wide in `width` columns."""
-    console = Console()
-    if width is not None and not console.is_terminal:
-        console = Console(width=width)
+    is_terminal = Console().is_terminal
+    console = Console(width=None if is_terminal else width, markup=False, emoji=False)  # names are no markup
     table = Table(title=title)
     for name in frame.columns:
         table.add_column(name, justify="left" if frame[name].dtype == pl.String else "right")

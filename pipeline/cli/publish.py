@@ -21,7 +21,7 @@ def publish(
         typer.Option(
             "--to",
             help="Where to copy it: a folder, s3://bucket/tracks or hf://datasets/OWNER/NAME. If it is the table "
-            "itself, only the card and checksums are added to it.",
+            "itself, only the card, checksums and metadata are added to it.",
         ),
     ],
     licence: Annotated[

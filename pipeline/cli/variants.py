@@ -82,7 +82,8 @@ def saturate(
 ) -> None:
     """Score every single-base change of genes or regions, and optionally short deletions and insertions.
 
-    The table has the columns of `variants`. A run that was killed or interrupted continues with the same command.
+    The table has the columns of `variants`. A run that was killed or interrupted continues with the same command. The
+    exit code is 3 if shards failed.
     """
     _run(settings, plan=plan, rate=rate, quiet=quiet, as_json=as_json)
 

@@ -85,6 +85,8 @@ class UsageComparison:
         stored = [name for name in tracks.channels if name not in SPLICE]
         self.tracks = tracks
         self.tissues = [name for name in stored if name in columns]
+        if not stored:
+            raise InputError(f"{tracks.store.uri()} holds no usage by tissue that could be compared: leave --usage out")
         if not self.tissues:
             raise InputError(
                 f"the usage table has no tissue of the tracks: it has {shortened(columns)}, they have "

@@ -55,7 +55,7 @@ from pipeline.exporting.browsers import (
 from pipeline.exporting.description import description
 from pipeline.exporting.job import SPLICE_PIECES, USAGE_PIECES, PiecesJob, require_pieces
 from pipeline.exporting.pieces import append_pieces
-from pipeline.exporting.record import RECORD, WORK, Options, Record, begin, require_record
+from pipeline.exporting.record import RECORD, WORK, Options, Record, begin, require_record, withdraw
 from pipeline.exporting.rows import Place, Stretch, rows_of
 from pipeline.exporting.scope import Scope
 from pipeline.inputs.splice_sites import KINDS
@@ -140,7 +140,8 @@ def export(
     if not any(scope.stretches.values()):
         _refuse_nothing(tracks, options, record.unfinished)
     store.ensure_writable()
-    if store.exists(RECORD):  # else hidden files there are not ours
+    is_new = not store.exists(RECORD)
+    if not is_new:  # else hidden files there are not ours
         store.sweep()
     names = [signal.file for signal in scope.signals] + [SITES_FILE, COVERED_FILE, SESSION]
     names += [HUB, HUB_PAGE] if options.genome else []
@@ -160,6 +161,10 @@ def export(
         raise UnfinishedError(
             f"{error}; the export has ended early: the files that it has written stay, and the same command goes on"
         ) from error
+    except InputError:
+        if is_new:
+            withdraw(store, record)
+        raise
     return Exported(tuple(missing), tuple(sorted(kept)), record.unfinished)
 
 

@@ -162,6 +162,13 @@ def require_record(store: Store, record: Record) -> None:
         raise InputError(f"{store.uri()} is being written by another export, too; choose another --to for one of them")
 
 
+def withdraw(store: Store, record: Record) -> None:
+    """Remove the record of an export that was refused before it wrote anything else, and leave the place to others."""
+    if store.list().keys() == {RECORD} and _read(store) == record:
+        store.delete(RECORD)
+        store.delete_folder(WORK)
+
+
 def _read(store: Store) -> Record:
     where = store.uri(RECORD)
     with reading(where):

@@ -110,11 +110,20 @@ class FinetuneConfig(Settings):
     patience: int | None = setting(None, OPTIMIZATION, "stop after this many validations without a lower loss", ge=1)
 
     workers: int = setting(1, EXECUTION, "processes that share each batch", ge=1)
-    threads: int | None = setting(None, EXECUTION, "CPU threads of each worker (default: cores / workers)", ge=1)
-    gpus_per_worker: float | None = setting(
-        None, EXECUTION, "share of a GPU for each worker; 0 computes on CPUs", ge=0, le=1
+    threads: int | None = setting(
+        None,
+        EXECUTION,
+        "CPU threads of each worker (default: 2 with a GPU, otherwise its share of the cores, at most 8)",
+        ge=1,
     )
-    address: str | None = setting(None, EXECUTION, "Ray cluster to join (default: start a Ray on this machine)")
+    gpus_per_worker: float | None = setting(
+        None, EXECUTION, "share of a GPU for each worker; 0 computes on CPUs (default: 1 if there are GPUs)", ge=0, le=1
+    )
+    address: str | None = setting(
+        None,
+        EXECUTION,
+        "Ray cluster to join: auto or host:port; also set by RAY_ADDRESS (default: start a Ray on this machine)",
+    )
     object_store_mb: int = setting(200, None, "memory in MiB for the object store of a Ray that is started here", ge=80)
     max_failures: int = setting(3, None, "how often failed workers are started again", ge=0)
 

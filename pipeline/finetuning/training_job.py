@@ -188,6 +188,8 @@ def _make_examples(
             genes = make_genes(transcripts, layout)
             within = sites.within(genes)
             examples[part] = Examples(genome, genes, within, config.core, network.config.context, config.flanks)
+        elif part == "train" and not split[part]:
+            raise InputError("no contig is left to train on: --validation and --test hold all of them back")
         elif part != "test" or split[part]:
             raise InputError(f"no selected transcript lies on the {part} contigs ({shortened(split[part])})")
     return examples

@@ -12,15 +12,18 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from pipeline.inputs.splice_sites import KINDS
 from pipeline.tracks.layout import SITES, TRACKS
 from pipeline.tracks.schema import SPLICE_STEPS, USAGE_STEPS, TrackSchema
 from pipeline.variants.schema import SITES as VARIANT_SITES
 from pipeline.variants.schema import VARIANTS, VariantSchema
 from sptx_core.channels import SPLICE
 
-PROBABILITY = "probability, 0 to 1"
+PROBABILITY, USAGE = "probability, 0 to 1", "usage, 0 to 1"
 _EVENTS = {"ag": "gain of an acceptor", "al": "loss of an acceptor", "dg": "gain of a donor", "dl": "loss of a donor"}
 _EVENT = f"(?P<event>{'|'.join(_EVENTS)})"
+_KIND = f"(?P<kind>{'|'.join(KINDS)})"
+_ALT_INDEX = ("number from 1", "the ALT's place in the record")
 _MEANING = {
     "transcript_id": ("id", "the transcript that the row belongs to"),
     "pos": ("1-based position", "position on the contig's plus strand, as in GTF and VCF"),
@@ -31,7 +34,7 @@ _MEANING = {
 }
 _OF_VARIANTS = (
     ("record", "number from 0", "the record's place in the file"),
-    ("alt_index", "number from 1", "the ALT's place in the record"),
+    ("alt_index", *_ALT_INDEX),
     ("pos|id|ref|alt", "as in a VCF", "as the file of the variants has it"),
     ("norm_(pos|ref|alt)", "as in a VCF", "the normal form of the change"),
     ("strand", "+ or -", "of the gene; null without one"),
@@ -48,9 +51,9 @@ _OF_VARIANTS = (
     (r"ins_offset_\w+", "bases", "place of that site among inserted bases, from 1; else null"),
     (rf"{_EVENT}_ref", PROBABILITY, "score of the reference at the site of that {event}"),
     (rf"{_EVENT}_alt", PROBABILITY, "score of the alternative at the site of that {event}"),
-    (r"d_(?P<channel>.+)", "0 to 1", "the largest change of usage in {channel}"),
-    (r"signed_(?P<channel>.+)", "-1 to 1", "that change with its sign"),
-    (r"z_(?P<channel>.+)", "standard deviations", "that change against the other tissues"),
+    (r"d_(?P<tissue>.+)", "0 to 1", "the largest change of usage in {tissue}"),
+    (r"signed_(?P<tissue>.+)", "-1 to 1", "that change with its sign"),
+    (r"z_(?P<tissue>.+)", "standard deviations", "that change less the mean of all, against the authors' background"),
     ("tissues", "names", "tissues that are called"),
     ("calibrated", "true or false", "whether the constants for the calls hold"),
     ("tie", "true or false", "other arithmetic may give another value"),
@@ -62,8 +65,11 @@ _OF_VARIANTS = (
 _OF_VARIANT_SITES = (
     ("pos", "1-based position", "the base; of an inserted one the base left of it"),
     ("ins_offset", "bases", "place of the base among inserted ones, from 1; else null"),
-    (r"ref_(?P<channel>.+)", PROBABILITY, "{channel} of the reference at the base; null at an inserted one"),
-    (r"alt_(?P<channel>.+)", PROBABILITY, "{channel} of the alternative at the base; null at a deleted one"),
+    ("alt_index", *_ALT_INDEX),
+    (rf"ref_{_KIND}", PROBABILITY, "{kind} of the reference at the base; null at an inserted one"),
+    (rf"alt_{_KIND}", PROBABILITY, "{kind} of the alternative at the base; null at a deleted one"),
+    (r"ref_(?P<tissue>.+)", USAGE, "usage in {tissue} of the reference at the base; null at an inserted one"),
+    (r"alt_(?P<tissue>.+)", USAGE, "usage in {tissue} of the alternative at the base; null at a deleted one"),
     *_OF_VARIANTS,
 )
 
@@ -97,9 +103,7 @@ def columns_of_variants(schema: VariantSchema) -> dict[str, tuple[Column, ...]]:
 def _scored(schema: TrackSchema, *, rounded: bool) -> list[Column]:
     found = []
     for column in schema.columns:
-        unit, meaning = _MEANING.get(
-            column.name, ("usage, 0 to 1", f"usage of the base as a splice site in {column.name}")
-        )
+        unit, meaning = _MEANING.get(column.name, (USAGE, f"usage of the base as a splice site in {column.name}"))
         if column.steps and rounded and not schema.spec.exact:
             steps = SPLICE_STEPS if column.name in SPLICE else USAGE_STEPS
             unit += f" in steps of {1 / steps:.4f}".rstrip("0")

@@ -12,6 +12,7 @@ Errors: a place without a table, a part that cannot be read, and an unknown cont
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,20 +114,22 @@ class Variants:
 
     def gene(self, name: str) -> pl.DataFrame:
         """Rows of a gene, given by name or id (with or without version)."""
+        if not name.strip():
+            raise InputError("nothing is asked for: name a region, a gene or a variant")
         rows = self.collected(self.scan().filter(of_gene(name)))
         if rows.is_empty():
             genes = self.collected(self.scan().select("gene_id", "gene_name").unique())
             held = pl.concat([genes["gene_name"].alias("name"), genes["gene_id"].alias("name")]).drop_nulls()
-            closest = nearest(name, held) if name else None
+            closest = nearest(name, held)
             hint = f"; the nearest is {closest}" if closest else ""
             raise InputError(f"{self.store.uri()} has no variant in a gene {name}{hint}")
         return rows
 
     def variant(self, variant: str, *, sites: bool = False) -> pl.DataFrame:
-        """Rows of a variant such as "chr9-214900-A-G", written as in the VCF or normalised; one for each gene."""
+        """Rows of a variant such as "chr9-214900-G-A", written as in the VCF or normalised; one for each gene."""
         texts = variant.rsplit("-", _VARIANT_PARTS - 1)
         if len(texts) != _VARIANT_PARTS or not texts[1].isdigit():
-            raise InputError(f"{variant!r} is no variant: write chrom-pos-ref-alt, as in 9-214900-A-G")
+            raise InputError(f"{variant!r} is no variant: write chrom-pos-ref-alt, as in 9-214900-G-A")
         chrom, pos = self._contig(texts[0]), int(texts[1])
         ref, alt = (pl.lit(text.upper()) for text in texts[2:])
         written = (pl.col("pos") == pos) & (pl.col("ref").str.to_uppercase() == ref)
@@ -152,6 +155,8 @@ class Variants:
             There is no such tissue, or the network's tissues are not called.
 
         """
+        if not self.tissues:
+            raise InputError(f"{self.store.uri()} has no tissue {tissue}: its network predicts no usage by tissue")
         if tissue not in self.tissues:
             raise InputError(f"{self.store.uri()} has no tissue {tissue}; it has {', '.join(self.tissues)}")
         if not self.header.schema.has_z:
@@ -167,7 +172,13 @@ class Variants:
             return self.variant(what)
         if self._contig_called(what) or (":" in what and self._contig_called(what.rsplit(":", 1)[0])):
             return self.region(what)
-        return self.gene(what)
+        try:
+            return self.gene(what)
+        except InputError:
+            contig = _contig_in(what)
+            if contig is not None:
+                self._contig(contig)  # which says what contigs there are
+            raise
 
     def names_variant(self, what: str) -> bool:
         """Whether a text names a variant (`chrom-pos-ref-alt` on a contig of the table), and not a region or gene."""
@@ -212,6 +223,16 @@ class Variants:
         ]
         whole = pa.schema([pa.field("chrom", pa.string()), *schema])
         return ds.FileSystemDataset(fragments, whole, form, files)
+
+
+def _contig_in(what: str) -> str | None:
+    """The contig that a text names as a region or a variant does, None where it is neither."""
+    texts = what.rsplit("-", _VARIANT_PARTS - 1)
+    if len(texts) == _VARIANT_PARTS and texts[1].isdigit():
+        return texts[0]
+    with suppress(InputError):
+        return parse_region(what).contig if ":" in what else None
+    return None
 
 
 def open_variants(uri: str | Path) -> Variants:

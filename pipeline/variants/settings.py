@@ -132,9 +132,9 @@ class SaturateConfig(ScoringConfig):
 
     regions: Regions = setting((), SELECTION, "regions, 1-based inclusive (chr9:214,900-215,100)")
     deletions: Annotated[str, BeforeValidator(as_text)] = setting(
-        "", SELECTION, "lengths of deletions to score as well, such as 1 or 1-4"
+        "", SELECTION, "lengths of deletions to score as well, such as 1 or 1-4; at most 1000"
     )
-    insertions: int = setting(0, SELECTION, "also score all insertions of up to this many bases", ge=0, le=3)
+    insertions: int = setting(0, SELECTION, "also score all insertions of up to this many bases, at most 3", ge=0, le=3)
 
     @model_validator(mode="after")
     def _somewhere(self) -> Self:

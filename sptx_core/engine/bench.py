@@ -38,7 +38,7 @@ from sptx_core.engine.machine import exact_arithmetic
 from sptx_core.engine.paths import ENGINE_PATHS, PATHS, PRECISIONS
 from sptx_core.engine.predictor import Predictor
 from sptx_core.errors import InputError
-from sptx_core.files import replacing, writing
+from sptx_core.files import reading, replacing, writing
 from sptx_core.model import SpTransformerModel
 from sptx_core.windows import TRAINED_CORE, WindowSpec
 from sptx_core.words import counted
@@ -114,11 +114,14 @@ class BenchReport(MachineReport):
         InputError
             There is no such file, or it holds something else.
         """
+        with reading(path):
+            content = Path(path).read_bytes()
         try:
-            values = json.loads(Path(path).read_text())
+            values = json.loads(content)
             return cls(**{**values, "rows": tuple(BenchRow(**row) for row in values["rows"])})
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{os.fspath(path)} is no report of `sptx bench --save`: {error}") from error
+        except (ValueError, TypeError, KeyError) as error:
+            sentence = f"{os.fspath(path)} is no report of `sptx bench --save` without --variants and --cores"
+            raise InputError(sentence) from error
 
 
 def run_bench(

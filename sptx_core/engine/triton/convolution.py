@@ -21,7 +21,7 @@ from sptx_core.engine.flops import performed
 from sptx_core.engine.triton.activation import gelu, relu, split_rows
 from sptx_core.engine.triton.operands import PRODUCT, SCALE, Tile, new_operands, store_operands
 
-# For a Hopper GPU, within 227 KB of shared memory; True for pairs. docs/performance.md has the tiles that were tried.
+# For a Hopper GPU, within 227 KB of shared memory; True for pairs. docs/engine-notes.md has the tiles that were tried.
 TILES = {False: Tile(128, 128, 64, 8, 3), True: Tile(128, 128, 32, 8, 3)}
 MAX_ELEMENTS = 1 << 30  # of a product's rows at once, so that their places fit 32 bits
 PAIR_WEIGHT_BITS = 14  # the largest weight of a map in pairs is scaled to at most 2 ** 14, within float16

@@ -16,7 +16,7 @@ from sptx_core.engine.triton.convolution import PreparedConvolution, multiply_ro
 from sptx_core.engine.triton.operands import PRODUCT, Tile, new_operands
 from sptx_core.engine.triton.row_norm import NormedRows, NormWeights, normalise_rows, store_means
 
-TILE = Tile(128, 0, 64, 8, 2)  # for a Hopper GPU; docs/performance.md has the tiles that were tried
+TILE = Tile(128, 0, 64, 8, 2)  # for a Hopper GPU; docs/engine-notes.md has the tiles that were tried
 
 
 class FeedForward:

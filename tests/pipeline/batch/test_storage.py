@@ -14,9 +14,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from fsspec import AbstractFileSystem
+from fsspec.registry import _registry
 from material.servers import object_store
 from s3fs import S3FileSystem
 
@@ -110,6 +112,42 @@ def test_an_upload_that_fails_is_told(tmp_path: Path, bucket: str) -> None:
             Store(root).upload("out", tmp_path / "made")
     with pytest.raises(InputError, match="cannot be committed atomically over http://"):
         Store("http://127.0.0.1").upload("out", tmp_path / "made")
+
+
+def test_browsers_are_told_what_a_page_is(bucket: str) -> None:
+    store = Store(f"{bucket}/typed")
+    for name in ("hub.html", "hub.txt", "igv-session.xml", "export.json", "a.parquet"):
+        store.write_atomic(name, b"content")
+        assert store.read_bytes(name) == b"content"
+    files = S3FileSystem()
+    told = {name: files.info(store.path(name))["ContentType"] for name in store.list()}
+    assert told == {
+        "a.parquet": "binary/octet-stream",  # of S3 itself
+        "export.json": "application/json; charset=utf-8",
+        "hub.html": "text/html; charset=utf-8",
+        "hub.txt": "text/plain; charset=utf-8",
+        "igv-session.xml": "text/xml; charset=utf-8",
+    }
+
+
+class GoogleStore(AbstractFileSystem):
+    """Is written with the signature of gcsfs."""
+
+    protocol = "gs"
+    told: ClassVar[dict[str, str]] = {}
+
+    def pipe_file(self, path: str, data: bytes, *, content_type: str = "application/octet-stream") -> None:
+        self.told[path] = content_type
+
+
+def test_googles_store_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(_registry, "gs", GoogleStore)
+    for name in ("hub.html", "a.parquet"):
+        Store("gs://bucket/hub").write_atomic(name, b"content")
+    assert GoogleStore.told == {
+        "bucket/hub/hub.html": "text/html; charset=utf-8",
+        "bucket/hub/a.parquet": "application/octet-stream",
+    }
 
 
 def test_listing_is_sorted_has_sizes_and_takes_any_prefix(store: Store) -> None:

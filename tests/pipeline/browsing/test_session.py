@@ -166,6 +166,8 @@ def test_variants_are_shown_beside_a_table(tracks: Tracks, tmp_path: Path) -> No
     row = variant_tables.scored("1", 1_500, "A", "C", gene="DOCK8", d_splice=0.5)
     variants = variant_tables.write(tmp_path / "v", [row], variant_tables.around(row, {("donor", 1_510): 0.9}, {}))
     session = Session([tracks], variants=variants, locus="1-1500-A-C")
+    with pytest.raises(InputError, match=r"/v has no variant 1-1500-A-G$"):
+        Session([tracks], variants=variants, locus="1-1500-A-G")
     assert session.locus == Interval(CHROM, 1_499, 1_500)
     assert session.config()["variants"] == {"name": "v", "place": variants.store.uri()}
     assert session.variants(CHROM, 0, LENGTH)["variants"][0]["key"] == "1-1500-A-C"

@@ -67,6 +67,7 @@ def test_plan_tells_hours_from_a_measured_rate(example: Any, sptx_here: Any, tmp
     windows = int(re.search(r"(\d+) windows", plan).group(1))
     assert [float(x) for x in found.groups()] == [round(windows / 120, 1), round(windows / 480, 1)]
 
+    assert "--devices is not used: --rate says" in sptx_here("plan", *example.inputs, "--devices", "4").err
     for wrong, message in (
         (["--devices", "two"], "--devices two: give whole numbers"),
         (["--devices", "0"], "at least 1"),

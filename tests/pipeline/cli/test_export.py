@@ -81,6 +81,13 @@ def test_with_workers_it_writes_the_same_on_the_workbench(
     assert digests(tmp_path / "workers") == digests(tmp_path / "one")
 
 
+def test_a_cluster_that_does_not_answer_leaves_the_place_free(table: Path, sptx_here: Any, tmp_path: Path) -> None:
+    done = sptx_here("export", table, "--to", tmp_path / "out", "--address", "nonsense", code=2)
+    assert "no Ray cluster answers at nonsense" in done.err
+    assert list((tmp_path / "out").iterdir()) == []
+    sptx_here("export", table, "--to", tmp_path / "out", "--least", "0.5", code=0)
+
+
 def test_an_interrupted_one_says_how_to_go_on(
     table: Path, sptx_here: Any, tmp_path: Path, without_ray: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -54,34 +53,12 @@ def test_what_is_of_variants_is_refused_for_tracks(table: Path, sptx_here: Any, 
     assert "are of variants; this output holds none" in sptx_here("query", table, *flags, code=2).err
 
 
-def test_an_empty_answer_of_query_says_so(small_table: Path, sptx_here: Any, tmp_path: Path) -> None:
+def test_an_empty_answer_of_query_says_so(small_table: Path, sptx_here: Any) -> None:
     done = sptx_here("query", small_table, "chr9:9,001-9,002", "--format", "csv", "--strand", "+")
     assert done.err == f"no row: {small_table} holds no computed base of chr9:9,001-9,002 on strand +\n"
     assert len(done.out.splitlines()) == 1  # the header
     done = sptx_here("query", small_table, "chr9:9,001-9,002", "--sites")
     assert done.err == f"no row: {small_table} holds no likely splice site of chr9:9,001-9,002\n"
-    gene_variants.write(tmp_path / "one", "-")
-    done = sptx_here("query", tmp_path / "one", "--min-splice", "1.5")
-    assert "no row: no variant of" in done.err
-
-
-def test_a_table_to_read_has_the_columns_of_variants_that_a_person_reads(sptx_here: Any, tmp_path: Path) -> None:
-    gene_variants.write(tmp_path / "one", "-")
-    shown = sptx_here("query", tmp_path / "one")
-    assert "columns shown: status, d_splice, ds_ag, ds_al, ds_dg, ds_dl; --columns chooses others" in shown.err
-    assert "d_splice" in shown.out
-    assert "norm_pos" not in shown.out
-    chosen = sptx_here("query", tmp_path / "one", "--columns", "d_splice")
-    assert (chosen.err, "ds_ag" in chosen.out) == ("", False)
-    for flags in (("--format", "csv"), ("--format", "tsv")):
-        whole = sptx_here("query", tmp_path / "one", *flags)
-        assert "norm_pos" in whole.out
-        assert whole.err == ""
-    assert sptx_here("query", tmp_path / "one", "--format", "table", "--to", tmp_path / "all.txt").err == ""
-    in_all, in_few = (
-        int(re.match(r"shape: \(\d+, (\d+)\)\n", text)[1]) for text in ((tmp_path / "all.txt").read_text(), shown.out)
-    )
-    assert (in_all > 60, in_few < 20) == (True, True)
 
 
 def test_query_of_tracks_needs_to_know_what(table: Path, sptx_here: Any) -> None:

@@ -7,8 +7,18 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from rich.console import Console
 
-from pipeline.cli.printing import SCREEN_ROWS, Format, choose_format, print_table, rows_to, write_rows
+from pipeline.cli.printing import (
+    SCREEN_ROWS,
+    Format,
+    choose_format,
+    fitted,
+    print_rows,
+    print_table,
+    rows_to,
+    write_rows,
+)
 from sptx_core.errors import InputError
 
 FRAME = pl.DataFrame({"chrom": ["chr1", "chr2"], "bases": [1_000_000, 5]})
@@ -30,6 +40,71 @@ def test_a_short_table_has_a_title_and_separated_thousands(capsys: pytest.Captur
     printed = capsys.readouterr().out
     assert "Plan by contig" in printed
     assert "1,000,000" in printed
+    print_table(pl.DataFrame({"chrom": ["HLA[b]*01:01:01"]}), "Contigs")
+    assert "HLA[b]*01:01:01" in capsys.readouterr().out
+
+
+VARIANTS = pl.DataFrame(
+    {
+        "chrom": ["chr9", "chr17"],
+        "pos": [154_708, 114_154_708],
+        "id": ["a_broken_donor_of_a_short_exon", None],
+        "ref": ["C", "ACGTTTGAAAAAAAAAAAAAA"],
+        "alt": ["T", "A[chr2:321["],
+        "status": ["scored", "ref_mismatch"],
+        "d_splice": pl.Series([0.9921, None], dtype=pl.Float32),
+        "ds_ag": [-0.00001, 0.5],
+    }
+)
+
+
+def test_rows_are_fitted_to_a_terminal() -> None:
+    text, left_out = fitted(VARIANTS, 3, None)
+    assert text.splitlines() == [
+        "shape: (2, 8)",
+        "chrom       pos id                             ref                   alt         status       d_splice ds_ag",
+        "chr9     154708 a_broken_donor_of_a_short_exon C                     T           scored          0.992   0.0",
+        "chr17 114154708 -                              ACGTTTGAAAAAAAAAAAAAA A[chr2:321[ ref_mismatch        -   0.5",
+    ]
+    assert left_out == []
+    text, left_out = fitted(VARIANTS, 3, 80)
+    assert text.splitlines()[1:] == [
+        "chrom       pos id          ref          alt         status       d_splice ds_ag",
+        "chr9     154708 a_broken_d\u2026 C            T           scored          0.992   0.0",
+        "chr17 114154708 -           ACGTTTGAAAA\u2026 A[chr2:321[ ref_mismatch        -   0.5",
+    ]
+    assert left_out == []
+    text, left_out = fitted(VARIANTS, 3, 40)
+    assert text.splitlines()[1:] == [
+        "chrom       pos id      ref     alt",
+        "chr9     154708 a_brok\u2026 C       T",
+        "chr17 114154708 -       ACGTTT\u2026 A[chr2:\u2026",
+    ]
+    assert left_out == ["status", "d_splice", "ds_ag"]
+
+
+def test_numbers_are_whole_and_have_the_decimals_that_they_need() -> None:
+    scores = {"whole": [1.0, 0.0], "steps": pl.Series([0.5, 0.9998], dtype=pl.Float32), "small": [4e-9, -4e-9]}
+    text, _ = fitted(pl.DataFrame(scores), 6, 20)
+    assert text.splitlines() == ["shape: (2, 3)", "whole  steps small", "  1.0 0.5000   0.0", "  0.0 0.9998   0.0"]
+    text, left_out = fitted(pl.DataFrame(scores), 6, 5)
+    assert (text, left_out) == ("shape: (2, 3)\nwhole\n  1.0\n  0.0\n", ["steps", "small"])
+
+
+def test_columns_that_do_not_fit_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("pipeline.cli.printing.Console", lambda: Console(force_terminal=True, width=60))
+    print_rows(VARIANTS)
+    printed = capsys.readouterr()
+    assert max(map(len, printed.out.splitlines())) <= 60
+    assert printed.err == "not shown, for the terminal is too narrow: ds_ag; --columns chooses others\n"
+
+
+def test_of_many_rows_the_middle_is_left_out_on_a_screen() -> None:
+    text, _ = fitted(pl.DataFrame({"pos": range(1, 1001)}), 3, 80)
+    first, _, *lines = text.splitlines()
+    assert first == "shape: (1000, 1)"
+    assert len(lines) == SCREEN_ROWS + 1
+    assert [line.strip() for line in lines[29:32]] == ["30", "...", "971"]
 
 
 def test_a_file_holds_all_rows_whatever_its_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -192,7 +192,7 @@ def test_query_writes_lists_as_texts_but_to_parquet(scores: Path, sptx_here: Any
         (["chr1", "--strand", "+"], "are of tracks"),
         (["chr1", "--sites"], "are of tracks"),
         (["chr1", "--verify"], "are of tracks"),
-        (["chr5:1-7"], "no variant in a gene chr5:1-7"),
+        (["chr5:1-7"], "has no contig chr5; it has 1, chr1, chr7"),
         (["T2"], "the nearest is"),
         (["T", "--gene", "T"], "not both"),
         (["1-101-G-T"], "has no variant"),

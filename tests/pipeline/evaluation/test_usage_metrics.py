@@ -11,7 +11,8 @@ from material import genomes, tables
 from scipy import stats
 
 from pipeline.evaluation.evaluate import Evaluation
-from sptx_core.channels import TISSUES
+from pipeline.tracks.reader import Tracks
+from sptx_core.channels import SPLICE, TISSUES
 from sptx_core.errors import InputError
 
 Part, Transcript = tables.Part, genomes.Transcript
@@ -100,6 +101,16 @@ def test_rounded_usage_keeps_its_ties(evaluated: Evaluated) -> None:
 def test_usage_tables_of_something_else(evaluated: Evaluated, given: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         evaluated([Part("chr1", "-", SPAN)], Transcript("A", "chr1", "-", EXONS), usage=given)
+
+
+def test_scores_of_a_network_without_tissues(evaluated: Evaluated, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tracks, "channels", SPLICE)
+    with pytest.raises(InputError, match="holds no usage by tissue that could be compared: leave --usage out"):
+        evaluated(
+            [Part("chr1", "-", SPAN)],
+            Transcript("A", "chr1", "-", EXONS),
+            usage=HEADER + line(120, "acceptor", 0.5, 1, 0.5),
+        )
 
 
 def test_usage_without_a_site_in_common_has_no_metrics(evaluated: Evaluated) -> None:

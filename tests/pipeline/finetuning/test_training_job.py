@@ -113,7 +113,7 @@ def test_transcripts_beyond_the_contig_are_refused_selected_or_not(
         ({"validation": "chr9"}, "has no contig chr9 (--validation); it has chr1, chr2, chr3"),
         ({"test": ["chr3", "chrX"]}, "has no contig chrX (--test)"),
         ({"contigs": "chr7"}, "has no contig chr7 (--contigs)"),
-        ({"validation": "chr1,chr2,chr3", "test": None}, "no selected transcript lies on the train contigs"),
+        ({"validation": "chr1,chr2,chr3", "test": None}, "no contig is left to train on: --validation and --test hold"),
         ({"network": {"heads": 3}}, "must be a multiple of heads"),
         ({"network": {"depth": 3}}, "has no setting depth"),
         ({"usage": None}, "a new network learns tissues from a usage table"),

@@ -51,7 +51,15 @@ def test_every_column_of_variants_is_explained() -> None:
     assert (by_name["joint"].unit, by_name["haplotype"].unit) == ("true or false", "number from 1, 0 for both")
     sites = {column.name: column for column in columns_of_variants(VariantSchema(TISSUES))["sites"]}
     assert sites["pos"].meaning.startswith("the base;")
-    assert sites["alt_brain"].meaning.startswith("brain of the alternative at the base;")
+    assert sites["alt_brain"][2:4] == (
+        "usage, 0 to 1",
+        "usage in brain of the alternative at the base; null at a deleted one",
+    )
+    assert sites["ref_donor"][2:4] == (
+        "probability, 0 to 1",
+        "donor of the reference at the base; null at an inserted one",
+    )
+    assert sites["alt_index"] == by_name["alt_index"]
 
 
 def test_no_two_columns_of_variants_are_explained_alike_but_parts_of_one_thing() -> None:

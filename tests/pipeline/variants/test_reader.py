@@ -99,6 +99,13 @@ def test_what_a_query_means_is_seen_in_its_form(table: Variants) -> None:
     assert table.query("chr1:501-502").equals(table.region("chr1:501-502"))
     assert table.query("HLA-A*01:01").equals(table.region("HLA-A*01:01"))
     assert table.query("PLUS").equals(table.gene("PLUS"))
+    for elsewhere in ("chr5:1-10", "chr5:1,000", "chr5-7-A-C"):
+        with pytest.raises(InputError, match="has no contig chr5; it has 1, chr1"):
+            table.query(elsewhere)
+    with pytest.raises(InputError, match="has no variant in a gene chr5"):
+        table.query("chr5")
+    with pytest.raises(InputError, match="nothing is asked for: name a region, a gene or a variant"):
+        table.query(" ")
 
 
 def test_sites_hold_every_base_about_a_change(table: Variants, place: Place) -> None:
@@ -117,6 +124,12 @@ def test_tissues_are_asked_for_by_name(table: Variants) -> None:
     assert 0 < len(called) < len(table.scan().collect())
     with pytest.raises(InputError, match="has no tissue bone; it has"):
         table.called_in("bone")
+
+
+def test_a_network_without_tissues_is_told(table: Variants, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Variants, "tissues", ())
+    with pytest.raises(InputError, match=r"has no tissue brain: its network predicts no usage by tissue$"):
+        table.called_in("brain")
 
 
 def test_only_committed_parts_are_read(place: Place) -> None:

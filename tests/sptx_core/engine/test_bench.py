@@ -9,6 +9,7 @@ import torch
 from material.engine_networks import SMALL, SMALL_SPEC, small_network
 
 from sptx_core.engine.bench import BenchReport, format_rate, format_report, pairs, run_bench, seeded_model
+from sptx_core.engine.core_bench import CoreReport
 from sptx_core.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("one_thread_throughout")
@@ -66,10 +67,14 @@ def test_a_report_that_cannot_be_saved_is_told(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_report_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.json").write_text("a text")
     (tmp_path / "other.json").write_text("{}")
-    for name in ("other.json", "missing.json"):
-        with pytest.raises(InputError, match=f"{name} is no report"):
-            BenchReport.load(tmp_path / name)
+    CoreReport("a machine", 2, "2.13", 1000, 10, 3, ()).save(tmp_path / "cores.json")
+    for name in ("text", "other", "cores"):
+        with pytest.raises(InputError, match=rf"{name}\.json is no report of `sptx bench --save` without --variants"):
+            BenchReport.load(tmp_path / f"{name}.json")
+    with pytest.raises(InputError, match=r"/missing\.json does not exist$"):
+        BenchReport.load(tmp_path / "missing.json")
 
 
 def test_nothing_to_measure_is_refused() -> None:
