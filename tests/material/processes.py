@@ -21,8 +21,8 @@ SPTX = [sys.executable, "-c", "from pipeline.cli import main; main()"]
 """The program `sptx` of the code under test, as the beginning of a command line."""
 PATIENCE = 300.0
 """Seconds within which a command must have got somewhere, or have ended; half of what pytest gives a test. A machine on
-which others compute at a higher priority needs minutes, and whoever waits goes on at once when it is so far, or when the
-command ends without it."""
+which others compute at a higher priority needs minutes, and whoever waits goes on at once when it is so far, or when
+the command ends without it."""
 
 T = TypeVar("T")
 
