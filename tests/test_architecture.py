@@ -129,6 +129,7 @@ def test_a_library_is_imported_where_it_belongs(library: str) -> None:
     assert not [path for path in users if not path.startswith(HELD[library])]
 
 
+@pytest.mark.slow
 def test_bytes_are_read_without_threads_that_outlive_the_reading() -> None:
     """pq.read_table lets go of Python's bytes in a thread of Arrow: as Python ends, that ends the process with 134."""
     calls = {
@@ -140,6 +141,7 @@ def test_bytes_are_read_without_threads_that_outlive_the_reading() -> None:
     assert not calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "unloaded"),
     [

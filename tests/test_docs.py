@@ -223,6 +223,7 @@ ANSWERS: dict[str, tuple[str, Callable[[list[Block]], Answers]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", ANSWERS)
 def test_every_tool_answers_every_question(
     tool: str, desk_of: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
@@ -275,6 +276,7 @@ SITE_QUESTIONS: dict[str, list[tuple[Any, ...]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("language", "answer"), [("python", answers_of_python), ("sql", answers_of_duckdb)])
 def test_questions_to_sites_with_names(
     language: str, answer: Callable[[list[Block]], Answers], desk: Path, monkeypatch: pytest.MonkeyPatch
@@ -305,6 +307,7 @@ def pages_with_code() -> list[Path]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", pages_with_code(), ids=lambda page: page.stem)
 def test_code_on_a_page_runs(page: Path, desk: Path) -> None:
     names: dict[str, Any] = {}
@@ -346,6 +349,7 @@ def commands(page: Path) -> Iterator[list[str]]:
         yield shlex.split(command)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_commands_on_a_page_exist(page: Path) -> None:
     group = typer.main.get_command(app)

@@ -13,7 +13,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -119,12 +119,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(fault.status, [("Content-Type", "application/xml")], _error(fault.code))
         if fault.lost == "request":
             return self._break()
-        upstream = http.client.HTTPConnection(host)
         headers = {name: value for name, value in self.headers.items() if name.lower() not in {*_HOP, "expect"}}
-        upstream.request(self.command, self.path, body, headers)
-        answer = upstream.getresponse()
-        content = answer.read()
-        upstream.close()
+        with closing(http.client.HTTPConnection(host)) as upstream:  # the server may have gone meanwhile
+            upstream.request(self.command, self.path, body, headers)
+            answer = upstream.getresponse()
+            content = answer.read()
         if fault.lost == "answer":
             return self._break()
         if fault.hidden and self.command == "GET" and "list-type" in url.query:

@@ -47,6 +47,7 @@ def test_each_name_is_there_with_its_documentation(package: object, name: str) -
         assert found.__name__ == name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "statement",
     [
@@ -68,12 +69,14 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
         sptx_core.no_such_name  # noqa: B018
 
 
+@pytest.mark.slow
 def test_the_example_of_the_network_runs() -> None:
     found = doctest.testmod(sptx_core)
     assert found.failed == 0
     assert found.attempted > 5
 
 
+@pytest.mark.slow
 def test_the_example_of_the_tracks_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_ray: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,6 +62,7 @@ def test_sinkhorn_attention_sees_its_bucket_and_the_keys_of_its_choice(length: i
                     assert torch.allclose(result[batch, head, bucket * size + place], expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_attention_has_gradients_through_the_probability_of_the_choice() -> None:
     heads = tuple(x.requires_grad_() for x in random_heads(8, heads=2, batch=1))
     assert torch.autograd.gradcheck(lambda q, k, v: sinkhorn_attention(q, k, v, 4)[0], heads)

@@ -103,6 +103,7 @@ def echo() -> SpTransformerModel:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flanked", [False, True])
 @pytest.mark.parametrize("length", range(1, SMALL.max_seq_len + 1))
 def test_each_base_gets_its_own_prediction_at_every_length(
@@ -300,6 +301,7 @@ def test_tensors_of_members_have_their_numbers_before_their_names() -> None:
     assert one.networks == (one,)
 
 
+@pytest.mark.slow
 def test_members_are_trained_and_checkpointed_together() -> None:
     model = SpTransformerModel(dataclasses.replace(SMALL, members=2)).train()
     model.gradient_checkpointing_enable()

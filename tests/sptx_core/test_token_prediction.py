@@ -268,6 +268,7 @@ def test_a_network_alone_gets_a_new_head_of_the_sizes_asked_for(tmp_path: Path) 
     assert SpTransformerForTokenPrediction.from_pretrained(tmp_path)(IDS).logits.shape == (2, 10, 15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_head", [False, True])
 def test_a_folder_of_multimolecule_keeps_the_settings_of_its_head(with_head: bool, tmp_path: Path) -> None:
     tensors = multimolecule_tensors(network_of(MULTIMOLECULE))

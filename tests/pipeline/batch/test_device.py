@@ -156,6 +156,7 @@ def test_neither_inputs_nor_outputs_are_kept_after_a_unit(strikes: Strikes) -> N
     assert len(kept) == 4
 
 
+@pytest.mark.slow
 def test_units_are_begun_in_the_order_of_the_queue_also_where_one_must_be_alone(strikes: Strikes) -> None:
     begun: list[int] = []
     release = threading.Semaphore(0)

@@ -95,6 +95,7 @@ def test_an_operation_is_one_request(faulty: tuple[Store, FaultProxy]) -> None:
     assert counted == dict.fromkeys(counted, 1)
 
 
+@pytest.mark.slow
 def test_faults_that_pass_at_once_are_not_even_noticed(faulty: tuple[Store, FaultProxy]) -> None:
     """The client itself tries again after an overload, a lost connection, a part of an answer and a stall."""
     store, proxy = faulty
@@ -232,6 +233,7 @@ def test_a_unit_costs_six_requests(behind: tuple[Assignment, FaultProxy]) -> Non
     assert told == ["GET ", "PUT strikes", "GET ", "PUT second", "PUT first", "DELETE strikes"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["strikes", "second", "first"])
 def test_an_outage_is_waited_for_and_nothing_is_computed_again(
     behind: tuple[Assignment, FaultProxy], computed: list[str], table: str
@@ -255,6 +257,7 @@ def test_an_outage_is_waited_for_and_nothing_is_computed_again(
     assert is_whole(store)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [OVERLOADED, REQUEST_LOST, ANSWER_LOST], ids=["overloaded", "request", "answer"])
 def test_every_second_request_may_fail(
     behind: tuple[Assignment, FaultProxy], computed: list[str], fault: Fault
@@ -369,6 +372,7 @@ print(UnitWorker(assignment)(unit.to_row()))
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_was_stopped_does_not_write_what_another_committed_meanwhile(assignment: Assignment) -> None:
     left = pickle.dumps((replace(assignment, make_worker=int), UNIT))
     with subprocess.Popen([sys.executable, "-c", STOPPED], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:

@@ -132,6 +132,7 @@ def test_one_that_was_edited_says_so(run: Run, edit: str) -> None:
         read_manifest(run.store)
 
 
+@pytest.mark.slow
 def test_damage_is_an_error_or_changes_nothing(run: Run) -> None:
     sound, draw, refused = run.manifest().to_parquet(), random.Random(5), 0
     for cut in (b"", sound[:100], sound[:-1]):

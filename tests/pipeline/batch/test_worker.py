@@ -328,6 +328,7 @@ UnitWorker(assignment)(unit.to_row())
 """
 
 
+@pytest.mark.slow
 def test_an_error_after_which_nothing_can_be_computed_ends_the_process_with_the_strike_in_place(
     assignment: Assignment,
 ) -> None:

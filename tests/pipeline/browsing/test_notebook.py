@@ -31,6 +31,7 @@ def test_a_cell_shows_the_page_until_it_is_closed(root: Path) -> None:
         urlopen(page.url)
 
 
+@pytest.mark.slow
 def test_a_page_that_nobody_holds_is_closed(root: Path) -> None:
     page = open_tracks(root).browse()
     url = page.url

@@ -28,6 +28,7 @@ def test_it_holds_what_the_session_answers(session: Session) -> None:
     assert {**asked, **{name: [asked[name][k] for k in seen] for name in ("bin", "acceptor", "donor")}} == scores
 
 
+@pytest.mark.slow
 def test_what_is_read_in_steps_is_joined(session: Session) -> None:
     wide = answers(session, Interval("chr1", 0, 800_000))
     assert wide["scores"]["0+"]["loci"] == [[1_000, 4_500], [261_000 - 1, 263_500], [700_000, 701_000]]

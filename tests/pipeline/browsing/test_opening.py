@@ -68,6 +68,7 @@ def answers(place: str) -> list[Any]:
     return found
 
 
+@pytest.mark.slow
 def test_a_published_table_is_shown_as_on_a_disk(tmp_path: Path) -> None:
     tables.write_manifest_of(browsed.write(tmp_path / "t").store)
     with web_server(tmp_path) as server:

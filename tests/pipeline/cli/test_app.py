@@ -35,6 +35,7 @@ def words(text: str) -> str:
     return " ".join(re.sub(r"[│╭╮╰╯─]", " ", text).split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_help_shows_every_flag_with_its_text_and_default_and_two_examples(
     name: str, sptx_here: Any, monkeypatch: Any
@@ -62,6 +63,7 @@ def test_help_shows_every_flag_with_its_text_and_default_and_two_examples(
     assert tuple(line for line in lines[at + 1 :] if line) == EXAMPLES[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_flags_are_whole_in_a_terminal_of_80_columns(name: str, sptx_here: Any, monkeypatch: Any) -> None:
     monkeypatch.setenv("COLUMNS", "80")
@@ -74,6 +76,7 @@ def test_flags_are_whole_in_a_terminal_of_80_columns(name: str, sptx_here: Any, 
     assert all(choice in words(shown) for choice in choices)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "example"), [(name, example) for name in NAMES for example in EXAMPLES[name]])
 def test_examples_are_commands_that_parse(name: str, example: str) -> None:
     program, command, *arguments = example.split()
@@ -145,6 +148,7 @@ COMMANDS_THAT_PRINT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS_THAT_PRINT)
 def test_a_reader_that_has_seen_enough_ends_a_command_without_a_word(
     command: tuple[str, ...], small_table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -155,6 +159,7 @@ def test_a_reader_that_has_seen_enough_ends_a_command_without_a_word(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS_THAT_PRINT)
 def test_an_output_that_is_full_is_one_sentence(
     command: tuple[str, ...], small_table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -201,6 +206,7 @@ CLOSED = "closed/x"
 TOO_LONG = "a" * 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

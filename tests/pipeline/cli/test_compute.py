@@ -58,6 +58,7 @@ def test_plan_counts_and_writes_nothing(example: Any, sptx_here: Any, tmp_path: 
     assert not (tmp_path / "table").exists()
 
 
+@pytest.mark.slow
 def test_plan_tells_hours_from_a_measured_rate(example: Any, sptx_here: Any, tmp_path: Path) -> None:
     row = BenchRow("shared", "float32", 1, 2.0, 3.0, 1e12, 5e11, None, None, None, None, 1)
     report = tmp_path / "bench.json"
@@ -127,6 +128,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_process(
     assert json.loads((output / "run.json").read_text())["sites_threshold"] == 0.5
 
 
+@pytest.mark.slow
 def test_an_incomplete_run_names_its_failed_shards_and_ends_with_3(
     example: Any, table: Path, tmp_path: Path, without_ray: None, sptx_here: Any
 ) -> None:
@@ -147,6 +149,7 @@ def test_an_incomplete_run_names_its_failed_shards_and_ends_with_3(
     assert sptx_here("verify", output, code=None).code == 3
 
 
+@pytest.mark.slow
 def test_a_script_gets_json_and_silence(example: Any, sptx_here: Any, tmp_path: Path, without_ray: None) -> None:
     job = [*example.inputs, "--genes", "EPSILON5,BETA2", "--output", tmp_path / "table", "--json", "--quiet"]
     planned = sptx_here("plan", *job)

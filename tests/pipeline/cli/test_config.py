@@ -48,6 +48,7 @@ def test_the_file_is_read_back_to_the_defaults(command: Configurable, sptx_here:
     assert kind.load(str(tmp_path / "settings.yaml"), flags) == kind.load(None, flags)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "chosen", "told"),
     [

@@ -75,6 +75,7 @@ def test_a_site_that_is_gained_below_a_step_is_printed(sptx_here: Any, tmp_path:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rows.tsv", "rows.parquet"])
 def test_all_rows_that_differ_go_to_a_file(name: str, roots: tuple[Path, Path], sptx_here: Any, tmp_path: Path) -> None:
     sptx_here("diff", *roots, "--to", tmp_path / name, "--least", "0.2", "--region", "chr1:200-400")

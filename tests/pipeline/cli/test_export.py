@@ -46,6 +46,7 @@ def test_an_unfinished_table_ends_with_3(sptx_here: Any, tmp_path: Path) -> None
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
@@ -71,6 +72,7 @@ def test_a_place_without_a_table_is_refused(sptx_here: Any, tmp_path: Path) -> N
     assert "holds no table" in sptx_here("export", tmp_path, "--to", tmp_path / "out", code=2).err
 
 
+@pytest.mark.slow
 def test_with_workers_it_writes_the_same_on_the_workbench(
     table: Path, sptx_here: Any, tmp_path: Path, without_ray: None, digests: Any
 ) -> None:

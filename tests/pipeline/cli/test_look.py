@@ -73,6 +73,7 @@ def test_looking_at_nothing_is_refused(sptx_here: Any, tmp_path: Path) -> None:
         assert done.code == 2
 
 
+@pytest.mark.slow
 def test_verify_and_status_of_a_whole_table(table: Path, sptx_here: Any) -> None:
     verified, status = sptx_here("verify", table), sptx_here("status", table)
     assert (verified.code, status.code) == (0, 0)
@@ -91,6 +92,7 @@ def test_status_tells_how_long_it_took(small_table: Path, tmp_path: Path, sptx_h
     assert (start["units"], start["size"], start["workers"], start["execution"]) == (1, 100, 3, "native engine")
 
 
+@pytest.mark.slow
 def test_a_script_gets_json(table: Path, tmp_path: Path, sptx_here: Any) -> None:
     status = json.loads(sptx_here("status", table, "--json").out)
     assert status == {"shards": status["done"], "done": 37, "missing": [], "failed": [], "history": []}
@@ -143,6 +145,7 @@ def test_places_that_query_cannot_write_are_told_before_the_table_is_opened(
     assert told in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "told"),
     [
@@ -159,6 +162,7 @@ def test_query_and_plot_tell_what_they_cannot_read(
     assert told in sptx_here("plot", small_table, what, "--to", tmp_path / "x.png", code=2).err
 
 
+@pytest.mark.slow
 def test_query_and_plot_take_open_regions(small_table: Path, sptx_here: Any, tmp_path: Path) -> None:
     for region, rows in (("chr9:991", 10), ("chr9:991-", 10), ("chr9:-110", 10)):
         assert len(sptx_here("query", small_table, region, "--format", "csv").out.splitlines()) == 1 + rows
@@ -180,6 +184,7 @@ def test_evaluate_tells_a_place_that_it_cannot_write(
     assert f"{tmp_path}/evaluation.json cannot be written: Read-only file system" in done.err
 
 
+@pytest.mark.slow
 def test_storage_that_fails_is_one_sentence_and_no_damage(sptx_here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(S3FileSystem, "retries", 1)
     with faulty_bucket("looked-at") as (uri, proxy):
@@ -251,6 +256,7 @@ def test_a_command_lists_each_folder_once(
     assert sorted(listed) == folders
 
 
+@pytest.mark.slow
 def test_plot_draws_a_variant_and_a_map_of_changes(sptx_here: Any, tmp_path: Path) -> None:
     gene_variants.write(tmp_path / "one", "-")
     saturated.write(tmp_path / "many")

@@ -16,6 +16,7 @@ from sptx_core.engine import variant_bench
 from sptx_core.engine.variant_bench import VariantReport
 
 
+@pytest.mark.slow
 def test_convert_writes_what_from_pretrained_reads(example: Any, sptx_here: Any, tmp_path: Path) -> None:
     sptx_here("convert", example.checkpoint, tmp_path / "converted")
     assert (tmp_path / "converted" / "config.json").exists()
@@ -125,6 +126,7 @@ def test_what_bench_cannot_do_of_cores_is_told(sptx_here: Any, flags: tuple[str,
     assert message in sptx_here("bench", *flags, code=2).err
 
 
+@pytest.mark.slow
 def test_bench_of_cores_compares_both_strands_of_a_region(example: Any, sptx_here: Any, tmp_path: Path) -> None:
     inputs = ("--checkpoint", example.checkpoint, "--fasta", example.genome)
     shared = ("--precisions", "float32", "--repeats", 1, "--save", tmp_path / "cores.json")

@@ -56,6 +56,7 @@ def server(table: Path) -> Iterator[WebServer]:
         yield server
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [
@@ -75,6 +76,7 @@ def test_commands_say_of_a_table_on_a_web_server_what_they_say_of_it_here(
     assert here.out
 
 
+@pytest.mark.slow
 def test_a_picture_and_an_evaluation_of_it(server: WebServer, sptx_here: Any, tmp_path: Path) -> None:
     sptx_here("plot", server.url, "GENE3", "--to", tmp_path / "gene.svg", code=0)
     write_gtf(tmp_path / "genes.gtf", [Transcript("T", "chr9", "+", [(101, 200), (300, 400)], gene="G")])

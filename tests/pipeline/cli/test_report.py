@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from material import reported
 from material.genomes import Transcript, write_gtf
 
 
+@pytest.mark.slow
 def test_a_report_is_written_and_told(sptx_here: Any, tmp_path: Path) -> None:
     reported.write(tmp_path / "table")
     write_gtf(tmp_path / "genes.gtf.gz", [Transcript("X", "chr1", "+", [(1_010, 1_100), (1_200, 1_300)])])

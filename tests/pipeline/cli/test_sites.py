@@ -37,6 +37,7 @@ def test_sites_as_text(root: Path, sptx_here: Any) -> None:
     assert said[1] == "sites: 5, of which 3 called and annotated, 1 called and novel, 1 annotated and below 0.1"
 
 
+@pytest.mark.slow
 def test_the_name_of_the_file_says_the_form(root: Path, sptx_here: Any, tmp_path: Path) -> None:
     expected = open_tracks(root).sites(named=True).collect()
     for name in ("sites.tsv", "sites.bed", "sites.parquet"):

@@ -50,6 +50,7 @@ def scores(here: Place) -> Path:
     return Path(here.score(LINES, sites=True).store.root)
 
 
+@pytest.mark.slow
 def test_a_run_says_what_became_of_the_alleles(inputs: list[str], sptx_here: Any, tmp_path: Path) -> None:
     done = sptx_here("variants", *inputs, "--output", tmp_path / "scores")
     assert done.out == ""
@@ -82,6 +83,7 @@ def test_the_vcf_is_written_again_with_what_was_found(inputs: list[str], sptx_he
     assert "donor_loss" in lines[0]
 
 
+@pytest.mark.slow
 def test_a_plan_counts_and_writes_nothing(inputs: list[str], sptx_here: Any, tmp_path: Path) -> None:
     chosen = [*inputs, "--output", tmp_path / "scores", "--plan"]
     assert "4 windows: 2 of the reference, 2 of alternatives" in sptx_here("variants", *chosen).out
@@ -92,6 +94,7 @@ def test_a_plan_counts_and_writes_nothing(inputs: list[str], sptx_here: Any, tmp
     assert not (tmp_path / "scores").exists()
 
 
+@pytest.mark.slow
 def test_shards_that_fail_end_it_with_3_and_are_tried_again(
     inputs: list[str], sptx_here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,6 +120,7 @@ def test_shards_that_fail_end_it_with_3_and_are_tried_again(
     assert "3 of 3 shards done" in sptx_here("status", tmp_path / "scores").out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
@@ -170,6 +174,7 @@ QUERIES: dict[str, tuple[list[str], int]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", QUERIES)
 def test_query_prints_the_rows_that_are_asked_for(kind: str, scores: Path, sptx_here: Any) -> None:
     flags, count = QUERIES[kind]
@@ -186,6 +191,7 @@ def test_query_writes_lists_as_texts_but_to_parquet(scores: Path, sptx_here: Any
     assert "shape: (2," in sptx_here("query", scores, "T").out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "told"),
     [

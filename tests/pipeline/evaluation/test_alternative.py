@@ -67,6 +67,7 @@ def test_a_site_at_the_end_of_a_transcript_is_not_within_it() -> None:
     assert found(truth_of(("G", "A", [(5, 10), (20, 20)]), *first[1:])) == {(10, "donor"), (20, "acceptor")}
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.integers(1, 40), min_size=4, max_size=8, unique=True), min_size=1, max_size=6))
 @settings(max_examples=60)
 def test_alternative_sites_are_those_found_one_by_one(drawn: list[list[int]]) -> None:

@@ -88,6 +88,7 @@ def test_the_base_that_two_transcripts_share_counts_once() -> None:
     assert members(groups_of(annotated, "genomic", rows)["coding"]) == [2, 3, 4, 5, 6, 7, 8, 10, 11]
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(st.lists(transcripts(), min_size=1, max_size=5), st.sets(st.integers(1, 55), min_size=1))
 def test_each_base_counts_once_where_rows_are_genomic(annotated: Transcripts, positions: set[int]) -> None:

@@ -21,6 +21,7 @@ PERFECT = {"+": {"donor": ENDS, "acceptor": BEGINS}, "-": {"donor": BEGINS, "acc
 SPAN = range(101, 231)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("strand", ["+", "-"])
 def test_a_perfect_prediction_is_perfect(evaluated: Evaluated, strand: str, exact: bool) -> None:

@@ -98,6 +98,7 @@ def expected(tracks: Tracks, chrom: str, strand: str, channel: str, least: float
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("options", "least"), [({}, 0.001), ({"least": 0.0}, 0.0), ({"least": 0.5}, 0.5)], ids=str)
 def test_values_are_those_of_the_table_and_nothing_else(
     tracks: Tracks, tmp_path: Path, options: dict[str, float], least: float
@@ -242,6 +243,7 @@ def test_where_there_is_no_room_files_are_whole_or_absent(
     assert all(store.read_bytes(name) == whole.read_bytes(name) for name in whole.list())
 
 
+@pytest.mark.slow
 def test_killed_it_leaves_whole_files_and_goes_on(tracks: Tracks, tmp_path: Path) -> None:
     root = tmp_path / "killed"
     command = [sys.executable, "-c", KILLED, tracks.store.root, str(root), "usage/adipose_tissue.minus.bw"]

@@ -127,6 +127,7 @@ def test_units_without_wanted_bases_are_left_out(tracks: Tracks) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{}, {"least": 0.0, "genome": "hg38"}, {"regions": ("chr1:2,500-13,500",), "least": 0.0}], ids=str
 )
@@ -160,6 +161,7 @@ def killed_after(count: int) -> Callable[..., Iterator[dict[str, Any]]]:
     return execute
 
 
+@pytest.mark.slow
 @in_small_pieces
 def test_what_is_interrupted_goes_on_with_the_pieces_that_lack(
     tracks: Tracks, root: Path, one_process: dict[str, str], monkeypatch: pytest.MonkeyPatch
@@ -178,6 +180,7 @@ def test_what_is_interrupted_goes_on_with_the_pieces_that_lack(
     assert digests(root) == one_process
 
 
+@pytest.mark.slow
 @in_small_pieces
 def test_killed_while_files_are_put_together_it_goes_on_with_the_next_file(
     tracks: Tracks, root: Path, one_process: dict[str, str], monkeypatch: pytest.MonkeyPatch
@@ -196,6 +199,7 @@ def test_killed_while_files_are_put_together_it_goes_on_with_the_next_file(
     assert digests(root) == one_process
 
 
+@pytest.mark.slow
 @in_small_pieces
 def test_in_one_process_it_goes_on_too_and_leaves_no_pieces(
     tracks: Tracks, root: Path, one_process: dict[str, str], monkeypatch: pytest.MonkeyPatch
@@ -208,6 +212,7 @@ def test_in_one_process_it_goes_on_too_and_leaves_no_pieces(
     assert not (root / WORK).exists()
 
 
+@pytest.mark.slow
 def test_a_part_that_is_damaged_leaves_the_other_pieces_and_ends_with_its_name(
     tmp_path: Path, without_ray: None
 ) -> None:
@@ -223,6 +228,7 @@ def test_a_part_that_is_damaged_leaves_the_other_pieces_and_ends_with_its_name(
     assert digests(root) == digests(in_one_process(tracks, tmp_path / "one"))
 
 
+@pytest.mark.slow
 @in_small_pieces
 def test_a_damaged_piece_is_named_and_once_deleted_computed_again(
     tracks: Tracks, root: Path, one_process: dict[str, str], monkeypatch: pytest.MonkeyPatch
@@ -243,6 +249,7 @@ def test_a_damaged_piece_is_named_and_once_deleted_computed_again(
     assert digests(root) == one_process
 
 
+@pytest.mark.slow
 @in_small_pieces
 @pytest.mark.parametrize("while_it", ["computes", "puts files together"])
 def test_the_same_export_at_the_same_time_may_end_first(
@@ -276,6 +283,7 @@ def test_the_same_export_at_the_same_time_may_end_first(
     assert not (root / WORK).exists()
 
 
+@pytest.mark.slow
 @in_small_pieces
 def test_a_large_export_takes_the_workbench_by_itself(
     tracks: Tracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

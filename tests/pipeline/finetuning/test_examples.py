@@ -160,6 +160,7 @@ def test_every_base_of_a_gene_lies_in_exactly_one_core(
         assert covered(windows, made) == expected
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(annotations, st.integers(1, 70))
 def test_centred_windows_go_as_far_beyond_a_gene_on_both_sides(text: Text, some: list[Transcript], core: int) -> None:
@@ -213,6 +214,7 @@ def test_a_window_shows_and_labels_what_the_annotation_says_of_each_base(
     np.testing.assert_allclose(batch.usage.numpy(), expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(annotations, st.integers(1, 40), st.sampled_from([0.0, 0.5, 1.0, 3.0, 1e9]), st.integers(0, 3))
 def test_an_epoch_has_each_window_with_a_site_once_and_as_many_without_as_asked(
@@ -329,6 +331,7 @@ def test_a_look_at_some_centred_windows_spreads_over_all(text: Text) -> None:
     assert made.centred(30).size == made.centred(1000).size == 30
 
 
+@pytest.mark.slow
 def test_introns_of_a_simulated_genome_begin_with_gt_and_end_with_ag_where_the_labels_say(simulated: Simulated) -> None:
     genome, annotation = Genome(str(simulated.genome)), read_annotation(str(simulated.annotation))
     whole, layout = annotation.transcripts.with_columns(chrom="contig"), StrandLayout(genome.lengths)

@@ -107,6 +107,7 @@ def test_a_gene_spans_its_transcripts_and_genes_are_sorted() -> None:
 spans = st.tuples(st.sampled_from(list(LENGTHS)), st.sampled_from("+-"), st.integers(0, 200), st.integers(1, 100))
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(spans.filter(lambda span: span[2] + span[3] <= LENGTHS[span[0]]), min_size=1, max_size=6),

@@ -79,6 +79,7 @@ def test_an_optimizer_goes_on_as_if_it_had_not_stopped(store: Store) -> None:
         assert torch.equal(x, again.state_dict()[name]), name
 
 
+@pytest.mark.slow
 def test_the_newest_two_are_kept_and_the_newest_is_read(store: Store, state: At) -> None:
     for step in (8, 9, 10, 100):
         states.save(store, state(step))

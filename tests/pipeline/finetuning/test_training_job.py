@@ -104,6 +104,7 @@ def test_transcripts_beyond_the_contig_are_refused_selected_or_not(
         order(tmp_path, gtf=gtf, biotypes="protein_coding")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

@@ -341,6 +341,7 @@ def test_text_read_in_pieces_is_the_same(written: Callable[..., str], chunk_byte
     assert whole["line"].to_list() == [7]
 
 
+@pytest.mark.slow
 def test_annotation_in_object_storage(written: Callable[..., str]) -> None:
     uri = written(*ONE_TRANSCRIPT)
     with object_store("annotations") as bucket:
@@ -561,6 +562,7 @@ def test_the_order_of_lines_does_not_matter(
 LETTERS = b" \t\n\r;\"',=%#>.+-?0123456789abcdegijnortxEGTU@\x00\xef\xbb\xbf\xff\x1f\x8b"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seeds", "words"), [(SEEDS, GTF_WORDS), (GFF3_SEEDS, GFF3_WORDS)], ids=["gtf", "gff3"])
 @settings(max_examples=INPUTS // 2, deadline=None)
 @given(data=st.data())

@@ -157,6 +157,7 @@ TEXTS = VALUES | st.sampled_from(["gene_id x; y", "a; transcript_id b", "tag c",
 KEYS = ("gene_id", "transcript_id", "note", "tag")
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(values=st.dictionaries(st.sampled_from(KEYS), TEXTS, min_size=1), order=st.randoms(), end=st.booleans())
 def test_gtf_gives_back_what_was_written(values: dict[str, str], order: object, end: bool) -> None:

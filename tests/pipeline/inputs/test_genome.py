@@ -58,6 +58,7 @@ def genome(request, tmp_path_factory) -> Genome:
     return Genome(write(folder / ("g.fa.gz" if block else "g.fa"), content, block))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [None, 60_000])
 def test_of_a_line_without_end_no_more_is_held_than_is_read(tmp_path, block, monkeypatch):
     peak = peak_of(tmp_path / "g.fa", b">chr1\n" + b"ACGT" * 10_000_000 + b"\n", block)
@@ -87,6 +88,7 @@ def test_lengths_are_in_the_order_of_the_file(genome):
     assert list(genome.lengths) == list(SEQUENCES)
 
 
+@pytest.mark.slow
 @given(contig=st.sampled_from(list(SEQUENCES)), start=st.integers(-30, 320), length=st.integers(0, 350))
 @settings(max_examples=150, deadline=None)
 def test_fetch_is_the_sequence_with_n_beyond_its_ends(genome, contig, start, length):
@@ -99,6 +101,7 @@ def test_masked_ambiguous_and_rna_letters(genome):
     assert decode(genome.fetch("chr1", 8, 22)) == "NNACGTNNNNACGT"
 
 
+@pytest.mark.slow
 def test_blocks_of_full_size_are_read_across_their_borders(tmp_path):
     sequence = "".join(random.Random(0).choices("ACGT", k=200_000))
     genome = Genome(write(tmp_path / "g.fa.gz", fasta({"c": sequence}, width=60), 65_536))
@@ -108,6 +111,7 @@ def test_blocks_of_full_size_are_read_across_their_borders(tmp_path):
     assert decode(genome.fetch("c", 0, 200_000)) == sequence
 
 
+@pytest.mark.slow
 def test_threads_share_a_genome(genome):
     spans = [(start, start + 40) for start in range(150)] * 4
     with ThreadPoolExecutor(8) as pool:
@@ -454,6 +458,7 @@ def test_letter_that_is_no_nucleotide_is_placed(tmp_path):
         genome.fetch("c", 2, 14)
 
 
+@pytest.mark.slow
 def test_a_fasta_in_object_storage_is_read_with_its_index(tmp_path, cache, monkeypatch):
     local = write(tmp_path / "g.fa.gz", fasta(SEQUENCES), 100)
     Genome(local)

@@ -173,6 +173,7 @@ def test_text_read_in_pieces_is_the_same(written: Written, chunk_bytes: int) -> 
     assert whole.named["line"].to_list() == [7, 11]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -238,6 +238,7 @@ def expected_reads(gene: Gene, usage: np.ndarray, depth: int) -> Iterator[tuple[
         yield gene.contig, gene.strand, donor, acceptor, round(depth * share)
 
 
+@pytest.mark.slow
 def test_usage_of_simulated_genes_is_their_truth() -> None:
     """Genes that overlap and lie in each other, each expressed at a level of its own."""
     contig = make_contig(seed=3, number=1, bases=120_000)

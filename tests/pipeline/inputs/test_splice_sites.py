@@ -47,6 +47,7 @@ def test_both_strands(strand: str, expected: list[tuple[str, int, str]]) -> None
     assert sites.schema == {**dict(list(COLUMNS.items())[:4]), "pos": pl.Int32, "kind": pl.String}
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from("+-"),
     st.lists(st.tuples(st.integers(0, 60), st.integers(1, 25)), min_size=1, max_size=6).map(

@@ -83,6 +83,7 @@ def test_of_a_line_without_end_no_more_is_read_than_the_limit(tmp_path: Path) ->
     assert sum(read) == 6000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", [read_features, read_junctions, read_usage])
 def test_a_reader_refuses_a_line_without_end(reader: Callable[[str], object], endless: Path) -> None:
     with pytest.raises(InputError, match=r"endless\.gz line 1: the line is longer than 67,108,864 bytes, which"):

@@ -130,6 +130,7 @@ def test_readers_that_come_at_once_get_one_copy(bucket: str, cache: Path) -> Non
     assert len(copies(cache)) == 1
 
 
+@pytest.mark.slow
 def test_a_copy_that_is_cut_short_leaves_nothing_behind(
     bucket: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

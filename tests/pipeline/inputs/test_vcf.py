@@ -216,6 +216,7 @@ def test_an_error_of_whoever_reads_stays_its_own(tmp_path: Path) -> None:
         read_elsewhere()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, gzip.compress(META + COLUMNS + (LINE[:-1] + b";X=" + b"a" * 2000 + b"\n") * 20_000, 1))
     tracemalloc.start()

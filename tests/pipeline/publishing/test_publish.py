@@ -222,6 +222,7 @@ def test_to_a_bucket_and_from_it(table: Path, tmp_path: Path) -> None:
         assert files(tmp_path / "back") == files(tmp_path / "straight")
 
 
+@pytest.mark.slow
 def test_to_the_hub_and_from_there(table: Path, hub: Any, tmp_path: Path) -> None:
     said: list[str] = []
     done = published(table, "hf://datasets/me/splicing", said, licence="cc-by-4.0")

@@ -50,6 +50,7 @@ def of(language: str, either: PublishedStore, where: str) -> list[Snippet]:
     return [one for one in snippets(read_contents(either), where) if one.language == language]
 
 
+@pytest.mark.slow
 def test_python_and_the_shell(either: PublishedStore, where: str, sptx_here: Any) -> None:
     for snippet in of("python", either, where):
         printed = io.StringIO()

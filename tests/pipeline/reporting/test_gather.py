@@ -29,6 +29,7 @@ def named_of(tracks: Tracks) -> pl.DataFrame:
     return tracks.sites(named=True).collect()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_sites_are_those_with_names(seed: int, tmp_path: Path) -> None:
     tracks = reported.write(tmp_path / "table", seed)
@@ -103,6 +104,7 @@ def test_biotypes_count_a_site_for_each_of_its_own(tracks: Tracks, found: Findin
     assert len(expected) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_usage_is_that_of_the_called_sites(seed: int, tmp_path: Path) -> None:
     tracks = reported.write(tmp_path / "table", seed)
@@ -173,6 +175,7 @@ def test_sites_at_the_ends_of_the_rows_have_rows(tmp_path: Path) -> None:
     assert found.count(annotated=True) == named_of(tracks).height
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tissues", [0, 1])
 def test_a_network_without_tissues_or_with_one(tissues: int) -> None:
     tracks = reported.write(f"memory://tissues{tissues}")

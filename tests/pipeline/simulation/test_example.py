@@ -41,6 +41,7 @@ def made(example: Any, tmp_path_factory: pytest.TempPathFactory) -> Example:
         return write_example(tmp_path_factory.mktemp("example"))
 
 
+@pytest.mark.slow
 def test_the_same_files_twice_and_others_left_alone(made: Example, stand_in: Path) -> None:
     folder = made.genome.parent
     (folder / "tracks").mkdir()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from pipeline.simulation.sequence import Contig, make_contig, stranded
 from pipeline.simulation.signals import CLUSTERED, ENHANCER, FLANK, SITES, candidates, occurrences
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_genome(sizes: Any, contig: Contig) -> None:
     assert (make_contig(sizes.seed + 1, 1, sizes.bases).codes != contig.codes).mean() > 0.5
 

@@ -51,6 +51,7 @@ def introns(annotation: Annotation) -> set[tuple[str, str, int, int]]:
     }
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes(sizes: Any, made: Simulated, tmp_path: Path) -> None:
     again = simulate.simulate(tmp_path / "again", **sizes._asdict())
     folder = made.genome.parent
@@ -103,6 +104,7 @@ def naive_bits(motif: Motif, text: str) -> float:
     )
 
 
+@pytest.mark.slow
 def test_usage_follows_the_stated_formula(contig: Contig, truth: pl.DataFrame, genome: Genome) -> None:
     table = {row[:4]: row[4:] for row in truth.iter_rows()}
     checked = 0

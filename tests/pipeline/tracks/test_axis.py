@@ -33,6 +33,7 @@ def place(axis: Axis, pos: int, origin: Origin) -> int:
     return origin.end - 1 - pos if axis.strand == "-" else pos - origin.start
 
 
+@pytest.mark.slow
 @given(AXES, spans())
 def test_an_interval_on_the_axis_holds_the_places_of_its_positions(axis: Axis, span: tuple[Origin, int, int]) -> None:
     origin, start, end = span
@@ -56,6 +57,7 @@ def test_windows_own_the_positions_that_they_are_said_to_own(
     assert end <= high
 
 
+@pytest.mark.slow
 @given(AXES, st.lists(spans(), min_size=1, max_size=5), SPECS)
 def test_arrays_give_what_their_numbers_give(
     axis: Axis, several: list[tuple[Origin, int, int]], spec: WindowSpec

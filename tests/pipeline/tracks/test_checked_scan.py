@@ -76,6 +76,7 @@ def flipped(store: Store, name: str, bits: int) -> Iterator[None]:
     store.write_atomic(name, sound)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("manifest", [True, False])
 @pytest.mark.parametrize("table", ["tracks", "sites"])
 def test_a_verifying_reader_gives_right_values_or_names_the_part(tmp_path: Path, manifest: bool, table: str) -> None:

@@ -44,6 +44,7 @@ def test_windows_hold_at_most_so_many_positions(tmp_path: Path, monkeypatch: pyt
     assert one == other
 
 
+@pytest.mark.slow
 def test_of_one_plan_each_part_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cuts: Cuts = [("chr1", "+", first, first + 99) for first in range(1, 700, 100)]
     tables = two_tables.write(tmp_path, cuts=(cuts, cuts))

@@ -86,6 +86,7 @@ def check_sites(
         assert row["second" if row["change"] == "lost" else "first"] <= 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "changed"), [(0, 0.05), (1, 0.8)])
 def test_rows_that_both_hold_are_compared(seed: int, changed: float, tmp_path: Path) -> None:
     first, second = two_tables.write(tmp_path, seed, changed=changed)
@@ -237,6 +238,7 @@ def test_unfinished_tables_are_compared_as_far_as_they_go(tmp_path: Path) -> Non
     assert not found.is_none
 
 
+@pytest.mark.slow
 def test_tables_in_an_object_store(tmp_path: Path) -> None:
     local = two_tables.write(tmp_path)
     remote = two_tables.write("memory://two-tables")
@@ -244,6 +246,7 @@ def test_tables_in_an_object_store(tmp_path: Path) -> None:
     assert compare(local[1], remote[1]).is_none
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "told"),
     [

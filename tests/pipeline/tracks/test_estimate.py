@@ -30,6 +30,7 @@ def test_flops_grow_with_the_window() -> None:
     assert 0 < few < more
 
 
+@pytest.mark.slow
 def test_the_estimate_counts_the_plan(example: Any) -> None:
     ready = job(example)
     found = estimate(ready)

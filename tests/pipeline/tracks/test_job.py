@@ -81,6 +81,7 @@ def test_each_base_is_stored_once_and_in_order(table: Path) -> None:
     assert set(frame.rows()) == expected
 
 
+@pytest.mark.slow
 def test_a_gene_alone_gives_the_rows_that_it_has_in_the_whole(example: Any, table: Path, tmp_path: Path) -> None:
     alone = compute_tracks(example, tmp_path / "gene", genes="BETA2", windows_per_shard=3, batch=4)
     whole = open_tracks(str(table)).gene("BETA2")
@@ -92,6 +93,7 @@ def test_a_gene_alone_gives_the_rows_that_it_has_in_the_whole(example: Any, tabl
         assert difference.max() <= step * 1.01
 
 
+@pytest.mark.slow
 def test_regions_clip_the_rows_but_not_the_windows(example: Any, table: Path, tmp_path: Path) -> None:
     clipped = compute_tracks(example, tmp_path / "clipped", regions="chr1:7,501-8,300", windows_per_shard=2)
     rows = clipped.scan().collect()
@@ -144,6 +146,7 @@ def test_a_part_tells_how_it_was_computed_and_a_damaged_one_does_not(example: An
         assert job.execution_of(damaged) is None
 
 
+@pytest.mark.slow
 def test_workers_load_the_commit_of_the_hub_that_the_plan_was_made_of(example: Any, hub: Any, tmp_path: Path) -> None:
     settings = {"fasta": example.genome, "gtf": example.annotation, "genes": "BETA2", "windows_per_shard": 64}
     settings |= {"output": str(tmp_path / "table"), "checkpoint": "someone/network"}

@@ -112,6 +112,7 @@ scenes = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(scenes)
 @settings(max_examples=15)
 def test_a_mirrored_genome_has_mirrored_sites(scene: Scene) -> None:
@@ -237,6 +238,7 @@ def test_a_table_names_its_sites_by_its_own_transcripts(tracks: Tracks, strand: 
     assert found["pos"].is_sorted()
 
 
+@pytest.mark.slow
 def test_the_frame_is_lazy_and_keeps_what_is_asked_for(tracks: Tracks) -> None:
     whole = tracks.sites(named=True).collect()
     few = tracks.sites(["brain"], named=True, threshold=0.5)

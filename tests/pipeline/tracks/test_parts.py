@@ -91,6 +91,7 @@ def test_sites_part_without_rows_has_the_columns() -> None:
     assert frame.schema == read(parts["tracks"]).schema
 
 
+@pytest.mark.slow
 def test_encodings_statistics_and_row_groups() -> None:
     footer = pq.read_metadata(io.BytesIO(encode(random_rows(ROW_GROUP_ROWS + 1))["tracks"]))
     assert [footer.row_group(group).num_rows for group in range(footer.num_row_groups)] == [ROW_GROUP_ROWS, 1]

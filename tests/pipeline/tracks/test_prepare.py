@@ -97,6 +97,7 @@ def test_odd_transcripts_are_refused_when_they_are_asked_for(
     assert fault in refused(flag, name, gtf=gtf_with(example, tmp_path, lambda lines: [*lines, *ODD]))
 
 
+@pytest.mark.slow
 def test_a_transcript_across_the_origin_of_a_circular_contig(example: Any, sptx_here: Any, tmp_path: Path) -> None:
     gff3 = tmp_path / "a.gff3"
     lines = [
@@ -168,6 +169,7 @@ def prepared(example: Any, tmp_path: Path) -> Callable[..., tuple[TracksJob, str
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ODD_BUT_SOUND)
 def test_odd_but_sound_genomes_are_planned(prepared: Any, kind: str) -> None:
     for index in (None, b"\xff\xfe\x00 no text"):

@@ -106,6 +106,7 @@ def test_sites_are_the_likely_rows_unrounded(tracks: Tracks) -> None:
     assert len(found) == 10
 
 
+@pytest.mark.slow
 def test_scan_with_columns_strand_and_contig(tracks: Tracks) -> None:
     rows = committed_rows()
     assert tracks.scan(["brain", "acceptor"]).collect().equals(rows.select(*KEYS, "brain", "acceptor"))
@@ -115,6 +116,7 @@ def test_scan_with_columns_strand_and_contig(tracks: Tracks) -> None:
     assert tracks.sites(["donor"], strand="-", chrom="HLA-A").collect().equals(rows.select(*KEYS, "donor").clear())
 
 
+@pytest.mark.slow
 def test_a_lazy_frame_is_filtered_and_summarised(tracks: Tracks) -> None:
     wanted = (pl.col("strand") == "+") & (pl.col("donor") >= 0.5) & (pl.col("brain") > pl.col("kidney") / 2)
     assert tracks.scan().filter(wanted).collect().equals(committed_rows().filter(wanted))
@@ -125,6 +127,7 @@ def test_a_lazy_frame_is_filtered_and_summarised(tracks: Tracks) -> None:
     assert tracks.scan().head(3).collect().equals(committed_rows().head(3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("region", "expected"),
     [
@@ -157,6 +160,7 @@ def test_region(tracks: Tracks, region: str | Interval, expected: pl.Expr) -> No
 GENE_1 = span("chr9", "+", 101, 300) | span("chr9", "+", 500, 700)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("gene", "expected"),
     [
@@ -175,12 +179,14 @@ def test_gene(tracks: Tracks, gene: str, expected: pl.Expr) -> None:
     assert tracks.gene(gene, strand="-").equals(committed_rows().filter(expected, pl.col("strand") == "-"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ENST0001.3", "ENST0001", "ENST0001.3_2"])
 def test_transcript(tracks: Tracks, name: str) -> None:
     assert tracks.transcript(name).equals(committed_rows().filter(span("chr9", "+", 101, 300)))
     assert tracks.query(name).equals(tracks.transcript(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["chr9:350-450", "chr9", "HLA-A*01:01", "HLA-A:20", "9:500-", "chr9:-500", " chr9 "])
 def test_query_takes_regions_and_contigs(tracks: Tracks, what: str) -> None:
     assert tracks.query(what, strand="+", sites=True).equals(tracks.region(what, strand="+", sites=True))
@@ -212,6 +218,7 @@ def test_names_that_the_table_does_not_hold(tracks: Tracks) -> None:
             ask()
 
 
+@pytest.mark.slow
 def test_parts_that_cannot_answer_are_never_opened(tmp_path: Path, bucket: str) -> None:
     for root in (str(tmp_path), f"{bucket}/opened"):
         store = tables.write_example(root)
@@ -225,6 +232,7 @@ def test_parts_that_cannot_answer_are_never_opened(tmp_path: Path, bucket: str) 
     assert lazily.collect().equals(rows.filter(span("chr9", "+", 401, 1000)))
 
 
+@pytest.mark.slow
 def test_parts_that_are_damaged_are_told_with_what_to_do(tmp_path: Path, bucket: str) -> None:
     for root in (str(tmp_path), f"{bucket}/damaged"):
         store = tables.write_example(root)
@@ -241,6 +249,7 @@ def test_parts_that_are_damaged_are_told_with_what_to_do(tmp_path: Path, bucket:
             tracks.region("chr9:101-110")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -388,6 +397,7 @@ def in_duckdb(root: str, *filesystems: fsspec.AbstractFileSystem) -> pl.DataFram
     return pl.DataFrame({name: values.tolist() for name, values in columns.items()})
 
 
+@pytest.mark.slow
 def test_duckdb_reads_the_same_files_by_glob(tmp_path: Path, bucket: str) -> None:
     sites = (
         committed_rows(sites=True)

@@ -24,6 +24,7 @@ def settings(example: Any, **others: Any) -> RunConfig:
     return RunConfig(**inputs, genes=("EPSILON5",), **others)
 
 
+@pytest.mark.slow
 def test_a_run_does_what_the_plan_says_and_tells_it(
     example: Any, tmp_path: Path, without_ray: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,6 +106,7 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DAMAGE)
 @pytest.mark.usefixtures("without_ray")
 def test_the_same_command_writes_again_what_it_can_derive_and_says_so(

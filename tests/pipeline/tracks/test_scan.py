@@ -82,6 +82,7 @@ def test_a_gene_over_http_reads_the_columns_that_it_needs_in_few_requests(long_t
         assert sum(one.sent for one in server.asked) < part.bytes + 200_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault", [Fault(other=16), Fault(flipped=True), Fault(cut=True), Fault(missing=3), Fault(403), Fault(404)]
 )

@@ -94,6 +94,7 @@ EDITS = {  # name of the table, what is changed, whether the fingerprint covers 
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EDITS)
 def test_tables_are_the_same_where_the_fingerprint_is(kind: str) -> None:
     table, edit, same = EDITS[kind]

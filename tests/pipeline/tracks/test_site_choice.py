@@ -56,6 +56,7 @@ def chosen(tracks: Tracks, annotation: Annotation | None = None, **choice: Any) 
 ALL = [120, 151, 170, 320, 330, 361, 160, 181]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("choice", "expected"),
     [

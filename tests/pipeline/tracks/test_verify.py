@@ -61,6 +61,7 @@ def sites_rows() -> ShardRows:
     return rows.take(likely)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flanks", ["genomic", "transcript"])
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("sealed", [True, False])
@@ -170,6 +171,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_rows_that_are_not_those_of_the_shard(store: Store, kind: str) -> None:
     name, rows, expected = DAMAGE[kind]
@@ -347,6 +349,7 @@ def test_parts_without_run_json_are_told_and_no_table_is_refused(store: Store, t
         verify(Store(tmp_path / "nothing"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["settings.yaml", "contigs.parquet", "loci.parquet", "transcripts.parquet", "run.json"]
 )

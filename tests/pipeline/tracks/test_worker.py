@@ -140,6 +140,7 @@ class Held(SimpleQueue):
         return self.given[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not library.usable(torch.float32), reason="only the engine's library begins a shard ahead")
 def test_shards_that_overlap_are_those_that_do_not(order: WorkOrder, tmp_path: Path) -> None:
     stages = (ResidualStage(1, 11, 1), ResidualStage(1, 11, 4))

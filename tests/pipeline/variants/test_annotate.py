@@ -21,6 +21,7 @@ def job(place: Place) -> StubJob:
     return place.job(lines, ["S"], sample="S", haplotypes=True, alleles_per_shard=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [1, 3, 20_000])
 def test_notes_stand_in_the_order_of_the_file(job: StubJob, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RECORDS", at_once)

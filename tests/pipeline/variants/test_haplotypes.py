@@ -48,6 +48,7 @@ def test_a_change_that_is_undone_in_cis_is_none(place: Place, first: str, second
     assert found["sample"] == "S"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -152,6 +153,7 @@ def test_haplotypes_change_no_row_of_a_record(place: Place) -> None:
     assert without["haplotype"].null_count() == len(without)
 
 
+@pytest.mark.slow
 def test_many_phase_sets_and_shards_are_planned_in_one_order(place: Place) -> None:
     at = place.sequences["chr1"]
     lines = [Line("chr1", pos, at[pos - 1], "C", genotypes=["1/1"]) for pos in (510, 512)]
@@ -164,6 +166,7 @@ def test_many_phase_sets_and_shards_are_planned_in_one_order(place: Place) -> No
     assert sorted(found["phase_set"].to_list()) == sorted([*"01234"] * 2)
 
 
+@pytest.mark.slow
 def test_what_spans_too_much_is_named_and_not_applied(place: Place, tmp_path: Path) -> None:
     text = "A" * 140_000
     wide = write_place(tmp_path / "wide", {"chr1": text}, [Transcript("T", "chr1", "+", [(1, len(text))])])

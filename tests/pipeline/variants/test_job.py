@@ -276,6 +276,7 @@ def test_distance_zero_and_beyond_the_network_are_looked_at(place: Place) -> Non
 NUMBERS = pl.selectors.by_dtype(pl.Float32)
 
 
+@pytest.mark.slow
 def test_windows_of_the_grid_give_the_numbers_of_centred_ones(place: Place) -> None:
     whole = [one for one in lines(place) if one.id != "long"]
     centred = place.score(whole, distance=50)
@@ -351,6 +352,7 @@ def chosen_settings(chance: random.Random) -> dict[str, Any]:
 KEY = ("chrom", "pos", "id", "ref", "alt", "gene_id", "strand")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_order_splitting_and_shards_change_no_row(seed: int, tmp_path: Path) -> None:
     chance = random.Random(seed)
@@ -368,6 +370,7 @@ def test_order_splitting_and_shards_change_no_row(seed: int, tmp_path: Path) -> 
     assert whole.select(same).sort(KEY).equals(other.select(same).sort(KEY))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4, 8))
 def test_the_mirror_image_of_genome_genes_and_records_has_mirrored_rows(seed: int, tmp_path: Path) -> None:
     chance = random.Random(seed)

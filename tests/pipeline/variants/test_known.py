@@ -62,6 +62,7 @@ def predicted(made: VariantsJob) -> tuple[int, int]:
     return sum(len(one.references) for one in families), sum(len(one.alternatives) for one in families)
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_that_are_computed_otherwise(place: Place, lines: list[Line], tracks: str) -> None:
     plain, helped = (job(place, lines, sites=True, **settings) for settings in ({}, {"tracks": tracks}))
     assert [name for name in plain.fields if plain.fields[name] != helped.fields[name]] == ["reference"]

@@ -75,6 +75,7 @@ def test_a_shard_has_so_many_alleles_to_score_on_one_contig() -> None:
     assert sizes[:2] == [4, 3]
 
 
+@pytest.mark.slow
 def test_a_shard_has_a_bounded_number_of_rows_without_work() -> None:
     one = entries(at("chr1", 1, status="outside_genes"))
     many = pl.concat([one] * (2 * MAX_ROWS + 1)).with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("record"))

@@ -45,6 +45,7 @@ def test_contigs_are_those_of_the_file_whatever_they_are_called(table: Variants)
     assert table.scan().collect_schema().names()[0] == "chrom"
 
 
+@pytest.mark.slow
 def test_an_object_store_gives_the_rows_of_a_disk(table: Variants, in_store: Variants) -> None:
     for sites in (False, True):
         assert in_store.scan(sites=sites).collect().equals(table.scan(sites=sites).collect())

@@ -83,6 +83,7 @@ def test_another_run_is_refused_by_what_differs(place: Place, lines: list[Line],
         run_job(place.job(lines[1:], output=str(tmp_path / "scores")), print, progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_ray")
 def test_two_drivers_at_once_give_one_table(place: Place, lines: list[Line], tmp_path: Path, digests: Any) -> None:
     alone = place.job(lines, alleles_per_shard=1)

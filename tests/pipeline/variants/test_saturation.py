@@ -51,6 +51,7 @@ def test_insertions_are_of_every_sequence(place: Place) -> None:
     assert {pos for pos, _, _ in found} == {299, 300}
 
 
+@pytest.mark.slow
 def test_a_saturation_gives_the_rows_of_a_vcf_with_these_lines(place: Place) -> None:
     table = place.saturate(regions="chr1:495-505", deletions="1-2", insertions=1, alleles_per_shard=20)
     written = changes(place, "chr1", 495, 505, deletions=range(1, 3), insertions=1)
@@ -69,6 +70,7 @@ def test_records_count_positions_and_alts_their_changes(place: Place) -> None:
     assert rows.rows() == [(n, alt, 500 + n) for n in range(3) for alt in (1, 2, 3)]
 
 
+@pytest.mark.slow
 def test_genes_are_changed_over_their_span_and_regions_within_them(place: Place) -> None:
     whole = place.saturate(genes="TWIN").scan().collect()
     assert set(whole["pos"]) == set(range(2001, 2601))  # two genes of the name, each base once

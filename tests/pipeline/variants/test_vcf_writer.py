@@ -290,6 +290,7 @@ def test_without_pysam_there_is_no_index_and_no_bcf(tmp_path: Path, monkeypatch:
         require_target(str(tmp_path / "out.bcf"))
 
 
+@pytest.mark.slow
 def test_twenty_thousand_lines_in_little_memory(tmp_path: Path) -> None:
     line = b"1\t5\t.\tA\t<X>\t.\t.\tX=" + b"a" * 1000 + b"\n"
     source = write(tmp_path, gzip.compress(BARE + line * 20_000, 1))

@@ -67,6 +67,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_damage_is_found_and_named(kind: str, table: Path) -> None:
     damage, told = DAMAGE[kind]

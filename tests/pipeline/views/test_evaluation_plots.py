@@ -93,6 +93,7 @@ def test_letters_fill_their_share_and_the_highest_is_on_top() -> None:
     assert stack[-1].height == max(box.height for box in stack)
 
 
+@pytest.mark.slow
 def test_a_table_in_which_nothing_is_true_is_drawn(tmp_path: Path) -> None:
     tracks = tables.write(tmp_path / "table", [tables.Part("chr1", "+", range(1, 50))])
     annotation = read_annotation(genomes.write_gtf(tmp_path / "x.gtf", [genomes.Transcript("A", "chr1", "+", EXONS)]))

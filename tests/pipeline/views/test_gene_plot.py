@@ -115,6 +115,7 @@ def test_heat_maps_hold_the_values_of_the_table_and_of_the_measurement(
     assert panels(figure)[2].yaxis_inverted()
 
 
+@pytest.mark.slow
 def test_columns_are_joined_to_their_positions(tracks: Tracks) -> None:
     view = view_of(tracks, "GENE")
     figure = draw_view(view)
@@ -139,6 +140,7 @@ def test_a_table_without_tissues_has_labels_and_no_heat_map(tracks: Tracks) -> N
     assert figure.axes[2].get_xlim() == (0, len(view.called))
 
 
+@pytest.mark.slow
 def test_the_title_says_where_and_how_many(tracks: Tracks, monkeypatch: pytest.MonkeyPatch) -> None:
     def title(**options: Any) -> str:
         return str(draw_view(view_of(tracks, "GENE", **options)).texts[0].get_text())
@@ -217,6 +219,7 @@ def test_labels_lie_inside_the_figure_and_apart(tmp_path: Path) -> None:
             assert not any(one.overlaps(other) for at, one in enumerate(boxes) for other in boxes[:at])
 
 
+@pytest.mark.slow
 def test_the_command_draws_a_gene(tmp_path: Path, sptx_here: Callable[..., Any]) -> None:
     gene.write(tmp_path / "table", "-")
     for name, magic in (("gene.png", b"\x89PNG\r\n"), ("gene.svg", b"<?xml")):

@@ -104,6 +104,7 @@ def test_titles_say_what(saturation: Variants, strand: str) -> None:
     assert told.endswith("left to right" if strand == "+" else "right to left")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bases", [1, 230])
 def test_labels_lie_inside_the_figure_and_apart(tmp_path: Path, bases: int) -> None:
     rows = [scored("chr1", pos, "A", "C", record=pos, ds_ag=0.5, ds_dl=0.4) for pos in range(99_960, 99_960 + bases)]

@@ -57,6 +57,7 @@ def dots(axes: Axes) -> dict[tuple[float, float], str]:
     }
 
 
+@pytest.mark.slow
 def test_there_are_no_bars_for_a_network_without_tissues(variants: Variants, annotation: Annotation) -> None:
     view = variant_view(variants, SNV, annotation=annotation)
     figure = draw_variant(dataclasses.replace(view, tissues=()))
@@ -94,6 +95,7 @@ def test_gains_and_losses_have_labels_that_lead_to_them(variants: Variants, stra
     assert gone == [[pytest.approx(0.1), pytest.approx(0.8)]]
 
 
+@pytest.mark.slow
 def test_bases_that_a_sequence_lacks_are_hatched(variants: Variants) -> None:
     reference, _, alternative, _ = draw_variant(variant_view(variants, DELETION)).axes
     assert (hatched(reference), hatched(alternative)) == ([], [(100.5, 106.5)])
@@ -126,6 +128,7 @@ def test_bars_are_the_changes_of_usage(variants: Variants) -> None:
     assert usage.get_xlim() == (-1.05, 1.05)
 
 
+@pytest.mark.slow
 def test_what_must_be_known_of_calls_is_said(variants: Variants, tmp_path: Path) -> None:
     def told(table: Variants, variant: str) -> str:
         return str(draw_variant(variant_view(table, variant)).axes[-1].get_xlabel())
@@ -159,6 +162,7 @@ def test_positions_before_the_contig_have_no_label(tmp_path: Path) -> None:
     assert all(int(text) >= 1 and column == int(text) + 50 for text, column in labels.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [1_001, 1_198])
 def test_four_labels_at_an_edge_are_set_apart(tmp_path: Path, first: int) -> None:
     rows, sites = gene_variants.rows("+")
@@ -173,6 +177,7 @@ def test_four_labels_at_an_edge_are_set_apart(tmp_path: Path, first: int) -> Non
     assert not any(one.overlaps(other) for at, one in enumerate(boxes) for other in boxes[:at])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", [SNV, INSERTION])
 def test_labels_lie_inside_the_figure_and_apart(variants: Variants, annotation: Annotation, variant: str) -> None:
     figure: Figure = draw_variant(variant_view(variants, variant, annotation=annotation))

@@ -209,6 +209,7 @@ def test_a_head_is_saved_and_loaded_beside_the_network(model: SpTransformerModel
     assert loaded.digest() == Checkpoint(OFFICIAL, model.state_dict()).digest()
 
 
+@pytest.mark.slow
 def test_settings_beside_the_sizes_are_read_saved_and_loaded(tmp_path: Path) -> None:
     tensors = multimolecule_tensors(network_of(MULTIMOLECULE))
     loaded = load_checkpoint(multimolecule_folder(tmp_path / "theirs", tensors, output_attentions=True))
@@ -282,6 +283,7 @@ def test_saving_where_a_file_stands_is_refused(model: SpTransformerModel, tmp_pa
         save_checkpoint(model.to_checkpoint(), tmp_path / "taken")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["ours", "multimolecule"])
 def test_tensors_in_several_files_are_the_same_network(layout: str, tmp_path: Path) -> None:
     model = network_of(MULTIMOLECULE).requires_grad_(False)

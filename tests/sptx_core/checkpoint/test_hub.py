@@ -100,6 +100,7 @@ def test_an_upload_without_changes_is_none(hub: HubServer) -> None:
 # --- what the hub refuses --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("refusal", "words"),
     [

@@ -106,6 +106,7 @@ def test_a_checkpoint_is_as_it_was_after_its_network_predicted_in_another_precis
     assert torch.equal(kind.from_checkpoint(checkpoint)(IDS).logits, made(kind)(IDS).logits)
 
 
+@pytest.mark.slow
 def test_loading_and_building_import_no_part_of_pytorch_for_tracing(tmp_path: Path) -> None:
     """PyTorch imports it, and SymPy, by itself where random numbers are asked for on the meta device: 0.3 s."""
     network_of(tiny_config()).save_pretrained(tmp_path)
@@ -133,6 +134,7 @@ def test_a_loaded_network_can_be_trained_on(kind: Any, tmp_path: Path) -> None:
     loaded.train()(IDS).logits.sum().backward()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [SpTransformerModel, SpTransformerForTokenPrediction])
 def test_settings_that_only_multimolecule_has_outlive_loading_and_saving(kind: Any, tmp_path: Path) -> None:
     beside = {"output_attentions": True, "batch_norm_momentum": 0.3}
@@ -178,6 +180,7 @@ def test_a_revision_is_loaded_with_a_token(kind: Any, hub: HubServer, tmp_path: 
         kind.from_pretrained("someone/network", token="t")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("dtype", "expected"),

@@ -61,6 +61,7 @@ def assert_alike(found: dict[str, TensorShape], expected: dict[str, Tensor]) -> 
     assert list(found.items()) == [(name, (tuple(x.shape), x.dtype)) for name, x in expected.items()]
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(configs())
 def test_shapes_are_those_of_the_network_in_its_order(config: SpTransformerConfig) -> None:

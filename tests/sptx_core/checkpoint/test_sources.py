@@ -63,6 +63,7 @@ def test_a_place_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
         locate(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_hub_id_is_downloaded_unless_a_folder_has_that_name(
     hub: HubServer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,7 @@ def test_each_path_is_fast_counted_and_near_the_reference(report: BenchReport) -
     assert all(row.peak_bytes > 0 and row.windows_per_second > 0 for row in report.rows)
 
 
+@pytest.mark.slow
 def test_a_network_without_attention_is_measured_as_it_is() -> None:
     report = run_bench(
         model=small_network(layers=0, members=2), spec=SMALL_SPEC, runs=[("shared", "float32")], windows=4, repeats=1

@@ -38,6 +38,7 @@ def group(*starts: int, size: int = 2, windows: tuple[int, ...] = ()) -> ChangeG
     return ChangeGroup(np.arange(len(given)), np.array(windows or (0,) * len(given)), given, size, WIDTH)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spec", "max_seq_len"), [(SMALL_SPEC, 128), (SMALL_SPEC, 64), (WindowSpec(20, 60), 192)])
 @pytest.mark.parametrize("run", [2, 48])
 @torch.inference_mode()

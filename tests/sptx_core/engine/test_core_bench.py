@@ -84,6 +84,7 @@ def test_the_report_is_saved_and_shown(report: CoreReport, tmp_path: Path) -> No
     assert lines[2].count(" - ") + lines[2].endswith("-") == 7
 
 
+@pytest.mark.slow
 def test_an_untrained_network_has_no_differences() -> None:
     rows = run_core_bench(MODEL, STRETCHES[:1], CORES, trained=False, repeats=1).rows
     assert all(row.at_sites is row.elsewhere is row.usage is row.crossed is None for row in rows)

@@ -48,6 +48,7 @@ FAR = (dataclasses.replace(SMALL.encoders[0], stages=SMALL.encoders[0].stages * 
 """Reaches farther than the context: even a window of a network without attention has ends of its own."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [None, 2])
 @pytest.mark.parametrize("kind", KINDS)
 def test_shared_windows_and_changes_are_those_of_the_network(kind: str, batch: int | None) -> None:
@@ -73,6 +74,7 @@ def test_encoders_that_reach_beyond_the_context(core: int) -> None:
     assert (found - network_logits(model, spec, stretch)).abs().max() < 1e-12
 
 
+@pytest.mark.slow
 @needs_native
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(
@@ -116,6 +118,7 @@ def test_what_a_path_cannot_do_is_said() -> None:
     assert not ENGINE_PATHS["reference"].reasons_against(request)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["reference", "shared"])
 @pytest.mark.parametrize("kind", ["bare-no-path-no-usage", "members-leaking"])
 def test_scores_of_a_predictor(kind: str, path: str) -> None:

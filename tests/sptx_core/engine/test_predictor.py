@@ -76,6 +76,7 @@ def test_output_that_is_not_finite_is_an_error(path: str) -> None:
         Predictor(model, SMALL_SPEC, batch=2, path=path).predict(random_stretches(SMALL_SPEC, [2]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "precision"), [("reference", "float32"), ("shared", "float32"), ("shared", "bfloat16")]
 )

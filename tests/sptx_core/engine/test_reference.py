@@ -62,6 +62,7 @@ def smallest_gap(model: SpTransformerModel, window: torch.Tensor) -> float:
     return min(gaps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["reference", "shared", "native"])
 @torch.inference_mode()
 def test_gaps_are_those_of_the_network(path: str) -> None:

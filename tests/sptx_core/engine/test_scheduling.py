@@ -43,6 +43,7 @@ LAYOUTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spec", "max_seq_len"), LAYOUTS)
 @pytest.mark.parametrize("windows", [1, 2, 30])
 @pytest.mark.parametrize("batch", [None, 4])
@@ -102,6 +103,7 @@ def test_recorded_choices_are_the_networks() -> None:
     assert not needed[:, -1].all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @torch.inference_mode()
 def test_micro_batches_never_wait_for_a_gpu_nor_mix_devices(dtype: torch.dtype) -> None:
@@ -118,6 +120,7 @@ def test_micro_batches_never_wait_for_a_gpu_nor_mix_devices(dtype: torch.dtype) 
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batch", "sizes"), [(None, [1] * 16), (6, [6, 6, 4]), (64, [16])])
 @torch.inference_mode()
 def test_a_family_goes_in_micro_batches_of_its_own(batch: int | None, sizes: list[int]) -> None:

@@ -51,6 +51,7 @@ def path_of(name: str) -> ReferencePath | StretchPath:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["reference", "shared"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_jobs_that_do_not_overlap_are_taken_one_by_one(path: str, threads: int) -> None:
@@ -66,6 +67,7 @@ def test_no_jobs_give_no_scores() -> None:
     assert [list(stream(jobs)) for jobs in ([], [None], [[]])] == [[], [], [[]]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("queued", "expected"),
     [
@@ -80,6 +82,7 @@ def test_micro_batches_queue_as_on_a_gpu(queued: int, expected: list[str]) -> No
     assert streamed(stream_of(path, queued), [[one, two], [three], None, [four]]) == expected  # 3, 2, 1 micro-batches
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["reference", "shared"])
 def test_families_come_in_order_each_as_soon_as_it_is_complete(path: str) -> None:
     """An empty one among them, and moments without any."""

@@ -11,7 +11,7 @@ from material.engine_networks import SMALL
 from sptx_core.engine.variant_bench import VariantReport, format_variants, run_variant_bench
 from sptx_core.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("one_thread_throughout")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread_throughout")]
 
 KINDS = ["lone", "three", "centred", "grid"]
 

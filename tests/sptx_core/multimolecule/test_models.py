@@ -136,6 +136,7 @@ FIXED: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize(("name", "value"), FIXED.items())
 def test_what_a_network_was_built_with_cannot_be_changed_in_its_configuration(kind: Any, name: str, value: Any) -> None:
@@ -205,6 +206,7 @@ def test_a_tuple_on_request(kind: Any) -> None:
     assert isinstance(model(IDS, return_dict=True), Mapping)
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("entry", ["attentions", "hidden_states", "contexts"])
 def test_further_entries_by_call_or_by_configuration(entry: str, kind: Any) -> None:
@@ -291,6 +293,7 @@ def test_the_engine_takes_it(path: str) -> None:
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @BOTH
 def test_saved_and_loaded_it_is_the_same(kind: Any, tmp_path: Path) -> None:
     model = network(kind, output_contexts=True, batch_norm_momentum=0.3, pad_token_id=None, problem_type="binary")
@@ -305,6 +308,7 @@ def test_saved_and_loaded_it_is_the_same(kind: Any, tmp_path: Path) -> None:
     assert settings == {"output_contexts": True, "batch_norm_momentum": 0.3, "pad_token_id": None}
 
 
+@pytest.mark.slow
 @BOTH
 def test_settings_of_a_folder_of_multimolecule_count(kind: Any, tmp_path: Path) -> None:
     tensors = multimolecule_tensors(network_of(MULTIMOLECULE))

@@ -65,6 +65,7 @@ def with_our_import(text: str) -> doctest.DocTest:
     return doctest.DocTestParser().get_doctest(ours, {}, "page", None, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "examples"), [("model-card.txt", (5, 9)), ("api-page.txt", (5, 9, 12, 4, 9, 9))])
 @pytest.mark.usefixtures("hub")
 def test_scripts_of_the_pages_as_text_run(name: str, examples: tuple[int, ...], pages: Path) -> None:

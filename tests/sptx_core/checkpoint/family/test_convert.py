@@ -120,6 +120,7 @@ def test_a_graph_of_several_networks_gives_its_members(tmp_path: Path) -> None:
     assert read_family([path])[0].config.members == 3
 
 
+@pytest.mark.slow
 def test_faults_of_what_belongs_together_are_one_sentence(splice: Path, usage: Path, tmp_path: Path) -> None:
     one = splice / "model_80nt_rs9.pt"
 

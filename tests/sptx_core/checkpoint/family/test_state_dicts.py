@@ -55,6 +55,7 @@ def test_openspliceai_gives_what_its_layout_says(stages: int) -> None:
     assert (ours - theirs).abs().max() < TOLERANCE
 
 
+@pytest.mark.slow
 def test_pangolin_gives_what_its_layout_says_of_each_output(pangolin: dict[str, Tensor]) -> None:
     splice = read_openspliceai(openspliceai_state(random_weights(5, PUBLISHED[:1], channels=2)), "x.pt")
     outputs = [read_pangolin(pangolin, output, f"channel {output}", f"final.1.{output}.3.v2") for output in range(8)]

@@ -38,6 +38,7 @@ LAYOUTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spec", "max_seq_len"), LAYOUTS)
 @pytest.mark.parametrize("windows", [1, 9])
 def test_path_equals_the_network(dtype: torch.dtype, spec: WindowSpec, max_seq_len: int, windows: int) -> None:
@@ -52,6 +53,7 @@ def test_path_equals_the_network(dtype: torch.dtype, spec: WindowSpec, max_seq_l
     assert difference.median() < (1e-6 if dtype == torch.float32 else 0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spec", "max_seq_len"), LAYOUTS[1:5:3])
 @torch.inference_mode()
 def test_changed_windows_are_those_of_the_network(dtype: torch.dtype, spec: WindowSpec, max_seq_len: int) -> None:
@@ -65,6 +67,7 @@ def test_changed_windows_are_those_of_the_network(dtype: torch.dtype, spec: Wind
     assert difference.median() < (1e-6 if dtype == torch.float32 else 0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("by_hardware")
 @torch.inference_mode()
 def test_a_family_has_the_same_bytes_on_any_threads_and_beside_others(dtype: torch.dtype) -> None:
@@ -81,6 +84,7 @@ def test_a_family_has_the_same_bytes_on_any_threads_and_beside_others(dtype: tor
         assert [part.tobytes() for part in found] == [part.tobytes() for part in alone[number]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["conv1", "conv2", "norm1"])
 def test_what_is_not_a_number_stays_so(dtype: torch.dtype, part: str) -> None:
     """A ReLU that makes zeros of it would hide it."""
@@ -91,6 +95,7 @@ def test_what_is_not_a_number_stays_so(dtype: torch.dtype, part: str) -> None:
         predictor.predict(random_stretches(spec, [2]))
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_any_number_of_threads_gives_the_same_bytes(dtype: torch.dtype) -> None:
     spec = WindowSpec(20, CONTEXT, 5)

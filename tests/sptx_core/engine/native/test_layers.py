@@ -28,6 +28,7 @@ def config_of(buckets: int, local_heads: int, feed_forward_size: int) -> SpTrans
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("local_heads", [0, 1, 3])
 @pytest.mark.parametrize("buckets", [1, 2, 5, 40])
 @torch.inference_mode()
@@ -63,6 +64,7 @@ def test_a_layer_equals_the_networks(
     assert needed[..., core.begin : core.end].all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("local_heads", [0, 3])
 @torch.inference_mode()
 def test_shares_and_values_have_all_their_bits(dtype: torch.dtype, local_heads: int) -> None:
@@ -79,6 +81,7 @@ def test_shares_and_values_have_all_their_bits(dtype: torch.dtype, local_heads: 
     assert error.sqrt() < (5e-7 if dtype == torch.float32 else 0.02)  # 1e-6 without any one product of parts
 
 
+@pytest.mark.slow
 def test_the_benchmark_counts_what_the_library_performs(dtype: torch.dtype) -> None:
     precision = str(dtype).removeprefix("torch.")
     runs = [("shared", precision), ("native", precision)]

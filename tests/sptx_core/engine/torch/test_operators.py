@@ -30,6 +30,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     kernel=st.integers(0, 11).map(lambda half: 2 * half + 1),

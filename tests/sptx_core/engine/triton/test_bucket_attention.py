@@ -10,6 +10,7 @@ pytest.importorskip("triton", reason="Triton is not installed")
 from sptx_core.engine.triton.bucket_attention import attend_buckets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
 @pytest.mark.parametrize(("first", "count"), [(0, 4), (1, 2), (0, 1), (3, 1)])
 def test_attention_sees_neighbours_in_the_window_and_the_chosen_bucket(

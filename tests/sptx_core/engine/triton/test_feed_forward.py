@@ -11,6 +11,7 @@ from sptx_core.engine.triton.feed_forward import FeedForward
 from sptx_core.engine.triton.row_norm import NormWeights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
 @pytest.mark.parametrize("rows", [16, 64, 144])
 @pytest.mark.parametrize("last", [False, True])

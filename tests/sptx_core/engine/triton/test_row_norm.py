@@ -10,6 +10,7 @@ pytest.importorskip("triton", reason="Triton is not installed")
 from sptx_core.engine.triton.row_norm import NormWeights, normalise_rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
 @pytest.mark.parametrize("rows", [16, 80, 208])
 def test_the_norm_of_rows_and_its_means(dtype: torch.dtype, tolerance: float, rows: int) -> None:

@@ -15,6 +15,7 @@ from sptx_core.engine.native.weights import ConvolutionArguments
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(
     kernel=st.integers(0, 12).map(lambda half: 2 * half + 1),
