@@ -55,6 +55,7 @@ def test_the_mean_is_sound_where_probabilities_are_0_or_1() -> None:
     assert mean_logits(sure).isfinite().all()
 
 
+@pytest.mark.slow
 def test_names_and_codes_need_no_torch() -> None:
     program = "import sys, sptx_core.channels, sptx_core.alphabet; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)

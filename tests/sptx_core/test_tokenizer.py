@@ -258,6 +258,7 @@ def same(one: Any, other: Any) -> bool:
     return all(list(one(x)["input_ids"]) == list(other(x)["input_ids"]) for x in sequences)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choices", MADE)
 def test_what_is_saved_is_loaded_again(choices: dict[str, Any], hub: HubServer, tmp_path: Path) -> None:
     tokenizer = DnaTokenizer(**choices)

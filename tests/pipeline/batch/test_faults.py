@@ -153,6 +153,7 @@ def test_faults_that_stay_are_told_with_what_may_pass_by_itself(
     assert str(error).startswith(f"{store.root} cannot be written: ")
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_at_all_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(S3FileSystem, "retries", 1)
     with faulty_bucket("gone") as (uri, proxy):
@@ -294,6 +295,7 @@ def test_a_first_access_that_fails_ends_the_run_at_once(
     assert UnitWorker(replace(assignment, proven=True))(UNIT.to_row())["error"] == ""  # the run had parts before
 
 
+@pytest.mark.slow
 def test_storage_that_stays_away_is_given_up_and_the_unit_is_not(
     behind: tuple[Assignment, FaultProxy], computed: list[str]
 ) -> None:

@@ -233,6 +233,7 @@ def test_failed_write_leaves_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
+@pytest.mark.slow
 def test_sweep_removes_at_once_what_writers_left_that_have_ended(tmp_path: Path) -> None:
     store = Store(tmp_path)
     program = "import os, sys; os.fsync = lambda _: os._exit(1); from pipeline.batch.storage import Store\n"

@@ -45,6 +45,7 @@ def plainly(rows: pl.DataFrame, columns: list[str]) -> list[list[object]]:
     return [[shown(name, value) for name, value in row.items()] for row in rows.select(columns).iter_rows(named=True)]
 
 
+@pytest.mark.slow
 @given(st.sampled_from([900, 1_700, 2_900, 261_000, 700_000, 899_000]), st.integers(1, 3_000), st.floats(0.1, 0.9))
 @settings(max_examples=15)
 def test_rows_are_those_of_the_table(

@@ -15,6 +15,7 @@ LOCUS = Interval("chr1", 1_000, 4_000)
 BLOCK = re.compile(r'<script type="application/json" id="embedded">(.*?)</script>', re.DOTALL)
 
 
+@pytest.mark.slow
 def test_it_holds_what_the_session_answers(session: Session) -> None:
     held = answers(session, LOCUS)
     assert held["region"] == {"chrom": "chr1", "start": 1_000, "end": 4_000}

@@ -75,6 +75,7 @@ def test_an_unknown_contig_is_told(session: Session) -> None:
         answer(session, "scores", urlencode(VIEW | {"chrom": "chr2"}))
 
 
+@pytest.mark.slow
 @given(st.sampled_from(QUESTIONS), st.dictionaries(st.sampled_from([*VIEW, "q", "key", "most", "least"]), st.text()))
 @settings(max_examples=100)
 def test_any_parameters_are_answered_or_refused(session: Session, question: str, given: dict[str, str]) -> None:

@@ -191,6 +191,7 @@ def test_tables_of_two_genomes_are_refused(tracks: Tracks, tmp_path: Path) -> No
         Session([])
 
 
+@pytest.mark.slow
 def test_an_unfinished_table_says_so_and_shows_what_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = browsed.write(tmp_path / "t")
     session = Session([browsed.open_done(whole, 2)])
@@ -207,6 +208,7 @@ def test_an_unfinished_table_says_so_and_shows_what_comes(tmp_path: Path, monkey
     assert session.config()["tables"][0]["unfinished"] is None
 
 
+@pytest.mark.slow
 def test_a_reload_sees_new_parts_at_once(tmp_path: Path) -> None:
     whole = browsed.write(tmp_path / "t")
     session = Session([browsed.open_done(whole, 2)])

@@ -117,6 +117,7 @@ def test_scores_at_positions_are_those_of_either_table(view: TableView, raw: dic
         ]
 
 
+@pytest.mark.slow
 def test_sites_of_many_parts_are_read_at_once_and_are_the_same(tmp_path: Path) -> None:
     some = [tables.Part("chr1", "+", range(at, at + 10), {at + 3: 0.5}) for at in range(1, 401, 10)]
     some[3] = some[3]._replace(acceptor={31: 0.5, 34: 0.5, 40: 0.5})
@@ -147,6 +148,7 @@ def test_rows_by_transcript_show_the_greatest_score(tmp_path: Path) -> None:
     assert view.computed("chr1", "+", 0, 100) == [(10, 19)]
 
 
+@pytest.mark.slow
 def test_an_unfinished_table_shows_new_parts_after_a_refresh(tmp_path: Path) -> None:
     whole = browsed.write(tmp_path / "t")
     view = TableView(browsed.open_done(whole, 2), ByteCache(1 << 24))

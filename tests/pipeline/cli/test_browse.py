@@ -40,6 +40,7 @@ def test_it_prints_the_address_first_and_ends_quietly(root: Path, clean_environm
     assert (process.returncode, out, err) == (130, "", "Ctrl-C ends it\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

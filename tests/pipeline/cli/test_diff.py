@@ -36,6 +36,7 @@ def test_two_runs_of_one_plan(roots: tuple[Path, Path], sptx_here: Any, tmp_path
     assert (tmp_path / "rows.csv").read_text() == "chrom,strand,pos,ref,channel,first,second,difference\n"
 
 
+@pytest.mark.slow
 def test_two_tables_that_differ(roots: tuple[Path, Path], sptx_here: Any) -> None:
     done = sptx_here("diff", *roots)
     found = compare(*map(open_tracks, roots))
@@ -62,6 +63,7 @@ def test_rows_of_one_table_alone_are_counted(sptx_here: Any, tmp_path: Path) -> 
     assert done.out.endswith("no difference in the rows of both\n")
 
 
+@pytest.mark.slow
 def test_a_site_that_is_gained_below_a_step_is_printed(sptx_here: Any, tmp_path: Path) -> None:
     for name, score, bases in (("a", 0.09998, "A"), ("b", 0.10001, "A"), ("c", 0.10001, "C")):
         tables.write(tmp_path / name, [Part("chr1", "+", range(1, 9), donor={3: score}, bases=bases * 8)])

@@ -18,6 +18,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_export_writes_all_but_the_hub_without_a_genome(table: Path, sptx_here: Any, tmp_path: Path) -> None:
     done = sptx_here("export", table, "--to", tmp_path / "out", code=0)
     assert done.out == f"37 files written: {tmp_path / 'out'}\n"
@@ -83,6 +84,7 @@ def test_with_workers_it_writes_the_same_on_the_workbench(
     assert digests(tmp_path / "workers") == digests(tmp_path / "one")
 
 
+@pytest.mark.slow
 def test_a_cluster_that_does_not_answer_leaves_the_place_free(table: Path, sptx_here: Any, tmp_path: Path) -> None:
     done = sptx_here("export", table, "--to", tmp_path / "out", "--address", "nonsense", code=2)
     assert "no Ray cluster answers at nonsense" in done.err

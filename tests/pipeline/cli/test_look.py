@@ -32,6 +32,7 @@ def test_query_prints_tables_csv_and_parquet(table: Path, sptx_here: Any, tmp_pa
     assert len(sites) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "flags", "told"),
     [
@@ -217,6 +218,7 @@ def test_query_checks_parts_where_it_is_told_to(small_table: Path, sptx_here: An
     assert "its bytes are not those that manifest.parquet recorded" in done.err
 
 
+@pytest.mark.slow
 def test_verify_reads_with_actors_where_it_is_told_to(small_table: Path, without_ray: None, sptx_here: Any) -> None:
     assert sptx_here("verify", small_table, "--workers", "2").out == sptx_here("verify", small_table).out
     assert "--workers" in sptx_here("verify", small_table, "--workers", "0", code=2).err
@@ -237,6 +239,7 @@ def test_verify_says_where_nothing_is_known(small_table: Path, sptx_here: Any, m
     assert json.loads(sptx_here("verify", small_table, "--json", code=3).out)["unread"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "folders"),
     [
@@ -269,6 +272,7 @@ def test_plot_draws_a_variant_and_a_map_of_changes(sptx_here: Any, tmp_path: Pat
     assert (tmp_path / "many.svg").read_bytes().startswith(b"<?xml")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "flags", "told"),
     [

@@ -40,6 +40,7 @@ def test_convert_makes_members_of_published_files(sptx_here: Any, splice: list[P
     assert (config.members, config.layers, config.tissues) == (2, 0, 0)
 
 
+@pytest.mark.slow
 def test_convert_puts_usage_beside_splice_sites(sptx_here: Any, splice: list[Path], tmp_path: Path) -> None:
     usage = tmp_path / "final.1.3.3.v2"
     heads = random_weights(9, channels=3, outputs=12)
@@ -111,6 +112,7 @@ def test_bench_of_variants_measures_shows_and_saves(
     assert '"alleles": 9' in target.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

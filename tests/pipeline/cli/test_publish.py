@@ -20,6 +20,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_publish_tells_what_it_wrote(table: Path, sptx_here: Any, tmp_path: Path) -> None:
     done = sptx_here("publish", table, "--to", tmp_path / "out", code=0)
     assert done.out == f"18 files written: {tmp_path / 'out'}\n"

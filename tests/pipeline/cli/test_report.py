@@ -25,6 +25,7 @@ def test_a_report_is_written_and_told(sptx_here: Any, tmp_path: Path) -> None:
     assert "score of 0.1 or more" in plain
 
 
+@pytest.mark.slow
 def test_an_unfinished_table_ends_with_3(sptx_here: Any, tmp_path: Path) -> None:
     reported.write(tmp_path / "table", shards=9)
     done = sptx_here("report", tmp_path / "table", "--to", tmp_path / "report.html", code=3)

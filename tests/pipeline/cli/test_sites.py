@@ -61,6 +61,7 @@ def test_parquet_on_standard_output(root: Path, tmp_path: Path, monkeypatch: pyt
     assert pl.read_parquet(tmp_path / "piped").height == 5
 
 
+@pytest.mark.slow
 def test_filters_and_an_annotation(root: Path, sptx_here: Any, tmp_path: Path) -> None:
     odd = Transcript("T;9", "1", "+", [(1_950, 2_000), (2_400, 2_500)], gene="CYX3;1")
     write_gtf(tmp_path / "genes.gtf.gz", [odd, Transcript("T8", "1", "+", [(10, 20), (30, 40)])])
@@ -76,6 +77,7 @@ def test_filters_and_an_annotation(root: Path, sptx_here: Any, tmp_path: Path) -
     assert brain.startswith("chrom\tstrand\tpos\tkind\t")  # a header alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "told"),
     [

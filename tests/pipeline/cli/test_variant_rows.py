@@ -16,6 +16,7 @@ def scores(tmp_path: Path) -> Path:
     return tmp_path / "scores"
 
 
+@pytest.mark.slow
 def test_a_table_to_read_has_the_columns_that_a_person_reads(scores: Path, sptx_here: Any, tmp_path: Path) -> None:
     shown = sptx_here("query", scores)
     assert "columns shown: status, d_splice, ds_ag, ds_al, ds_dg, ds_dl; --columns chooses others" in shown.err
@@ -44,6 +45,7 @@ def test_chosen_columns_are_printed_beside_those_that_name_the_variant(scores: P
     assert "has no column brian; it has chrom, pos," in sptx_here("query", scores, "--columns", "brian", code=2).err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "told"),
     [

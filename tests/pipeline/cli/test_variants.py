@@ -154,6 +154,7 @@ def test_an_output_is_required_and_is_not_another_runs(inputs: list[str], sptx_h
 # status, verify and query of the table
 
 
+@pytest.mark.slow
 def test_a_table_of_variants_is_told_from_one_of_tracks(scores: Path, sptx_here: Any) -> None:
     assert "3 of 3 shards done" in sptx_here("status", scores).out
     assert json.loads(sptx_here("status", scores, "--json").out)["missing"] == []

@@ -71,6 +71,7 @@ def test_usage_that_is_the_same_in_all_tissues_has_no_specific_correlation() -> 
         assert (line.specific_spearman, line.specific_pearson) == (None, None)
 
 
+@pytest.mark.slow
 @hypothesis.given(st.lists(st.tuples(VALUES, VALUES), max_size=30))
 def test_a_correlation_is_scipys_or_none(pairs: list[tuple[float, float]]) -> None:
     first, second = np.array(pairs).reshape(-1, 2).T

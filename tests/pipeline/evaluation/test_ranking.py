@@ -44,6 +44,7 @@ def assert_as_sklearn(found: Ranking, scores: np.ndarray, true: np.ndarray) -> N
     np.testing.assert_allclose(curve.scores, thresholds[::-1], rtol=1e-7)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(LABELLED_STEPS, st.integers(1, 4))
 def test_rounded_scores_give_what_scikit_learn_gives(labelled: list[tuple[int, bool]], pieces: int) -> None:

@@ -35,6 +35,7 @@ def test_a_perfect_prediction_is_perfect(evaluated: Evaluated, strand: str, exac
     assert found.of("acceptor").threshold == pytest.approx(0.7 if strand == "+" else 0.8, rel=2**-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strand", ["+", "-"])
 @pytest.mark.parametrize("shift", [-1, 1])
 def test_a_prediction_one_base_off_finds_nothing(evaluated: Evaluated, strand: str, shift: int) -> None:

@@ -36,6 +36,7 @@ def transcripts(made: HumanExample) -> pl.DataFrame:
     return read_annotation(str(made.annotation)).transcripts
 
 
+@pytest.mark.slow
 def test_the_genes_lie_on_both_strands_and_their_introns_begin_with_gt_and_end_with_ag(
     made: HumanExample, transcripts: pl.DataFrame
 ) -> None:

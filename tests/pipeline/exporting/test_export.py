@@ -224,6 +224,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["disk", "memory"])
 def test_where_there_is_no_room_files_are_whole_or_absent(
     tracks: Tracks, exported: Path, tmp_path: Path, place: str
@@ -286,6 +287,7 @@ def test_hidden_files_of_others_stay(tracks: Tracks, tmp_path: Path) -> None:
     assert hidden.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workbench", [None, JobSettings(workers=1, threads=1)], ids=["one process", "pieces"])
 def test_a_disk_that_fills_up_or_cannot_be_written_ends_it_in_a_sentence(
     tracks: Tracks, exported: Path, tmp_path: Path, without_ray: None, workbench: JobSettings | None

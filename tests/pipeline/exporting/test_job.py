@@ -106,6 +106,7 @@ def test_units_hold_each_cut_of_the_table_once_and_in_order(tracks: Tracks, monk
     assert found.size == sum(unit.size for unit in found.iter_units(list(range(found.units)))) == 18_000
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(1, 23_000), st.integers(0, 3_000)), min_size=1, max_size=4))
 @settings(max_examples=15, deadline=None)
 def test_units_count_the_bases_that_they_read(tracks: Tracks, wanted: list[tuple[int, int]]) -> None:
@@ -142,6 +143,7 @@ def test_pieces_give_the_bytes_of_one_process_and_go(tracks: Tracks, tmp_path: P
     Store("memory://pieces").delete_folder("")
 
 
+@pytest.mark.slow
 @in_small_pieces
 def test_rows_of_transcripts_in_pieces(tmp_path: Path) -> None:
     tables.write_example(tmp_path / "table", flanks="transcript")

@@ -49,6 +49,7 @@ def state() -> Callable[[int], State]:
     return lambda step: State(step, 2, 5, model.state_dict(), optimizer.state_dict(), best, history, 3)
 
 
+@pytest.mark.slow
 def test_a_state_comes_back_to_the_last_bit(store: Store, state: At) -> None:
     saved = state(7)
     states.save(store, saved)
@@ -62,6 +63,7 @@ def test_a_state_comes_back_to_the_last_bit(store: Store, state: At) -> None:
     assert json.loads(store.read_bytes("history.json")) == saved.history
 
 
+@pytest.mark.slow
 def test_an_optimizer_goes_on_as_if_it_had_not_stopped(store: Store) -> None:
     model, optimizer = learned()
     states.save(store, State(1, 0, 1, model.state_dict(), optimizer.state_dict(), {}, [], 0))

@@ -135,6 +135,7 @@ def test_inputs_and_settings_that_do_not_belong_together(
     assert not (tmp_path / "training").exists()
 
 
+@pytest.mark.slow
 def test_usage_of_no_site(refused: Callable[..., str], simulated: Simulated, tmp_path: Path) -> None:
     moved = usage_with(simulated, tmp_path, lambda frame: frame.with_columns(pl.col("position") + 1))
     assert "has no usage of a splice site on the train contigs" in refused(usage=moved)
@@ -171,6 +172,7 @@ def test_workers_load_the_commit_of_the_hub_that_was_checked(
     assert here.fields == job.fields
 
 
+@pytest.mark.slow
 def test_encoders_are_recorded_and_pinned(tiny_settings: dict[str, Any], start: Path, hub: Any, tmp_path: Path) -> None:
     commit = hub.put_folder("someone/network", start)
     sizes = {"max_seq_len": 128, "hidden_size": 16, "heads": 4, "bucket_size": 16}

@@ -99,6 +99,7 @@ def test_workers_together_have_the_metrics_of_one(two_workers: list[Any]) -> Non
     assert first == pytest.approx(alone.metrics(1.0), rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("narrow", [False, True])
 def test_batch_size_does_not_matter_and_bfloat16_is_close(order: Any, tmp_path: Path, narrow: bool) -> None:
     examples = order(tmp_path).validation

@@ -333,6 +333,7 @@ def test_faults_are_named_with_file_and_line(written, lines, message):
     assert uri in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_bytes", [1, 7, 200])
 def test_text_read_in_pieces_is_the_same(written: Callable[..., str], chunk_bytes: int) -> None:
     uri = written(*(f"# comment {number}" for number in range(5)), "", *ONE_TRANSCRIPT)

@@ -164,6 +164,7 @@ def test_gff3_is_percent_decoded(written: Written) -> None:
     assert features.exons.select("contig", "key").rows() == [("c|1", "t,1"), ("c|1", "t2")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_bytes", [1, 7, 200])
 def test_text_read_in_pieces_is_the_same(written: Written, chunk_bytes: int) -> None:
     gene, *rest = ONE_TRANSCRIPT

@@ -277,6 +277,7 @@ def test_an_exon_apart_from_both_copies_leaves_both_out(written: Written) -> Non
     assert set(kinds(assembled(written(*GOOD, *lines))).values()) == {TWICE}
 
 
+@pytest.mark.slow
 def test_a_part_apart_from_both_copies_leaves_both_out_wherever_a_chunk_ends(written: Written) -> None:
     copies = [shared("G", 3001)[0], shared("G", 3001, contig="chr2")[0]]
     lost = shared("G", 3001, contig="chr3", line=False)[0].replace("\texon\t", "\tCDS\t")

@@ -134,6 +134,7 @@ SITES = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=INPUTS, deadline=None)
 @given(
     sites=st.dictionaries(SITES, st.tuples(*[st.none() | st.integers(0, 100)] * 2), min_size=1, max_size=9),

@@ -120,6 +120,7 @@ class Dying(Store):
         super().write_atomic(name, content)
 
 
+@pytest.mark.slow
 def test_interrupted_anywhere_it_does_not_look_whole_and_goes_on(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +244,7 @@ def web(table: Path) -> Iterator[str]:
         yield server.url
 
 
+@pytest.mark.slow
 def test_a_table_on_a_web_server_goes_elsewhere_but_not_there(web: str, table: Path, tmp_path: Path) -> None:
     published(web, tmp_path / "from web", at="https://host/t")
     published(table, tmp_path / "straight", at="https://host/t")

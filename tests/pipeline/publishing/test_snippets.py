@@ -63,6 +63,7 @@ def test_python_and_the_shell(either: PublishedStore, where: str, sptx_here: Any
         assert "shape: (" in sptx_here(*shlex.split(snippet.text)[1:]).out
 
 
+@pytest.mark.slow
 def test_duckdb(either: PublishedStore, where: str) -> None:
     (snippet,) = of("sql", either, where)
     with duckdb.connect() as connection:

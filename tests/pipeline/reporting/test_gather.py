@@ -60,6 +60,7 @@ def after_parts(seed: int) -> np.random.Generator:
     return random
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_scores_are_counted_of_all_rows(seed: int, tmp_path: Path) -> None:
     tracks = reported.write(tmp_path / "table", seed)
@@ -87,6 +88,7 @@ def test_coverage_is_that_of_the_rows(tracks: Tracks, found: Findings) -> None:
     )
 
 
+@pytest.mark.slow
 def test_biotypes_count_a_site_for_each_of_its_own(tracks: Tracks, found: Findings) -> None:
     biotype = dict(tracks.transcripts.select("transcript_id", "transcript_type").rows())
     expected: dict[str, list[int]] = {}
@@ -216,6 +218,7 @@ def test_sites_are_read_a_stretch_at_a_time(tracks: Tracks, found: Findings, mon
     assert again.scores.equals(found.scores)
 
 
+@pytest.mark.slow
 def test_what_is_committed_counts_alone(tmp_path: Path) -> None:
     tracks = reported.write(tmp_path / "table", shards=9)
     found = gather(tracks)
@@ -243,6 +246,7 @@ def test_a_threshold_that_the_sites_do_not_hold_is_refused(threshold: float, tra
         gather(tracks, threshold=threshold)
 
 
+@pytest.mark.slow
 def test_the_threshold_decides_what_is_called(tracks: Tracks) -> None:
     named = tracks.sites(named=True, threshold=0.5).collect()
     assert gather(tracks, threshold=0.5).count(called=True) == named.filter("called").height

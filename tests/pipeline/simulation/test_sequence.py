@@ -48,6 +48,7 @@ def test_enhancers_lie_in_constitutive_exons(contig: Contig) -> None:
         assert len(occurrences(stranded(contig.codes[exon.start : exon.end], strand), ENHANCER.word)) == 2
 
 
+@pytest.mark.slow
 def test_clusters_come_in_threes_of_two_kinds(sizes: Any) -> None:
     contig = make_contig(sizes.seed, 1, sizes.bases, CLUSTERED)
     seen = set()

@@ -60,6 +60,7 @@ def test_the_same_seed_gives_the_same_bytes(sizes: Any, made: Simulated, tmp_pat
         assert (again.genome.parent / name).read_bytes() == (folder / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_a_contig_does_not_depend_on_others(sizes: Any, genome: Genome, truth: pl.DataFrame) -> None:
     alone = make_contig(sizes.seed, 2, sizes.bases)
     assert (genome.fetch("chr2", 0, sizes.bases) == alone.codes).all()
@@ -195,6 +196,7 @@ def test_an_annotation_alone(tmp_path: Path) -> None:
     assert len(read_annotation(str(path)).transcripts) == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
@@ -236,6 +238,7 @@ def test_the_command_prints_flags_that_run_takes(tmp_path: Path, sptx_here: Call
     assert f"--fasta {folder / 'genome.fa.gz'} --gtf {folder / 'annotation.gtf.gz'}" in out
 
 
+@pytest.mark.slow
 def test_clusters_are_another_genome_and_said(tmp_path: Path, sptx_here: Callable[..., Any]) -> None:
     sptx_here("simulate", tmp_path / "new", "--contigs", 1, "--bases", MIN_CONTIG_BASES, "--clusters")
     assert "--clusters" in (tmp_path / "new" / "README.txt").read_text()

@@ -44,6 +44,7 @@ def test_an_interval_on_the_axis_holds_the_places_of_its_positions(axis: Axis, s
     assert axis.to_genome(first, stop, origin) == (start, end)
 
 
+@pytest.mark.slow
 @given(AXES, spans(), SPECS)
 def test_windows_own_the_positions_that_they_are_said_to_own(
     axis: Axis, span: tuple[Origin, int, int], spec: WindowSpec
@@ -71,6 +72,7 @@ def test_arrays_give_what_their_numbers_give(
         assert axis.owned(int(k_first[row]), int(k_last[row]), origin, spec) == (low[row], high[row])
 
 
+@pytest.mark.slow
 @given(AXES, spans(), SPECS)
 def test_stitched_rows_stand_where_their_bases_stand(
     axis: Axis, span: tuple[Origin, int, int], spec: WindowSpec

@@ -34,6 +34,7 @@ def checked(store: Store, table: str = "tracks", recorded: dict[int, Measures] |
     return scan_checked(store, header, table, shards, recorded or {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["tracks", "sites"])
 def test_sound_parts_give_the_rows_of_an_unchecked_scan(store: Store, table: str) -> None:
     parts = [(shard.key, shard.key.part_name(table, tables.FINGERPRINT)) for shard in tables.SHARDS]

@@ -37,6 +37,7 @@ def windows_of(tables: Sequence[Tracks], window: int, monkeypatch: pytest.Monkey
     return read
 
 
+@pytest.mark.slow
 def test_windows_hold_at_most_so_many_positions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cuts: Cuts = [("chr1", "+", 1, 700)]
     one, other = windows_of(two_tables.write(tmp_path, cuts=(cuts, cuts)), 64, monkeypatch)

@@ -100,6 +100,7 @@ def test_rows_that_both_hold_are_compared(seed: int, changed: float, tmp_path: P
     assert back.sites["gained"].to_list() == found.sites["lost"].to_list()
 
 
+@pytest.mark.slow
 def test_rows_of_transcripts(tmp_path: Path) -> None:
     tracks = [reported.write_by_transcript(tmp_path / str(at), at) for at in range(2)]
     found = compare(*tracks)
@@ -107,6 +108,7 @@ def test_rows_of_transcripts(tmp_path: Path) -> None:
     assert found.shared == 1_700
 
 
+@pytest.mark.slow
 def test_all_rows_that_differ_enough_are_given(tmp_path: Path) -> None:
     first, second = two_tables.write(tmp_path)
     taken: list[pl.DataFrame] = []
@@ -175,6 +177,7 @@ def test_rows_that_only_one_table_has_are_a_difference(tmp_path: Path) -> None:
         assert (found.shared, found.rows_differ, found.is_none) == (100, False, False)
 
 
+@pytest.mark.slow
 def test_a_region_or_a_gene_alone(tmp_path: Path) -> None:
     first, second = two_tables.write(tmp_path)
     place = pl.col("chrom") == "chr1"

@@ -49,6 +49,7 @@ def stored(tracks: Tracks, contig: str, strand: str, first: int, end: int) -> tu
 
 
 # ALPHA1 is chr1:2001-8200 (+), BETA2 chr1:6001-12500 (-), DELTA4 chr2:151-6300 (-), EPSILON5 ends at the contig's end.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("contig", "strand", "window"),
     [("chr1", "+", 2), ("chr1", "+", 8), ("chr1", "-", 6), ("chr1", "-", 12), ("chr2", "-", 0), ("chr2", "+", 23)],

@@ -50,6 +50,7 @@ def motif_of(
     return row["bases"], row["motif"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strand", ["+", "-"])
 @pytest.mark.parametrize(
     ("kind", "own", "partners", "motif"),
@@ -83,6 +84,7 @@ def test_a_site_beside_which_nothing_is_known_has_no_motif(strand: str) -> None:
     assert motif_of("donor", "GT", ["AG"], strand, known=False) == (None, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strand", ["+", "-"])
 def test_introns_of_the_real_megabase(strand: str, shared: Path) -> None:
     with gzip.open(shared / "data" / "GRCh38.chr9_1Mb.fa.gz", "rt") as lines:

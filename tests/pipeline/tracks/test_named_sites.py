@@ -298,6 +298,7 @@ def test_rows_that_belong_to_transcripts(tmp_path: Path) -> None:
     assert found.filter(pos=61)["transcripts"].to_list() == [["T1", "T2"]] * 2
 
 
+@pytest.mark.slow
 def test_parts_elsewhere_and_parts_that_are_checked(tracks: Tracks) -> None:
     whole = tracks.sites(named=True).collect()
     there = Store(f"memory://named{whole['strand'][0]}")

@@ -49,6 +49,7 @@ def test_contigs_that_match_nothing_list_both_sides(refused: Any, example: Any, 
     assert "chr1" in message
 
 
+@pytest.mark.slow
 def test_contigs_in_the_other_style_are_reconciled(example: Any, sptx_here: Any, tmp_path: Path) -> None:
     gtf = gtf_with(example, tmp_path, lambda lines: [line.removeprefix("chr") for line in lines])
     plan = sptx_here("plan", *example.inputs[:2], "--gtf", gtf, *example.inputs[4:])
@@ -83,6 +84,7 @@ def test_odd_transcripts_are_named_and_the_others_planned(example: Any, sptx_her
     assert "34,740 bases" in plan.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flag", "name", "fault"),
     [
@@ -186,6 +188,7 @@ def test_a_genome_that_is_cut_short(refused: Any, tmp_path: Path) -> None:
     assert f"{fasta} is a damaged or cut bgzip file" in refused(fasta=fasta, gtf=gtf)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("region", ["HLA-A*01:01:01:01", "HLA-A*01:01:01:01:3001-", "HLA-A*01:01:01:01:-3,600"])
 def test_a_contig_with_colons_is_a_region(prepared: Any, region: str) -> None:
     name = "HLA-A*01:01:01:01"
@@ -193,6 +196,7 @@ def test_a_contig_with_colons_is_a_region(prepared: Any, region: str) -> None:
     assert job.size == 600
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("regions", "bases"), [("chr1:3101", 500), ("1:3101-", 500), ("chr1:-3,100", 100), ("chr1:-3100,chr1:3501", 200)]
 )

@@ -39,6 +39,7 @@ def test_a_run_does_what_the_plan_says_and_tells_it(
     assert run(chosen, said.append, progress=False).computed == 0
 
 
+@pytest.mark.slow
 def test_progress_can_be_left_out(
     example: Any, tmp_path: Path, without_ray: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,6 +23,7 @@ PROBABILITIES = arrays(np.float32, st.integers(1, 50), elements=st.floats(0, 1, 
 STEPS = st.sampled_from([SPLICE_STEPS, USAGE_STEPS])
 
 
+@pytest.mark.slow
 @given(PROBABILITIES, STEPS)
 def test_rounding_errs_by_half_a_step_at_most(values: np.ndarray, steps: int) -> None:
     rounded = round_to_steps(values, steps)
@@ -31,6 +32,7 @@ def test_rounding_errs_by_half_a_step_at_most(values: np.ndarray, steps: int) ->
     assert error.max() <= 0.5 / steps + FLOAT32_SLACK
 
 
+@pytest.mark.slow
 @given(PROBABILITIES, STEPS)
 def test_rounded_values_are_the_float32_of_their_decimals(values: np.ndarray, steps: int) -> None:
     digits = len(str(steps)) - 1

@@ -85,6 +85,7 @@ def test_settings_must_be_those_of_a_run(store: Store, damage: bytes | None, sea
     assert problem.endswith(AGAIN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES[2:5])
 @pytest.mark.parametrize("damage", [None, b"", b"PAR1xx", b"::: {"])
 def test_without_checksums_missing_and_unreadable_files_are_named(

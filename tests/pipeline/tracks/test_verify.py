@@ -106,6 +106,7 @@ def test_files_that_are_no_parts_of_the_run(store: Store) -> None:
     assert problems(store) == [f"{name}: not a part of this run" for name in stray]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [TRACKS, SITES])
 @pytest.mark.parametrize("kept", [0, 3, 100, -1])
 def test_truncated_file(store: Store, name: str, kept: int) -> None:

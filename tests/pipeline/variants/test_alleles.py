@@ -67,6 +67,7 @@ def test_a_change_can_be_moved_by_its_shift_and_no_further(raw: Raw) -> None:
     assert raw.text[:start] + alt + raw.text[start + len(ref) :] == raw.changed
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(changes(), st.integers(0, 9), st.integers(0, 9), st.data())
 def test_all_ways_to_write_a_change_are_one_allele(raw: Raw, before: int, after: int, data: st.DataObject) -> None:

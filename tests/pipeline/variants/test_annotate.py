@@ -36,6 +36,7 @@ def test_notes_stand_in_the_order_of_the_file(job: StubJob, at_once: int, monkey
     assert [len(one.entries) - extra for one, extra in zip(notes, joint, strict=True)] == [2, 3, 2, 2, 2, 2, 1, 1]
 
 
+@pytest.mark.slow
 def test_the_lines_of_the_file_stay(job: StubJob, tmp_path: Path) -> None:
     table = finished(job)
     target = tmp_path / "out.vcf"
@@ -53,6 +54,7 @@ def test_the_lines_of_the_file_stay(job: StubJob, tmp_path: Path) -> None:
     assert job.work_order(job.choose_execution()).checkpoint_digest in text
 
 
+@pytest.mark.slow
 def test_a_table_that_is_not_complete_is_refused(job: StubJob, tmp_path: Path) -> None:
     table = finished(job)
     next(Path(table.store.root).glob("variants/**/*.parquet")).unlink()

@@ -92,6 +92,7 @@ def test_readings_name_the_right_bases(raw: Raw, strand: str, distance: int) -> 
             assert axis.base(frame, alternative) == axis.base(Frame.REFERENCE, reference)
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(changes(), STRANDS, GEOMETRIES)
 def test_each_reading_lies_in_one_window_and_no_window_is_idle(raw: Raw, strand: str, geometry: Geometry) -> None:
@@ -126,6 +127,7 @@ def test_windows_hold_the_sequence_of_their_frame(raw: Raw, strand: str, geometr
         assert decode(codes) == "".join(axis.base(window.frame, t) for t in range(low, high))
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(changes(least=48, most=48), st.sampled_from([Geometry.of(7, 3, 9), Geometry.of(100, 3, 50)]), st.booleans())
 def test_the_mirror_image_has_mirrored_readings_and_windows(raw: Raw, geometry: Geometry, grid: bool) -> None:

@@ -32,6 +32,7 @@ BREAKS = Line("chr1", P, "TG", "T")
 RESTORES = Line("chr1", P + 1, "G", "GG")  # a G before the T
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [("0|1:1", "0|1:1"), ("1|0:1", "1|0:1"), ("1|1", "1|1"), ("0|1", "0|1")])
 def test_a_change_that_is_undone_in_cis_is_none(place: Place, first: str, second: str) -> None:
     # Written the other way round, so that the two do not overlap: G lost behind P, G put in before P + 2.
@@ -92,6 +93,7 @@ def test_hemizygous_variants_are_joined(place: Place) -> None:
     assert [one[1:] for one in joints(scored(place, *lines))] == [("scored", 1, None)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distance", [5, 30])
 def test_variants_are_joined_where_their_windows_overlap(place: Place, distance: int) -> None:
     at = place.sequences["chr1"]
@@ -100,6 +102,7 @@ def test_variants_are_joined_where_their_windows_overlap(place: Place, distance:
         assert len(joints(scored(place, *lines, distance=distance))) == joined
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("one", "other"),
     [

@@ -33,6 +33,7 @@ def test_what_becomes_of_the_alleles_is_told(place: Place, tmp_path: Path) -> No
     assert job.plan.contigs == ["chr1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "settings", "told"),
     [
@@ -71,6 +72,7 @@ def test_genes_on_contigs_that_the_fasta_lacks_are_told_and_all_such_are_refused
         prepared(place, vcf([BREAKS]), tmp_path, gtf=write_gtf(tmp_path / "b.gtf", [there]))
 
 
+@pytest.mark.slow
 def test_two_names_of_one_contig_stand_for_it_in_either_order(place: Place) -> None:
     lines = [Line("1", 501, "G", "C"), Line("1", 903, "A", "C"), Line("chr1", 502, "T", "C"), Line("chr9", 5, "A", "C")]
     frames = [place.score(some).scan().sort("chrom", "pos").drop("record").collect() for some in (lines, lines[::-1])]

@@ -57,6 +57,7 @@ def window_of(family: Family, place: Place, geometry: Geometry) -> Codes:
     return window
 
 
+@pytest.mark.slow
 @settings(max_examples=70)
 @given(many(), st.sampled_from("+-"), GEOMETRIES, st.sets(st.integers(0, 4)))
 def test_families_hold_every_window_as_it_is(
@@ -201,6 +202,7 @@ def test_a_window_without_scores_is_no_zero() -> None:
         look.gather({})
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(changes(least=48, most=48), st.sampled_from([Geometry.of(7, 4, 99), Geometry.of(12, 4, 9, grid_core=16)]))
 def test_the_mirror_image_of_a_change_does_the_same(raw: Raw, geometry: Geometry) -> None:

@@ -151,6 +151,7 @@ def test_the_title_says_where_and_how_many(tracks: Tracks, monkeypatch: pytest.M
     assert "the strongest 3 of 4 sites" in title()
 
 
+@pytest.mark.slow
 def test_short_introns_keep_exons_and_positions(tracks: Tracks, strand: str) -> None:
     view = view_of(tracks, "GENE")
     scale = Scale(view, short_introns=True)

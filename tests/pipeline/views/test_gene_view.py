@@ -99,6 +99,7 @@ def test_on_the_minus_strand_a_donor_lies_at_the_larger_coordinate(tmp_path: Pat
     ]
 
 
+@pytest.mark.slow
 def test_an_annotation_takes_the_place_of_the_tables_transcripts(tmp_path: Path, tracks: Tracks, strand: str) -> None:
     other = [Transcript("OTHER", "1", strand, [(1_001, 1_050), (1_990, 2_000), (3_101, 3_150)], gene="NEAR")]
     annotation = read_annotation(write_gtf(tmp_path / "other.gtf", other))

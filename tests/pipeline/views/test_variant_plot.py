@@ -66,6 +66,7 @@ def test_there_are_no_bars_for_a_network_without_tissues(variants: Variants, ann
     assert len(bare.axes) == len(figure.axes) - 1
 
 
+@pytest.mark.slow
 def test_scores_before_and_after(variants: Variants, annotation: Annotation, strand: str) -> None:
     figure = draw_variant(variant_view(variants, SNV, annotation=annotation))
     transcripts, reference, _, alternative, _ = figure.axes

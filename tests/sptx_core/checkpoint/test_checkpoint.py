@@ -42,6 +42,7 @@ DEMO_DIGEST = "3228eaadecdff9e6a054766946d1fde22ac833a3912cc0ea9003576ea96f66d8"
 # --- official --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_golden_checkpoint_is_read_with_all_its_sizes(golden_checkpoint: Path, golden_state: dict[str, Tensor]) -> None:
     assert sum(x.numel() for name, x in golden_state.items() if "running" not in name and x.ndim) == 17_076_388
     checkpoint = load_checkpoint(golden_checkpoint)

@@ -159,6 +159,7 @@ def test_the_network_below_a_head_loads_alone_and_keeps_its_digest(tmp_path: Pat
     assert load_checkpoint(tmp_path / "without").config == CONFIG
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_pushed_to_the_hub_can_be_loaded(kind: Any, hub: HubServer) -> None:
     network = made(kind)

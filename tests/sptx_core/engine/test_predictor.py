@@ -33,6 +33,7 @@ def test_reference_gathers_windows_across_stretches(batch: int) -> None:
         np.testing.assert_allclose(scores, network_scores(model, SMALL_SPEC, stretch), rtol=0, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_shared_predicts_each_stretch(precision: str) -> None:
     model = small_network(max_seq_len=128)

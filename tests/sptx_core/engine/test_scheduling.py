@@ -67,6 +67,7 @@ def test_runs_are_as_long_as_the_processor_likes_unless_told() -> None:
     assert make_path("shared", model, SMALL_SPEC, torch.float32, batch=4, run=7).run == 7
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_threads_that_encode_ahead_give_the_same_logits() -> None:
     path = make_path("shared", small_network(max_seq_len=128), SMALL_SPEC, torch.float32, run=2)

@@ -66,6 +66,7 @@ def network(kind: Any = SpTransformerModel, **settings: Any) -> Any:
         return kind(config_of(**settings)).eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", [package, models])
 def test_examples_in_the_docstrings_run(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # one saves a network
@@ -348,6 +349,7 @@ def test_a_head_that_cannot_be_hinders_only_who_asks_for_it(tmp_path: Path) -> N
             ask()
 
 
+@pytest.mark.slow
 def test_settings_are_replaced_on_loading(tmp_path: Path) -> None:
     model = network(SpTransformerForTokenPrediction)
     model.save_pretrained(tmp_path)
@@ -364,6 +366,7 @@ def test_settings_are_replaced_on_loading(tmp_path: Path) -> None:
     assert load(tmp_path, config=given).config == given
 
 
+@pytest.mark.slow
 @BOTH
 def test_a_configuration_by_our_names_leaves_the_other_settings_as_they_are(kind: Any, tmp_path: Path) -> None:
     model = network(kind, output_contexts=True)

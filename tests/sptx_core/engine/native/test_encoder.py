@@ -111,6 +111,7 @@ def test_any_number_of_threads_gives_the_same_bytes(dtype: torch.dtype) -> None:
         assert together.numpy().tobytes() == alone.numpy().tobytes()
 
 
+@pytest.mark.slow
 def test_jobs_are_begun_ahead_with_the_bytes_of_each_alone(dtype: torch.dtype) -> None:
     spec = WindowSpec(20, CONTEXT, 5)
     path = make_path("native", native_network(), spec, dtype, run=3)

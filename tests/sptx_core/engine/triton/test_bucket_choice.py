@@ -10,6 +10,7 @@ from sptx_core.engine.torch.layers import smallest_gaps
 from sptx_core.engine.triton.bucket_choice import choose_buckets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("buckets", "first", "count"), [(4, 0, 4), (10, 2, 5), (16, 15, 1)])
 def test_each_bucket_chooses_the_one_that_fits_best(buckets: int, first: int, count: int) -> None:
     windows, heads, size, hidden = 3, 2, 16, 64

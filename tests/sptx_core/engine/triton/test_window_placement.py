@@ -15,6 +15,7 @@ from sptx_core.windows import WindowSpec
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_seq_len", [64, 96, 160])
 @torch.inference_mode()
 def test_windows_are_those_that_pytorch_puts_together(max_seq_len: int) -> None:

@@ -9,6 +9,7 @@ from sptx_core.engine.native import library
 from sptx_core.engine.native.library import EVERYTHING, Mode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("local_heads", [0, 1, 3])
 @pytest.mark.parametrize(("in_window", "first", "count"), [(1, 0, 3), (2, 1, 2), (6, 0, 12), (6, 3, 5)])
 def test_attend(
