@@ -233,7 +233,6 @@ def one_worker(
     return [learned(training(order)) for order in shared_orders(tmp_path_factory.mktemp("alone"), 1)[:2]]
 
 
-@pytest.mark.slow
 def test_two_workers_have_the_gradients_of_one(one_worker: list[Result], two_workers: TwoWorkers) -> None:
     (_, _, _, alone), shared = one_worker[0], [results[0] for _, results in two_workers]
     for _, _, _, gradients in shared:
