@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 import torch
 from material.engine_networks import SMALL_SPEC, network_logits, random_stretches, small_network
 from material.golden_weights import GOLDEN
+from material.scripts import load_script
 
 from sptx_core.config import SpTransformerConfig
 from sptx_core.engine.paths import ENGINE_PATHS, PRECISIONS, PathRequest
@@ -23,13 +23,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "against_float64.py"
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(SCRIPT.stem, SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script(SCRIPT)
 
 
 @torch.inference_mode()

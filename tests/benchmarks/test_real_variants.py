@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from material.local_run import compute, say
+from material.scripts import load_script
 
 from pipeline.inputs.genome import Genome
 from pipeline.variants.run import prepare
@@ -20,13 +19,7 @@ BROKEN, SILENT = "CBWD1", "DOCK8"  # the first on the minus strand, the second o
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(SCRIPT.stem, SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script(SCRIPT)
 
 
 @pytest.mark.slow
