@@ -53,7 +53,11 @@ _OF_VARIANTS = (
     (rf"{_EVENT}_alt", PROBABILITY, "score of the alternative at the site of that {event}"),
     (r"d_(?P<tissue>.+)", "0 to 1", "the largest change of usage in {tissue}"),
     (r"signed_(?P<tissue>.+)", "-1 to 1", "that change with its sign"),
-    (r"z_(?P<tissue>.+)", "standard deviations", "that change less the mean of all, against the authors' background"),
+    (
+        r"z_(?P<tissue>.+)",
+        "standard deviations",
+        "(d_{tissue} - mean of d over the tissues - mu) / sigma, the authors' constants",
+    ),
     ("tissues", "names", "tissues that are called"),
     ("calibrated", "true or false", "whether the constants for the calls hold"),
     ("tie", "true or false", "other arithmetic may give another value"),
